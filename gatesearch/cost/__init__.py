@@ -1,1 +1,1 @@
-"""What a plan costs on a device: time, energy, memory."""
+"""Prices plans on a device: time, energy and memory, each with its provenance."""

@@ -1,6 +1,7 @@
-"""Prices a plan on the engine that runs its exported files, if the plan's price is that of another engine.
+"""Prices a plan on the engine that runs its exported files, where the printed price is that of another engine.
 
-The engine of a price may have no exporter yet. The price and the files then belong to different engines.
+A core's price may be that of an engine for which no exporter writes files, such as gatesearch's own kernels. The files
+of such a core then run on another engine, at another price.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ def describe_artifacts(
     passed: Mapping[str, Sequence[float]],
     observed: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Iterator[str]:
-    """Yield a line for each core whose files and price are of different engines, and one line for the plan.
+    """Yield a line for each core whose files run on another engine than its price is of, and one line for the plan.
 
     Args:
         cost: the cost model of the printed price.
         plan: the plan whose files are exported.
-        passed: for each kind, the share of its windows that reaches each stage.
+        passed: for each kind of window, the share of its windows that reaches each stage.
         observed: by site, the measured report of each layer gate.
     """
     ungated, ungated_price = cost.ungated()

@@ -1,7 +1,8 @@
-"""The pieces of a backbone that its latency table needs, and how each is cut out of the network.
+"""Cuts a backbone into the pieces whose readings make up its latency table.
 
-A *block* lies between two neighbouring cut sites. Beside blocks there are gate heads and exits, layers that gates may
-replace, and an empty program, whose reading is the overhead of a call.
+A *piece* is a part of the network that is timed or counted by itself; a *reading* is the result. Most pieces are
+*blocks*, each between two neighbouring cut sites. The others are gate heads and exits, layers that gates may replace,
+and an empty program, whose reading is the overhead of a call.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Role = Literal["block", "head", "exit", "layer", "empty"]
 
 
 class PieceKey(NamedTuple):
-    """What identifies a piece: its name, and the shares of channels left at its input and at its output."""
+    """The identity of a piece: its name, and the shares of channels that remain at its input and at its output."""
 
     name: str
     inputs: float = 1.0
@@ -47,12 +48,13 @@ EMPTY = PieceKey("", 0.0, 0.0)
 
 
 class Piece(NamedTuple):
-    """A module to be read.
+    """A module that is timed or counted by itself.
 
     Args:
-        module: in evaluation mode.
-        example: its input [n, ...], a few samples.
-        role: what the piece is of the backbone; a recurrent ``"layer"`` is its block without it, see :func:`_rests`.
+        module: the module in evaluation mode.
+        example: a few samples of its input, [n, ...].
+        role: the role of the piece. For a recurrent layer, the piece ``"layer"`` is its block without recurrent layers;
+            see :func:`_rests`.
         need: whether int8 serves the module; see :mod:`gatesearch.compile.number_format`.
     """
 
@@ -72,13 +74,13 @@ def pieces_of(
     variants: Sequence[PlacedGate],
     layers: Sequence[LayerSite],
 ) -> dict[PieceKey, Piece]:
-    """Cut a backbone into the pieces that its table is read of: blocks, heads and exits, layers, the empty program.
+    """Return the pieces of a backbone: blocks, heads and exits, layers, and the empty program.
 
     Args:
-        backbone: in evaluation mode; its weights do not matter, its shapes do.
-        sites: where gates may go, in order.
+        backbone: the backbone in evaluation mode; only its shapes matter, not its weights.
+        sites: the cut sites, in order.
         features: a few samples [n, *shape].
-        variants: one placed gate of each variant, sites ignored.
+        variants: one placed gate of each variant of cut gates; its site does not matter.
         layers: the layers that gates may replace.
     """
     check_sites(backbone, tuple(features.shape[1:]), sites, layers)
@@ -101,7 +103,7 @@ def _blocks_and_heads(
     stages = split(backbone, [site.node for site in sites])
     bounds: list[CutSite | None] = [None, *sites, None]
     if sites and sites[0].name == INPUT:
-        stages, bounds = stages[1:], bounds[1:]  # nothing lies before the input
+        stages, bounds = stages[1:], bounds[1:]  # the stage before the input is empty
     blocks: dict[PieceKey, Piece] = {}
     heads: dict[PieceKey, Piece] = {}
     hidden, need_before = features, PLAIN
@@ -117,7 +119,7 @@ def _blocks_and_heads(
 def _thinned_block(
     stage: fx.GraphModule, hidden: Tensor, begin: CutSite | None, end: CutSite | None
 ) -> dict[PieceKey, Piece]:
-    """Return a block with every combination of channels at its ends."""
+    """Return a block with every combination of channel shares at its two ends."""
     name = INPUT if begin is None else begin.name
     axes = _channel_axis(begin), _channel_axis(end)
     pieces = {}
@@ -138,21 +140,21 @@ def _thinned_block(
 
 
 def _head_and_exit(placed: PlacedGate, site: CutSite, hidden: Tensor, need_before: str) -> dict[PieceKey, Piece]:
-    """Return the head of a gate at a site, and its exit where it has one; nothing where it may not go there."""
+    """Return the head of a gate at a site, and its exit if it has one; empty if the gate does not fit the site."""
     if not fits(placed.kind, site):
         return {}
     lowered = build_gate(site, placed).lower()
-    # A head ends the stage before its site, in whose number format it runs.
+    # A head is the end of the stage before its site, and runs in the number format of that stage.
     head = Piece(lowered.head.eval(), hidden, "head", need_before)
     pieces = {PieceKey(f"{variant_of(placed)}@{site.name}"): head}
-    if lowered.exit is not None:  # with all channels: fewer would save no more than one layer's work
+    if lowered.exit is not None:  # read with all channels only: fewer would save at most one layer's work
         light = lowered.exit.eval()
         pieces[PieceKey(exit_of(placed, site.name))] = Piece(light, hidden, "exit", needs(light))
     return pieces
 
 
 def _layers_alone(backbone: nn.Module, features: Tensor, layers: Sequence[LayerSite]) -> dict[PieceKey, Piece]:
-    """Return each layer that is no recurrent one with what is fused into it, and the input that it gets."""
+    """Return a piece for each layer that is not recurrent: the layer, what is fused into it, and its input."""
     inputs: dict[str, Tensor] = {}
 
     def record(name: str) -> Callable[..., None]:
@@ -182,7 +184,7 @@ def _with_fused(backbone: nn.Module, site: LayerSite) -> nn.Module:
 
 
 class _Stub(nn.Module):
-    """Stands for a recurrent layer and does next to nothing: its output is its input, cut or padded to its width."""
+    """Replaces a recurrent layer and costs nearly nothing: its output is its input, cut or padded to a width."""
 
     traced_whole = True
 
@@ -199,10 +201,11 @@ class _Stub(nn.Module):
 def _rests(
     backbone: nn.Module, features: Tensor, sites: Sequence[CutSite], layers: Sequence[LayerSite]
 ) -> dict[PieceKey, Piece]:
-    """Return, for each recurrent layer, its block without any recurrent layer.
+    """Return, for each recurrent layer, its block without any recurrent layer (the *rest*).
 
-    A recurrent layer is a program of hundreds of operators. Its time is that of its block less that of this rest: the
-    difference is large, where the rest as a difference of two such times would drown in noise.
+    A recurrent layer is a program of hundreds of operators. Its time is computed as the time of its block minus that of
+    the rest. That difference is large beside the noise of the timings. To time the layer and subtract it from the block
+    would give the rest, a small difference of two large times, which the noise would hide.
     """
     recurrent = [site for site in layers if site.is_recurrent]
     without = copy.deepcopy(backbone)
@@ -219,7 +222,12 @@ def _rests(
 
 
 class LayerPlace(NamedTuple):
-    """Where a layer lies: see :class:`gatesearch.cost.table.LayerReading`; ``within`` are all layers of its block."""
+    """The place of a layer among the blocks of a backbone.
+
+    Args:
+        block, behind, first, last: see :class:`gatesearch.cost.table.LayerReading`.
+        within: all layers of the block.
+    """
 
     block: str
     behind: str | None
@@ -229,7 +237,7 @@ class LayerPlace(NamedTuple):
 
 
 def layer_place(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> LayerPlace:
-    """Return where a layer lies among the blocks of a backbone."""
+    """Return the place of a layer among the blocks of a backbone."""
     stages = split(backbone, [site.node for site in sites])
     names = [INPUT, *(site.name for site in sites)]
     [(block, stage)] = [
@@ -260,7 +268,7 @@ def _channel_axis(site: CutSite | None) -> int:
 
 
 def _channel_choices(site: CutSite | None) -> dict[float, list[int] | None]:
-    """Return channels by their share: all of them (None) and, where a gate may leave some out, half."""
+    """Return lists of channels by their share: all (None) and, if a gate at the site may remove channels, half."""
     if site is None or site.channels == 1:
         return {1.0: None}
     half = math.ceil(site.channels / 2)
@@ -268,7 +276,7 @@ def _channel_choices(site: CutSite | None) -> dict[float, list[int] | None]:
 
 
 def variant_of(placed: PlacedGate) -> str:
-    """Return the name of the gate's code path: its kind and its categorical parameters.
+    """Return the name of a gate's variant, which decides its program: its kind and its categorical parameters.
 
     >>> variant_of(PlacedGate.of("gc", "stem", keep=0.5, mode="channel"))
     'gc-channel'
@@ -277,7 +285,7 @@ def variant_of(placed: PlacedGate) -> str:
 
 
 def exit_of(placed: PlacedGate, site: str) -> str:
-    """Return the name of a gate's exit: its variant, and the numbers from which another program results.
+    """Return the name of a gate's exit: its variant, and the numeric parameters that change the exit's program.
 
     >>> exit_of(PlacedGate.of("dsl", "any", width=0.5, share=0.7), "stem")
     'exit dsl-width=0.5@stem'
@@ -288,12 +296,12 @@ def exit_of(placed: PlacedGate, site: str) -> str:
 
 
 def description(pieces: Pieces) -> list[tuple[Any, ...]]:
-    """Return what decides the readings of pieces: modules and shapes, not weights."""
+    """Return everything that decides the readings of pieces: modules and shapes, not weights."""
     return [(key, *identity(piece)) for key, piece in pieces.items()]
 
 
 def identity(piece: Piece) -> tuple[Any, ...]:
-    """Return what decides the readings of a piece; pieces of equal identity have equal readings."""
+    """Return everything that decides the readings of a piece; pieces of equal identity have equal readings."""
     return (
         piece.need,
         str(piece.module),
@@ -304,6 +312,6 @@ def identity(piece: Piece) -> tuple[Any, ...]:
 
 
 def _plain_attributes(module: nn.Module) -> list[tuple[str, Any]]:
-    """Return the settings of a module, some of which its text may leave out."""
+    """Return the settings of a module; its ``repr`` may leave some of them out."""
     values = sorted(vars(module).items())
     return [(name, value) for name, value in values if isinstance(value, bool | int | float | str | tuple)]

@@ -1,13 +1,15 @@
-"""Expected latency and energy of a gated cascade on different cores; no I/O.
+"""Expected latency and energy of a gated cascade on different cores.
 
 Stage ``k`` runs for the share ``R_k`` of the stream's windows, its reach. The expected energy of one window is
 
     E = E_sense + E_frontend + sum_k R_k [E_link,k + E_wake,k + E_compute,k + E_weights,k]
       + sum_cores P_idle T
 
-``E_link,k`` moves the tensor that enters stage ``k`` from another core, and ``E_wake,k`` wakes that stage's core. Both
-are zero if the stage before ran on the same core; before the first stage, the core of the front end counts. ``T`` is
-the time from window to window.
+``E_sense`` and ``E_frontend`` are the energies of the sensor and of the front end. ``E_compute,k`` runs stage ``k`` and
+``E_weights,k`` fetches its weights. ``E_link,k`` moves the tensor that enters the stage from another core, and
+``E_wake,k`` wakes the stage's core. Both are zero if the stage before ran on the same core; for the first stage, the
+core of the front end counts as the core before. ``P_idle`` is the idle power of a core, and ``T`` is the time from
+window to window.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ TERMS = ("sense", "frontend", "compute", "weights", "link", "wake", "idle")
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """What one run of a stage costs, in microseconds and microjoules.
+    """The cost of one run of a stage, in microseconds and microjoules.
 
     Args:
-        core: the core it runs on.
+        core: the core that runs the stage.
         latency_us: time of its kernels.
         compute_uj: energy of its kernels.
         weights_uj: energy to fetch its weights.
@@ -189,7 +191,7 @@ def gain_paper_style(early_stop: float, activation_sparsity: float) -> float:
 
 
 def front_end_bound(share: float) -> float:
-    """Return 1/share, the bound of any gain if gates cannot change ``share`` of the ungated energy.
+    """Return 1/share, the upper bound of any gain if gates cannot change ``share`` of the ungated energy.
 
     >>> front_end_bound(0.25)
     4.0

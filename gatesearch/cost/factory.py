@@ -21,7 +21,7 @@ from gatesearch.errors import UserError, first_line
 from gatesearch.graph.sites import CutSite, LayerSite
 from gatesearch.plan import PlacedGate
 
-TABLE_SAMPLES = 16
+TABLE_SAMPLES = 16  # samples that calibrate the quantisation of pieces
 
 
 def table_cache() -> Path:
@@ -40,16 +40,16 @@ def build_cost_model(
     shares: Mapping[str, float],
     max_utilisation: float | None = MAX_UTILISATION,
 ) -> CostModel:
-    """Put a cost model together.
+    """Return the cost model of a backbone on a device.
 
     Args:
-        device: cores, links, constants.
-        sites: cut sites, as the table was read for them.
+        device: the device, with its cores, links and constants.
+        sites: the cut sites for which the table was read.
         layers: every layer site of the backbone.
         table: readings of the backbone's blocks, see :func:`read_table`.
         frontend_macs: multiply-accumulates of the front end, per window.
         period_s: seconds from window to window.
-        shares: share of each kind in the stream; they add up to 1.
+        shares: share of each kind of window in the stream; they add up to 1.
         max_utilisation: see :class:`gatesearch.cost.model.CostModel`.
     """
     return CostModel(
@@ -78,20 +78,20 @@ def read_table(
     timing_seconds: float = profiler.TIMING_SECONDS,
     cache: Path | None = None,
 ) -> Table:
-    """Read the table of a backbone's blocks on a device, with a progress bar; from the cache where it is there.
+    """Return the latency table of a backbone on a device, from the cache or read now, with a progress bar.
 
     Args:
-        backbone: in evaluation mode.
-        device: whose cores are read.
-        sites: cut sites that gates may use.
+        backbone: the backbone in evaluation mode.
+        device: the device whose cores are read.
+        sites: the cut sites that gates may use.
         layers: every layer site of the backbone.
-        features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` quantise the pieces.
+        features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` calibrate the quantisation of pieces.
         variants: one placed gate of each variant of cut gates.
-        gates: every gate that may take a layer's place.
-        replaces_layers: whether gates may take the place of layers at all. If not, only recurrent layers are read by
-            themselves: kernels run them in any case.
-        timing_seconds: budget of the timings on this host.
-        cache: folder of tables.
+        gates: every gate that may replace a layer.
+        replaces_layers: whether gates may replace layers. If not, only recurrent layers are read by themselves, because
+            kernels run them even without a gate.
+        timing_seconds: seconds that timings on this host may take.
+        cache: folder of tables; None reads the table anew.
 
     Raises:
         UserError: a converter or compiler cannot handle the backbone.
@@ -119,7 +119,7 @@ def read_table(
 
 
 def derived_lines(table: Table) -> list[str]:
-    """Return a line for each core of this host whose timings did not fit into their budget."""
+    """Return a line for each core of this host for which the budget was too small, so that times are interpolated."""
     return [
         f"{core}: {native.derived:.0%} of the time of operators and kernels is interpolated, the rest was timed; "
         "a larger cost.timing_seconds times more"
@@ -130,7 +130,7 @@ def derived_lines(table: Table) -> list[str]:
 
 @contextmanager
 def tools_in_one_line() -> Iterator[None]:
-    """Turn what a converter or compiler cannot do with the user's network into an error of one line."""
+    """Turn the error of a converter or compiler about the user's network into an error of one line."""
     try:
         yield
     except ToolError as error:

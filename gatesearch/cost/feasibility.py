@@ -1,4 +1,4 @@
-"""Whether a device can run the stages of a plan: memory, operators, float layers, links, and the pace of the stream."""
+"""Checks whether a device can run a plan: memory, operators, gated layers, links, and the pace of the stream."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def violations(
 ) -> dict[str, float]:
     """Return every reason why a device cannot run a plan, each with a number above 0; empty if it can.
 
-    Besides :func:`memory_overflows` these are operators that a core does not have (``"npu.operators"``), gated layers
-    on a core that runs int8 programs only (``"mcu.gated layers"``), and missing links (``"no link mcu to app"``).
+    The reasons are those of :func:`memory_overflows`, operators that a core does not have (``"npu.operators"``), gated
+    layers on a core that runs only int8 programs (``"mcu.gated layers"``), and links that do not exist
+    (``"no link mcu to app"``).
 
     Args:
         device: the device.
         estimates: the stages of the plan.
-        cores: the core of every stage, and before them the core of the front end.
+        cores: the core of the front end, followed by the core of every stage.
         gated_cores: the core of every gated layer.
     """
     broken = memory_overflows(device, estimates)
@@ -46,7 +47,7 @@ def violations(
         if any(math.isinf(run.latency_us) for run in estimate.runs):
             broken[f"{estimate.cost.core}.operators"] = 1.0
     for core in gated_cores:
-        if not device.core(core).runs_float:  # int8 programs have no gated layers
+        if not device.core(core).runs_float:  # gated layers have no int8 form
             broken[f"{core}.gated layers"] = 1.0
     for before, core in pairwise(cores):
         if before != core and device.link(before, core) is None:
@@ -59,13 +60,15 @@ def overloads(
 ) -> dict[str, float]:
     """Return by how much cores are too busy for the stream, as shares of the period; empty if all keep up.
 
+    Names of excesses are such as ``"app.utilisation"`` (worst case) and ``"app.mean utilisation"``.
+
     Args:
-        mean: by core, the mean share of the period for which it is busy (``"app.mean utilisation"``).
-        worst: that share when every window takes the longest path (``"app.utilisation"``).
+        mean: by core, the mean share of the period for which it is busy.
+        worst: by core, that share when every window takes the path that is worst for the core.
         max_utilisation: bound on the worst share; None for no such bound.
     """
     limit = math.inf if max_utilisation is None else max_utilisation
     excesses = {f"{core}.utilisation": share - limit for core, share in worst.items()}
     excesses |= {f"{core}.mean utilisation": share - MAX_UTILISATION for core, share in mean.items()}
-    # A core that cannot run a stage at all takes infinitely long for it, which is a reason of its own.
+    # Infinite shares are left out: they mean a core that cannot run a stage at all, which violations() reports.
     return {name: excess for name, excess in excesses.items() if 0 < excess < math.inf}

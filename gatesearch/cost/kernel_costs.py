@@ -1,8 +1,8 @@
 """The cost of gated layers' kernels on a core, by shape and by the share of the work that remains.
 
-Sources of readings (timings on this host, a simulator that counts instructions) and the pricing of plans both depend
-on :class:`KernelCosts` only. A reading is in the unit of the core's timing, like the readings of blocks:
-microseconds on this host, multiply-accumulates or cycles elsewhere.
+:class:`KernelCosts` is the interface between the sources of readings (timings on this host, a simulator that counts
+instructions) and the pricing of plans. A reading is in the unit of the core's timing, like the readings of blocks:
+microseconds on this host, instructions or ticks of a clock elsewhere.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Curve:
 
     Args:
         names: the names of the shares, such as ``("inputs", "outputs")``.
-        points: shares, in the order of the names; every combination of the values that occur.
-        readings: one for each point.
+        points: tuples of shares, in the order of the names; every combination of the values that occur.
+        readings: the reading at each point.
 
     Raises:
         ValueError: the points do not form a grid.
@@ -62,9 +62,9 @@ class Curve:
         return [sorted({point[i] for point in self.points}) for i in range(len(self.names))]
 
     def __call__(self, shares: Mapping[str, float]) -> float:
-        """Return the reading at the shares that remain; a share that is not named is 1.
+        """Return the reading at some remaining shares; a share that is not given is 1.
 
-        Outside the grid, the line through the two nearest points of an axis goes on, but never below zero.
+        Outside the grid, the reading is extrapolated from the two nearest points of an axis, but not below zero.
         """
         readings = dict(zip(self.points, self.readings, strict=True))
         corners: list[tuple[float, Point]] = [(1.0, ())]
@@ -89,7 +89,7 @@ Key = tuple[str, tuple[int, ...], tuple[tuple[str, int | str], ...]]
 
 @dataclass(frozen=True)
 class Recorded:
-    """Recorded costs: a curve for each kernel, shape and variant.
+    """Kernel costs that were recorded: a curve for each kernel, shape and variant.
 
     >>> call = KernelCall("fbs", (8, 8, 32, 32), (), (("outputs", 0.5),))
     >>> costs = Recorded("measured", {key_of(call): Curve(("outputs",), ((0.5,), (1.0,)), (3.0, 5.0))})
@@ -135,11 +135,11 @@ class Recorded:
 
 
 def in_blocks(call: KernelCall) -> dict[str, float]:
-    """Return the remaining shares of a call for a kernel that works in blocks of channels.
+    """Return the remaining shares of a call, for a kernel that works in blocks of 16 channels.
 
-    A block runs its second phase if any of its groups is open. Groups are assumed to open independently of each other,
-    so with g groups per block and a share p of open groups, a share 1 - (1 - p)^g of the blocks is open. Groups of one
-    output are computed one by one.
+    With precision gating, a block runs its second phase if any of its groups is open. Groups are assumed to open
+    independently of each other. So with g groups per block and a share p of open groups, a share 1 - (1 - p)^g of the
+    blocks is open. Groups of one output are computed one by one, so their share does not change.
 
     >>> in_blocks(KernelCall("pg", (8, 8, 32, 32), (("group", 8),), (("open", 0.5),)))
     {'open': 0.75}

@@ -1,8 +1,9 @@
-"""How gated layers change the cost of a stage.
+"""Computes how gated layers change the cost of a stage.
 
-The table has the dense int8 time of each layer on each core. The share of it that remains under a gate depends on the
-core: a gate saves time only on a core that can skip what the gate leaves out, or whose multiplications are cheaper with
-fewer bits. On a core that computes in whole bytes, an 8-bit layer split into 4 and 4 bits costs two layers.
+The table has the time of each dense layer on each core, without a gate. The share of this time that remains with a gate
+depends on the core. A gate saves time only on a core that can skip what the gate leaves out, or whose multiplications
+are cheaper with fewer bits. On a core that computes in whole bytes, a layer of 8 bits that is split into 4 and 4 bits
+costs as much as two layers.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class LayerChange:
 
     @property
     def kernels(self) -> tuple[KernelCall, ...]:
-        """The kernel calls that do the layer's work, each with the share of its input that it has to read."""
+        """The kernel calls that do the layer's work, each with the share of the input channels that it reads."""
         if self.work is None:
             return ()
         return tuple(call._replace(left=(*call.left, ("inputs", self._read_by(call)))) for call in self.work.kernels)
@@ -57,8 +58,8 @@ class LayerChange:
             return by_kernels
         share = self.cost(core.gate_kernels)
         if core.runs_kernels and self.work and self.site.is_recurrent:
-            # Without a kernel, LiteRT runs each step operator by operator, and a matrix in factors is more operators
-            # than a dense one: low rank at a quarter of the MACs took 195 us, the dense layer 146 us.
+            # Without a kernel, LiteRT runs each step operator by operator. A factored matrix has more operators than a
+            # dense one: a low-rank layer with a quarter of the MACs took 195 us, the dense layer 146 us.
             share = max(1.0, share)
         return dense * share
 
@@ -75,7 +76,7 @@ class LayerChange:
         return total
 
     def cost(self, kernels: Kernels) -> float:
-        """Return the time over that of the dense int8 layer; the gate's own MACs count at the layer's rate."""
+        """Return the time relative to that of the dense int8 layer; the gate's own MACs count at the layer's rate."""
         if self.work is None:
             return kernels.cost((8, 8), self.read)
         calls = sum(call.size * kernels.cost(call.bits, (*call.left, *self.read)) for call in self.work.calls)
@@ -92,7 +93,7 @@ class LayerChange:
 
     @property
     def saved_macs(self) -> float:
-        """Change in multiply-accumulates, as papers count them: every skip saves, and b bits of 8 count b / 8."""
+        """Change in multiply-accumulates as papers count them: every skip saves, and one of b bits counts b / 8."""
         if self.work is None:
             return self.site.macs * (self.read_share - 1)
         remaining = sum(call.share * call.bits[0] / 8 for call in self.work.calls)
@@ -100,7 +101,7 @@ class LayerChange:
 
     @property
     def params(self) -> float:
-        """Parameters that the gate adds, minus those of the layer that it does not store."""
+        """Change in parameters: those that the gate adds, minus those of the layer that need not be stored."""
         if self.work is None:
             return 0
         return self.work.params - self.site.params * (1 - self.work.stored)
@@ -112,14 +113,14 @@ def layer_changes(
     observed: Mapping[str, Mapping[str, float]],
     least_work: dict[PlacedGate, LayerWork] | None = None,
 ) -> dict[str, LayerChange]:
-    """Return every layer that changes, by site: layers with a gate, and layers that read the output of one.
+    """Return every layer that changes, by site: layers with a gate, and layers that read their output.
 
     Args:
         gates: the plan's gates at layer sites.
         layers: every layer site of the backbone.
-        observed: measured reports of the gates, by site. A gate without one has the least work that its parameters
-            allow.
-        least_work: work of gates without a report at these layers, from earlier calls; new entries are added.
+        observed: measured reports of the gates, by site. A gate without a report has the least work that its
+            parameters allow.
+        least_work: cache of the work of gates without a report; new entries are added.
     """
     least_work = {} if least_work is None else least_work
     work = {}
@@ -141,10 +142,10 @@ def layer_changes(
 
 
 def dense_by_kernel(site: LayerSite) -> LayerChange:
-    """Return an ungated recurrent layer run by the kernels of gated ones, with all rows dense.
+    """Return the change of an ungated recurrent layer that the kernels of gated layers run, with all rows dense.
 
-    A core that runs kernels runs it so. Otherwise a comparison would credit the gate with the difference between an
-    interpreter's hundreds of operators and a loop in C.
+    A core that runs kernels runs ungated recurrent layers in this way. Otherwise a comparison with gated layers would
+    credit the gate with the difference between an interpreter's hundreds of operators and a loop in C.
     """
     calls = (
         KernelCall(site.op, (site.shape_in[0], cell.columns[0], cell.rows), (("parts", 0),), (("rich", 1.0),))
@@ -154,5 +155,5 @@ def dense_by_kernel(site: LayerSite) -> LayerChange:
 
 
 def _channel_skips(work: LayerWork) -> list[str]:
-    """Return the kinds of skip by which the next layer can save the channels that a layer's gate suppresses."""
+    """Return the kinds of skip with which the next layer can leave out the channels that a layer's gate suppresses."""
     return [name for name, _ in work.calls[0].left if name.startswith("channel")]

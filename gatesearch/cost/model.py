@@ -1,7 +1,8 @@
-"""The price of a plan: the cost of each stage is exact, the cost of a window an expectation over the stream.
+"""The cost model: it computes the price of a plan from a latency table and from pass rates.
 
-The cost of a stage follows from the latency table before any training. How many windows reach it is measured after
-training; :meth:`CostModel.runs` and :meth:`CostModel.bound` do without that measurement.
+The cost of each stage follows exactly from the table, before any training. The price of a window is an expectation over
+the stream: it also needs the share of windows that reaches each stage, which is measured after training.
+:meth:`CostModel.runs` and :meth:`CostModel.bound` do without that measurement.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ class CostModel:
     """Prices plans for one backbone on one device.
 
     Args:
-        device: cores, links, constants.
+        device: the device, with its cores, links and constants.
         table: readings of this backbone's blocks.
         sites: the cut sites for which the table was built.
-        frontend_macs: MACs of the front end per window.
+        frontend_macs: multiply-accumulates (MACs) of the front end per window.
         period_s: seconds from window to window.
-        shares: share of each kind in the stream.
+        shares: share of each kind of window in the stream.
         layers: sites at which a gate may replace a layer.
         kernels: kernel costs by core, for cores whose kernels the table does not contain.
-        max_utilisation: bound on the share of a period for which a core is busy when every window takes the longest
-            path; None for no such bound: then the mean over the stream alone has to stay within the period.
+        max_utilisation: bound on the share of a period for which a core is busy when every window takes the path that
+            is worst for the core. With None, only the mean over the stream has to stay within the period.
     """
 
     device: Device
@@ -60,7 +61,7 @@ class CostModel:
     layers: tuple[LayerSite, ...] = ()
     kernels: Mapping[str, KernelCosts] = field(default_factory=dict)
     max_utilisation: float | None = MAX_UTILISATION
-    # A search prices thousands of plans that have most of their stages in common.
+    # Caches: a search prices thousands of plans that have most of their stages in common.
     _stage_terms: dict[Hashable, tuple[Terms, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _placed_cuts: dict[PlacedGate, PlacedCut] = field(default_factory=dict, init=False, repr=False, compare=False)
     _least_work: dict[PlacedGate, LayerWork] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -122,16 +123,16 @@ class CostModel:
         width: int,
         entered: float,
     ) -> tuple[StageEstimate, int]:
-        """Return the estimate of a stage, and the bytes of a value that it puts out.
+        """Return the estimate of a stage, and the bytes of a value of its output.
 
         Args:
-            before: core of the stage before; None for the first stage.
-            core: that runs the stage.
-            entering: the cut at which it begins; None for the input.
+            before: the core of the stage before; None for the first stage.
+            core: the core that runs the stage.
+            entering: the cut at which the stage begins; None for the input.
             leaving: the cut at which it ends; None for the output.
-            changes: by gated layers, by site.
+            changes: changes of layers, by site.
             width: bytes of a value of the stage before.
-            entered: bits that enter in int8.
+            entered: bits that enter the stage if each value has 8 bits.
         """
         work = self._pricer.stage(core, entering, leaving, changes)
         loop_us = self._pricer.loop_us(core, before, entering, leaving, (width, work.width))
@@ -185,8 +186,8 @@ class CostModel:
         """Return the coefficients of a plan's expected time and energy, as pairs of microseconds and microjoules.
 
         The expected costs of :meth:`price` are linear in the reach of each stage. The first pair is the cost of every
-        window; pair ``k + 1`` is what a window adds that reaches stage ``k``. A pair is infinite if the core cannot
-        run the stage. A search multiplies the pairs by predicted reaches instead of pricing the plan again.
+        window. Pair ``k + 1`` is the cost that a window adds if it reaches stage ``k``. A pair is infinite if the core
+        cannot run the stage. A search multiplies the pairs by predicted reaches instead of pricing the plan again.
         """
         cuts = self._cuts(plan)
         if len(cuts) < len(plan.gates) or any(cut.work.exit_macs for cut in cuts):
@@ -217,7 +218,8 @@ class CostModel:
         terms = [_terms_of(estimate.cost) for estimate in estimates]
         for k, estimate in enumerate(estimates):
             if estimate.exit is not None:
-                # A window takes the exit if it reaches this stage and not the next one: R_k - R_(k+1) of all windows.
+                # With R_k the reach of stage k: a window takes the exit if it reaches this stage and not the next one,
+                # so the exit runs for the share R_k - R_(k+1) of all windows.
                 us, uj = _terms_of(estimate.exit.cost)
                 terms[k] = (terms[k][0] + us, terms[k][1] + uj)
                 terms[k + 1] = (terms[k + 1][0] - us, terms[k + 1][1] - uj)
@@ -226,7 +228,7 @@ class CostModel:
         return ((self.frontend_us, always), *terms)
 
     def _cost(self, before: Core, core: Core, work: StageWork, bits: float) -> StageCost:
-        """Price one run on a core; if the core before is another one, ``bits`` cross the link between them."""
+        """Return the cost of one run on a core; if the core before is another one, ``bits`` cross their link."""
         latency = core.latency_us(work.reading)
         crosses = core.name != before.name
         link = self.device.link(before.name, core.name) if crosses else None
@@ -248,11 +250,11 @@ class CostModel:
         densities: Sequence[float] | None = None,
         observed: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Price:
-        """Price a plan at measured pass rates.
+        """Return the price of a plan at measured pass rates.
 
         Args:
             plan: gates, and a core for every stage.
-            passed: for each kind, the share of its windows that reaches each stage; the first entry is 1.
+            passed: for each kind of window, the share of its windows that reaches each stage; the first entry is 1.
             densities: see :meth:`stages`.
             observed: see :meth:`stages`.
         """
@@ -265,11 +267,11 @@ class CostModel:
         densities: Sequence[float] | None = None,
         observed: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Price:
-        """Price a plan over a stream; a hop costs as much as a whole window.
+        """Return the price of a plan over a stream in which each hop costs as much as a whole window.
 
         Args:
             plan: gates, and a core for every stage.
-            activities: of the front end and of each stage, in order.
+            activities: the activity of the front end, followed by that of each stage.
             densities: see :meth:`stages`.
             observed: see :meth:`stages`.
         """
@@ -284,12 +286,12 @@ class CostModel:
         )
 
     def _total(self, estimates: Sequence[StageEstimate], passed: Mapping[str, Sequence[float]]) -> Price:
-        """Return the price of stages, by the share of the windows of each kind that reaches each of them."""
+        """Return the price of stages; ``passed`` holds, by kind, the share of windows that reaches each stage."""
         costs = [estimate.cost for estimate in estimates]
         conditional = {kind: [b / a if a else 0.0 for a, b in pairwise(row)] for kind, row in passed.items()}
         reached = reach(self.shares, conditional)
         exits = {k: estimate.exit for k, estimate in enumerate(estimates) if estimate.exit is not None}
-        # An exit is priced like a further stage, run by the windows that reach its stage and not the next one.
+        # An exit is priced like another stage, which runs for the windows that reach its stage and not the next one.
         run_shares = [*reached, *(reached[k] - reached[k + 1] for k in exits)]
         runs = [*costs, *(exit.cost for exit in exits.values())]
         energy = expected_energy(
@@ -320,9 +322,9 @@ class CostModel:
         return replace(self, shares=shift_prevalence(self.shares, prevalence))
 
     def bound(self, plan: GatePlan) -> Price:
-        """Return a lower bound of a plan's price: that at the lowest pass rates that its gates' parameters allow.
+        """Return a lower bound of a plan's price: its price at the lowest pass rates that its gates' parameters allow.
 
-        Every gate stops all negatives, and those positives that are meant to take its exit.
+        At these rates every gate stops all negatives, and the share of positives that its exit is meant to answer.
         """
         return self._total(self.stages(plan), self._lowest_rates(plan))
 
@@ -361,7 +363,7 @@ class CostModel:
     def ungated(self) -> tuple[GatePlan, Price]:
         """Return the baseline: the ungated backbone on the core that runs it with the least energy, and its price.
 
-        If no core can run it, the comparison includes all cores.
+        If no core can run the backbone, the choice is among all cores.
         """
         plans = [GatePlan((), (name,)) for name in self.device.core_names]
         fitting = [plan for plan in plans if not self.violations(plan)] or plans

@@ -18,11 +18,11 @@ class PlacedCut(NamedTuple):
     """A gate at a cut, its site and the work that the gate causes.
 
     Args:
-        placed: the gate.
-        site: where it stands.
-        work: what it computes and lets through.
-        cost_key: decides what the stages at both sides cost, as long as the gate has no exit. Gates that differ only in
-            a threshold, such as the recall that they keep, have it in common.
+        placed: the gate with its parameters.
+        site: the cut site at which it stands.
+        work: the work of the gate, and the share of the tensor that it lets through.
+        cost_key: a key of the cost of the stages on both sides, if the gate has no exit. Gates that differ only in a
+            threshold, such as their recall target, have the same key.
     """
 
     placed: PlacedGate
@@ -32,7 +32,7 @@ class PlacedCut(NamedTuple):
 
     @classmethod
     def place(cls, placed: PlacedGate, site: CutSite) -> PlacedCut:
-        """Compute the work of a gate at its site."""
+        """Return a gate at a site, with its work."""
         work = work_of(site, placed)
         return cls(placed=placed, site=site, work=work, cost_key=(site.name, variant_of(placed), work))
 
@@ -43,7 +43,7 @@ class PlacedCut(NamedTuple):
 
 
 def crossing_bits(cuts: Sequence[PlacedCut], densities: Sequence[float] | None) -> list[float]:
-    """Return the bits that cross each cut in int8.
+    """Return the bits that cross each cut if each value has 8 bits.
 
     Args:
         cuts: the cuts of a plan.

@@ -10,7 +10,13 @@ from gatesearch.cost.energy import EnergyBreakdown, StageCost
 
 @dataclass(frozen=True, slots=True)
 class ExitEstimate:
-    """An exit on the core of its stage: MACs per sample that takes it, parameters, time and energy of one run."""
+    """The cost of an exit, which runs on the core of its stage.
+
+    Args:
+        macs: multiply-accumulates (MACs) of one run.
+        params: number of parameters.
+        cost: time and energy of one run.
+    """
 
     macs: float
     params: int
@@ -24,13 +30,13 @@ class StageEstimate:
     Args:
         first_site: the site at which the stage begins.
         last_site: the site at which it ends; ``"output"`` for the last stage.
-        macs: per sample, including the gate's head.
-        flash_bytes: of the stage's program and of its exit's: both are in the same memory. See
+        macs: MACs per sample, including the gate's head.
+        flash_bytes: flash for the stage's program and its exit's program together; see
             :meth:`gatesearch.cost.stage.StageWork.memory_bytes`.
-        sram_bytes: of the stage or of its exit, which do not run at once.
+        sram_bytes: SRAM for the stage or for its exit, whichever needs more; the two do not run at once.
         cost: time and energy of one run.
-        provenance: the source of the time, such as ``"measured"``.
-        exit: what a sample that takes the exit of the stage's gate costs in addition; None if the gate has no exit.
+        provenance: the provenance of the time, such as ``"measured"``.
+        exit: the additional cost of a sample that takes the exit of the stage's gate; None if the gate has no exit.
     """
 
     first_site: str
@@ -54,12 +60,12 @@ class Price:
 
     Args:
         reach: the share of the windows that reaches each stage.
-        expected_macs: MACs of the stages and exits, weighted by the share of the windows that runs them.
+        expected_macs: MACs of the stages and exits, weighted by the share of the windows for which they run.
         expected_latency_us: mean time of a window, front end included.
         longest_latency_us: time of a window on the longest path through stages and exits, front end included.
         energy: expected energy by term, core and stage.
-        exits: by the index of the stage, the energy of its exit by term, weighted by the share of the windows that
-            takes the exit.
+        exits: by the index of a stage, the energy of its exit by term, weighted by the share of the windows that take
+            the exit.
         utilisation: by core, the mean share of the period for which it is busy.
         worst_utilisation: by core, that share when every window takes the path that is worst for the core.
     """

@@ -1,4 +1,4 @@
-"""The pieces of a backbone as .tflite programs, in the number formats that a device's cores need."""
+"""Compiles the pieces of a backbone to .tflite programs, in the number formats that a device's cores need."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from gatesearch.devices.profile import Core, Device
 from gatesearch.graph.footprint import Footprint, program_footprint
 from gatesearch.runtime.program import Program
 
-MAX_BATCH_PIECES = 32  # one conversion; progress is shown after each
+MAX_BATCH_PIECES = 32  # largest number of pieces of one conversion; progress is shown after each conversion
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Pieces, counted and compiled.
+    """The pieces of a backbone, with their counts and their programs.
 
     Args:
-        pieces: by key.
-        counts: of each piece.
-        models: .tflite models by number format (``"int8"``, ``"float32"``) and piece; without an entry where no core
-            needs one.
+        pieces: the pieces by key.
+        counts: MACs, values and bytes of each piece.
+        models: .tflite models by number format (``"int8"``, ``"float32"``) and piece, for the pieces whose model some
+            core needs.
     """
 
     pieces: Pieces
@@ -35,32 +35,34 @@ class Programs:
     models: Mapping[str, Mapping[PieceKey, bytes]]
 
     def number_format(self, key: PieceKey, core: Core) -> str:
-        """Return the number format in which a core is given a piece."""
+        """Return the number format in which a core runs a piece."""
         return arithmetic(self.pieces[key].need, core)
 
     def on(self, core: Core) -> dict[PieceKey, bytes]:
-        """Return the models that a core is given, as far as there are any."""
+        """Return the model of each piece in the number format of a core, for the pieces that have a model."""
         return {key: self.models[self.number_format(key, core)][key] for key in self.models["float32"]}
 
     def runnable(self, core: Core) -> dict[PieceKey, bytes]:
-        """Return those of :meth:`on` that the core can run."""
+        """Return the models of :meth:`on` that the core can run."""
         return {key: model for key, model in self.on(core).items() if _runs(model, self.number_format(key, core), core)}
 
 
 def compile_pieces(
     pieces: Pieces, device: Device, converter: BatchConverter, on_step: Callable[[], None] | None = None
 ) -> Programs:
-    """Count each piece, and convert it where a core's reading or its engine needs a program.
+    """Count the work of each piece, and convert the pieces of which a core's reading or engine needs a program.
 
     Args:
         pieces: the pieces of a backbone.
-        device: whose cores decide what is converted.
-        converter: makes .tflite models in float of modules and an example of the input of each.
-        on_step: called after each piece.
+        device: the device whose cores decide which pieces are converted.
+        converter: a function that makes float .tflite models of modules, given an example of the input of each.
+        on_step: a function that is called after each piece.
     """
     all_compile = any(core.timing.model in ("vela", "litert") for core in device.cores)
-    compiles_corners = any(core.timing.model == "vela" for core in device.cores)  # timings derive them from edges
-    micro = any(core.stand_in == "tflm" for core in device.cores)  # whose lack of operators only a program shows
+    # A corner is a piece with fewer channels on both sides. Timings on this host derive its time; Vela compiles it.
+    compiles_corners = any(core.timing.model == "vela" for core in device.cores)
+    # Only a program shows whether TensorFlow Lite Micro lacks one of its operators.
+    micro = any(core.stand_in == "tflm" for core in device.cores)
     advance = on_step or (lambda: None)
     counts: dict[PieceKey, Footprint] = {}
     alike: dict[str, list[PieceKey]] = {}
@@ -88,12 +90,12 @@ def compile_pieces(
 
 
 def in_both_formats(in_float: bytes, example: Tensor) -> dict[str, bytes]:
-    """Return a program by number format, given it in float and samples [n, *shape] of its input."""
+    """Return a float program in both number formats; samples [n, *shape] of its input calibrate the int8 one."""
     return {"float32": in_float, "int8": quantise(in_float, channel_last(example.numpy()))}
 
 
 def _runs(model: bytes, number_format: str, core: Core) -> bool:
-    """Say whether a core takes a program: TensorFlow Lite Micro lacks operators, and Vela takes nothing in float."""
+    """Return whether a core runs a program: TensorFlow Lite Micro lacks operators, and Vela compiles int8 only."""
     if core.timing.model == "vela":
         return number_format == "int8"
     if core.stand_in != "tflm":

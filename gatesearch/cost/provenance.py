@@ -1,6 +1,6 @@
-"""The basis of each gate's price on each core: kernels that were timed or counted, or figures of the profile.
+"""The basis of each gate's price on each core: timed or counted kernels, or figures of the device profile.
 
-``gatesearch measure`` prints it. :data:`REASONS` names why a price rests on no kernel.
+``gatesearch measure`` prints these bases. :data:`REASONS` lists the reasons why a price is not based on a kernel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gatesearch.gates import work_of
 from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.plan import PlacedGate
 
-# By a short name, why no kernel prices a gate on a core.
+# The reasons why no kernel prices a gate on a core, by a short name.
 REASONS: Mapping[str, str] = {
     "int8 only": "gated layers compute in float, and the core takes int8 programs alone: no such plan is proposed",
     "masks": "the core's engine computes gated layers in full and masks them",
@@ -36,7 +36,9 @@ class Basis:
     """The basis of a price.
 
     Args:
-        what: ``"kernels"``, ``"programs"``, ``"calls"``, ``"cycles"``, ``"rate"``, ``"reference"`` or ``"nothing"``.
+        what: the readings behind the price: ``"kernels"`` of gated layers, ``"programs"`` timed on this host,
+            ``"calls"`` of kernels in a table, ``"cycles"`` of Vela, a ``"rate"`` of the profile, a ``"reference"`` that
+            computes everything, or ``"nothing"``.
         provenance: the provenance of the basis.
         reason: a name in :data:`REASONS` that says why no kernel prices the gate; else empty.
     """
@@ -47,11 +49,11 @@ class Basis:
 
     @property
     def measured(self) -> bool:
-        """Whether the gate's own work was timed or counted, not derived from one figure for all work."""
+        """Whether the gate's own work was timed or counted, and not derived from one figure for all work."""
         return self.what in ("kernels", "programs", "calls", "cycles")
 
 
-# By the model of a core's timing, the basis of programs of plain layers and of gates' heads.
+# The basis of programs of plain layers and of gates' heads, by the model of a core's timing.
 PROGRAMS: Mapping[str, str] = {"litert": "programs", "vela": "cycles", "throughput": "rate"}
 
 
@@ -66,10 +68,10 @@ def layer_basis(core: Core, site: LayerSite, gate: PlacedGate, costs: KernelCost
     """Return the basis of a gate at a layer.
 
     Args:
-        core: the core that runs it.
+        core: the core that runs the layer.
         site: the site of the layer.
         gate: the gate with its parameters.
-        costs: the costs of the core's kernels, from the table of the search or from the core's own.
+        costs: the costs of the core's kernels, from the latency table of the search or from the core's kernel table.
     """
     if arithmetic(FLOAT, core) == "float32" and not core.runs_float:
         return Basis("nothing", core.timing.provenance, "int8 only")
@@ -92,7 +94,7 @@ def layer_bases(
     gates: Iterable[PlacedGate],
     costs: Mapping[str, KernelCosts],
 ) -> Iterator[tuple[str, str, Basis, int]]:
-    """Yield core, kind, basis, and the number of gates at layers with that basis."""
+    """Yield core, gate kind, basis, and the number of layer gates with that basis."""
     layer_gates = list(gates)
     for core in device.cores:
         counts = Counter(
@@ -105,7 +107,7 @@ def layer_bases(
 def cut_bases(
     device: Device, variants: Sequence[PlacedGate], sites: Sequence[CutSite]
 ) -> Iterator[tuple[str, str, Basis, int]]:
-    """Yield core, kind, basis, and the number of sites for gates at cuts."""
+    """Yield core, gate kind, basis, and the number of sites, for cut gates."""
     for core in device.cores:
         for kind in dict.fromkeys(gate.kind for gate in variants):
             yield core.name, kind, cut_basis(core), len(sites)

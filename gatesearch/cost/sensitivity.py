@@ -1,8 +1,9 @@
-"""How much a run's result depends on the assumed constants of a device: one at a time, and in groups; no I/O.
+"""Sensitivity analysis: how much a run's result depends on the assumed constants of a device.
 
-The powers, wake-ups and links that a profile assumes are right to an order of magnitude. A claim should hold on a
-device that draws half as much, or one and a half times as much. The analysis multiplies each assumed constant by both
-factors, prices the plan and its baseline again, and says how the gain and the choice of the plan change.
+The powers, wake-ups and links that a profile assumes are right to an order of magnitude only. A claim should also hold
+on a device whose constants are half as large, or one and a half times as large. The analysis multiplies each assumed
+constant, and groups of them, by both factors. It prices the plan and its baseline again, and says how the gain and the
+choice of the plan change.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ class MeasuredPlan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of a run at some constants.
+    """The result of a run at some values of the constants.
 
     Args:
-        energy_uj: energy of the plan, microjoules per window.
-        ungated_uj: energy of the baseline: the ungated backbone on the core with the least energy. Which core that is
-            may change with a constant, too.
+        energy_uj: energy of the plan, in microjoules per window.
+        ungated_uj: energy of the baseline, the ungated backbone on the core with the least energy; another constant may
+            make another core the cheapest.
         picked: the plan that the recipe's rule picks; None if there are no trials to pick from.
     """
 
@@ -52,7 +53,7 @@ class Answer:
 
     @property
     def gain(self) -> float:
-        """Energy of the baseline over energy of the plan."""
+        """Energy of the baseline divided by energy of the plan."""
         return gain_end_to_end(self.ungated_uj, self.energy_uj)
 
 
@@ -74,12 +75,12 @@ class Variation:
 
     @property
     def swing(self) -> float:
-        """The largest gain over the smallest."""
+        """The largest gain divided by the smallest."""
         gains = [answer.gain for answer in self.answers.values()]
         return max(gains) / min(gains)
 
     def flips(self, nominal: Answer) -> bool:
-        """Say whether some factor changes the picked plan."""
+        """Return whether some factor changes the picked plan."""
         return any(answer.picked != nominal.picked for answer in self.answers.values())
 
 
@@ -91,9 +92,10 @@ class Sensitivity:
         nominal: the result at the profile's constants.
         constants: one entry per constant, the largest swing of the gain first.
         groups: one entry per group of :data:`GROUPS` that has constants in this profile.
-        together: the results with all constants changed at once: each in the direction that alone lowers the gain, then
-            each in the direction that alone raises it. These extremes are less likely than any single change.
-        unmoved: constants that are zero, which no factor changes.
+        together: two results with all constants changed at once. In the first, each constant changes in the direction
+            that lowers the gain when it changes alone; in the second, in the other direction. These extremes are less
+            likely than any single change.
+        unmoved: paths of assumed constants that are zero, which no factor changes.
     """
 
     nominal: Answer
@@ -121,8 +123,8 @@ def sensitivity(
     Args:
         cost: the cost model with the profile's constants.
         measured: the plan whose energy and gain vary, with its measurements.
-        pick: returns the plan that the recipe's rule picks at the prices of a cost model.
-        factors: multiples of a constant's value; by default 50 % less and 50 % more.
+        pick: a function that returns the plan that the recipe's rule picks at the prices of a cost model.
+        factors: factors by which a constant is multiplied; by default 50 % less and 50 % more.
     """
 
     def answer(scale: Mapping[str, float]) -> Answer:

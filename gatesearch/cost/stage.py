@@ -1,11 +1,12 @@
 """The reading, MACs and bytes of one stage on a core, from which its latency and energy are priced.
 
-A reading is a time or a count of instructions, in the unit of the core's table.
+A reading is a time or a count of work, in the unit of the core's timing. MACs are multiply-accumulates.
 
 A stage consists of the blocks between two cuts, with the changes by gated layers, and of the head of the gate that ends
-it. The table has each block as a program of its own, so every term of the sum contains the overhead of one call. A
-stage of plain layers is one program: all overheads but one are subtracted. Kernels of gated layers run between programs
-and split the stage into several: then as many overheads remain as there are programs.
+it. Its reading is a sum over these. In the latency table each block is a program of its own, so the reading of each
+block contains the overhead of one call. A stage of plain layers is one program, so all overheads but one are subtracted
+from the sum. Kernels of gated layers run between programs and split the stage into several programs. As many overheads
+remain as there are programs.
 """
 
 from __future__ import annotations
@@ -28,20 +29,22 @@ from gatesearch.graph.lifetimes import Lifetime, join_lifetimes, plan_arena
 from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import PlacedGate
 
-EMPTY_BLOCK_US = 0.3  # the rest of a block whose only layer is a kernel is below this and needs no program
+EMPTY_BLOCK_US = 0.3  # a block of which no more time than this remains beside its kernels needs no program
 
 
 class StageWork(NamedTuple):
-    """One run of a stage.
+    """The work of one run of a stage.
 
     Args:
-        reading: in the core's unit.
-        macs: multiply-accumulates.
-        weight_bytes: of its constants.
-        activation_bytes: of the tensors that live at the same time.
+        reading: reading of the stage, in the unit of the core's timing.
+        macs: number of MACs.
+        weight_bytes: bytes of its constants.
+        activation_bytes: largest number of bytes of tensors that live at the same time.
         width: bytes of a value.
-        file_overhead_bytes: see :class:`gatesearch.graph.footprint.Footprint`; so is the next.
-        arena_overhead_bytes: of TensorFlow Lite Micro's structures.
+        file_overhead_bytes: bytes of its .tflite file besides weights and
+            :data:`~gatesearch.graph.footprint.FILE_BYTES`.
+        arena_overhead_bytes: bytes of TensorFlow Lite Micro's arena besides activations and
+            :data:`~gatesearch.graph.footprint.ARENA_BYTES`.
     """
 
     reading: float
@@ -55,7 +58,8 @@ class StageWork(NamedTuple):
     def memory_bytes(self, core: Core) -> tuple[float, float]:
         """Return the flash and the SRAM that one program of the stage occupies on a core.
 
-        With TensorFlow Lite Micro these are its .tflite file and its arena; elsewhere weights, and what is alive.
+        With TensorFlow Lite Micro these are its .tflite file and its arena. With other engines they are the weights and
+        the activations.
         """
         if core.artifact_engine != "tflm":
             return self.weight_bytes, self.activation_bytes
@@ -71,7 +75,7 @@ class _Programs:
         self._kernels: set[str] = set()
 
     def add_kernel(self, layer: str, behind: str | None) -> None:
-        """Add a layer that runs by kernel, and the plain layers before it, which end with ``behind``."""
+        """Add a layer that a kernel runs, and the plain layers before it, the last of which is ``behind``."""
         if behind is not None and behind not in self._kernels:
             self._order.append(True)
         self._order.append(False)
@@ -100,7 +104,7 @@ class StagePricer:
         self.table, self.kernels = table, kernels
         self._place = {name: index for index, name in enumerate(table.sites)}
         self._recurrent = [site for site in layers if site.is_recurrent and site.name in table.layers]
-        # A search prices thousands of plans that have most of their stages in common.
+        # Caches: a search prices thousands of plans that have most of their stages in common.
         self._plain_stages: dict[tuple[str, PlacedGate | None, PlacedGate | None], StageWork] = {}
         self._fragmentations: dict[tuple[tuple[str, ...], tuple[Lifetime, ...]], float] = {}
 
@@ -113,7 +117,7 @@ class StagePricer:
             core: the core that runs it.
             entering: the cut at which the stage begins; None for the input.
             leaving: the cut at which it ends; None for the output.
-            changes: changes by gated layers, by site; those in other stages are ignored.
+            changes: changes of layers, by site; those in other stages are ignored.
         """
         if changes:
             return self._sum_blocks(core, entering, leaving, changes)
@@ -175,8 +179,8 @@ class StagePricer:
         for name, change in changes.items():
             layer = self.table.layers[name]
             by_kernel = bool(change.kernels) and native is not None
-            if math.isfinite(layer.readings[reading_name]):  # otherwise the block is infinite, too
-                # A core computes whole tiles of output channels, so its layer shrinks by tiles; MACs do by channels.
+            if math.isfinite(layer.readings[reading_name]):  # else the block's reading is infinite as well
+                # A core computes whole tiles of output channels, so a reading shrinks by tiles, and MACs by channels.
                 in_block = layer.remaining_share(shares[0], surfaces[reading_name].share_of_tiles(shares[1]))
                 row[core.name] += _difference(layer.readings[reading_name], in_block, change, core, costs, by_kernel)
                 if by_kernel:
@@ -205,10 +209,10 @@ class StagePricer:
         )
 
     def _fragmentation(self, core: Core, blocks: Sequence[str], leaving: PlacedCut | None) -> float:
-        """Return the arena that TensorFlow Lite Micro plans for a stage, over the largest of its blocks' arenas; or 1.
+        """Return the arena that TensorFlow Lite Micro plans for a stage, divided by the largest arena of its blocks.
 
-        Its greedy planner leaves gaps where tensors of several blocks interleave. The result of a stage stays while the
-        head of its gate runs.
+        The planner is greedy, and leaves gaps where tensors of several blocks interleave. The output of the stage stays
+        alive while the head of its gate runs. For other engines the ratio is 1.
         """
         if core.artifact_engine != "tflm" or not all(name in self.table.lifetimes for name in blocks) or not blocks:
             return 1.0
@@ -222,14 +226,14 @@ class StagePricer:
         return self._fragmentations[key]
 
     def _recurrent_by_kernel(self, native: HostTimings | None) -> dict[str, LayerChange]:
-        """Return the ungated recurrent layers that a core runs by kernel."""
+        """Return the ungated recurrent layers that kernels run on a core, as changes by site."""
         if native is None:
             return {}
         changes = {site.name: dense_by_kernel(site) for site in self._recurrent}
         return {name: change for name, change in changes.items() if change.by_kernels(native.kernels) is not None}
 
     def _reading_name(self, core: Core, need: str) -> str:
-        """Return the name of the reading of a stage on a core, in the number format that its need decides."""
+        """Return the name of the readings that make up a stage on a core, by the number format that the stage needs."""
         in_float = core.name in self.table.native and arithmetic(need, core) == "float32"
         name = in_float_on(core.name)
         return name if in_float and name in self.table.blocks[self.table.sites[0]] else core.name
@@ -242,13 +246,13 @@ class StagePricer:
         leaving: PlacedCut | None,
         widths: tuple[int, int],
     ) -> float:
-        """Return the microseconds that the host's loop adds to a stage; zero on other cores.
+        """Return the microseconds that the loop around programs adds to a stage on this host; zero on other cores.
 
         Args:
             core: the core of the stage.
             before: the core of the stage before; None for the first stage.
-            entering: see :meth:`stage`.
-            leaving: see :meth:`stage`.
+            entering: the cut at which the stage begins; None for the input.
+            leaving: the cut at which it ends; None for the output.
             widths: bytes of a value in the stage before and in this stage.
         """
         native = self.table.native.get(core.name)
@@ -280,7 +284,7 @@ class StagePricer:
 
 
 def _dense(row: Mapping[str, Surface], name: str) -> float:
-    """Return a quantity with all channels; 0 in a table that lacks it."""
+    """Return a quantity with all channels; 0 if the table lacks it."""
     return row[name](1.0, 1.0) if name in row else 0.0
 
 

@@ -1,10 +1,10 @@
 """The price of a plan over a stream: each part runs by hops while it is open, and catches up when it opens.
 
-A part that runs at a share ``r`` of the hops and opens at a share ``o`` of them costs, a hop,
+Let a part run at a share ``r`` of the hops, and open at a share ``o`` of them. Its mean cost per hop is
 
-    o whole window + (r - o) hop
+    o (cost of a whole window) + (r - o) (cost of a hop)
 
-for the hop at which a part opens is the one at which it catches up on the window. A steady part has ``o`` = 0.
+because at the hop at which it opens, it catches up on a whole window. A steady part has ``o`` = 0.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class WindowAndHop(NamedTuple):
         return activity.openings * self.window + (activity.open_share - activity.openings) * self.hop
 
     def longest(self, activity: Activity) -> float:
-        """Return the figure of the hop that takes longest: of a window where the part has to catch up."""
+        """Return the figure of the longest hop: that of a window, if the part ever has to catch up on one."""
         return max(self) if activity.openings > 0 else self.hop
 
 
@@ -58,16 +58,16 @@ def price_by_hops(
     frontend_us: WindowAndHop,
     period_s: float,
 ) -> Price:
-    """Price the stages of a plan over a stream.
+    """Return the price of a plan's stages over a stream.
 
-    A stage that stops a hop at a gate with an exit runs that exit: on the window, at the hops that the next stage does
-    not run.
+    If a gate with an exit stops a hop, the exit runs on the whole window. So an exit runs at the hops at which its
+    stage runs and the next stage does not.
 
     Args:
-        windows: the stages, each for a whole window.
-        hops: the same stages, each for a hop.
-        activities: of the front end and of each stage, in order.
-        device: its cores, and the power of its sensor.
+        windows: the stages, each priced for a whole window.
+        hops: the same stages, each priced for a hop.
+        activities: the activity of the front end, followed by that of each stage.
+        device: the device, with its cores and the power of its sensor.
         frontend_us: time of the front end, in microseconds.
         period_s: seconds from hop to hop.
 
@@ -111,7 +111,7 @@ def price_by_hops(
         energy=EnergyBreakdown(energy.by_term, energy.by_core, by_stage),
         exits={run.stage: terms for run, terms in by_run if run.is_exit},
         utilisation=mean_utilisation(costs, shares, period_us, {sense.name: frontend_mean_us}),
-        # That of a gate that stays open: a core makes up for the delay of a catch-up at the hops after it.
+        # The worst case is a gate that stays open. A catch-up delays a core once; later hops make up for it.
         worst_utilisation=worst_utilisation(_paths(steady, exits), period_us, {sense.name: frontend_us.hop}),
     )
 
@@ -132,7 +132,7 @@ def _exit_runs(windows: Sequence[StageEstimate], activities: Sequence[Activity])
 
 
 def _paths(stages: Sequence[StageCost], exits: Mapping[int, ExitEstimate]) -> list[list[StageCost]]:
-    """Return the costs of all stages, and for each exit those of the stages up to it and its own."""
+    """Return each path of a window: all stages; and for each exit the stages up to it, followed by the exit."""
     return [list(stages), *([*stages[: k + 1], exit.cost] for k, exit in exits.items())]
 
 

@@ -1,4 +1,4 @@
-"""The mixture of the stream, and the share of its windows that reaches each stage of a cascade; no I/O."""
+"""The mixture of kinds of windows in a stream, and the share of windows that reaches each stage of a cascade."""
 
 from __future__ import annotations
 

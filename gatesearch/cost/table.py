@@ -18,8 +18,8 @@ from gatesearch.graph.footprint import Footprint
 from gatesearch.graph.lifetimes import Lifetime
 
 QUANTITIES = tuple(name for name in Footprint._fields if name != "lifetimes")
-OVERHEADS = ("file_overhead_bytes", "arena_overhead_bytes")  # of TensorFlow Lite Micro
-FLOATING = " float32"  # suffix of a core's name: the reading of the float program
+OVERHEADS = ("file_overhead_bytes", "arena_overhead_bytes")  # quantities that only TensorFlow Lite Micro needs
+FLOATING = " float32"  # added to a core's name, it is the name of the reading of the float program
 
 
 def in_float_on(core: str) -> str:
@@ -33,11 +33,12 @@ class LayerReading:
 
     Args:
         block: first site of the block that contains the layer.
-        readings: by core, without the overhead of a call.
+        readings: the layer's reading by core, without the overhead of a call.
         behind: the layer right before it in the same block; None for the block's first layer.
-        first: whether it is the block's first layer that mixes channels. Depthwise layers do not mix channels, so the
-            channels that a cut removes are still missing at this layer's input.
-        last: whether it is the block's last layer that mixes channels; the same holds for its output.
+        first: whether no earlier layer of the block mixes channels. Then the channels that a cut removes at the block's
+            input are missing at this layer's input as well. Depthwise layers do not mix channels.
+        last: whether no later layer of the block mixes channels. Then the channels that a cut removes at the block's
+            output are missing at this layer's output as well.
     """
 
     block: str
@@ -65,13 +66,13 @@ class Loop:
     """Microseconds that the loop around a bundle's programs adds on this host.
 
     Args:
-        run: per window.
-        stage: per stage after the first.
-        byte: per byte that enters or leaves a stage.
-        crossings: per value that passes from a stage to one in another number format; keys are ``"int8 float32"`` and
-            ``"float32 int8"``.
-        crossing: per such change of format, whatever the number of values.
-        timings: number of calls timed for these figures.
+        run: microseconds for each window.
+        stage: microseconds for each stage after the first.
+        byte: microseconds for each byte that enters or leaves a stage.
+        crossings: microseconds for each value that passes to a stage in another number format; keys are
+            ``"int8 float32"`` and ``"float32 int8"``.
+        crossing: microseconds for each such change of format, whatever the number of values.
+        timings: number of calls that were timed for these figures.
     """
 
     run: float = 0.0
@@ -90,9 +91,9 @@ class HostTimings:
         kernels: microseconds of the kernels.
         loop: microseconds of the loop around programs and kernels.
         timings: number of programs, kernels and loops timed.
-        noisy: number of timings that other load still disturbed when the budget was spent.
+        noisy: number of timings that were still disturbed by other load when the budget was spent.
         seconds: duration of all timings.
-        derived: share of the summed microseconds of operators and kernels that is interpolated, not timed.
+        derived: share of the summed microseconds of operators and kernels that was interpolated instead of timed.
     """
 
     kernels: Recorded
@@ -114,20 +115,20 @@ class Table:
 
     Args:
         sites: the first site of each block, in order, beginning with the input; the last block ends at ``"output"``.
-        blocks: by first site, the surfaces of each block by quantity. Quantities are :data:`QUANTITIES` and, for every
-            core of the device, the reading under the core's name.
-        heads: the same for each gate variant at each site, by ``"variant@site"``, and for each of its exits, by
-            :func:`gatesearch.cost.blocks.exit_of`. They have all channels of the site.
-        overhead: by core, the reading of an empty program: the cost of one more call. The sum of two blocks that run
-            as one stage contains it once too often.
+        blocks: by first site, the surfaces of each block by quantity. Quantities are :data:`QUANTITIES` and, under the
+            name of each core of the device, the reading on this core.
+        heads: the same surfaces for the head of each gate variant at each site, by ``"variant@site"``, and for each
+            exit, by :func:`gatesearch.cost.blocks.exit_of`. Heads and exits read all channels of the site.
+        overhead: by core, the reading of an empty program, which is the overhead of one call. The sum of two blocks
+            that run as one stage contains it once too often.
         input_elements: number of values of one input sample.
-        fingerprint: machine and versions.
-        layers: each layer that a gate may replace, read alone.
-        needs: by a block's first site and by an exit's name, whether int8 is sufficient; see
+        fingerprint: machine and versions of the readings.
+        layers: the reading of each layer that a gate may replace, by its site.
+        needs: by a block's first site and by an exit's name, whether int8 serves it; see
             :mod:`gatesearch.compile.number_format`. Readings are in the number format that follows for the core.
-        native: by name, the cores of this host that run kernels. If the search has layer gates, blocks, heads and
-            layers have a second reading for these cores, that of the float program: see :func:`in_float_on`.
-        lifetimes: by the name of a block, a head or an exit, those of its tensors with all channels.
+        native: timings of the cores of this host that run kernels, by name. If the search has layer gates, blocks,
+            heads and layers have a second reading on these cores, that of the float program; see :func:`in_float_on`.
+        lifetimes: lifetimes of the tensors of a block, a head or an exit with all its channels, by its name.
     """
 
     sites: tuple[str, ...]
@@ -142,7 +143,7 @@ class Table:
     lifetimes: Mapping[str, tuple[Lifetime, ...]] = field(default_factory=dict)
 
     def lacks(self, device: Device) -> tuple[str, ...]:
-        """Return the quantities that the prices of a device need and that a table of an older version has not."""
+        """Return the quantities that the prices of a device need, but that the table, of an older version, lacks."""
         row = self.blocks[self.sites[0]]
         needed = {"values": any(core.reading_per_value for core in device.cores)}
         needed |= dict.fromkeys(OVERHEADS, any(core.artifact_engine == "tflm" for core in device.cores))
@@ -165,7 +166,7 @@ class Table:
             input_elements=raw["input_elements"],
             fingerprint=raw["fingerprint"],
             layers={name: LayerReading(**row) for name, row in raw["layers"].items()},
-            needs=raw.get("needs", {}),  # tables in older run folders have none: they were read in int8 throughout
+            needs=raw.get("needs", {}),  # tables in older run folders have none, and all their readings are in int8
             native={name: HostTimings.from_dict(host) for name, host in raw.get("native", {}).items()},
             lifetimes={name: tuple(Lifetime(*row) for row in rows) for name, rows in raw.get("lifetimes", {}).items()},
         )

@@ -1,4 +1,4 @@
-"""Builds the latency table of a backbone: every piece is read by the source of each core; a cache holds the tables."""
+"""Builds the latency table of a backbone: a source of latencies reads every piece on each core; tables are cached."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.kernels import build
 from gatesearch.plan import PlacedGate
 
-CACHE_FORMAT = 11  # of the JSON; a cached table in another format is not used
+CACHE_FORMAT = 11  # version of the JSON of cached tables; tables of other versions are not used
 ReadingsByPiece = Mapping[PieceKey, Mapping[str, float]]
 
 
@@ -54,21 +54,22 @@ def build_table(
     cache: Path | None = None,
     timing_seconds: float = profiler.TIMING_SECONDS,
 ) -> Table:
-    """Read every block, gate head and layer of a backbone on every core.
+    """Return the latency table of a backbone: readings of every block, gate head and layer on every core.
 
     Args:
-        backbone: in evaluation mode; only its shapes matter, not its weights.
+        backbone: the backbone in evaluation mode; only its shapes matter, not its weights.
         sites: the cut sites, in order.
         features: a few samples [n, *shape] that calibrate the quantisation.
         device: the device with the cores to read.
         variants: one placed gate of each variant; its site does not matter.
         layers: layers that a gate may replace.
         gates: the gates that may replace them; their kernels are timed.
-        loop: times the loop that runs bundles on this host, among programs of the backbone. It is called only if a core
-            runs kernels.
-        converter: makes .tflite programs of modules and an example of the input of each.
-        on_step: called after each piece, :func:`pieces_count` times.
-        cache: a folder. A table of the same pieces, cores and machine is read from it; a new table is written to it.
+        loop: a function that times the loop of bundles on this host, among programs of the backbone. It is called only
+            if a core runs kernels.
+        converter: a function that makes .tflite programs of modules, given an example of the input of each.
+        on_step: a function that is called after each piece, :func:`pieces_count` times.
+        cache: a folder of tables. A table of the same pieces, cores and machine is read from it; else the new table is
+            written to it. None reads the table anew.
         timing_seconds: budget of all timings on this host; timings beyond it are interpolated.
     """
     pieces = blocks.pieces_of(backbone, sites, features, variants, layers)
@@ -117,7 +118,7 @@ def pieces_count(
 
 
 def read_pieces(device: Device, programs: Programs, host: HostSource) -> Readings:
-    """Read all pieces on all cores, by one call of each source with the cores of its kind."""
+    """Return the readings of all pieces on all cores; each source is called once, with all cores of its kind."""
     sources: Mapping[str, LatencySource] = {
         "litert": host,
         "vela": VelaSource(),
@@ -141,7 +142,7 @@ def read_pieces(device: Device, programs: Programs, host: HostSource) -> Reading
 
 
 def _by_piece(device: Device, programs: Programs, readings: Readings) -> ReadingsByPiece:
-    """Return the counts and readings of each piece; a reading is infinite if the core cannot run the program."""
+    """Return the counts and readings of each piece by name; a reading is infinite if the core cannot run the piece."""
     rows = {key: {name: getattr(counts, name) for name in QUANTITIES} for key, counts in programs.counts.items()}
     missing: dict[str, set[PieceKey]] = {}
     for core in device.cores:
@@ -175,7 +176,7 @@ def _surfaces(
 def _channels_and_tiles(
     pieces: Pieces, sites: Sequence[CutSite], tiles: Mapping[tuple[str, str], int]
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return the output channels and the tile of each block but the last, for readings whose source measured a tile."""
+    """Return output channels and tile of each block but the last, for readings whose source measured a tile."""
     names = blocks.named(pieces, "block")[:-1]
     ends = dict(zip(names, sites[len(sites) - len(names) :], strict=True))
     return {(block, reading): (ends[block].channels, tile) for (block, reading), tile in tiles.items() if block in ends}
@@ -190,9 +191,10 @@ def _layer_readings(
 ) -> dict[str, LayerReading]:
     """Return the reading of each layer alone, without the overhead of a call.
 
-    The piece of a feed-forward layer is that layer as a program; its reading minus that of an empty program is the
-    layer's. A recurrent layer is many operators in a program, so its piece is the block *without* the recurrent layers:
-    their reading is the difference to the block, shared among them by MACs.
+    The piece of a feed-forward layer is that layer as a program. The reading of the layer is that of the piece minus
+    that of an empty program. A recurrent layer is many operators, so its piece is the block *without* the recurrent
+    layers. The reading of the block minus that of the piece is the reading of all its recurrent layers. It is divided
+    among them in proportion to their multiply-accumulates.
     """
     readings = {}
     for piece in blocks.named(pieces, "layer"):
@@ -219,7 +221,7 @@ def _layer_readings(
 
 
 def kernel_runs(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[Run]:
-    """Return every kernel call of the gates, and those of ungated recurrent layers; equal calls once."""
+    """Return the kernel calls of the gates and of ungated recurrent layers, each distinct call once."""
     recurrent = [site for site in layers if site.is_recurrent]
     runs: dict[Key, Run] = {}
     for site in recurrent:

@@ -1,20 +1,22 @@
 """Rules that derive timings of kernels from other timings, so that a table of many kernels fits its budget.
 
-A kernel has a time for every shape and variant, and for every point of a grid of shares: of its inputs, of its outputs,
-and of the outputs that a precision gate computes at full precision. That is too many to time. But a time is close to a
-product of factors, one for the shape, one for the variant and one for each share. So a ratio of two times changes
-little from shape to shape, and other times follow from it. Where a ratio is known on two shapes, the rules use the
-geometric mean, which is the mean that fits factors.
+A kernel has a time for every shape and variant, and for every point of a grid of shares. The shares are those of its
+inputs, of its outputs, and of its open outputs, which a precision gate computes at full precision. These are too many
+times to measure. But a time is close to a product of factors: one for the shape, one for the variant and one for each
+share. So the ratio of two times changes little from shape to shape, and other times can be derived from it. If a ratio
+is known on two shapes, the rules use the geometric mean, because factors multiply.
 
-The rules follow in the order of the error that they risk. The outermost shapes of a variant are the one with the least
-and the one with the most work; the others are its inner shapes. The base variant of a kernel has the most shapes.
+The rules below are in the order of the error that they risk. The outermost shapes of a variant are the one with the
+least and the one with the most work; the others are its inner shapes. The base variant of a kernel is the one with the
+most shapes. The full point of a grid has the full share on every axis.
 
 1. Smaller shares on several axes: the full point times the ratio of each axis alone to the full point.
 2. Another variant on an inner shape: the base variant there times the variants' ratio on the outermost shapes.
 3. A smaller share of channels on another variant: its full point times the base variant's ratio on the same shape.
 4. A smaller share of channels on an inner shape of the base variant: its full point times the ratio on the outermost
    shapes.
-5. A smaller share of open outputs on an inner shape of the base variant: likewise.
+5. A smaller share of open outputs on an inner shape of the base variant: its full point times the ratio on the
+   outermost shapes.
 
 Rules 1 and 2 always apply; where both derive a point, rule 2 does. Rules 3 to 5 apply point by point, in this
 order, only until the remaining timings fit the budget.

@@ -1,8 +1,8 @@
-"""How busy a stream keeps each core: the share of the period from window to window in which the core works on one.
+"""The utilisation of each core: the share of the period, the time from window to window, for which the core is busy.
 
-A core that is busy for longer than the period falls behind a little at every window. Cores work side by side, so that
-each has the whole period for its own stages. A stage keeps its core busy while the core wakes, receives the tensor that
-enters and computes.
+A core that is busy for longer than the period falls behind at every window. Cores work side by side, so each core has
+the whole period for its own stages. A stage keeps its core busy while the core wakes, receives the tensor that enters
+the stage, and computes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from gatesearch.cost.energy import StageCost
 
-MAX_UTILISATION = 1.0
+MAX_UTILISATION = 1.0  # at more, a core cannot keep up with the stream
 
 
 def mean_utilisation(
@@ -20,10 +20,10 @@ def mean_utilisation(
     """Return the mean share of the period for which each core is busy.
 
     Args:
-        runs: stages and exits.
-        shares: the share of the windows that each of them runs for.
+        runs: costs of the stages and exits.
+        shares: for each of them, the share of the windows for which it runs.
         period_us: microseconds from window to window.
-        always: by core, microseconds of what runs for every window: the front end.
+        always: by core, microseconds of work for every window: that of the front end.
 
     >>> runs = [StageCost("mcu", 400.0, 0.0), StageCost("app", 900.0, 0.0, wake_us=100.0)]
     >>> mean_utilisation(runs, [1.0, 0.25], 1000.0, {"mcu": 200.0})
@@ -43,7 +43,7 @@ def worst_utilisation(
     Args:
         paths: the stages and exits that a window may run, one after the other.
         period_us: microseconds from window to window.
-        always: by core, microseconds of what runs for every window.
+        always: by core, microseconds of work for every window: that of the front end.
     """
     worst: dict[str, float] = {}
     for path in paths:
@@ -53,7 +53,7 @@ def worst_utilisation(
 
 
 def describe_overload(worst: Mapping[str, float], period_us: float) -> str:
-    """Return what the busiest core does, such as ``app is busy 33 ms of a period of 1 ms``.
+    """Return a text about the busiest core, such as ``app is busy 33 ms of a period of 1 ms``.
 
     >>> describe_overload({"mcu": 0.5, "app": 33.0}, 1000.0)
     'app is busy 33 ms of a period of 1 ms'

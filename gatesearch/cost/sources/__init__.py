@@ -1,1 +1,1 @@
-"""Sources of latencies: each gives the latency of a block on one type of core."""
+"""Sources of latencies: each reads the pieces of a backbone on one kind of core."""

@@ -1,8 +1,8 @@
-"""The base class of sources of latencies.
+"""The interface of sources of latencies, which read the pieces of a backbone on the cores of a device.
 
-A core's timing says how its latency is known. The *source* of that kind reads the pieces of a backbone in the unit of
-the timing; ``core.timing.latency_us`` alone turns a reading into microseconds, and ``core.timing.provenance`` says how
-far the result is to be trusted.
+A core's timing decides which source reads its pieces. The readings are in the unit of the timing.
+``core.timing.latency_us`` turns a reading into microseconds; ``core.timing.provenance`` says whether the result is
+measured, simulated or modelled.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ ByPiece = Mapping[PieceKey, float]
 
 @dataclass(frozen=True)
 class Readings:
-    """What one source reads.
+    """The readings of one source.
 
     Args:
-        by_name: by the name of the reading, which is a core's name or :func:`gatesearch.cost.table.in_float_on` of it,
-            then by piece. Pieces that a core cannot run may be missing.
-        tiles: output channels that are computed together, by block and name of the reading; 1 where it has no entry.
-        native: by core, what was timed beside programs.
+        by_name: readings by name, then by piece. The name is a core's name or that of
+            :func:`gatesearch.cost.table.in_float_on`. Pieces that a core cannot run may be missing.
+        tiles: number of output channels that are computed together, by block and name of the reading; a missing entry
+            means 1.
+        native: by core, timings of kernels and of the loop around programs.
     """
 
     by_name: Mapping[str, ByPiece]

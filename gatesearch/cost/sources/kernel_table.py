@@ -1,4 +1,4 @@
-"""The source of latencies for cores with a kernel table: a piece of a network costs its kernel calls."""
+"""The source of latencies for cores with a kernel table: the reading of a piece is the sum of its kernel calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatesearch.graph.operators import unfused_attention
 
 
 class KernelTableSource:
-    """Reads the unit of the table; work that it has no kernel for is read by the profile's figure for a MAC."""
+    """Reads pieces in the unit of the table; work without a kernel is read by the profile's figures."""
 
     def read(self, cores: Sequence[Core], programs: Programs) -> Readings:
         """See :class:`gatesearch.cost.sources.base.LatencySource`."""
@@ -28,4 +28,4 @@ def _by_calls(core: Core, programs: Programs) -> ByPiece:
             key: board.module_reading(core, costs, piece.module, piece.example[:1])
             for key, piece in programs.pieces.items()
         }
-    return {**readings, EMPTY: 0.0}  # a call of kernels has no overhead; the empty program's ReLU would count as one
+    return {**readings, EMPTY: 0.0}  # kernels have no overhead of a call; the ReLU of the empty program must not count

@@ -10,10 +10,10 @@ from gatesearch.devices.profile import Core
 
 
 class RateSource:
-    """Reads multiply-accumulates: one is like another, whatever the operator.
+    """Reads the number of multiply-accumulates of a piece; all count alike, whatever the operator.
 
-    Work without products is no part of a reading: :class:`gatesearch.cost.stage.StagePricer` adds it by the profile's
-    ``macs_per_value``, so that a price follows when that figure changes.
+    A reading does not contain work without products. :class:`gatesearch.cost.stage.StagePricer` adds this work by the
+    profile's ``macs_per_value``, so a change of that figure changes prices without a new reading.
     """
 
     def read(self, cores: Sequence[Core], programs: Programs) -> Readings:

@@ -13,7 +13,7 @@ from gatesearch.devices.profile import Core, Vela
 
 
 class VelaSource:
-    """Reads NPU cycles; a piece of which an operator stays on a CPU is infinite, for the cycles leave it out."""
+    """Reads NPU cycles; a piece with an operator that only a CPU can run is infinite, since cycles leave it out."""
 
     def read(self, cores: Sequence[Core], programs: Programs) -> Readings:
         """See :class:`gatesearch.cost.sources.base.LatencySource`."""

@@ -58,13 +58,14 @@ def fingerprint(core: Core) -> str | None:
 def module_reading(core: Core, costs: BoardCosts, module: nn.Module, example: Tensor) -> float:
     """Return the reading of one run of a module, in the unit of the core's table.
 
-    The table prices convolutions, products, cells, poolings and sums, and other work as sums of as many values. An
-    operator for which it lacks a kernel is priced by the profile's figures for a multiply-accumulate and for a value.
+    The table has kernels for convolutions, products, recurrent cells, poolings and sums. Other work on values counts as
+    a sum of as many values. An operator for which the table lacks a kernel is priced by the profile's figures for a
+    multiply-accumulate and for a value.
 
     Args:
         core: a core with a table.
         costs: the costs in that table.
-        module: in evaluation mode.
+        module: the module in evaluation mode.
         example: one sample [1, ...].
     """
     with OperatorLog(module) as log:

@@ -1,6 +1,6 @@
-"""The kernel calls of a network's operators in int8.
+"""Lists the kernel calls that compute a network's operators in int8.
 
-A call is a :class:`gatesearch.gates.KernelCall`. Products without a kernel count as multiply-accumulates.
+A call is a :class:`gatesearch.gates.KernelCall`. Products without a kernel count as multiply-accumulates (MACs).
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from gatesearch.kernels import counted_kernels
 
 
 class CallCounter(OperatorLog):
-    """Lists the operators that run inside it as kernel calls in int8; other products count as multiply-accumulates.
+    """A context in which a module's operators are recorded as kernel calls in int8, or else as MACs.
 
-    Every operator of :meth:`~gatesearch.graph.operator_log.OperatorLog.operations` is in one of the two. An operator
-    without products whose kind has no kernel is listed as sums of as many values as it goes through one by one.
+    Every operator of :meth:`~gatesearch.graph.operator_log.OperatorLog.operations` is counted in one of the two ways.
+    An operator without products for which there is no kernel counts as a sum of as many values as it processes.
 
     Attributes:
-        calls: of kernels, once the module has run.
-        other_macs: multiply-accumulates of products without a kernel.
-        others: the same by operator.
+        calls: the kernel calls, once the context has ended.
+        others: MACs of products without a kernel, by operator.
 
     >>> import torch
     >>> layer = nn.Conv2d(3, 8, 3, padding=1).eval()
@@ -44,7 +43,7 @@ class CallCounter(OperatorLog):
 
     @property
     def other_macs(self) -> int:
-        """Multiply-accumulates of products without a kernel."""
+        """MACs of products without a kernel."""
         return self.others.total()
 
     def __exit__(self, *error: Any) -> None:
@@ -57,7 +56,7 @@ class CallCounter(OperatorLog):
 
 
 def kernel_calls(operation: Operation) -> Iterator[KernelCall]:
-    """Yield the kernel calls of an operator; none for a product without a kernel, and for what costs nothing."""
+    """Yield the kernel calls of an operator; none for a product without a kernel, or for an operator without work."""
     listing = _LISTINGS.get(operation.name)
     calls = () if listing is None else tuple(listing(*operation.args))
     if operation.layer is not None:
@@ -65,12 +64,12 @@ def kernel_calls(operation: Operation) -> Iterator[KernelCall]:
     if not calls and operation.values:
         calls = (KernelCall("sum", (operation.values,)),)
     elif operation.macs and operation.values:
-        calls += (KernelCall("sum", (operation.values,)),)  # the softmax of an attention
+        calls += (KernelCall("sum", (operation.values,)),)  # an attention: its softmax counts as a sum
     yield from calls
 
 
 def macs_of_call(call: KernelCall) -> float:
-    """Return the multiply-accumulates of a call that skips nothing.
+    """Return the MACs of a call that skips nothing.
 
     >>> macs_of_call(KernelCall("conv", (8, 8, 16, 32, 3, 3, 1, 1, 1, 1, 1, 1)))
     294912.0
@@ -140,9 +139,9 @@ def _pool(
 
 
 def _reduction(kernel: str, x: Operand, axes: Any = (), *rest: Any) -> Iterator[KernelCall]:
-    """Yield a mean or largest value over an image, or over the steps of a sequence, in any order of their axes.
+    """Yield the pooling that computes a mean or largest value over an image, or over the steps of a sequence.
 
-    The first of the axes that stay is the batch, the second the channels.
+    Axes may have any order. Of the axes that remain, the first is the batch and the second the channels.
     """
     if not isinstance(axes, list | tuple):
         return
@@ -156,7 +155,7 @@ def _reduction(kernel: str, x: Operand, axes: Any = (), *rest: Any) -> Iterator[
 
 
 def _adaptive_pool(kernel: str, x: Operand, size: Any, *rest: Any) -> Iterator[KernelCall]:
-    """Yield a pooling to a size that divides the image's: its windows are all alike."""
+    """Yield an adaptive pooling to a size that divides the image's size, so that all its windows are equal."""
     if x.ndim == 4 and all(n % places == 0 for n, places in zip(x.shape[2:], size, strict=True)):
         window = [n // places for n, places in zip(x.shape[2:], size, strict=True)]
         yield from _pool(kernel, x, window, (1, 1) if all(places == 1 for places in size) else window)
@@ -185,7 +184,7 @@ def _conv(geometry: tuple[int, ...]) -> KernelCall:
 
 
 def _pair(sizes: Sequence[int], fill: int) -> tuple[int, int]:
-    """Return the vertical and the horizontal size: of three the last two; a single one is vertical."""
+    """Return the vertical and the horizontal size: the last two of several sizes; a single size is vertical."""
     *_, first, second = sizes if len(sizes) > 1 else (*sizes, fill)
     return int(first), int(second)
 

@@ -1,7 +1,8 @@
-"""Counts a kit's *instructions* in QEMU, to make the table of a core without a board.
+"""Counts the instructions of a kit in QEMU, to make the table of a core without a board.
 
-QEMU models what each instruction does, not how long it takes: it has no pipeline, no cache and no wait states. So the
-readings are simulated instruction counts, not cycles; the same compiler and sources repeat them exactly.
+QEMU, an emulator, models what each instruction does, but not how long it takes: it has no pipeline, no cache and no
+wait states. So the readings are simulated instruction counts, not cycles. The same compiler and sources repeat them
+exactly.
 
     python -m gatesearch.cost.sources.board.count cortex_m4     # writes tables/cortex_m4.json beside this file
 """
@@ -39,13 +40,13 @@ class Emulated:
     """A core that QEMU emulates.
 
     Args:
-        core: in words.
-        suffix: name of its instruction set, at the end of C functions.
-        compiler: its command.
-        flags: the flags of the compiler, for this core.
-        files: the files of the kit that are compiled.
-        emulator: its command, up to the program.
-        needs_plugin: whether a plugin of QEMU counts instead of the timer of the emulated board.
+        core: description of the core in words.
+        suffix: name of its instruction set, at the end of the names of C functions.
+        compiler: command of the compiler.
+        flags: flags of the compiler for this core.
+        files: files of the kit that are compiled.
+        emulator: command of the emulator, without the program.
+        needs_plugin: whether a plugin of QEMU counts the instructions; else the timer of the emulated board does.
     """
 
     core: str
@@ -57,7 +58,8 @@ class Emulated:
     needs_plugin: bool = False
 
 
-# Each instruction takes 64 ns of emulated time, in which SysTick counts 25 or 32 million ticks a second.
+# Each instruction takes 64 ns of emulated time. SysTick, the timer of the emulated board, counts 25 or 32 million ticks
+# a second. So a tick is 40/64 or 125/256 of an instruction: GS_NUMERATOR / GS_DENOMINATOR.
 _TIMED = ("-icount", "shift=6", "-kernel")
 BOARDS = {
     "cortex_m4": Emulated(
@@ -120,7 +122,7 @@ def missing(board: str) -> str | None:
 
 
 def tools(board: str) -> dict[str, str]:
-    """Return what decides the counts: versions, flags and a digest of the sources."""
+    """Return everything that decides the counts: versions, flags and a digest of the sources."""
     emulated = BOARDS[board]
     return {
         "compiler": _first_line([emulated.compiler, "--version"]),
@@ -131,12 +133,12 @@ def tools(board: str) -> dict[str, str]:
 
 
 def count(board: str, listed: Sequence[KernelCall], others: Sequence[KernelCall] = ()) -> BoardTable:
-    """Return a table of the instructions of calls on a board.
+    """Return a table of the instruction counts of calls on a board.
 
     Args:
         board: a name of :data:`BOARDS`.
-        listed: calls that the table is made of, the empty one first.
-        others: calls held out, to measure the table's error.
+        listed: the calls whose readings the table fits, the empty call first.
+        others: held-out calls, which measure the table's error.
 
     Raises:
         UserError: there is no such board, or a tool is missing or fails.
@@ -193,7 +195,7 @@ def _first_line(command: Sequence[str]) -> str:
 
 
 def show(table: BoardTable) -> None:
-    """Print the error of a table at the shapes held out."""
+    """Print the errors of a table at the held-out shapes."""
     rows = [(k, e.calls, format_percent(e.median), format_percent(e.largest)) for k, e in table.held_out.items()]
     title = f"{table.name}: {len(table.readings)} readings ({table.provenance}, {table.unit}); at other shapes"
     console.table(title, ("kernel", "calls", "median error", "largest"), rows)

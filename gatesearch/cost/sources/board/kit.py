@@ -59,13 +59,13 @@ def sources() -> str:
 
 
 def digest(manifest: Mapping[str, Any]) -> str:
-    """Return a kit's digest: of its calls and of the sources."""
+    """Return a kit's digest, over its calls and its sources."""
     values = {key: manifest[key] for key in ("format", "sources", "held_out", "calls")}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def readings(manifest: Mapping[str, Any], output: RunnerOutput) -> tuple[tuple[Reading, ...], tuple[Reading, ...]]:
-    """Return the readings of a table and those held out, without the time that reading the clock takes."""
+    """Return the readings of a table and the held-out readings, less the time that reading the clock takes."""
     empty = output.rows[0].shortest
     by_index = {}
     for index, call in enumerate(manifest["calls"]):

@@ -1,4 +1,4 @@
-"""The C header that lists the calls which a kit's runner times, and the functions that make them."""
+"""Writes a kit's C header, rows.h: the calls that the runner times, and the functions that prepare and run them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from gatesearch.gates import KernelCall
 from gatesearch.kernels import counted_kernels
 from gatesearch.kernels.base import CountedKernel
 
-FORMAT = 1  # of the runner's lines
+FORMAT = 1  # version of the lines that the runner prints
 THOUSANDTHS = 1000  # shares and times are whole thousandths in C
 
 
 def rows_header(kit: str, calls: Sequence[KernelCall]) -> str:
-    """Return the header: the kit's name, the kernels' own preparations, and a row for each call.
+    """Return the header: the kit's name, the C files of the kernels, and a row for each call.
 
-    A ``switch`` chooses the kernel, not a pointer: another form would change the counts of shipped tables.
+    The functions choose a kernel by a ``switch``. A table of function pointers would change the counts of the shipped
+    tables.
     """
     numbers = {kernel.name: number for number, kernel in enumerate(counted_kernels().values(), 1)}
     lines = [
@@ -36,7 +37,7 @@ def rows_header(kit: str, calls: Sequence[KernelCall]) -> str:
 
 
 def _includes() -> list[str]:
-    """Return the inclusion of each kernel's C file, for its preparation alone."""
+    """Return the lines that include each kernel's C file; with GS_KIT it holds only the functions for kits."""
     files = (
         f"{'outside' if kernel.is_outside else 'kernels'}/{kernel.source.name}" for kernel in _by_runner().values()
     )

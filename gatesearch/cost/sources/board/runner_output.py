@@ -14,7 +14,7 @@ HEAD = ("gatesearch", "kit", "unit", "tile", "end")
 
 
 class Row(NamedTuple):
-    """The runner's row of a call: its shortest time, its median time, and the share of outputs that its gate opened."""
+    """The runner's row of a call: its shortest time, its median time, and the share of open outputs of its gate."""
 
     shortest: float
     middle: float
@@ -32,11 +32,11 @@ class RunnerOutput(NamedTuple):
 
 
 def read(where: str, text: str, total: int) -> RunnerOutput:
-    """Read what a runner printed.
+    """Return the values in the lines that a runner printed.
 
     Args:
-        where: the file, for errors.
-        text: its lines; those before the runner's first one are ignored.
+        where: the name of the file in errors.
+        text: the lines; lines before the runner's first line are ignored.
         total: number of calls of the kit.
 
     Raises:
@@ -66,7 +66,7 @@ def read(where: str, text: str, total: int) -> RunnerOutput:
 
 
 def _lines(where: str, text: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield the place, the first word and the fields of each line, from the runner's first one on."""
+    """Yield the place, the first word and the fields of each line, from the runner's first line on."""
     started = False
     for number, line in enumerate(text.splitlines(), 1):
         word, *fields = line.strip().split(",")

@@ -1,4 +1,4 @@
-"""The calls that every table of a board measures, and those held out to measure its error."""
+"""The kernel calls that every board's table measures, and the held-out calls that show the table's error."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from gatesearch.gates import KernelCall
 from gatesearch.kernels import counted_kernels
 from gatesearch.kernels.base import CountedKernel, Listing
 
-EMPTY_CALL = KernelCall("nothing", (0,))  # takes as long as reading the clock
+EMPTY_CALL = KernelCall("nothing", (0,))  # its time is that of reading the clock
 
-# Height, width, channels in and out, kernel and stride of layers of the shipped backbones, whole or pruned by gates.
+# Shapes of layers of the shipped backbones, with all channels or with those that gates leave: height, width, input
+# channels, output channels, height and width of the kernel, stride. Names with OTHER_ hold the held-out shapes.
 # fmt: off
 CONVOLUTIONS = (
     (49, 10, 1, 64, 10, 4, 2), (49, 10, 1, 16, 10, 4, 2), (25, 5, 64, 64, 1, 1, 1), (25, 5, 32, 64, 1, 1, 1),
@@ -47,18 +48,18 @@ POOLS = (
 )
 OTHER_POOLS = ((13, 9, 40, 40, 13, 9, 1), (14, 14, 48, 48, 2, 2, 2), (10, 10, 64, 64, 3, 3, 1))
 # fmt: on
-# Inputs and units of recurrent layers.
+# Numbers of inputs and of units of recurrent layers.
 CELLS = ((10, 64), (10, 118), (40, 128), (9, 32), (64, 256))
 OTHER_CELLS = ((20, 96), (6, 180))
-# Values.
+# Numbers of values of sums of two maps.
 SUMS, OTHER_SUMS = (64, 500, 8000, 16384), (1250, 6272)
 PAIRS = ((1.0, 0.5), (0.5, 1.0), (0.25, 0.5))  # shares of inputs and outputs
 SHARES = (0.25, 0.5, 1.0)
-SHARES_KEPT = (0.25, 0.5)  # by factors of low rank
+SHARES_KEPT = (0.25, 0.5)  # shares of a dense matrix's parameters that factors of low rank have
 
 
 def table_calls() -> tuple[KernelCall, ...]:
-    """Return the calls that a table measures, the empty one first."""
+    """Return the calls that a table measures, the empty call first."""
     listings = {
         "convolution": [Listing(padded_shape(*shape), pairs=((1.0, 1.0),)) for shape in CONVOLUTIONS],
         "gated": [Listing(padded_shape(*shape), PAIRS, SHARES) for shape in GATED],
@@ -73,7 +74,7 @@ def table_calls() -> tuple[KernelCall, ...]:
 
 
 def held_out_calls() -> tuple[KernelCall, ...]:
-    """Return calls of other shapes and shares; their readings show the error of a table's predictions."""
+    """Return calls of other shapes and shares, whose readings show the error of a table's predictions."""
     listings = {
         "convolution": [Listing(padded_shape(*shape), pairs=((1.0, 1.0),)) for shape in OTHER_CONVOLUTIONS],
         "gated": [Listing(padded_shape(*shape), ((0.75, 0.75),), (0.75,)) for shape in OTHER_GATED],
@@ -88,7 +89,7 @@ def held_out_calls() -> tuple[KernelCall, ...]:
 
 
 def _calls(listings: Mapping[str, Sequence[Listing]]) -> Iterator[KernelCall]:
-    """Yield the calls of all kernels, those of other packages last, so that the rows of shipped kernels do not move."""
+    """Yield the calls of all kernels, those of other packages last, so that rows of shipped kernels do not move."""
     shipped = [kernel for kernel in counted_kernels().values() if not kernel.is_outside]
     outside = [kernel for kernel in counted_kernels().values() if kernel.is_outside]
     for kernels, kind in product((shipped, outside), listings):

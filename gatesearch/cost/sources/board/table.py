@@ -1,8 +1,9 @@
-"""A core's table: readings of kernel calls, and a linear model that predicts any other call.
+"""A core's kernel table: readings of kernel calls, and a linear model that predicts any other call.
 
-The time of a kernel is linear in a few terms, such as products of blocks, pixels and copied values, which follow from
-its shape and its shares (:meth:`gatesearch.kernels.base.CountedKernel.work`). A table holds readings; a fit with no
-negative slope predicts other shapes. The table also states the errors of its predictions at shapes held out.
+The time of a kernel is modelled as linear in a few terms, such as numbers of block products, pixels and copied values.
+The terms follow from a call's shape and shares (:meth:`gatesearch.kernels.base.CountedKernel.work`). A table holds
+readings; a linear fit without negative slopes predicts calls of other shapes. The table also states the errors of its
+predictions at held-out shapes, which the fit does not use.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class _Strict(BaseModel):
 
 
 class Reading(_Strict):
-    """The reading of a call, in the table's unit; ``open`` is the share that a precision gate did open."""
+    """The reading of a call, in the table's unit; its share ``open`` is the one that the precision gate opened."""
 
     kernel: str
     shape: tuple[int, ...]
@@ -45,12 +46,12 @@ class Reading(_Strict):
 
     @property
     def call(self) -> KernelCall:
-        """The call."""
+        """The call that was read."""
         return KernelCall(self.kernel, self.shape, tuple(sorted(self.variant.items())), tuple(self.left.items()))
 
 
 class Error(_Strict):
-    """The errors of a table's predictions at shapes held out, relative to their readings."""
+    """The errors of a table's predictions at held-out shapes, relative to the readings there."""
 
     calls: int
     median: float
@@ -58,19 +59,19 @@ class Error(_Strict):
 
 
 class BoardTable(_Strict):
-    """Readings of one core.
+    """The readings of kernel calls on one core.
 
     Args:
         name: the name of the table.
-        core: in words.
+        core: description of the core in words.
         unit: the unit of the readings.
-        provenance: ``"simulated"`` where an emulator counted instructions, ``"measured"`` where a clock was read.
-        source: in a sentence, how they were taken and what they do not model.
+        provenance: ``"simulated"`` if an emulator counted instructions, ``"measured"`` if a clock was read.
+        source: a sentence that says how the readings were taken and what they do not model.
         tools: versions of compiler and emulator, the flags, and a digest of the kernels' sources.
-        tile: outputs that the kernels' inner loop computes at once.
-        readings: those that the fit uses.
-        others: readings of the shapes held out.
-        held_out: by kernel, the errors of predictions at those shapes.
+        tile: number of outputs that the kernels' inner loop computes at once.
+        readings: the readings that the fit uses.
+        others: the readings at the held-out shapes.
+        held_out: by kernel, the errors of predictions at the held-out shapes.
     """
 
     schema_version: Literal[1]
@@ -87,7 +88,7 @@ class BoardTable(_Strict):
 
     @property
     def summary(self) -> str:
-        """The table in a line: number and provenance of its readings, and its errors at shapes held out."""
+        """The table in a line: number and provenance of its readings, and its errors at held-out shapes."""
         errors = ", ".join(
             f"{kernel} {error.median:.1%} (at most {error.largest:.1%})" for kernel, error in self.held_out.items()
         )
@@ -100,7 +101,7 @@ class BoardTable(_Strict):
         return BoardCosts.fit(self)
 
     def with_errors(self) -> BoardTable:
-        """Return the table with its errors at the shapes held out filled in."""
+        """Return the table with its errors at the held-out shapes."""
         return self.model_copy(update={"held_out": held_out_errors(self.costs, self.others)})
 
     def to_json(self) -> str:
@@ -120,8 +121,8 @@ class BoardCosts:
 
     Args:
         provenance: the provenance of the readings.
-        tile: outputs that the kernels' inner loop computes at once.
-        slopes: by family of calls, the slope of each term of its work.
+        tile: number of outputs that the kernels' inner loop computes at once.
+        slopes: by family of calls, the slope of each term of work.
     """
 
     provenance: Literal["simulated", "measured"]
@@ -133,9 +134,9 @@ class BoardCosts:
         """Fit the slopes of each family of calls to the table's readings.
 
         The fit minimises the sum of squared relative errors, sum ((slope . work - reading) / reading)^2, by
-        non-negative least squares (Lawson and Hanson 1974). With relative errors a small call counts as much as a large
-        one. Without negative slopes no term can offset another one's surplus. Terms differ by orders of magnitude, so
-        each column of the matrix is first scaled to its largest value.
+        non-negative least squares (Lawson and Hanson 1974). Relative errors give a small call the same weight as a
+        large one. Without negative slopes, no term can compensate another term that is too large. Terms differ by
+        orders of magnitude, so each column of the matrix is first divided by its largest value.
         """
         readings: dict[str, list[tuple[dict[str, float], float]]] = {}
         for reading in table.readings:
@@ -164,7 +165,7 @@ class BoardCosts:
 
 
 def held_out_errors(costs: BoardCosts, others: Sequence[Reading]) -> dict[str, Error]:
-    """Return by kernel the errors of costs at other readings."""
+    """Return the errors of predicted costs at held-out readings, by kernel."""
     by_kernel: dict[str, list[float]] = {}
     for reading in others:
         predicted = costs.reading(reading.call)
@@ -189,9 +190,9 @@ def load(where: str, name_or_path: str, beside: Path | None = None) -> BoardTabl
     """Read a table: a shipped one by its name, or a file that ends in ``.json``.
 
     Args:
-        where: what names it, for errors.
+        where: the place that names the table, for errors.
         name_or_path: the name or path.
-        beside: a folder that a relative path starts from.
+        beside: the folder from which a relative path starts; None means the current folder.
 
     Raises:
         UserError: there is no such table, or it breaks the schema; the message is one line.
@@ -227,5 +228,5 @@ def _shipped() -> dict[str, Path]:
 
 
 def call_to_dict(call: KernelCall) -> dict[str, Any]:
-    """Return a call in the form of tables and manifests."""
+    """Return a call as the JSON-ready values that tables and manifests hold."""
     return {"kernel": call.kernel, "shape": list(call.shape), "variant": dict(call.variant), "left": dict(call.left)}

@@ -1,7 +1,7 @@
-"""The time that the loop around a bundle's programs adds on this host.
+"""Times the loop around a bundle's programs on this host.
 
-The loop is timed with programs that do next to nothing, run among the programs of the backbone. These displace the
-loop's data from the caches, which makes the loop up to three times as long as it is alone.
+The loop is timed with small programs that do nearly nothing. The programs of the backbone run between them: they
+displace the loop's data from the caches, as in use. The loop then takes up to three times as long as it does alone.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ def measure(around: Sequence[bytes], stages: Mapping[str, bytes]) -> Loop:
     Each figure is a difference between two timings that differ in one thing: the number of stages, or of values.
 
     Args:
-        around: .tflite programs that run between any two runs of the loop; their time is subtracted.
+        around: .tflite programs of the backbone, which run among those of the loop; their time is subtracted.
         stages: float .tflite programs of :func:`stage_networks` by name.
     """
     programs = [Program(blob) for blob in around]
     gated, last, small_relu, relu = (stages[f"stage-{name}"] for name in ("gated", "last", "small", "large"))
     one = _Loop([last], programs)
-    # In int8, with the same scale in all stages, as in a bundle.
+    # The stages are in int8 and have the same scale, as in a bundle.
     small = np.linspace(0, 1, 4 * SMALL_VALUES, dtype=np.float32).reshape(4, SMALL_VALUES)
     several = _Loop([quantise(gated, small)] * (STAGES - 1) + [quantise(last, small)], programs)
     wide, narrow = (_ProgramAfterOthers(model, programs) for model in (relu, small_relu))
@@ -90,7 +90,7 @@ def measure(around: Sequence[bytes], stages: Mapping[str, bytes]) -> Loop:
     return Loop(
         run=us["one"],
         stage=max(0.0, us["several"] - us["one"]) / (STAGES - 1),
-        byte=max(0.0, us["wide"] - us["narrow"]) / (2 * 4 * more_values),  # four bytes a value, in and out
+        byte=max(0.0, us["wide"] - us["narrow"]) / (2 * 4 * more_values),  # four bytes for each value in and out
         crossings={
             "int8 float32": max(0.0, (us["to float"] - us["few to float"]) / more_values),
             "float32 int8": max(0.0, (us["to int8"] - us["few to int8"]) / more_values),
@@ -116,7 +116,7 @@ class _ProgramAfterOthers(Program):
         self.spent_ns = time.perf_counter_ns() - start
 
     def programs_ns(self, x: Array) -> int:
-        """Run one window and return the nanoseconds of the programs in it."""
+        """Run one window and return the nanoseconds that the programs took."""
         self(x)
         return self.spent_ns
 

@@ -1,4 +1,4 @@
-"""Times a gated model on this host: its stages run as they would from a bundle, without writing one."""
+"""Times a gated model on this host, with its stages as they would run from a bundle; no bundle is written."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class StageExecutable(NamedTuple):
 def assemble(
     model: GatedModel, features: Tensor, device: Device, converter: Converter = convert
 ) -> list[StageExecutable]:
-    """Lower every stage of a model for its core, with kernels if the core runs them.
+    """Compile every stage of a model for its core, with kernels if the core runs them.
 
     Args:
-        model: in evaluation mode.
-        features: [n, *shape] samples that calibrate the int8 ranges.
+        model: the model in evaluation mode.
+        features: samples [n, *shape] that calibrate the int8 ranges.
         device: the device of the plan's cores; this host runs the programs of all of them.
-        converter: converts a module, with an example of each input, to a .tflite program.
+        converter: a function that converts a module, given an example of each input, to a .tflite program.
     """
     stages: list[StageExecutable] = []
     for stage in passes.run(model, features, device):
@@ -51,7 +51,7 @@ def assemble(
             blobs = [part_to_bytes(part, converter) for part in stage.parts]
             stages.append(StageExecutable([part.describe() for part in stage.parts], blobs))
             continue
-        # As in a bundle, the input has the int8 range of the previous stage's output, so no value is rounded again.
+        # As in a bundle, the input has the int8 grid of the previous stage's output, so no value is rounded again.
         int8 = stage.arithmetic == "int8"
         input_range = Program(stages[-1].blobs[-1]).outputs[0].range if stages and int8 else None
         stages.append(StageExecutable([], [tflite.compile(stage, input_range, converter)]))
@@ -81,8 +81,8 @@ def time_models(
 
     Args:
         models: the stages of each model, by name.
-        window: [1, *shape]; every gate lets it pass.
-        seconds: no further pass of timings begins after this time.
+        window: features [1, *shape]; every gate lets them pass.
+        seconds: seconds after which no further pass of timings begins.
         least: minimum duration of all passes, in seconds.
     """
     calls = {}

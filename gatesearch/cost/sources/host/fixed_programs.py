@@ -1,7 +1,7 @@
-"""Programs that are timed for every backbone and are the same for each: converted together, once for a user.
+"""Small programs that are timed for every backbone, and are the same for each; they are converted once and cached.
 
-The probes show how many channels are computed together (:mod:`gatesearch.cost.sources.host.tiles`). The others stand
-in for stages while the loop around a bundle is timed (:mod:`gatesearch.cost.sources.host.dispatch`).
+The probes among them show how many channels LiteRT computes together (:mod:`gatesearch.cost.sources.host.tiles`). The
+others stand in for stages while the loop around a bundle is timed (:mod:`gatesearch.cost.sources.host.dispatch`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ def load(converter: BatchConverter, cache: Path | None = None) -> FixedPrograms:
     """Return the programs, from a cache or converted now.
 
     Args:
-        converter: makes .tflite models in float of modules and an example of the input of each.
-        cache: a folder of latency tables; the programs are read from one inside it, or written to it. None means that
-            they are converted.
+        converter: a function that makes float .tflite models of modules, given an example of the input of each.
+        cache: the folder of latency tables; the programs lie in a folder inside it. None converts the programs anew.
     """
-    with torch.random.fork_rng(devices=[]):  # a table from the cache and a new one leave the same random numbers
+    with torch.random.fork_rng(devices=[]):  # random numbers after this call are the same with and without a cache
         torch.manual_seed(0)
         networks = {**tiles.probe_networks(), **dispatch.stage_networks()}
     folder = None if cache is None else user_cache.close_folder(user_cache.close_folder(cache) / "programs")
@@ -49,7 +48,7 @@ def load(converter: BatchConverter, cache: Path | None = None) -> FixedPrograms:
 
 
 def _stem(name: str, module: nn.Module, example: torch.Tensor) -> str:
-    """Return a file's name that holds a digest of everything that a program depends on."""
+    """Return the name of a program's file, which holds a digest of everything that the program depends on."""
     versions = timing.fingerprint()["versions"]
     content = json.dumps([versions, type(module).__qualname__, str(module), list(example.shape)])
     weights = b"".join(parameter.detach().numpy().tobytes() for parameter in module.parameters())

@@ -12,7 +12,7 @@ from gatesearch.gates import KernelCall
 
 
 class Run(NamedTuple):
-    """A kernel to time, and whether its input may come from a layer that leaves out blocks of channels."""
+    """A kernel to time, and whether its input may come from a layer that skips blocks of channels."""
 
     call: KernelCall
     reads_blocks: bool
@@ -31,7 +31,7 @@ class TimedGrid(NamedTuple):
 
 
 def timed_grids(runs: Sequence[Run]) -> dict[Key, TimedGrid]:
-    """Return the grid of every kernel, shape and variant; empty if there is no compiler for kernels."""
+    """Return the grid of every kernel, shape and variant; empty if the kernels cannot be compiled here."""
     if not runs:
         return {}
     from gatesearch.kernels import layer_kernel, native
@@ -39,7 +39,7 @@ def timed_grids(runs: Sequence[Run]) -> dict[Key, TimedGrid]:
     library = native.load()
     if library is None:
         return {}
-    # Of equal calls, one whose input may lack blocks has more points. Sorted last, it replaces the others.
+    # Among equal calls, one whose input may lack blocks has more points. It is sorted last, so it replaces the others.
     widest = {key_of(run.call): run for run in sorted(runs, key=lambda run: run.reads_blocks)}
     grids: dict[Key, TimedGrid] = {}
     for key, run in widest.items():

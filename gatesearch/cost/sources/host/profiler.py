@@ -1,10 +1,11 @@
 """Times operators and kernels on this host, once for all cores that the host stands in for.
 
-The time of a program is that of an empty program plus, for each operator, the time of that operator as a program of its
-own, minus that of an empty program. Equal operators are timed once, so a backbone needs some dozens of timings. A
-budget of seconds decides how many are made. The rest is interpolated between operators of the same family
-(:func:`split_operators.interpolation_weights`) or derived from other points of a kernel
-(:mod:`gatesearch.cost.timing_rules`). The result says which share of the time was derived.
+Each operator is timed as a program of its own. The time of an operator is that of its program minus the time of an
+empty program; the time of a network's program is that of an empty program plus the times of its operators. Equal
+operators are timed once, so a backbone needs some dozens of timings. A budget of seconds decides how many are made. The
+other times are interpolated between operators of the same family (:func:`split_operators.interpolation_weights`) or
+derived from other points of a kernel (:mod:`gatesearch.cost.timing_rules`). The result states the share of the time
+that was derived.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from gatesearch.cost.sources.host.steady_timing import Call
 from gatesearch.cost.sources.host.tiles import PROBED_CHANNELS, tile_of
 from gatesearch.runtime.program import Program
 
-TIMING_SECONDS = 40.0  # budget of all timings of a table; disturbed ones are repeated until it is spent
-SPREAD_SECONDS = 4.0  # minimum duration of the passes, so that one slow period does not affect all of them
-TABLE_TIMINGS = 92  # number of timings that agree within TIMING_SECONDS on a machine with some other load
+TIMING_SECONDS = 40.0  # budget of all timings of a table; disturbed timings are repeated until it is spent
+SPREAD_SECONDS = 4.0  # minimum duration of all passes, so that one slow period does not affect all of them
+TABLE_TIMINGS = 92  # number of calls whose timings agree within TIMING_SECONDS on a machine with some other load
 EMPTY_PROGRAM = "empty"
 Name = TypeVar("Name", bound=Hashable)
 
@@ -39,9 +40,9 @@ class HostReadings:
         kernels: times of the kernels of gated layers.
         empty_us: time of an empty program.
         timings: number of programs and kernels timed.
-        noisy: number of timings that other load still disturbed when the budget was spent.
+        noisy: number of timings that were still disturbed by other load when the budget was spent.
         seconds: duration of the timings.
-        tiles: output channels that are computed together, by probe.
+        tiles: number of output channels that are computed together, by probe.
         derived: share of the summed microseconds of all distinct operators and kernel points that was not timed.
     """
 
@@ -76,27 +77,27 @@ def read(
 ) -> HostReadings:
     """Time programs and kernels on one thread, until their timings agree or the budget is spent.
 
-    Operators take turns only with those of their own network, so that they find the caches as in that network; in turns
-    with all others they are up to a third slower. Programs of many operators are timed alone, and so are kernels, whose
-    arrays a network reads once per window.
+    Operators take turns with those of their own network only, so that they find the caches as in that network; in turns
+    with all other operators they are up to a third slower. Programs of many operators are timed alone. So are kernels,
+    because a network reads their arrays only once per window.
 
     Args:
         programs: .tflite models by name; programs of the same ``network`` run together.
-        empty: a model with one operator on a handful of values.
-        runs: kernels to time; without a compiler none is timed.
+        empty: a model with one operator on a few values.
+        runs: kernels to time; none is timed if they cannot be compiled here.
         seconds: budget of all timings; no further pass begins after this time.
-        max_timings: the number of timings to reach. Timings that cannot be derived are made beyond it.
-        network: maps the name of a program to its network.
-        around: bytes that the network reads between two runs of a kernel. As many are read before each timed run.
-        probes: convolutions that differ only in their output channels (:data:`tiles.PROBED_CHANNELS`), by name and
-            output channels.
+        max_timings: number of timings that should not be exceeded; times that cannot be derived are measured anyway.
+        network: a function that maps the name of a program to its network.
+        around: bytes that the network reads between two runs of a kernel; as many are read before each timed run.
+        probes: programs of convolutions that differ only in their output channels (:data:`tiles.PROBED_CHANNELS`), by
+            name and output channels.
     """
     probes = probes or {}
     sums, unique = split_operators.split_all(programs)
     grids = timed_grids(runs)
-    choice = _choose(unique, grids, max_timings - 1 - len(probes))  # less the empty program and the probes
+    choice = _choose(unique, grids, max_timings - 1 - len(probes))  # the empty program and the probes are timed as well
     groups = _operator_groups(sums, unique, choice, network)
-    # The empty program is subtracted from the operators, so it takes turns with the largest group of them.
+    # The time of the empty program is subtracted from operators' times, so it takes turns with their largest group.
     largest = max(groups.values(), key=len, default=groups.setdefault(EMPTY_PROGRAM, {}))
     largest[EMPTY_PROGRAM] = Program(empty).invoke
     groups |= {point: {point: call} for point, call in choice.kernel_calls.items()}
@@ -118,13 +119,13 @@ def read(
 
 @dataclass(frozen=True)
 class _Choice:
-    """The division into what is timed and what is derived.
+    """The choice of the operators and kernel points to time; the others are derived.
 
     Args:
         operators: the interpolated operators by key, each with the weights and keys of two timed operators.
-        kernels: the derived points, each with its derivation.
-        kernel_calls: the timed points, each with the function that runs it.
-        everything: all operators and points.
+        kernels: the derived kernel points, each with its derivation.
+        kernel_calls: the timed kernel points, each with the function that runs it.
+        everything: all operators and kernel points.
     """
 
     operators: Mapping[str, Sequence[tuple[float, str]]]
@@ -148,10 +149,10 @@ class _Choice:
 def _choose(
     unique: Mapping[str, split_operators.Operator], grids: Mapping[Key, TimedGrid], max_timings: int
 ) -> _Choice:
-    """Choose what to time within a number of timings, if that is possible.
+    """Choose the operators and kernel points to time, at most a number of them if possible.
 
-    Kernel points are derived first, until the operators that no interpolation can replace fit beside the rest. Then
-    operators are interpolated until everything fits.
+    Kernel points are derived first, until those that remain fit beside the operators that cannot be interpolated. Then
+    operators are interpolated until all timings fit.
     """
     fewest_operators = len(unique) - len(split_operators.interpolation_weights(unique, 0))
     derivations = timing_rules.choose_derivations(
@@ -173,7 +174,7 @@ def _operator_groups(
     choice: _Choice,
     network: Callable[[Name], object],
 ) -> dict[object, dict[Hashable, Call]]:
-    """Return the operators to time by group: each once, in the first network that contains it."""
+    """Return the operators to time by group; each is in one group, that of the first network that contains it."""
     groups: dict[object, dict[Hashable, Call]] = {}
     placed = set(choice.operators)
     for name, keys in sums.items():

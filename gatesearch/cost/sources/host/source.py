@@ -20,7 +20,7 @@ from gatesearch.devices.profile import Core
 
 ProgramName = tuple[PieceKey, str]  # a piece in a number format
 MeasureLoop = Callable[[Sequence[bytes], FixedPrograms], Loop]
-"""Times the loop around a bundle among some programs, with those of :mod:`.fixed_programs` as stages."""
+"""A function that times the loop around a bundle, among some programs and with the fixed programs as stages."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class HostSource:
     """Reads microseconds on this host, once for all cores that it stands in for.
 
     Args:
-        load_fixed_programs: returns the programs that are the same for every backbone.
-        measure_loop: times the loop that runs bundles, among some programs; called only if a core runs kernels.
-        layers: whether gates may replace layers; then everything is also read in float.
+        load_fixed_programs: a function that returns the programs that are the same for every backbone.
+        measure_loop: a function that times the loop of bundles among some programs; called only if a core runs kernels.
+        layers: whether gates may replace layers; if so, every piece is also read in float32.
         runs: kernels to time.
-        seconds: budget of the timings.
+        seconds: budget of the timings, in seconds.
     """
 
     load_fixed_programs: Callable[[], FixedPrograms]
@@ -42,7 +42,7 @@ class HostSource:
     seconds: float = profiler.TIMING_SECONDS
 
     def times_kernels(self, cores: Sequence[Core]) -> bool:
-        """Say whether :meth:`read` times compiled kernels for some of these cores."""
+        """Return whether :meth:`read` times compiled kernels for some of these cores."""
         return bool(self.layers and self.runs) and any(
             core.runs_kernels and core.timing.model == "litert" for core in cores
         )
@@ -78,7 +78,7 @@ class HostSource:
         self, cores: Sequence[Core], in_float_too: Sequence[Core], programs: Programs, fixed: FixedPrograms
     ) -> HostReadings:
         needed = _needed(cores, in_float_too, programs)
-        # A piece with fewer channels on both sides follows from the two with fewer on one side.
+        # A piece with fewer channels on both sides is not timed: its time follows from pieces with fewer on one side.
         timed = [key for key in programs.pieces if 1.0 in (key.inputs, key.outputs) or key == EMPTY]
         names = [(key, number_format) for number_format in ("int8", "float32") for key in timed]
         return profiler.read(
@@ -100,10 +100,10 @@ def _needed(cores: Sequence[Core], in_float_too: Sequence[Core], programs: Progr
 
 
 def _with_products(timed: Mapping[Hashable, float], needed: set[ProgramName]) -> dict[Hashable, float]:
-    """Return the times of all pieces, computing those with fewer channels on both sides.
+    """Return the times of all pieces; those with fewer channels on both sides are computed from the others.
 
-    Work is a product of input and output channels. If time is proportional to it, the ratios of the two sides multiply:
-    t(i, o) = t(i, 1) t(1, o) / t(1, 1).
+    Work is a product of input and output channels. If the time t is proportional to work, the ratios of the two sides
+    multiply: t(i, o) = t(i, 1) t(1, o) / t(1, 1), with i and o the shares of input and output channels.
     """
     us = dict(timed)
     for key, number_format in needed - us.keys():
@@ -116,10 +116,11 @@ def _with_products(timed: Mapping[Hashable, float], needed: set[ProgramName]) ->
 
 
 def _network(name: ProgramName, pieces: Pieces) -> object:
-    """Return the network of a program: programs of the same number format with fewer channels at the same ends.
+    """Return the network to which a program belongs, whose programs are timed in turns.
 
-    Single layers form networks of their own. Operators that occur only in them are not part of the backbone, and would
-    take room in the caches from those that are.
+    A network has the programs of one number format with fewer channels at the same ends. The programs of single layers
+    form a network of their own: operators that occur only in them are not part of the backbone, and would displace the
+    backbone's data from the caches.
     """
     key, number_format = name
     return number_format, pieces[key].role == "layer", key.inputs < 1.0, key.outputs < 1.0
@@ -137,7 +138,7 @@ def _blocks_among_kernels(programs: Programs) -> list[tuple[PieceKey, bytes]]:
 
 
 def _tiles(cores: Sequence[Core], programs: Programs, host: HostReadings) -> dict[tuple[str, str], int]:
-    """Return the number of output channels computed together, by block and name of the reading."""
+    """Return the number of output channels that are computed together, by block and name of the reading."""
     tiles = {}
     for key, piece in programs.pieces.items():
         if piece.role == "block" and key.dense:

@@ -1,7 +1,8 @@
 """Splits a .tflite model into its operators, each a model of its own, so that equal operators are timed once.
 
-XNNPACK runs the operators of a model one after the other, so the time of a model is the sum over its operators. Beyond
-the converter's own fusions it fuses only padding into the convolution that reads it. Those two stay one model.
+XNNPACK, LiteRT's library of kernels, runs the operators of a model one after the other. So the time of a model is the
+sum over its operators. Besides the fusions of the converter, XNNPACK only fuses padding into the convolution that reads
+it; these two operators stay in one model.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ class Operator(NamedTuple):
     """One operator as a model.
 
     Args:
-        key: equal for operators of the same kind and options whose inputs and outputs have the same shapes and types,
-            are constant alike, and have the same values where they are short integer constants (a shape, axes).
-            Weights do not matter.
+        key: a key that operators with the same time share. They have the same kind and options, inputs and outputs of
+            the same shapes and types, constants in the same places, and the same values of short integer constants (a
+            shape, axes). Weights do not matter.
         name: the kind, such as ``CONV_2D`` or ``PAD+CONV_2D``.
         model: the .tflite model.
-        family: equal for operators whose time differs only with their work.
-        work: multiply-accumulates if it multiplies matrices, otherwise values read and written.
+        family: a key that operators share whose times differ only with their work.
+        work: multiply-accumulates if the operator multiplies matrices, otherwise values read and written.
     """
 
     key: str
@@ -78,12 +79,12 @@ def _fused_groups(operators: Sequence[Any], name_of: Callable[[Any], str]) -> It
 
 
 def _description(parsed: Any, graph: Any, operator: Any, name: str) -> tuple[Any, ...]:
-    """Return all that an operator's time depends on: name, options, and a description of each input and output.
+    """Return everything that decides an operator's time: name, options, and a description of each input and output.
 
     A tensor's description is its shape, its type, whether it is constant, and its bytes if it is a short integer
     constant.
     """
-    tensors = [graph.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]  # -1: an optional input
+    tensors = [graph.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]  # -1: no optional input
     options = {}
     if operator.builtinOptions is not None:
         fields = vars(operator.builtinOptions).items()
@@ -140,10 +141,10 @@ def _submodel(parsed: Any, graph: Any, subset: Sequence[Any]) -> bytes:
 
 
 def split_all(models: Mapping[Name, bytes]) -> tuple[dict[Name, list[str]], dict[str, Operator]]:
-    """Split several models, each distinct operator once.
+    """Split several models into their distinct operators.
 
-    A model of many small operators, such as the unrolled steps of a recurrent layer, counts as one operator: alone,
-    each of them would take little more than a call does.
+    A model of many small operators, such as the unrolled steps of a recurrent layer, counts as one operator. As
+    programs of their own, such operators would take little more time than the call itself.
 
     Returns:
         For each model the keys of its operators, whose times add up to that of the model; and the operators by key.
@@ -163,9 +164,9 @@ def split_all(models: Mapping[Name, bytes]) -> tuple[dict[Name, list[str]], dict
 def interpolation_weights(operators: Mapping[str, Operator], max_timings: int) -> dict[str, list[tuple[float, str]]]:
     """Return interpolation weights for enough operators that at most ``max_timings`` are timed, if possible.
 
-    Time is taken to be linear in work between two operators of a family. The operators with the least and with the most
-    work of a family are always timed, so more than ``max_timings`` may remain. The interior ones are interpolated in
-    the order of the error that this risks: large matrix products after all other operators, little work before much.
+    Between two operators of a family, time is assumed to be linear in work. The operators with the least and with the
+    most work of a family are always timed, so more than ``max_timings`` may remain. The others are interpolated in the
+    order of the error that this risks: large matrix products after all other operators, little work before much.
 
     Returns:
         By key of an interpolated operator, the weights and keys of two timed operators of its family.

@@ -1,9 +1,9 @@
 """Timing of short calls at moments when no other load disturbs their processor core.
 
-Two hardware threads share a core. While the other one works, matrix products take 1.1 times as long, loads 1.3 times
-and an interpreter 1.7 times (measured on an AMD EPYC of family 25). No single factor corrects a timing for that, and
-the disturbance may last for seconds or for a millisecond. So a fixed piece of work, the *beat*, is timed between any
-two calls. A slow beat shows a disturbance, and the calls next to it do not count.
+Two hardware threads share a core. While the other thread works, matrix products take 1.1 times as long, loads from
+memory 1.3 times and an interpreter 1.7 times (measured on an AMD EPYC of family 25). No single factor corrects a timing
+for that, and the disturbance may last for seconds or for a millisecond. So a fixed piece of work, the *beat*, is timed
+between any two calls. A slow beat shows a disturbance, and the calls next to it do not count.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from gatesearch._lib.timing import elapsed_ns, not_collecting
 
-AGREEMENT_RATIO = 1.03  # passes agree if their medians differ by no more
-CLOCK_TICK_US = 0.1  # or by no more than this
+AGREEMENT_RATIO = 1.03  # passes agree if the ratio of their medians is at most this
+CLOCK_TICK_US = 0.1  # or if their medians differ by at most this
 QUIET_BEAT_RATIO = 1.2  # a beat that takes longer than this multiple of the fastest is disturbed
 MIN_QUIET_SAMPLES = 5  # undisturbed timings that a pass needs for a median
 BEAT_ADDITIONS = range(100)
@@ -47,13 +47,13 @@ def _work() -> None:
         total += number
 
 
-# All timings of the process share it: the fastest beat of earlier timings exposes a run that is disturbed throughout.
+# All timings of the process share one beat: a timing that is disturbed throughout is slower than the beats before it.
 PROCESS_BEAT = Beat()
 
 
 @dataclass(frozen=True, slots=True)
 class NetCall:
-    """A call of which only a part counts: it returns the nanoseconds to subtract."""
+    """A call of which only a part of the time counts; the call returns the nanoseconds to subtract."""
 
     call: Callable[[], int]
 
@@ -63,7 +63,7 @@ Call = Callable[[], object] | NetCall
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Timings, repeated until they agreed or until the time was over.
+    """Timings that were repeated until they agreed or until the time was over.
 
     Args:
         us: microseconds of one call, by name: the median of the undisturbed samples.
@@ -88,18 +88,20 @@ def spread(
 ) -> Settled:
     """Time groups of calls in several passes, so that a slow period of the machine affects all groups alike.
 
-    Within a pass the calls of a group take turns, one call each, so that each finds the caches as the others leave
-    them. The result is a median, not a minimum: the medians of parts add up to the median of the whole, while the sum
-    of minima is smaller. All groups are timed until ``least`` seconds have passed. After that only groups with a call
-    whose passes do not agree (:data:`AGREEMENT_RATIO`) are timed again, until all agree or ``seconds`` have passed.
+    Within a pass the calls of a group take turns, so that each call finds the caches as the other calls leave them. The
+    result is a median, not a minimum: the medians of parts add up to about the median of the whole, while the sum of
+    the minima is smaller than the minimum of the whole. All groups are timed until ``least`` seconds have passed. After
+    that, only groups with a call whose passes do not agree (:data:`AGREEMENT_RATIO`) are timed again, until all agree
+    or ``seconds`` have passed.
 
     Args:
         groups: calls by name; no two groups have a name in common.
-        seconds: no further pass begins after this time.
+        seconds: seconds after which no further pass begins.
         least: minimum duration of the passes, in seconds.
-        rounds: turns of each call in a pass.
-        between: runs untimed before each call of a group of one, to empty the caches as the call's surroundings would.
-        beat: detects disturbances.
+        rounds: number of turns of each call in a pass.
+        between: a function that runs, untimed, before each call of a group of one. It fills the caches with other data,
+            as the call's surroundings would.
+        beat: the beat that detects disturbances.
 
     >>> spread([{"sum": lambda: sum(range(1000))}], 0.02, 0.01).us["sum"] > 0
     True
@@ -150,7 +152,8 @@ def _elapsed_ns(call: Call) -> int:
 def _combine(passes: Sequence[Sequence[_Sample]], max_beat_us: float) -> tuple[float, bool]:
     """Return the microseconds of a call, and whether two passes agree on them.
 
-    That is the mean of the passes whose median is close to the smallest. Without any quiet pass it is the minimum.
+    The result is the mean of the medians that are close to the smallest median. If no pass has enough undisturbed
+    samples, the result is the minimum of all samples.
     """
     medians = sorted(_quiet_medians(passes, max_beat_us))
     if not medians:

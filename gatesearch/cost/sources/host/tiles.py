@@ -1,8 +1,9 @@
-"""The number of output channels that a convolution computes together on this host: its tile.
+"""Measures the tile of convolutions on this host: the number of output channels that are computed together.
 
-XNNPACK chooses a micro-kernel by processor and number format, and only timings show its width. With tiles of 32
-channels, 40 and 64 channels are two tiles each and take equally long. With tiles of 8 they are five and eight tiles,
-and their times are as 5 to 8. So two widths are timed, and the tile is the one whose ratio of steps fits best.
+XNNPACK, LiteRT's library of kernels, chooses a micro-kernel by processor and number format, and only timings show its
+width. With tiles of 32 channels, 40 and 64 channels are two tiles each and take equally long. With tiles of 8 they are
+five and eight tiles, and their times are as 5 to 8. So convolutions of these two widths are timed. The tile is the one
+whose ratio of numbers of tiles is closest to the ratio of times.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from gatesearch.cost.programs import in_both_formats
 
 PROBED_CHANNELS = (40, 64)
 TILE_CHANNELS = (8, 16, 32)
-PROBE_INPUTS = 64  # channels
-PROBE_SIZE = 20  # pixels a side
-Probes = dict[tuple[Hashable, int], bytes]  # by (number format, pointwise) and output channels
+PROBE_INPUTS = 64  # input channels of a probe
+PROBE_SIZE = 20  # height and width of a probe's image, in pixels
+Probes = dict[tuple[Hashable, int], bytes]  # programs by (number format, pointwise) and output channels
 
 
 def probe_networks() -> dict[str, tuple[nn.Module, Tensor]]:
-    """Return a convolution of each form and probed width by name, each with an example of its input."""
+    """Return the probes by name: a convolution of each kernel size and width, with an example of its input."""
     return {
         _name(pointwise, channels): (_convolution(pointwise, channels), _samples())
         for pointwise, channels in product((False, True), PROBED_CHANNELS)
@@ -33,11 +34,13 @@ def probe_networks() -> dict[str, tuple[nn.Module, Tensor]]:
 
 
 def probe_programs(pieces: Pieces, in_float: Mapping[str, bytes]) -> Probes:
-    """Return convolutions of the probed widths, of the forms that end a block with removable output channels.
+    """Return the programs of the probes that a backbone needs.
+
+    These are the probes with the kernel sizes of blocks whose output channels gates may remove.
 
     Args:
-        pieces: of a backbone.
-        in_float: the programs of :func:`probe_networks` by name.
+        pieces: the pieces of the backbone.
+        in_float: the float programs of :func:`probe_networks` by name.
     """
     shrinkable = [piece for key, piece in pieces.items() if piece.role == "block" and key.outputs < 1.0]
     forms = sorted({is_pointwise(piece.module) for piece in shrinkable})
@@ -63,13 +66,13 @@ def _name(pointwise: bool, channels: int) -> str:
 
 
 def is_pointwise(block: nn.Module) -> bool:
-    """Say whether the largest convolution of a block that mixes channels has a kernel of one pixel."""
+    """Return whether the largest channel-mixing convolution of a block has a kernel of one pixel."""
     mixing = [module for module in block.modules() if isinstance(module, nn.Conv2d) and module.groups == 1]
     return not mixing or math.prod(max(mixing, key=lambda layer: layer.weight.numel()).kernel_size) == 1
 
 
 def tile_of(few_us: float, many_us: float) -> int:
-    """Return the number of output channels computed together, given the microseconds of the two probed widths.
+    """Return the tile, from the microseconds of the two probed widths.
 
     >>> [tile_of(few_us, 64.0) for few_us in (40.5, 47.0, 66.0)]
     [8, 16, 32]

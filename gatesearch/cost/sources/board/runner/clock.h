@@ -1,10 +1,11 @@
-/* The clock of a board. One file of this folder has it; -DGS_CLOCK_USER leaves it to yours. */
+/* The clock of a board, in the unit GS_UNIT. Each file clock_*.c of this folder defines it for one kind of machine; a
+   file of your own may define it instead. */
 #ifndef GS_CLOCK_H
 #define GS_CLOCK_H
 
 #include <stdint.h>
 
-void gs_start_clock(void); /* from nothing; before every turn */
-uint64_t gs_now(void); /* ticks of GS_UNIT: "ns", "cycles" or "instructions" */
+void gs_start_clock(void); /* starts the clock from 0; called before every turn */
+uint64_t gs_now(void);     /* returns the ticks since then */
 
 #endif

@@ -1,5 +1,7 @@
-/* The clock of a Cortex-M in cycles. With -DGS_DWT it is the cycle counter of the debug unit (M3 and later); no call may
-   take longer than its 32 bits. Otherwise it is SysTick, whose interrupt counts the overflows of its 24 bits. */
+/* The clock of a Cortex-M in cycles: SysTick or, with GS_DWT defined, the cycle counter of the debug unit.
+
+   SysTick has 24 bits; its interrupt counts the overflows. The debug unit's counter (Cortex-M3 and later) has 32 bits;
+   no call may take longer than that. */
 #include "clock.h"
 
 #ifdef GS_DWT

@@ -1,4 +1,6 @@
-/* Instructions, in an emulator that plugin.c was loaded into: a system call of no number that Linux has asks for them. */
+/* The clock of an emulated program, in instructions: QEMU with the plugin of plugin.c counts them.
+
+   A system call with a number that Linux does not have makes the plugin write the count. */
 #define _GNU_SOURCE
 #include <unistd.h>
 

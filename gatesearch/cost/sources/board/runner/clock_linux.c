@@ -1,4 +1,4 @@
-/* Nanoseconds, on anything with POSIX clocks. */
+/* The clock of a system with POSIX clocks, such as Linux, in nanoseconds. */
 #define _POSIX_C_SOURCE 200809L
 #include <time.h>
 

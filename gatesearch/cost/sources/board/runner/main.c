@@ -1,8 +1,9 @@
 /* The runner of a kit: times every call that rows.h lists and prints a line for each.
 
    `gatesearch measure import=FILE` reads the lines, whose fields are separated by commas. A `row` line holds the row's
-   index, the shortest and the median time of GS_REPEATS turns in thousandths of GS_UNIT, and the share of outputs that a
-   precision gate opened, in thousandths. The calls work on synthetic numbers. */
+   index, the shortest and the median time of GS_REPEATS turns in thousandths of GS_UNIT, and the share of outputs that
+   a precision gate opened, in thousandths. The calls compute with synthetic numbers. clock.h declares the clock; kit.h
+   prepares the calls. */
 #include <stdio.h>
 
 #include "clock.h"
@@ -24,6 +25,7 @@
 #define GS_DENOMINATOR 1
 #endif
 
+/* Run a prepared call some times, and return the ticks. */
 static uint64_t turn(gs_call *k, uint32_t calls) {
   gs_start_clock(); /* so that a count does not depend on earlier counts */
   const uint64_t before = gs_now();
@@ -31,9 +33,10 @@ static uint64_t turn(gs_call *k, uint32_t calls) {
   return gs_now() - before;
 }
 
+/* Print the time of one call in thousandths of the unit. */
 static void print(uint64_t ticks, uint32_t calls) {
   const uint64_t thousandths = ticks * 1000u * GS_NUMERATOR / GS_DENOMINATOR / calls;
-  if (thousandths >= 1000000000u) { /* the C library of small boards prints 32 bits */
+  if (thousandths >= 1000000000u) { /* printed in two pieces: the C library of small boards prints 32 bits at most */
     printf(",%lu%09lu", (unsigned long)(thousandths / 1000000000u), (unsigned long)(thousandths % 1000000000u));
   } else {
     printf(",%lu", (unsigned long)thousandths);

@@ -1,5 +1,7 @@
-/* A plugin of qemu-user (interface version 1) that counts what one thread executes, and writes the count to where a
-   system call 0x6773 points. Declared here as QEMU's manual has it, because Debian ships no header. */
+/* A plugin for QEMU's user mode that counts the instructions of a program with one thread.
+
+   A system call with the number 0x6773 makes the plugin write the count to the address in its first argument. QEMU's
+   functions (plugin interface, version 1) are declared here after its manual, because Debian ships no header. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,12 +21,14 @@ extern void qemu_plugin_register_vcpu_syscall_cb(qemu_plugin_id_t id,
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 static uint64_t count;
 
+/* For each block of code that QEMU translates: add its number of instructions to the count when it runs. */
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
   (void)id;
   qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &count, qemu_plugin_tb_n_insns(tb));
 }
 
-/* A 64-bit guest on a 64-bit host: its addresses are ours. */
+/* For each system call: write the count if the number is 0x6773. With a 64-bit guest on a 64-bit host, an address of
+   the guest is an address of the host. */
 static void called(qemu_plugin_id_t id, unsigned cpu, int64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
                    uint64_t e, uint64_t f, uint64_t g, uint64_t h) {
   (void)id, (void)cpu, (void)b, (void)c, (void)d, (void)e, (void)f, (void)g, (void)h;

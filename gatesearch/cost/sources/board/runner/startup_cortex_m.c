@@ -1,17 +1,20 @@
-/* Start-up code of a Cortex-M: the vector table with stack, entry and SysTick's interrupt, and a reset handler that
-   switches on the floating-point and vector units. -DGS_OWN_STARTUP leaves it out, for boards with start-up code of
-   their own. */
+/* Start-up code of a Cortex-M: the vector table, and a reset handler that enables the floating-point and vector units.
+
+   The build defines STACK as the top of the RAM. With GS_OWN_STARTUP defined the code is left out, for boards with
+   start-up code of their own. */
 #include <stdint.h>
 
 #ifndef GS_OWN_STARTUP
 extern void _start(void);
 extern void SysTick_Handler(void);
 
+/* Enable the coprocessors of the floating-point and vector units (register CPACR), and start the program. */
 static void reset(void) {
   *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20;
   _start();
 }
 
+/* Handle every other exception: stop. */
 static void hang(void) {
   for (;;) {
   }
