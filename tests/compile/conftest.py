@@ -1,4 +1,4 @@
-"""Small gated stages and their .tflite conversions, which the compiler's tests share."""
+"""Fixtures for the tests of the compiler: small gated stages, and their conversions to .tflite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from gatesearch.compile import tflite
 
 
 def pooled(hidden: Tensor, kernel: tuple[int, int]) -> Tensor:
-    """Mean and maximum in the formulation that every engine and the NPU run; [N, 2 x what is left]."""
+    """Return the mean and the maximum of maps [N, C, H, W] over windows, flattened: [N, 2 C x remaining positions].
+
+    It uses operators that every engine and the NPU (neural processing unit) can run.
+    """
     maps = [functional.avg_pool2d(hidden, kernel), functional.max_pool2d(hidden, kernel)]
     if tuple(hidden.shape[2:]) == kernel:
         return torch.cat(maps, 1).flatten(1)
@@ -22,7 +25,7 @@ def pooled(hidden: Tensor, kernel: tuple[int, int]) -> Tensor:
 
 
 class GatedStage(nn.Module):
-    """A convolution, a depthwise separable block and a gate; the logit comes first to test the order."""
+    """A convolution, a depthwise separable block and a gate; it returns the logit first, to test the outputs' order."""
 
     def __init__(self, channels: int = 16) -> None:
         super().__init__()
@@ -44,7 +47,7 @@ class GatedStage(nn.Module):
 
 
 class InputGate(nn.Module):
-    """A gate on the features themselves, pooled over time only; hands the features on."""
+    """A gate at the input: its head pools the features over time, and the features pass unchanged."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +58,7 @@ class InputGate(nn.Module):
 
 
 class Tail(nn.Module):
-    """What a backbone ends with: adaptive pooling and a classifier of several classes."""
+    """The end of a backbone: a convolution, adaptive pooling and a classifier."""
 
     def __init__(self, channels: int = 16) -> None:
         super().__init__()
@@ -68,16 +71,17 @@ class Tail(nn.Module):
 
 
 class Averages(nn.Module):
-    """What does *not* stay on the NPU."""
+    """A mean over the whole map by ``mean``, which the NPU cannot run."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         return hidden.mean((2, 3))
 
 
+# A module, the samples that calibrated it, and its float and int8 programs.
 @dataclass(frozen=True)
 class Converted:
     module: nn.Module
-    samples: np.ndarray  # channel-first float
+    samples: np.ndarray  # float, channels first
     float_model: bytes
     int8_model: bytes
 
@@ -91,7 +95,7 @@ class Converted:
 def converted(module: nn.Module, shape: tuple[int, ...]) -> Converted:
     torch.manual_seed(0)
     samples = torch.randn(48, *shape)
-    # Half the samples are quiet, so that a gate's logit has two clusters as it does in use.
+    # Half of the samples are quiet, so the logit of a gate has two clusters, as in real use.
     samples[::2] *= 0.1
     with torch.no_grad():
         module.train()(samples)

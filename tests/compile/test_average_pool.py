@@ -1,4 +1,4 @@
-"""Average pooling as a chain of small poolings gives the same mean."""
+"""Tests that average pooling, rewritten as a chain of small depthwise convolutions, computes the same mean."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_rewritten_pool_computes_the_same_mean(
     x = torch.rand(1, 2, kernel[0] + more[0] - 1, kernel[1] + more[1] - 1, dtype=torch.float64)
     rewritten = rewrite_operators(nn.Sequential(copy.deepcopy(pool)).eval()).double()
     with torch.no_grad():
-        rewritten(x.float())  # the first call makes the weights
+        rewritten(x.float())  # the first call creates the weights
         torch.testing.assert_close(rewritten.double()(x), pool(x), atol=1e-6, rtol=1e-6)
 
 

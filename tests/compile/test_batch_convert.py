@@ -1,4 +1,4 @@
-"""Several modules in one conversion give the same programs as one conversion each."""
+"""Tests that several modules in one conversion give the same programs as separate conversions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_modules_converted_together_equal_modules_converted_alone(names: list[st
     modules = [BUILDERS[name]().eval() for name in names]
     samples = torch.randn(3, CHANNELS, SIZE, SIZE)
     x = channel_last(samples.numpy())
-    # The same tensor is the input of all: nothing of one may end up in another.
+    # All modules get the same input tensor. The conversion still has to keep their programs apart.
     for name, module, model in zip(names, modules, convert_all(modules, [samples[:1]] * len(names)), strict=True):
         alone = convert(module, samples[:1])
         assert flatbuffer.operator_names(model) == flatbuffer.operator_names(alone), name

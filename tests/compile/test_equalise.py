@@ -1,4 +1,4 @@
-"""Lowering keeps the function where layers are used twice, share weights or share activations."""
+"""Tests that lowering keeps the function of networks whose layers, weights or activations are shared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WIDTH = 6
 
 
 class Chain(nn.Module):
-    """Calls some of its layers, in any order and any number of times."""
+    """A network that calls some of its layers in a given order, each any number of times."""
 
     def __init__(self, layers: dict[str, nn.Module], order: list[str]) -> None:
         super().__init__()
@@ -57,7 +57,8 @@ def test_passes_keep_the_function_of_shared_layers(order: list[str], seed: int) 
     torch.manual_seed(seed)
     net, x = Chain(layers(), order).eval(), torch.randn(16, 1, 8, 8)
     with torch.no_grad():
-        net.stem.weight.mul_(torch.logspace(-1, 1, WIDTH).view(-1, 1, 1, 1))  # ranges that ask for equalisation
+        # Channels get ranges from a tenth to ten times as large, which the equalisation pass levels.
+        net.stem.weight.mul_(torch.logspace(-1, 1, WIDTH).view(-1, 1, 1, 1))
         model = GatedModel(net, GatePlan((), ("app",)), (), 3).eval()
         [stage] = passes.run(model, x, profile.load("three_core"))
         expected = net(x)

@@ -1,4 +1,4 @@
-"""A network by hops in LiteRT and TensorFlow Lite Micro: each hop equals the whole window bit for bit."""
+"""Tests that int8 programs which compute a network hop by hop equal the program of the whole window, bit for bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FRAMES, HOP, HOPS = 29, 2, 12
 
 
 class Residual(nn.Module):
-    """A strided stem, two branches that join, a dilated layer beside a cut one, and the largest values over time."""
+    """A strided stem, two joined branches, a dilated layer with a cropped shortcut, and maximum pooling over time."""
 
     def __init__(self) -> None:
         super().__init__()

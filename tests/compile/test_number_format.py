@@ -1,4 +1,4 @@
-"""Which stages are computed in float32 because int8 would cost too much accuracy."""
+"""Tests which stages are compiled to float32, because int8 would cost too much accuracy, and what they cost."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def priced() -> CostModel:
     torch.manual_seed(0)
     model = KWT(3, (1, 12, 6), width=8, blocks=1, heads=2, class_token=False).eval()
     samples = torch.randn(4, 1, 12, 6)
-    result = cut_sites(model, samples)[:1]  # each piece takes seconds to convert
+    result = cut_sites(model, samples)[:1]  # one site alone, because each block takes seconds to convert
     with torch.no_grad():
         read = build_table(model, result, samples, DEVICE, [PlacedGate.of("gc", "any", mode="channel")])
     shares = {"positive": 0.1, "noise": 0.9}
@@ -68,10 +68,10 @@ def test_a_gate_on_the_input_runs_on_a_microcontroller(priced):
     assert not priced.violations(first)
     on_input, rest = priced.stages(first)
     whole = priced.stages(GatePlan((), ("npu",)))[0]
-    # Weights in float take four bytes, and what the gate in int8 hands over one.
+    # A float weight takes four bytes. The gate runs in int8, so each value that it hands over takes one byte.
     assert rest.flash_bytes == 4 * whole.flash_bytes
     assert rest.cost.link_uj == pytest.approx(DEVICE.link("mcu", "app").transfer_uj(12 * 6))
-    # The microcontroller's memory is TensorFlow Lite Micro's arena, with its structures, and a file with its tables.
+    # The microcontroller needs SRAM for TensorFlow Lite Micro's arena and its structures, and flash for the whole file.
     assert on_input.sram_bytes > ARENA_BYTES + 12 * 6 and on_input.flash_bytes > FILE_BYTES
 
 

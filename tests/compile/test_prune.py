@@ -1,4 +1,4 @@
-"""Channel pruning: a stage without its masked channels computes what the masked stage computes."""
+"""Tests of channel pruning: a stage without its masked channels computes the same output as the masked stage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from tests.nets import CLASSES, NETS, build, with_trained_statistics
 
-C = 6  # channels throughout the drawn stages
+C = 6  # channels of all layers in the random stages
 
 
 class Residual(nn.Module):
@@ -35,7 +35,7 @@ class Doubled(nn.Module):
 
 
 class Applied(nn.Module):
-    """A functional in a module that the tracer opens, so that the graph holds the function itself."""
+    """A module that calls a function; tracing goes into the module, so the graph contains the function."""
 
     def __init__(self, function, **kwargs) -> None:
         super().__init__()
@@ -108,12 +108,14 @@ def channels(count: int) -> st.SearchStrategy[list[int]]:
     return st.sets(st.integers(0, count - 1), min_size=1).map(sorted)
 
 
+# Returns x [N, C, ...] with all channels except ``kept`` set to zero.
 def masked(x: Tensor, kept: Sequence[int]) -> Tensor:
     mask = torch.zeros(x.shape[1])
     mask[list(kept)] = 1
     return x * mask.view(-1, *[1] * (x.ndim - 2))
 
 
+# Checks that the pruned stage, on the remaining input channels, equals the stage on masked inputs; returns the former.
 def check(module: nn.Module, x: Tensor, inputs: Sequence[int], outputs: Sequence[int] | None) -> fx.GraphModule:
     stage = fx.symbolic_trace(module.eval())
     cut = cut_channels(stage, x[:1], inputs, outputs)
@@ -145,7 +147,11 @@ def test_removed_channels_give_the_masked_output_for_any_chain_of_layers(data, r
 
 @torch.no_grad()
 def physically_cut(model: GatedModel, x: Tensor) -> tuple[Tensor, list[fx.GraphModule]]:
-    """Run stages whose suppressed channels are gone, the lowered heads between them; nothing is stopped."""
+    """Run the pruned stages of a model with the lowered heads between them, stopping no sample.
+
+    Returns:
+        The output of the last stage, and the pruned stages.
+    """
     hidden, full, entering, stages = x, x, None, []
     for k, stage in enumerate(model.stages):
         assert isinstance(stage, fx.GraphModule)
@@ -193,7 +199,7 @@ def test_removed_channels_are_missing_in_the_layers_on_both_sides():
         [(m.in_channels, m.out_channels, m.groups) for m in stage.modules() if isinstance(m, nn.Conv2d)]
         for stage in stages
     ]
-    # Of 8 channels 2 are left of the stem's and 4 of the first block's.
+    # Of 8 channels, 2 remain behind the stem, and 4 behind the first block.
     assert sizes[0] == [(1, 2, 1)]
     assert sizes[1] == [(2, 2, 2), (2, 4, 1)]
     assert sizes[2] == [(4, 4, 4), (4, 8, 1)]
@@ -216,7 +222,8 @@ def test_convolution_after_a_normalisation_that_makes_a_constant_of_zero(padding
     with_trained_statistics(stage, (C, 5, 5))
     cut = check(stage, torch.randn(2, C, 5, 5), [0, 2, 3], None)
     convolution = next(m for m in cut.modules() if isinstance(m, nn.Conv2d))
-    # Inside, the constant becomes part of the bias; at a padded edge it would be wrong, so the channels come back.
+    # Behind the normalisation, a zeroed channel is a constant. Without padding, the constant becomes part of the bias.
+    # At a padded edge that would be wrong, so the convolution keeps all its input channels.
     assert convolution.in_channels == (3 if padding == 0 else C)
     norm = next(m for m in cut.modules() if isinstance(m, nn.BatchNorm2d))
     assert norm.num_features == 3
@@ -241,7 +248,7 @@ def test_channels_of_tokens_are_restored_once_before_a_block_that_needs_all_of_t
     hidden = torch.zeros_like(x)
     hidden[..., kept] = x[..., kept]
     cut = cut_channels(stage, x[:1], kept, [0, 5], (1, 1))
-    assert torch.equal(cut(x[..., kept]), stage(hidden)[..., [0, 5]])  # exactly the masked output
+    assert torch.equal(cut(x[..., kept]), stage(hidden)[..., [0, 5]])  # equal bit for bit
     assert sum(hasattr(module, "order") for module in cut.modules()) == 1
 
 

@@ -1,4 +1,4 @@
-"""Repair of int8 programs whose activations or biases have ranges that int8 cannot represent."""
+"""Tests of int8 programs whose activations or biases have ranges that int8 cannot represent without a repair."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatesearch.runtime.program import Program
 
 
 class Dead(nn.Module):
-    """A convolution whose ReLU6 opens by a hair, or not at all, and one behind it."""
+    """Two convolutions with a ReLU6 between them, whose input is at most ``top`` on the samples."""
 
     def __init__(self, top: float) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Dead(nn.Module):
 
 
 class Bare(nn.Module):
-    """A convolution with channels that have no weights, or next to none, and a bias."""
+    """A convolution with a bias, in which one channel has zero weights and another nearly zero ones."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def outputs(net: nn.Module) -> tuple[np.ndarray, np.ndarray, float]:
 
 @pytest.mark.parametrize("top", [-1.0, 0.0, 1e-9, 1e-6, 1e-5, 1e-2])
 def test_an_activation_that_was_never_or_hardly_seen_has_steps_that_engines_know(top: float) -> None:
-    """LiteRT refuses steps of 4e-12, or ends the process."""
+    """With a quantisation step of 4e-12, LiteRT refuses the program or ends the process."""
     result, expected, step = outputs(Dead(top))
     np.testing.assert_allclose(result, expected, atol=2 * step)
 

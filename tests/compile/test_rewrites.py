@@ -1,4 +1,4 @@
-"""Rewrites before conversion leave the function of a module as it is."""
+"""Tests that the rewrites of operators before a conversion keep the function of a module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatesearch.compile.rewrites import rewrite_operators
 
 
 class Flat(nn.Module):
-    """Convolution and batch norm as attributes, as a traced stage has them."""
+    """A network whose layers are attributes of one module, as in a traced stage."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The .tflite back end: float and int8 programs against PyTorch, and engines against each other."""
+"""Tests of the conversion to .tflite: programs are compared with PyTorch, and engines with each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compilation by Vela: its cache, its cycles, and operators that the NPU cannot run."""
+"""Tests of compilation by Vela for an NPU: its cache, its cycles, and operators that the NPU cannot run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatesearch.compile import flatbuffer, vela
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache of its own for every test: nothing is taken from an earlier one."""
+    """The folder of a cache that each test has for itself."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     yield tmp_path / "gatesearch" / "vela"
 

@@ -1,4 +1,7 @@
-"""The price of exported files on an engine that is not the one of the device's profile."""
+"""Tests of prices for exported files, which run on another engine than the device's profile assumes.
+
+An engine is the software that runs a core's programs; some skip the work that gates leave out, and others mask it.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ def cost_on(device: Device) -> CostModel:
 
 
 def one_core(name: str, **changes: Any) -> Device:
-    """A device of one core of a shipped profile, which it changes."""
+    """Return a device with the sensing core of a shipped profile alone, and with changes of that core."""
     device = load(name)
     core = device.core(device.sense.core)
     raw = core.model_dump() | changes

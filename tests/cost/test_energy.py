@@ -1,4 +1,4 @@
-"""Expected latency and energy of a cascade: properties for any numbers, and tables computed by hand."""
+"""Tests of a cascade's expected latency and energy: properties that hold for all numbers, and figures by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The price of a plan whose gate has an exit: only samples that leave pay for the exit."""
+"""Tests of the price of a gate with an exit (a light path): only samples that leave there pay for it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_exit_is_an_estimate_of_its_own_and_waits_in_the_memory_of_its_stage
     assert last.exit is None and first.exit is not None
     assert first.exit.macs == work.exit_macs and first.exit.params == work.exit_params
     assert first.exit.cost.latency_us == pytest.approx(500 / 50)
-    assert first.macs == 1000 + work.macs  # the light path is none of what every window runs
+    assert first.macs == 1000 + work.macs  # without the light path, which not every window runs
     assert first.flash_bytes == 100 + work.params + 3 + 50 and first.sram_bytes == 64
     assert first.cost.weights_uj == pytest.approx(cost.stages(GatePlan((), ("mcu",)))[0].cost.weights_uj)
 

@@ -1,4 +1,4 @@
-"""Costs of kernels by shape and share of work, and plans that are priced by them."""
+"""Tests of kernel costs by shape and share of work, and of layers that are priced by them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GRID = Curve(("inputs", "outputs"), ((0.5, 0.5), (0.5, 1.0), (1.0, 0.5), (1.0, 1
 def test_between_readings_the_cost_is_linear_in_each_share() -> None:
     assert GRID({"inputs": 0.75, "outputs": 0.75}) == pytest.approx(4.5)
     assert GRID({"outputs": 0.5}) == 4.0
-    assert GRID({"inputs": 0.25, "outputs": 1.0}) == pytest.approx(2.0)  # goes on as a straight line
+    assert GRID({"inputs": 0.25, "outputs": 1.0}) == pytest.approx(2.0)  # extrapolated along a straight line
     assert GRID({"inputs": 0.0, "outputs": 0.0}) == 0.0
 
 
@@ -47,7 +47,7 @@ def test_a_layer_costs_what_its_kernel_was_read_to_cost() -> None:
     core = profile.load("host").core("host")
     costs = Recorded("measured", {key_of(call): GRID})
     assert changes["b"].reading(100.0, core, costs) == 2.0
-    # Of what was not read the profile speaks.
+    # A kernel without a reading is priced by the figures of the device's profile.
     assert changes["a"].reading(100.0, core, costs) == pytest.approx(100.0 * changes["a"].cost(core.kernels))
     assert changes["b"].reading(100.0, core, None) == pytest.approx(100.0 * changes["b"].cost(core.kernels))
 
@@ -58,10 +58,10 @@ def test_a_layer_costs_what_its_kernel_was_read_to_cost() -> None:
         (PlacedGate.of("fbs", "b", density=0.5, block=1), 1),
         (PlacedGate.of("fbs_pg", "b", density=0.5, block=1, bits=8, high_bits=4), 1),
         (PlacedGate.of("pg", "b", bits=8, high_bits=4, mask="m2-16", weight_bits=7), 1),
-        (PlacedGate.of("pg", "b", bits=8, high_bits=4, mask="m2-16"), 1),  # eight bits and a sign: two bytes
-        (PlacedGate.of("pg", "b", bits=4, high_bits=4), 1),  # one phase
-        (PlacedGate.of("pg", "b", bits=16, high_bits=8), 0),  # weights of sixteen bits
-        (PlacedGate.of("fbs_pg", "b", density=0.5, bits=8, high_bits=8), 0),  # doubled levels of eight bits are no byte
+        (PlacedGate.of("pg", "b", bits=8, high_bits=4, mask="m2-16"), 1),  # weights of 8 bits and a sign: two bytes
+        (PlacedGate.of("pg", "b", bits=4, high_bits=4), 1),  # one phase, because there are no low bits
+        (PlacedGate.of("pg", "b", bits=16, high_bits=8), 0),  # weights of 16 bits have no kernel
+        (PlacedGate.of("fbs_pg", "b", density=0.5, bits=8, high_bits=8), 0),  # boosted 8-bit levels exceed a byte
     ],
 )
 def test_a_gate_says_whether_a_kernel_does_its_work(gate: PlacedGate, count: int) -> None:

@@ -1,4 +1,7 @@
-"""Costs of gates in the place of layers, on cores that skip work and on cores that do not, and in a search."""
+"""Tests of the cost of gated layers, on cores that can skip work and on cores that cannot, and in a search.
+
+FBS computes a share of the channels. PG splits a layer by bits: high bits for all outputs, low bits for some.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ SITE = LayerSite("a", "conv2d", (4, 6, 6), (8, 6, 6), 10_000, 288)
     ("kernels", "bits", "left", "cost"),
     [
         (WHOLE, (8, 8), (), 1.0),
-        (WHOLE, (4, 8), (), 1.0),  # a nibble takes a byte
+        (WHOLE, (4, 8), (), 1.0),  # four bits take a whole byte
         (WHOLE, (1, 1), (), 1.0),
         (WHOLE, (9, 8), (), 2.0),
         (WHOLE, (16, 32), (), 8.0),
@@ -136,7 +139,7 @@ def net() -> MCifarNet:
 
 
 def device(kernels: Mapping[str, Any] | None = None, formats: Sequence[str] = ("tflite", "onnx")) -> Device:
-    """The shipped bit-serial device, or one whose core is the same but for its kernels."""
+    """Return the shipped bit-serial device, or one whose core has other kernels and formats."""
     written = profile.load("bit_serial").model_dump()
     if kernels is not None:
         [core] = written["cores"]
@@ -174,7 +177,7 @@ def test_the_table_reads_each_layer_by_itself_and_knows_its_block() -> None:
     assert {name: row.readings for name, row in table.layers.items()} == {
         site.name: {"serial": float(site.macs)} for site in model.layers
     }
-    # A block begins behind the layer that ends the one before it.
+    # A block begins behind the last layer of the block before it.
     assert [row.block for row in table.layers.values()] == ["input", *(f"conv{i}" for i in range(7)), "flatten"]
     assert Table.from_json(table.to_json()) == table
 
@@ -191,7 +194,7 @@ def test_a_split_costs_a_second_layer_in_bytes_and_half_a_layer_and_less_bit_by_
         dense, split = of(model), of(model, SPLIT_AT_3, observed=seen)
         assert split.expected_latency_us - dense.expected_latency_us == pytest.approx(micros(model, more), abs=1e-9)
         assert (split.energy.total_uj > dense.energy.total_uj) == (more > 0)
-        # As papers count them, multiply-accumulates are saved everywhere.
+        # Expected MACs count bits as papers do, so they fall on every device.
         assert split.expected_macs == pytest.approx(dense.expected_macs - macs * sparsity / 2)
 
 
@@ -247,7 +250,7 @@ def test_the_core_that_counts_is_that_of_the_gated_layers_stage(cut: str, where:
         for name, row in table.layers.items()
     }
     table = replace(table, blocks=rows, heads=heads, layers=alone, overhead=dict.fromkeys(("mcu", "npu", "app"), 0.0))
-    # The made-up times are far too long for the stream of the other tests.
+    # These times are far too long for the period of the other tests.
     model = replace(cost_model(BYTES), device=phone, table=table, period_s=1000.0)
     gates = (PlacedGate.of("gc", cut, keep=1.0, mode="channel", recall=0.99), SPLIT_AT_3)
     violations = model.violations(GatePlan(gates, ("mcu", "app")))
@@ -272,7 +275,7 @@ def test_what_a_core_cannot_run_stays_infinite_with_gates() -> None:
         assert model.violations(plan) == {"serial.operators": 1.0}
 
 
-# Papers count bits. What a search makes of them has to be what a core makes of them.
+# Papers count bits. A search has to count as its core computes: a split by bits pays on a bit-serial core alone.
 
 CHOICES = (
     None,
@@ -310,7 +313,7 @@ shares = st.floats(0.05, 1.0)
 
 @st.composite
 def observations(draw: st.DrawFn) -> dict[str, dict[str, float]]:
-    """What gates may report of themselves, layer by layer: any sparsity, and any density."""
+    """Draw reports of gates for each layer, with any sparsity and any density."""
     return {
         name: {"weighted_sparsity": (sparsity := draw(shares)), "sparsity_winners": sparsity, "density": draw(shares)}
         for name in NAMES
@@ -318,7 +321,7 @@ def observations(draw: st.DrawFn) -> dict[str, dict[str, float]]:
 
 
 def priced(model: CostModel, plans: Sequence[GatePlan], seen: Mapping[str, Mapping[str, float]]) -> list[Any]:
-    """Price plans that all are equally accurate."""
+    """Return (error, latency, energy) of plans that are all equally accurate."""
     found = [model.price(plan, {"positive": [1.0]}, observed=seen) for plan in plans]
     return [(0.1, price.expected_latency_us, price.energy.total_uj) for price in found]
 
@@ -331,7 +334,7 @@ def test_in_bytes_no_plan_with_a_split_is_on_the_front(plans: list[GatePlan], se
     points = priced(model, plans, seen)
     kept = front(points)
     assert kept and not any(splits(plans[i]) for i in kept)
-    # More than that: whatever else a plan does, it is better off without its splits.
+    # Every single plan with splits also costs more than the same plan without them.
     for plan, point in zip(plans, points, strict=True):
         if splits(plan):
             [(_, latency, energy)] = priced(model, [without_splits(plan)], seen)

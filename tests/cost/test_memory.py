@@ -1,4 +1,4 @@
-"""Flash and SRAM of stages in prices, against files and arenas of TensorFlow Lite Micro."""
+"""Tests of the flash and SRAM in prices, compared with real files and arenas of TensorFlow Lite Micro."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 
-TOLERANCE, SMALL_BYTES = 0.1, 1024  # in small programs tables and structures outweigh the rest
+TOLERANCE, SMALL_BYTES = 0.1, 1024  # relative error, and bytes of tables and structures that dominate small programs
 
 
 def microcontroller() -> Device:
-    """Return a device of one core, whose programs TensorFlow Lite Micro runs."""
+    """Return a device with one core, on which TensorFlow Lite Micro runs the programs."""
     written = load("m55_u55").model_dump(mode="json", exclude_none=True)
     cores = [core for core in written["cores"] if core["name"] == "m55"]
     return Device.model_validate({**written, "cores": cores, "links": []})
 
 
 class Skips(nn.Module):
-    """Maps that wait for a sum behind several layers."""
+    """A residual network, in which a map stays in memory until the sum behind several layers."""
 
     def __init__(self, channels: int, blocks: int, length: int) -> None:
         super().__init__()
@@ -80,8 +80,8 @@ def assert_close(
 def test_a_network_with_skips_takes_the_memory_that_is_planned(
     channels: int, blocks: int, length: int, side: int
 ) -> None:
-    # Of maps of one size TensorFlow Lite Micro places first the one that comes first in the file, which a plan without
-    # a file does not know: its gaps may be one map more.
+    # TensorFlow Lite Micro places maps of equal size in the order of the file. An estimate without a file does not know
+    # that order, so it may be off by one map.
     assert_close(Skips(channels, blocks, length), (1, side, side), slack_bytes=SMALL_BYTES + channels * side * side)
 
 

@@ -1,4 +1,4 @@
-"""The price of a plan: stages, links and memory against figures computed by hand, and bounds."""
+"""Tests of the price of a plan: stages, links and memory compared with figures by hand, and bounds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SITES = (
     CutSite("input", (1, 5, 2), 0, 3000, 0, 30, "x"),
     CutSite("stem", (4, 2, 2), 1000, 2000, 10, 20, "stem"),
 )
-EMPTY = {"mcu": 0.0, "app": 2.0}  # readings of an empty program
+EMPTY = {"mcu": 0.0, "app": 2.0}  # readings of a program without operators
 
 
 def constant(value: float, unit: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def core(name: str, timing: dict[str, Any], active: float, idle: float, **more: 
 
 
 def device(links: bool = True, **mcu: Any) -> Device:
-    """A microcontroller of 50 MAC/us that listens, and an application core twice as slow as this host."""
+    """Return a device: a microcontroller with the sensor (50 MAC/us), and an application core half as fast as here."""
     instructions = {
         "model": "instructions",
         "instructions_per_mac": constant(2.0, "instructions/MAC"),
@@ -79,6 +79,7 @@ def device(links: bool = True, **mcu: Any) -> Device:
     )
 
 
+# Returns the surface with value ``dense`` at all channels; i, o and io are values at half of the inputs, outputs, both.
 def through(dense: float, **thinner: float) -> Surface:
     corners = {"i": (0.5, 1.0), "o": (1.0, 0.5), "io": (0.5, 0.5)}
     return Surface.fit({(1.0, 1.0): dense, **{corners[name]: value for name, value in thinner.items()}})
@@ -144,10 +145,11 @@ def test_stages_by_hand() -> None:
     assert first.flash_bytes == 60 + work.params + 3 and last.flash_bytes == 200
     assert first.sram_bytes == 20 and last.sram_bytes == 18
     assert (first.provenance, last.provenance) == ("simulated", "measured")
-    # 500 MACs of the block and 8 of the head, of which half the channels are left, at 50 MAC/us and 10 mW.
+    # Half of the channels remain: 500 MACs of the block, and 4 of 8 MACs of the head, at 50 MAC/us and 10 mW.
     assert first.cost.latency_us == pytest.approx(504 / 50)
     assert first.cost.terms == pytest.approx({"compute": 504 / 50 * 0.01, "weights": 0, "link": 0, "wake": 0})
-    # 11 us here are 22 us there at 500 mW; 200 bytes of weights at 1 nJ; 8 bytes cross at 2 nJ and 10 MB/s.
+    # 11 us on this host are 22 us on the core, at 500 mW. 200 bytes of weights cost 1 nJ each. 8 bytes cross the link
+    # at 2 nJ and 10 MB/s.
     assert last.cost.total_us == pytest.approx(22 + 0.8 + 100)
     assert last.cost.terms == pytest.approx({"compute": 11.0, "weights": 0.2, "link": 0.016, "wake": 40.0})
 
@@ -179,7 +181,7 @@ def test_price_by_hand() -> None:
 def test_the_plan_without_gates_is_the_sum_of_the_blocks(name: str, micros: float) -> None:
     [stage] = model().stages(GatePlan((), (name,)))
     assert (stage.macs, stage.flash_bytes, stage.sram_bytes) == (3000, 400, 30)
-    assert stage.cost.latency_us == pytest.approx(micros)  # of two programs of their own, one call is saved
+    assert stage.cost.latency_us == pytest.approx(micros)  # one program takes one call less than two programs
 
 
 def test_a_gate_at_the_input_is_a_program_of_its_own() -> None:
@@ -187,19 +189,20 @@ def test_a_gate_at_the_input_is_a_program_of_its_own() -> None:
     assert first.cost.latency_us == pytest.approx(4 * 2)
     assert first.macs == work_of(SITES[0], gate("input")).macs
     assert first.sram_bytes == 10
-    assert first.cost.wake_uj == 40 and first.cost.link_uj == pytest.approx(10 * 2e-3)  # the features come over
+    assert first.cost.wake_uj == 40 and first.cost.link_uj == pytest.approx(10 * 2e-3)  # the features cross the link
 
 
 def test_activations_cross_in_the_cheapest_encoding() -> None:
     plan = GatePlan((gate("stem", 0.25, "activation"),), ("mcu", "app"))
     bytes_of = lambda result: result[1].cost.link_uj / 2e-3  # noqa: E731
-    assert bytes_of(model().stages(plan)) == pytest.approx((16 + 0.25 * 16 * 8) / 8)  # a bitmap and a quarter
+    # A bitmap of 16 bits and the values that are not zero, or all 16 values where that is less.
+    assert bytes_of(model().stages(plan)) == pytest.approx((16 + 0.25 * 16 * 8) / 8)
     assert bytes_of(model().stages(plan, [0.5])) == pytest.approx((16 + 0.5 * 16 * 8) / 8)
-    assert bytes_of(model().stages(plan, [1.0])) == pytest.approx(16)  # then rather all of them
+    assert bytes_of(model().stages(plan, [1.0])) == pytest.approx(16)
 
 
 def test_measured_densities_count_suppressed_channels_as_zeros() -> None:
-    # Half of the channels are cut away; of all 16 values 2 are not zero, so of the 8 that cross a quarter.
+    # Half of the channels are removed, so 8 of 16 values cross. 2 of 16 values are not zero: a quarter of those 8.
     stage = model().stages(SPLIT, [2 / 16])[1]
     assert stage.cost.link_uj / 2e-3 == pytest.approx((8 + 2 * 8) / 8)
 
@@ -214,7 +217,7 @@ def test_links_and_waking_cost_only_where_the_core_changes(plan: GatePlan) -> No
 
 
 def rates(count: int) -> st.SearchStrategy[list[float]]:
-    """Shares that reach each stage: 1, then never rising."""
+    """Draw the shares of windows that reach each stage: 1 for the first, and never rising."""
     falling = st.lists(st.floats(0, 1), min_size=count - 1, max_size=count - 1).map(lambda r: sorted(r, reverse=True))
     return falling.map(lambda row: [1.0, *row])
 
@@ -257,7 +260,7 @@ def test_a_stage_that_needs_more_memory_than_its_core_has_is_infeasible() -> Non
     assert small.overflows(GatePlan((), ("mcu",))) == pytest.approx(
         {"mcu.flash": 400 / 64 - 1, "mcu.sram": 30 / 16 - 1}
     )
-    # Weights of all stages of a core lie there at once, activations one stage after another.
+    # A core holds the weights of all its stages at once, but the activations of one stage at a time.
     both = GatePlan((gate("stem"),), ("mcu", "mcu"))
     work = work_of(SITES[1], gate("stem"))
     used = (100 + work.params + 3 + 300) / 64
@@ -268,7 +271,7 @@ def test_a_stage_that_needs_more_memory_than_its_core_has_is_infeasible() -> Non
 def test_missing_links_and_operators_make_a_plan_infeasible() -> None:
     alone = model(device=device(links=False))
     assert alone.violations(SPLIT) == {"no link mcu to app": 1.0}
-    # The front end runs on the microcontroller: its features have no way either.
+    # The front end runs on the microcontroller, so its features cannot reach the other core either.
     assert alone.violations(GatePlan((), ("app",))) == {"no link mcu to app": 1.0}
     assert alone.violations(GatePlan((), ("mcu",))) == {}
     blocks = {name: dict(row) for name, row in table().blocks.items()}
@@ -285,7 +288,7 @@ def test_the_ungated_backbone_runs_on_the_cheapest_core_that_fits() -> None:
     assert plan == GatePlan((), ("mcu",)) and price.reach == (1.0,)
     assert model(device=device(flash_kib=0.1)).ungated()[0].cores == ("app",)
     nowhere = model(device=device(flash_kib=0.1, links=False))
-    assert nowhere.ungated()[0].cores == ("mcu",)  # none fits: still there is something to compare with
+    assert nowhere.ungated()[0].cores == ("mcu",)  # no core fits; the comparison still needs an ungated price
 
 
 def test_a_core_too_small_for_every_plan(tmp_path: Path) -> None:

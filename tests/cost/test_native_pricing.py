@@ -1,4 +1,7 @@
-"""Plans on a core with kernels are priced by a recorded table of timings, not by the papers' operation counts."""
+"""Tests that plans on a core with kernels are priced by timings of these kernels, not by counts of operations.
+
+A fake clock and a fake converter fill the table: each layer takes the same time.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,10 @@ from gatesearch.search.pareto import front
 
 SHAPE = (1, 8, 8)
 NAMES = ("conv2.0", "conv3.0", "conv4.0")
-DENSE_INT8, DENSE_FLOAT, EMPTY = 20.0, 60.0, 1.0  # microseconds of every layer, and of an empty program
-SPLIT, BLOCKS = 1.3, 0.25  # of dense int8: an 8/4 split, measured; FBS in float at its lowest density
-HYBRID = 1.05  # of dense int8: both gates in one layer at its lowest density
+DENSE_INT8, DENSE_FLOAT, EMPTY = 20.0, 60.0, 1.0  # microseconds of every layer, and of a program without operators
+# Times as a share of the dense int8 layer: PG 8/4 without open outputs, and FBS in float at its lowest density.
+SPLIT, BLOCKS = 1.3, 0.25
+HYBRID = 1.05  # the same share for FBS and PG in one layer, at the lowest density
 LOOP = Loop(run=5.0, stage=3.0, byte=0.01, crossings={"int8 float32": 0.02, "float32 int8": 0.03}, crossing=2.0)
 PG: dict[str, Any] = {"bits": 8, "high_bits": 4, "weight_bits": 7}
 
@@ -45,12 +49,12 @@ def parts() -> tuple[Any, Any, Any]:
 
 
 def counted(module: nn.Module, example: torch.Tensor) -> bytes:
-    """Stand in for a conversion, which takes seconds: the "program" is how many layers multiply."""
+    """Stand in for a conversion, which takes seconds: the "program" is the number of layers that multiply."""
     return str(sum(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules())).encode()
 
 
 def clocked(models: Any, empty: bytes, runs: Any = (), **_: Any) -> HostReadings:
-    """Stand in for the clock: each layer that multiplies takes the same."""
+    """Stand in for the clock: each layer that multiplies takes the same time."""
     each = {"int8": DENSE_INT8, "float32": DENSE_FLOAT}
     times = {(key, form): EMPTY + each[form] * int(model) for (key, form), model in models.items()}
     curves = {}
@@ -132,7 +136,7 @@ def test_a_gate_without_a_kernel_is_priced_as_the_reference_that_runs(model: Cos
     reference = work_of(find(model.layers, "conv3.0"), by_reference)
     assert reference.kernels == ()
     all_in_float = LOOP.run + LOOP.byte * 64 * 4 + EMPTY + 9 * DENSE_FLOAT
-    # Two phases, with weights of two bytes.
+    # The reference computes two phases with weights of two bytes, so it costs 4 layers in place of 1.
     assert micros(model, by_reference) == pytest.approx(all_in_float + 3 * DENSE_FLOAT)
     assert micros(model, by_kernel) < all_in_float - DENSE_FLOAT / 2
 
@@ -165,7 +169,7 @@ CHOICES = (
 
 
 def test_where_a_split_was_measured_to_be_slower_no_plan_on_the_front_has_one(model: CostModel) -> None:
-    """Every plan is as accurate as any other but for a tie-break that favours splits, so that only cost speaks."""
+    """All plans have the same accuracy, so cost alone decides which are on the front."""
     plans = []
     for row in product(CHOICES, repeat=len(NAMES)):
         gates = [PlacedGate.of(c[0], name, **c[1]) for name, c in zip(NAMES, row, strict=True) if c is not None]
@@ -181,7 +185,7 @@ def test_where_a_split_was_measured_to_be_slower_no_plan_on_the_front_has_one(mo
 
 
 def test_where_a_split_were_measured_to_be_fast_it_would_be_on_the_front(model: CostModel) -> None:
-    """The test before can fail: the table alone decides."""
+    """This shows that the test above can fail: with other times in the table, the price of a split falls."""
     native = model.table.native["host"]
     fast = {key: Curve(c.names, c.points, tuple(0.01 for _ in c.readings)) for key, c in native.kernels.curves.items()}
     quick = replace(native, kernels=Recorded("measured", fast))
@@ -239,11 +243,11 @@ def test_a_recurrent_layer_without_a_gate_costs_what_its_kernel_does(depth: int)
     by_kernel, by_litert = recurrent(kernels=True, depth=depth), recurrent(kernels=False, depth=depth)
     around = LOOP.run + LOOP.byte * 120 * 4
     assert micros(by_litert) == pytest.approx((100 * depth + 1) * DENSE_FLOAT + EMPTY + around)
-    # A program before the layer and one behind it.
+    # Beside the kernel, one program remains: the linear layer behind the recurrent one.
     kernel = 4 * BLOCKS * DENSE_INT8 * depth
     assert micros(by_kernel) == pytest.approx(DENSE_FLOAT + kernel + EMPTY + around)
     gate = PlacedGate.of("lmf", by_kernel.layers[0].name, factor=3.0)
-    assert micros(by_kernel, gate) >= micros(by_litert) / depth  # of which no kernel was read
+    assert micros(by_kernel, gate) >= micros(by_litert) / depth  # the kernel of this gate has no reading
 
 
 def test_a_recurrent_layer_whose_kernel_was_not_read_is_no_cheaper_than_dense_where_litert_takes_its_steps() -> None:

@@ -1,4 +1,4 @@
-"""Every gate in a shipped recipe's space is priced by kernels or programs, or an exception names the reason."""
+"""Tests that every gate in a shipped recipe's space is priced by kernels or programs, or by a reason that is listed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from gatesearch.search.space import Space
 from gatesearch.search.space_builder import build_space
 from tests.cost.test_recipes_on_devices import SHAPES
 
-FLOAT_CORES = ("host", "app", "a64")  # of the shipped devices: those that run programs in float, and kernels
+FLOAT_CORES = ("host", "app", "a64")  # the cores of shipped devices that run float programs and kernels
 
 
 class Read:
-    """What the clock of this host would have read of a space: the kernels that the table asks it for."""
+    """Stands in for timings on this host: it has a reading for each kernel call that a latency table needs."""
 
     provenance: Provenance = "measured"
 

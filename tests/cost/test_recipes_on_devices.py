@@ -1,4 +1,4 @@
-"""Every shipped recipe on every shipped device: the backbone is read, gates are placed, and a plan is priced."""
+"""Tests that every shipped recipe on every shipped device gives a table of costs and a gated plan with a price."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gatesearch.search.space import Space
 from gatesearch.search.space_builder import build_space
 from tests import places, tones
 
-# What the front end of each recipe gives, and classes; data would take minutes to make, and decides no price.
+# Shape of the features and number of classes of each recipe. Real data would take minutes and would change no price.
 SHAPES = {
     "cifar10_hybrid": ((3, 32, 32), 10),
     "codec_dsl": ((1, 512, 1), 1),
@@ -39,10 +39,10 @@ SHAPES = {
 }
 # Devices whose cores are read without a clock or a compiler, and the others.
 COUNTED = ("bit_serial", "cortex_a")
-# Gated layers and cells have no program in int8: without a core that runs float there is nowhere to put them.
+# Gated layers and recurrent cells have no int8 program, so a device without a core for float programs cannot run them.
 INT8_ONLY = ("m55_u55",)
 VELA = ("m55_u55", "three_core")
-REFUSED = ("codec_dsl",)  # its quantiser's argmin stays in float, which Vela does not compile
+REFUSED = ("codec_dsl",)  # the argmin of its quantiser stays in float, which Vela does not compile
 IN_LAYERS = ("cifar10_hybrid", "digits_hybrid", "har_hmd", "kws_lstm_hmd")
 
 
@@ -57,7 +57,7 @@ def test_no_recipe_is_forgotten() -> None:
 
 
 def model(name: str, device: str) -> tuple[CostModel, Space]:
-    """Price the recipe's backbone, untrained, as a run would."""
+    """Return the cost model and the search space of a recipe on a device, for an untrained backbone."""
     chosen, on = recipe.load(f"{name}.yaml"), profile.load(device)
     shape, classes = SHAPES[name]
     torch.manual_seed(0)
@@ -79,7 +79,7 @@ def model(name: str, device: str) -> tuple[CostModel, Space]:
 
 
 class Dice:
-    """Stands in for a trial of the search."""
+    """Stands in for a trial of the search: it chooses at random."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)

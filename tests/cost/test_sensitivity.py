@@ -1,4 +1,4 @@
-"""Sensitivity to assumed constants: which figures move, how far, and a case in which the picked plan changes."""
+"""Tests of sensitivity: which figures change with assumed constants, by how much, and when the picked plan changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KNOWN = MeasuredPlan(SPLIT, PASSED)
 
 
 def cheapest(cost: CostModel) -> GatePlan:
-    """Of a plan that wakes the application core now and then, and one that never does, the one of less energy."""
+    """Return the plan of less energy: one that sometimes wakes the application core, or one that never does."""
     prices = {SPLIT: cost.price(SPLIT, PASSED), ALONE: cost.price(ALONE, {kind: [1.0] for kind in PASSED})}
     return min(prices, key=lambda plan: prices[plan].energy.total_uj)
 
@@ -28,7 +28,7 @@ def found(**more: Any) -> Sensitivity:
 
 
 def with_value(of: Device, path: str, value: float, provenance: str = "assumed") -> Device:
-    """The device with one constant set."""
+    """Return the device with another value and provenance of one constant."""
     written = of.model_dump()
     node: Any = written
     for part in path.split("."):
@@ -44,7 +44,7 @@ def test_one_constant_moves_the_energy_as_it_does_by_hand() -> None:
     assert set(moved) == {0.5, 1.5}
     assert moved[1.5].energy_uj == pytest.approx(base.total_uj + base.by_term["wake"] / 2)
     assert moved[0.5].energy_uj == pytest.approx(base.total_uj - base.by_term["wake"] / 2)
-    # Only the gated plan wakes the core: its rival stays.
+    # Only the gated plan wakes the core, so the ungated energy does not change.
     assert moved[1.5].ungated_uj == moved[0.5].ungated_uj == found().nominal.ungated_uj
     assert moved[0.5].gain > found().nominal.gain > moved[1.5].gain
 
@@ -61,7 +61,8 @@ def test_groups_move_their_constants_together() -> None:
 
 
 def test_the_pick_flips_where_a_wake_up_costs_more() -> None:
-    # A microcontroller at 1 W: the split plan saves its work. How much may waking cost until it no longer does?
+    # The microcontroller needs 1 W, so the split plan saves energy by using it less. ``break_even`` is the energy of a
+    # wake-up at which that saving is lost.
     hungry = with_value(device(), "cores.mcu.active_mw", 1000.0)
     free = model(device=with_value(hungry, "cores.app.wake_uj", 0.0))
     everywhere = {kind: [1.0] for kind in PASSED}

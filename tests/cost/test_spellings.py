@@ -1,4 +1,7 @@
-"""Equal functions cost the same, however the network is written; a gate that stops nothing saves nothing."""
+"""Tests that a network costs the same however its functions are written, and that a useless gate saves nothing.
+
+A spelling is one way to write a function in PyTorch: by modules, functions, operators or einsum.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ DEVICES = ["bit_serial", "cortex_a", "made up"]
 
 
 def device_of(name: str) -> Device:
-    """Return a shipped device, or one of instructions without a table."""
+    """Return a shipped device, or a device with counts of instructions but without a table."""
     if name != "made up":
         return load(name)
     timing = {
@@ -108,7 +111,7 @@ def test_attention_costs_the_same_with_either_order_of_axes(name: str) -> None:
 
 
 class Between(nn.Module):
-    """A function between two layers; ``mask`` is what attention leaves out, ``scale`` a number for each channel."""
+    """A function between two layers, with a mask for attention and a scale for each channel."""
 
     mask: Tensor
     scale: Tensor
@@ -146,7 +149,7 @@ def attend_fused(is_masked: bool = False, **options: Any) -> Function:
     return function
 
 
-# Each list is one function in several spellings.
+# Each list holds one function in several spellings.
 IMAGE_SPELLINGS: dict[str, list[Function]] = {
     "sum": [lambda net, y: y + y.flip(1), lambda net, y: torch.add(y, y.flip(1)), lambda net, y: y.add_(y.flip(1))],
     "difference": [lambda net, y: y - y.flip(1), lambda net, y: y + (-y.flip(1))],
@@ -229,7 +232,7 @@ def test_a_function_costs_the_same_in_every_spelling(data: st.DataObject) -> Non
     bare = figures(Between(lambda net, y: y if is_image else y[..., :channels], channels, is_image), x, name)
     assert first[2] >= bare[2] > 0
     for other in others:
-        assert other == pytest.approx(first, rel=2e-3)  # two passes are two calls of a kernel
+        assert other == pytest.approx(first, rel=2e-3)  # a spelling in two operators adds the overhead of a second call
 
 
 ELEMENTWISE: dict[str, Function] = {
@@ -270,7 +273,7 @@ def test_work_without_products_follows_the_devices_figure(name: str) -> None:
         for each in (device, scale_constants(device, {path: 2.0}))
     )
     nominal, twice = (cost.stages(plan)[0].cost.latency_us for cost in costs)
-    values = 64 * 8 * (3 + 1)  # a softmax, the mean at the end
+    values = 64 * 8 * (3 + 1)  # a softmax counts three passes over the values, and the mean at the end one
     assert twice - nominal == pytest.approx(device.cores[0].latency_us(values * DEFAULT_MACS_PER_VALUE.value))
 
 

@@ -1,4 +1,7 @@
-"""Latency tables: the surface of a block over channel shares, and which pieces of a backbone are read."""
+"""Tests of latency tables: the surface of a block's cost over channel shares, and the pieces of a backbone.
+
+A surface gives a cost at any share of input and output channels, from readings at one to four corners.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def test_one_or_two_corners_leave_the_other_share_flat(a: float, b: float, share
 
 
 def test_products_of_channels_are_exact_everywhere() -> None:
-    """A convolution's MACs are a product of both shares, a depthwise one's are linear in one."""
+    """The MACs of a convolution are a product of both shares, and those of a depthwise convolution linear in one."""
     work = lambda i, o: 7 + 3 * i + 2 * o + 100 * i * o  # noqa: E731
     surface = Surface.fit({corner: work(*corner) for corner in [(1.0, 1.0), (0.5, 1.0), (1.0, 0.5), (0.5, 0.5)]})
     for i in (0.125, 0.25, 0.75):
@@ -80,7 +83,7 @@ STEM, BLOCK, HEAD = 24 * 2 * 9 * 3, 24 * 3 * 6, 12  # multiply-accumulates
 
 
 def counting(**more: Any) -> Device:
-    """A device of one core, whose readings are MACs: nothing needs to be converted."""
+    """Return a device with one core whose readings are MACs, so that no program is converted."""
     three = profile.load("three_core")
     mcu = three.cores[0]
     plain = mcu.model_copy(update={"timing": mcu.timing.model_copy(update={"table": None})})
@@ -105,13 +108,14 @@ def test_blocks_are_the_parts_between_neighbouring_sites(backbone: nn.Module, si
     assert dense == pytest.approx({"input": STEM, "stem": BLOCK, last: HEAD})
     for row in table.blocks.values():
         assert set(row) == {*QUANTITIES, "mcu"} and row["mcu"] == row["macs"]
-    # 3 channels leave 2, which is two thirds and not a half; 2 leave 1, and 6 leave 3.
+    # Half of 3 channels is rounded to 2, a share of 2/3. Half of 2 channels is 1, and half of 6 is 3.
     assert table.blocks["input"]["macs"](1.0, 2 / 3) == pytest.approx(STEM * 2 / 3)
     assert table.blocks["input"]["macs"](0.5, 2 / 3) == pytest.approx(STEM / 3)
     assert table.blocks["stem"]["macs"](2 / 3, 1.0) == pytest.approx(BLOCK * 2 / 3)
     assert table.blocks[last]["macs"](0.5, 1.0) == pytest.approx(HEAD / 2)
     assert table.blocks["stem"]["weight_bytes"](1.0, 1.0) == 18 + 6 * 4  # int8 weights, int32 biases
-    # The input of 3 x 24 bytes on lines of 16, and the output of 6 x 24: the convolution computes the ReLU on its way.
+    # Input of 3 x 24 bytes, rounded up to a multiple of 16, and output of 6 x 24 bytes. The ReLU is fused into the
+    # convolution and needs no memory.
     assert table.blocks["stem"]["activation_bytes"](1.0, 1.0) == 80 + 6 * 24
 
 
@@ -152,7 +156,7 @@ def test_a_table_is_read_once(
     with pytest.MonkeyPatch.context() as patch:
         patch.delattr(table_reader, "read_pieces")
         assert build() == first
-    # Other weights are the same table; another clock or another machine is another one.
+    # With other weights the table is the same. Another clock or another machine needs another table.
     nn.init.ones_(backbone.get_submodule("stem.0").weight)  # type: ignore[arg-type]
     assert build() == first and len(list(tmp_path.iterdir())) == 1
     faster = counting().cores[0].model_dump()
@@ -183,7 +187,7 @@ def test_names_of_variants() -> None:
 
 
 def test_a_table_of_three_cores() -> None:
-    """With the true converter, compiler and interpreters, on as little as there can be."""
+    """This test uses the real converter, compiler and interpreters, on a minimal network."""
     net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2)).eval()
     features = torch.randn(4, 1, 6, 4)
     sites = cut_sites(net, features[:1])[:1]

@@ -1,4 +1,4 @@
-"""Rules that derive kernel timings: they are exact for products of factors, and the budget limits their use."""
+"""Tests of rules that derive kernel timings from others: they are exact for products of factors and keep a budget."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_derived_times_are_exact_where_times_are_products(max_timings: int) -> N
 def test_the_budget_limits_the_number_of_derived_timings() -> None:
     grids = build_grids()
     total = sum(len(grid.points) for grid in grids.values())
-    # An ample budget times smaller shares of channels on the smallest and the largest shape of every variant.
+    # Even with an ample budget, shares below 1 are timed on the smallest and the largest shape of a variant alone.
     ample = total - len(choose_derivations(grids, total))
     assert total - len(choose_derivations(grids, ample - 3)) == ample - 3
     assert total - len(choose_derivations(grids, 0)) < ample - 10

@@ -1,4 +1,4 @@
-"""How busy a stream keeps a core: a core that cannot keep up breaks a constraint."""
+"""Tests of utilisation, the share of time for which a stream keeps a core busy: too much breaks a constraint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counting in QEMU, if it is installed: counts repeat exactly, and a kit for a Cortex-M runs end to end."""
+"""Tests that count instructions in QEMU, if it is installed: counts repeat, and a kit for a Cortex-M runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatesearch.devices import profile
 from gatesearch.errors import UserError
 from tests import places
 
-SAMPLE = 60  # convolutions whole and thinned out, FBS, precision gates and a gate's head
+SAMPLE = 60  # calls: convolutions with all and with some channels, FBS, precision gating and a gate's head
 
 
 def test_a_board_that_is_not_there_is_one_line() -> None:
@@ -41,7 +41,7 @@ def test_a_sample_counted_again_is_equal_to_the_instruction(board: str) -> None:
         if count.tools(board)[tool] != shipped.tools[tool]:
             pytest.skip(f"the table was made with {shipped.tools[tool]}, here is {count.tools(board)[tool]}")
     again = count.count(board, list(dict.fromkeys(shapes.table_calls()))[:SAMPLE])
-    assert again.readings == shipped.readings[: SAMPLE - 1]  # the empty call is none
+    assert again.readings == shipped.readings[: SAMPLE - 1]  # the first call, which does nothing, has no reading
     assert {r.kernel for r in again.readings} == {"conv", "fbs", "pg"}
 
 
@@ -62,5 +62,5 @@ def test_the_kit_for_a_cortex_m_runs_in_qemu_and_is_taken_in_as_simulated(tmp_pa
         result = board.table_of(core)
     assert result is not None and result.provenance == core.timing.provenance == "simulated"
     shipped = {r.call: r.taken for r in tables.load("test", "cortex_m4").readings}
-    for reading in result.readings:  # another link, another phase of the timer
+    for reading in result.readings:  # counts differ a little, because linking and the timer's phase differ
         assert reading.taken == pytest.approx(shipped[reading.call], rel=1e-3, abs=5)

@@ -1,4 +1,4 @@
-"""Kits: one is written, built and run on this machine, its output is imported, and a stage is priced with it."""
+"""Tests of kits, the C sources that time kernels on a board: one is built, run here, imported and used for prices."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def manifest(folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def runner_text(folder: Path) -> str:
-    """The output of the kit's runner on this machine, built without optimisation to save time."""
+    """The output of the kit's runner on this machine, built with little optimisation to save time."""
     try:
         compiler = build.Compiler.find().command
     except build.BuildError as error:

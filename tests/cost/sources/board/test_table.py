@@ -1,4 +1,4 @@
-"""Shipped kernel tables of cores: their errors are as stated, and networks are priced with them."""
+"""Tests of the shipped kernel tables of cores: their errors are as stated, and networks are priced with them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_shipped_table_is_as_far_off_at_other_shapes_as_it_says(shipped: Board
 
 def test_a_shipped_table_has_every_call_that_is_listed(shipped: BoardTable) -> None:
     def key(call: KernelCall) -> tuple[Any, ...]:
-        # The share that a precision gate had open is observed, a little off the one requested.
+        # The share of open outputs of precision gating is observed; it differs a little from the requested one.
         return (
             call.kernel,
             call.shape,

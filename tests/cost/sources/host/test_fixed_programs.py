@@ -1,4 +1,4 @@
-"""Programs that are timed for every backbone: converted in one go, once for a cache."""
+"""Tests of the programs that are timed for every backbone: they are converted together, and cached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatesearch.cost.sources.host import dispatch, fixed_programs, tiles
 
 
 class Converter:
-    """Stands in for a conversion, which takes seconds: a "program" is its module in words."""
+    """Stands in for a conversion, which takes seconds: a "program" is the text that describes its module."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []

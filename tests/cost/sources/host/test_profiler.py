@@ -1,4 +1,4 @@
-"""Splitting models into operators, and timing each operator once."""
+"""Tests of the host profiler, which splits programs into operators and times each different operator once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHAPE = (1, 16, 9, 8)
 
 @pytest.fixture(scope="module")
 def programs() -> dict[str, bytes]:
-    """Two equal convolutions and a pool, in float and in int8."""
+    """Programs of two equal convolutions and a pooling, in float and in int8."""
     torch.manual_seed(0)
     convolutions = [nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()]
     in_float = convert(nn.Sequential(*convolutions, nn.MaxPool2d(2)).eval(), torch.rand(SHAPE))

@@ -1,4 +1,7 @@
-"""Timing that waits for undisturbed moments, tested with simulated clocks."""
+"""Tests, with simulated clocks, of timings that wait for undisturbed moments.
+
+A beat is a fixed piece of work between calls. If it is slow, the call beside it was disturbed and does not count.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from gatesearch.cost.sources.host.steady_timing import Beat, NetCall, spread
 
 
 class MadeUp(Beat):
-    """Beats and calls take what a list says; a call is a name, and moves the clock on."""
+    """A beat whose durations in microseconds come from a list."""
 
     def __init__(self, beats: Iterator[float]) -> None:
         super().__init__()
@@ -26,7 +29,7 @@ class MadeUp(Beat):
 
 
 class Clock:
-    """A clock that calls move on."""
+    """A simulated clock, which advances when calls made by ``taking`` run."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ns = 0
@@ -54,7 +57,7 @@ def test_passes_go_on_until_two_of_each_call_agree(monkeypatch: pytest.MonkeyPat
 
 
 def test_what_lies_beside_a_slow_beat_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In half of the rounds a neighbour on the core makes beats 1.7 times and the call 1.3 times as long."""
+    """In half of the rounds, other load makes beats 1.7 times and the call 1.3 times as long."""
     clock = Clock(monkeypatch)
     beats, times = cycle([2.0] * 6 + [3.4] * 5), cycle([10.0] * 5 + [13.0] * 5)  # one more beat than calls
     found = spread([{"it": clock.taking(times)}], 60.0, 0.0, rounds=10, beat=MadeUp(beats))
