@@ -1,4 +1,4 @@
-"""The study of batch sizes: how the steps to a goal depend on the batch size, for the training of any recipe.
+"""The batch-size study: how the steps to a goal depend on the batch size, for any recipe's training.
 
 Command: `gatesearch scaling`.
 """

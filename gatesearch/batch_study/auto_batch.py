@@ -1,4 +1,4 @@
-"""Replaces ``retrain.batch_size: auto`` by the result of the recipe's batch-size study, ``runs/RECIPE-scaling``."""
+"""Replaces ``retrain.batch_size: auto`` by the result of the recipe's batch-size study."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STUDIED_KEYS = ("data", "frontend", "augment", "backbone", "backbone_args")
 
 
 def study_folder(recipe: Recipe) -> Path:
-    """Return the folder of a recipe's batch-size study."""
+    """Return the folder of a recipe's batch-size study, ``runs/RECIPE-scaling``."""
     return RUNS / f"{recipe.name or 'run'}-scaling"
 
 
@@ -33,7 +33,7 @@ def resolve_batch_size(recipe: Recipe) -> Recipe:
     """Return the recipe with the batch size of its study in place of ``retrain.batch_size: auto``.
 
     Raises:
-        UserError: the recipe has no batch-size study, its study is of other keys, or the study names no batch size.
+        UserError: the recipe has no batch-size study, its study had other keys, or the study names no batch size.
     """
     if recipe.retrain.batch_size != "auto":
         return recipe

@@ -1,4 +1,4 @@
-"""The backbone of a recipe as the problem of a study: with the recipe's data, augmentation and loss, without gates."""
+"""Trains the ungated backbone of a recipe step by step, as the problem of a batch-size study."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from gatesearch.training.cascade import EVALUATION_BATCH
 from gatesearch.training.features import Batches
 from gatesearch.training.fit import class_weights
 
-STATISTICS_SAMPLES = 256  # of the training split, from which evaluation takes its normalisation
+STATISTICS_SAMPLES = 256  # training samples from which evaluation takes the statistics of its normalisation
 
 
 class BackboneTraining:
     """The ungated backbone of a recipe, trained from scratch, as a ``TrainingProblem``.
 
     Args:
-        problem: the problem that the recipe states.
+        problem: data, network and loss of the recipe.
         ghost_size: samples that are normalised together; only where the backbone normalises over the batch.
         micro_batch: samples that are computed at once; the gradients of a larger batch are added up.
     """
@@ -51,7 +51,7 @@ class BackboneTraining:
 
 
 class BackboneLearner:
-    """One training of a backbone, step by step; Lightning's loop would cost as much as a step itself."""
+    """One training of a backbone, step by step, without Lightning's loop, which takes as long as a step itself."""
 
     def __init__(self, training: BackboneTraining, batch: int, seed: int) -> None:
         problem = training.problem
@@ -88,7 +88,7 @@ class BackboneLearner:
         micro_batch = self.training.micro_batch
         total = 0.0
         for part in zip(features.split(micro_batch), labels.split(micro_batch), strict=True):
-            # Each loss is a mean over its part; the weights make their sum the mean over the batch.
+            # Each loss is a mean over its part. The weights make the sum of the losses the mean over the batch.
             loss = self.task.training_step(part, 0) * (len(part[1]) / len(labels))
             loss.backward()
             total += float(loss.detach())

@@ -1,4 +1,4 @@
-"""How sure a study is: its search repeated many times with trials drawn again from those that were run."""
+"""Confidence intervals of a batch-size study, by bootstrap: its search repeated with redrawn trials."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """Intervals of 90 % from trials drawn again, and their repeats with them.
+    """Intervals of 90 %, from many draws of the trials and of their repeats.
 
     Args:
         steps: low and high for each batch size; infinite where the draws did not reach the goal.
         critical_batch: low and high, corrected for bias; None where nothing could be fitted.
-        exponent: the exponent of the best effective rate, in the same way.
+        exponent: low and high of the exponent of the best effective rate, corrected for bias; None where nothing could
+            be fitted.
     """
 
     steps: tuple[Interval, ...]
@@ -40,8 +41,8 @@ class Bootstrap:
 def bootstrap(studies: Sequence[BatchStudy], seed: int) -> Bootstrap:
     """Repeat the search of every batch size with trials drawn again, with replacement.
 
-    In each draw, the best of the drawn trials stand with repeats drawn from their own; a trial that was never repeated
-    stands with its own steps.
+    In each draw, each of the best drawn trials takes its steps from its own repeats, which are drawn again, too. A
+    trial that was never repeated takes its own steps.
     """
     rng = np.random.default_rng(seed)
     steps = np.full((DRAWS, len(studies)), math.inf)
@@ -73,7 +74,10 @@ def bootstrap(studies: Sequence[BatchStudy], seed: int) -> Bootstrap:
 
 
 def _redraw(study: BatchStudy, ranking: Sequence[Entry], rng: np.random.Generator) -> tuple[float, float]:
-    """Return steps to the goal in one draw of the trials, best first in ``ranking``, and the rate that took them."""
+    """Return the steps to the goal in one draw of the trials, and the learning rate that took these steps.
+
+    ``ranking`` holds the trials of the study that reached the goal, best first.
+    """
     drawn = set(rng.integers(len(study.trials), size=len(study.trials)).tolist())
     best = [entry for entry in ranking if entry.key.number in drawn][:BEST_COUNT]
     candidates = []
@@ -85,18 +89,19 @@ def _redraw(study: BatchStudy, ranking: Sequence[Entry], rng: np.random.Generato
 
 
 def _corrected_interval(values: Sequence[float], original: float) -> Interval:
-    """Return the bias-corrected percentile interval of Efron 1981, "Nonparametric standard errors and confidence
-    intervals".
+    """Return the bias-corrected percentile interval of a figure.
 
-    The best of drawn trials is worse than the best of all, so the draws lie to one side of the figure of the study
-    itself. With z0 the normal quantile of the share of draws below that figure, the interval takes the percentiles
-    Phi(2 z0 + z_p) in place of p; they are p itself where half of the draws lie below.
+    The method is that of Efron 1981, "Nonparametric standard errors and confidence intervals". The best of the drawn
+    trials is worse than the best of all trials, so the draws lie to one side of the figure of the study itself. Phi is
+    the distribution function of the standard normal, z_p its quantile at p, and z0 its quantile at the share of draws
+    below the figure. The interval takes the percentile Phi(2 z0 + z_p) in place of p. Where half of the draws lie below
+    the figure, that is p itself.
 
     Args:
         values: the figure of each draw.
         original: the figure of the trials that were run.
     """
-    below = float(np.mean([0.5 * (value < original) + 0.5 * (value <= original) for value in values]))  # ties: half
+    below = float(np.mean([0.5 * (value < original) + 0.5 * (value <= original) for value in values]))  # a tie is half
     below = min(max(below, 1 / len(values)), 1 - 1 / len(values))  # keeps the quantile finite
     shift = 2 * norm.ppf(below)
     low, high = np.percentile(values, [100 * norm.cdf(shift + norm.ppf(p / 100)) for p in PERCENTILES])

@@ -1,4 +1,4 @@
-"""The command `gatesearch scaling recipe=R [batches=8..4096 ...]`: run a study, write its outcome and the page."""
+"""The command `gatesearch scaling`: runs a batch-size study, and writes its outcome and the page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRIALS_FILE, SETTINGS_FILE = "trials.jsonl", "settings.json"
 
 
 def run(recipe: Recipe, settings: Settings, words: Sequence[str]) -> Path:
-    """Study the training of a recipe, or continue a study that was stopped; returns the path of the page.
+    """Study the training of a recipe, or continue a study that was stopped; return the path of the page.
 
     Args:
         recipe: a checked recipe.
@@ -34,9 +34,9 @@ def run(recipe: Recipe, settings: Settings, words: Sequence[str]) -> Path:
         words: the command line, for the page.
 
     Raises:
-        UserError: the folder holds a study by other settings, no study is possible, or a package is missing.
+        UserError: the folder holds a study with other settings, no study is possible, or a package is missing.
     """
-    need("gatesearch scaling", "jinja2", "matplotlib")  # before the first training, not after the last
+    need("gatesearch scaling", "jinja2", "matplotlib")  # fails before the first training, not after the last
     folder = study_folder(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     _claim_folder(folder, recipe, settings)
@@ -83,9 +83,9 @@ def _print_outcome(outcome: Mapping[str, Any]) -> None:
 
 
 def _claim_folder(folder: Path, recipe: Recipe, settings: Settings) -> None:
-    """Record on what the trials of a folder depend; refuse a folder whose trials depend on something else."""
+    """Record the inputs of a folder's trials; refuse a folder that holds trials of other inputs."""
     path = folder / SETTINGS_FILE
-    # A new analysis of the same trials needs no new ones, so only the inputs of trials are compared.
+    # A new analysis of the same trials needs no new trials, so only the inputs of trials are compared.
     budget = {"seed": recipe.seed, "training.epochs": recipe.training.epochs}
     inputs = json.loads(json.dumps({**settings.model_dump(), **studied_keys(recipe), **budget}))
     if not (folder / TRIALS_FILE).exists():
@@ -103,5 +103,5 @@ def _write_json(path: Path, value: object) -> None:
 
 
 def _hide_data_root(word: str) -> str:
-    """Replace the user's own path in a word of the command line, which is published."""
+    """Replace the user's own path in a word of the command line, because the page shows the command line."""
     return "data.root=DATA" if word.startswith("data.root=") else word

@@ -1,4 +1,4 @@
-"""The parameters that a study tunes for each batch size: learning rate, momentum and the fall of the rate."""
+"""The parameters that a study tunes for each batch size: learning rate, momentum, decay of the rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Config:
     """One way to train with Nesterov momentum and a learning rate that falls linearly.
 
     Args:
-        rate: effective learning rate, the learning rate over 1 - momentum.
+        rate: effective learning rate, which is the learning rate divided by 1 - momentum.
         slack: 1 - momentum.
         decay: share of the step budget in which the rate falls.
         end: the rate after the fall, as a share of the first rate.

@@ -17,10 +17,10 @@ class Pilot:
 
     Args:
         batch: the middle batch size.
-        budget: its steps.
+        budget: steps of each trial of the pilot.
         goal: validation error that all batch sizes have to reach.
-        steps: steps to the goal of the pilot's best trials.
-        rate: effective learning rate of the best trials.
+        steps: median of the steps to the goal over the pilot's best trials.
+        rate: median of the effective learning rate over the best trials.
     """
 
     batch: int
@@ -35,14 +35,14 @@ class BatchStudy:
     """The findings for one batch size.
 
     Args:
-        batch: samples a step.
+        batch: the batch size.
         budget: step budget of each trial.
         trials: the trials of the search, those beyond moved bounds included.
-        repeats: trainings of the best configs again, by the number of the trial.
+        repeats: for the number of each of the best trials, the repeated trainings of its config.
         moved_edges: bounds that were moved outwards.
-        near_edges: bounds that the best trial is too near to after that.
-        fixed_steps, fixed_epochs: least validation error of the best config under the pilot's steps and epochs, one a
-            seed; infinite where the training diverged.
+        near_edges: bounds to which the best trial is still too near, after all moves.
+        fixed_steps, fixed_epochs: least validation error of the best config, for each seed, under the pilot's number of
+            steps and of epochs; infinite where the training diverged.
     """
 
     batch: int

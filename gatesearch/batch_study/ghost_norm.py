@@ -1,4 +1,4 @@
-"""Ghost batch normalisation: over groups of a fixed size, so that the batch size does not change what is trained."""
+"""Ghost batch normalisation: over groups of a fixed size, whatever the batch size."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.nn import functional as F
 class _GhostBatchNorm:
     """Normalises each group of ``group_size`` samples by itself.
 
-    Hoffer et al. 2017, "Train longer, generalize better" (arXiv 1705.08741). Plain batch normalisation
-    takes mean and variance of the whole batch, so a larger batch has less noise in them and is another training; with
-    groups of one size, batch sizes differ in the gradient alone. Unlike the paper, training keeps no running
-    statistics; :func:`measure_statistics` measures them.
+    The method is that of Hoffer et al. 2017, "Train longer, generalize better" (arXiv 1705.08741). Plain batch
+    normalisation takes mean and variance over the whole batch, which have less noise in a larger batch. So a larger
+    batch would train in another way. With groups of one size, batch sizes differ in the gradient alone. Unlike in the
+    paper, training keeps no running statistics; :func:`measure_statistics` measures them.
     """
 
     group_size: int
@@ -24,7 +24,7 @@ class _GhostBatchNorm:
     def forward(self: Any, x: Tensor) -> Tensor:
         if not self.training or self.is_measuring:
             return super().forward(x)  # type: ignore[misc]
-        # Up to a thousand samples, one call a group is faster than one set of operations over all groups.
+        # For up to a thousand samples, one call for each group is faster than one set of operations over all groups.
         groups = x.split(self.group_size)
         return torch.cat([F.batch_norm(g, None, None, self.weight, self.bias, True, 0.0, self.eps) for g in groups])
 
@@ -52,8 +52,8 @@ def use_ghost_norms(model: nn.Module, group_size: int) -> None:
     """Make every batch normalisation of a model normalise groups of samples, in place.
 
     Args:
-        model: keeps its parameters.
-        group_size: samples a group; it divides the size of every batch.
+        model: the model to change; it keeps its parameters.
+        group_size: number of samples in a group; it divides the size of every batch.
     """
     for norm in find_norms(model):
         norm.__class__ = GHOST_CLASSES[type(norm)]
@@ -64,10 +64,11 @@ def use_ghost_norms(model: nn.Module, group_size: int) -> None:
 def measure_statistics(model: nn.Module, batches: list[Tensor]) -> None:
     """Measure the statistics that normalisations use in evaluation, and put the model in evaluation mode.
 
-    Running averages reach back a number of steps, and so a number of samples that depends on the batch size.
+    Running averages are no alternative: they cover a number of steps, and so a number of samples that depends on the
+    batch size.
 
     Args:
-        model: its normalisations are ghost normalisations.
+        model: a model with ghost normalisations.
         batches: features [N, *shape] of the training split, the same at every call.
     """
     model.eval()

@@ -17,7 +17,7 @@ from gatesearch.batch_study.training import TrainingResult
 
 
 class Key(NamedTuple):
-    """Which training: the part of the study, the batch size, the number of the config there, and the repeat."""
+    """The identity of a training: part of the study, batch size, number of the config there, and repeat."""
 
     part: str
     batch: int

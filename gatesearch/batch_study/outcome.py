@@ -1,4 +1,4 @@
-"""The outcome of a study in the types of JSON: the content of ``outcome.json``, from which page and plot are made."""
+"""Builds the content of a study's ``outcome.json``, from which its page and its plot are made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIDE_NAMES = {LOW: "low", HIGH: "high"}
 
 
 def build_outcome(pilot: Pilot, studies: Sequence[BatchStudy], seed: int) -> dict[str, Any]:
-    """Return goal, points, fit and batch size; figures that were not reached are None.
+    """Return goal, points, fit and batch size in the types of JSON; a figure that does not exist is None.
 
     Args:
         pilot, studies: findings of the study.

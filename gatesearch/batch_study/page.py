@@ -1,4 +1,4 @@
-"""The page of all studies, results/batch_study: README.md, rows.json and a plot for each study that has ended."""
+"""Writes the page of all batch-size studies, results/batch_study: README.md, rows.json and plots."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ERRORS_COLUMNS = ("batch", "same steps, error %", "same epochs, error %")
 
 
 def write_page(runs: Path = RUNS, folder: Path = RESULTS / "batch_study") -> Path:
-    """Write the page, its rows and plots from every outcome under a folder of runs; returns the path of the page."""
+    """Write the page, its rows and its plots from every outcome under a folder of runs; return the page's path."""
     outcomes = [json.loads(path.read_text()) for path in sorted(runs.glob(f"*-scaling/{OUTCOME_FILE}"))]
     rows: list[Row] = []
     for outcome in outcomes:

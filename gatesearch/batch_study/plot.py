@@ -1,4 +1,4 @@
-"""The plot of a study: steps against batch size, the best rates against the rules, errors under equal budgets."""
+"""The plot of a batch-size study: steps, learning rates and errors against batch size."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _draw_steps(axes: Axes, points: Points, critical: Mapping[str, Any] | None) 
 
 
 def _draw_fit(axes: Axes, smallest: int, largest: int, critical: Mapping[str, Any]) -> None:
-    """Draw the fitted hyperbola, and the interval of the critical batch size inside the studied ones."""
+    """Draw the fitted hyperbola, and the interval of the critical batch size within the studied batch sizes."""
     batches = np.geomspace(smallest, largest, 100)
     fit = TradeOff(min_steps=critical["steps"], critical_batch=critical["value"])
     axes.plot(batches, [fit.steps(batch) for batch in batches], color=style.INK, lw=1, label="fit")
@@ -80,7 +80,8 @@ def _draw_fit(axes: Axes, smallest: int, largest: int, critical: Mapping[str, An
 def _draw_regime(axes: Axes, points: Points, regime: str, colour: str) -> None:
     if not points:
         return
-    # An infinite bound reaches to the top; a median may lie outside the percentiles of the draws.
+    # An infinite upper bound is drawn at the budget. A median may lie outside the percentiles of the draws, so that
+    # the lengths are cut off at 0.
     below = [max(0.0, point["steps"] - (point["interval"][0] or point["steps"])) for point in points]
     above = [max(0.0, (point["interval"][1] or point["budget"]) - point["steps"]) for point in points]
     batches, steps = [point["batch"] for point in points], [point["steps"] for point in points]

@@ -1,4 +1,4 @@
-"""The figures of a study as rows of rows.json."""
+"""Turns the figures of a batch-size study into the rows of rows.json."""
 
 from __future__ import annotations
 

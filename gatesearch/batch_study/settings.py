@@ -1,4 +1,4 @@
-"""The settings of a study: words of the command line after the recipe."""
+"""The settings of a batch-size study, read from words of the command line."""
 
 from __future__ import annotations
 
@@ -36,15 +36,17 @@ class Settings(BaseModel):
 
     Args:
         batches: first and last batch size, with every power of two between; sizes above the training split are skipped.
-        trials: quasi-random trials a batch size; half as many, but at least eight, for every bound that is moved.
+        trials: quasi-random trials of each batch size; each bound that is moved adds half as many, but at least eight.
         pilot: trials of the pilot.
         seeds: repeated trainings of each of the three best configs of a batch size.
-        goal: validation error to reach; null for that of the pilot.
-        epochs: of the pilot and of the comparison under equal budgets; null for the recipe's ``training.epochs``.
+        goal: validation error to reach; null for the error that the pilot sets.
+        epochs: epochs of the pilot and of the comparison under equal budgets; null for the recipe's
+            ``training.epochs``.
         cap: step budget of a trial, as a multiple of the steps under perfect scaling.
-        ghost: samples normalised together, where the backbone normalises over the batch; null for the smallest batch.
-        micro: samples computed at once; the gradients of a larger batch are added up. Null for 512, or the smallest
-            batch where that is larger.
+        ghost: samples that are normalised together, where the backbone normalises over the batch; null for the smallest
+            batch size.
+        micro: samples that are computed at once; the gradients of a larger batch are added up. Null for 512, or for the
+            smallest batch size where that is larger.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,7 +74,7 @@ class Settings(BaseModel):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The batch sizes, rising.
+        """The batch sizes in rising order.
 
         >>> Settings(batches="8..64").batch_sizes
         (8, 16, 32, 64)
@@ -82,12 +84,12 @@ class Settings(BaseModel):
 
     @property
     def ghost_size(self) -> int:
-        """Samples normalised together."""
+        """Number of samples that are normalised together."""
         return self.ghost or self.batch_sizes[0]
 
     @property
     def micro_batch(self) -> int:
-        """Samples computed at once."""
+        """Number of samples that are computed at once."""
         return self.micro or max(DEFAULT_MICRO_BATCH, self.batch_sizes[0])
 
 

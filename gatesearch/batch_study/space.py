@@ -1,4 +1,4 @@
-"""The search space of one batch size: ranges, quasi-random points in them, and moves of bounds that are too narrow."""
+"""The search space of one batch size: ranges with bounds that can move, and quasi-random points."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from optuna.samplers import QMCSampler
 from gatesearch._lib.quiet_optuna import quiet_optuna
 from gatesearch.batch_study.config import Config
 
-EDGE_SHARE = 0.1  # of a range: a best trial that is nearer to a bound might have been better beyond it
-GROWTH_SHARE = 0.5  # of a range's width, added beyond such a bound
-OVERLAP_SHARE = 0.2  # of the width inside the old bound, searched once more with the added part
+EDGE_SHARE = 0.1  # share of a range; a best trial nearer to a bound suggests that a better one lies beyond the bound
+GROWTH_SHARE = 0.5  # share of a range's width that is added beyond such a bound
+OVERLAP_SHARE = 0.2  # share of the old width, next to the old bound, that is searched again with the added part
 LOW, HIGH = -1, 1  # the sides of a range
 
 
@@ -87,8 +87,8 @@ class Edge(NamedTuple):
 class Space:
     """The ranges of all parameters of :class:`Config`.
 
-    Decay and end have fixed limits because nothing lies beyond them: a fall that takes less than a tenth of the budget
-    equals a smaller rate, and a thousandth of a rate equals none.
+    Decay and end have fixed limits, because nothing new lies beyond them. A decay within less than a tenth of the
+    budget is like a smaller rate, and an end of a thousandth of the rate is like no rate at all.
     """
 
     rate: Range = Range(low=0.01, high=10.0, lowest=1e-6, highest=1e4)
@@ -119,7 +119,7 @@ class Space:
         return replace(self, rate=replace(self.rate, low=rate / factor, high=rate * factor))
 
     def sample(self, count: int, seed: int) -> list[Config]:
-        """Return quasi-random points: a scrambled Sobol sequence of Optuna's sampler, the same for the same seed."""
+        """Return quasi-random points, a scrambled Sobol sequence of Optuna's sampler that depends on the seed alone."""
         with quiet_optuna(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study = optuna.create_study(sampler=QMCSampler(scramble=True, seed=seed))

@@ -1,7 +1,7 @@
-"""A study of one problem: a pilot sets the goal, then each batch size has a search of its own.
+"""Runs a batch-size study: a pilot sets the goal, then each batch size has a search of its own.
 
-A small version of Shallue et al. 2018, "Measuring the effects of data parallelism on neural network training"
-(arXiv 1811.03600).
+It is a small version of the study by Shallue et al. 2018, "Measuring the effects of data parallelism on neural network
+training" (arXiv 1811.03600).
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from gatesearch.batch_study.space import Edge, Space
 from gatesearch.batch_study.training import TrainingProblem, train
 from gatesearch.errors import UserError
 
-GOAL_SHARE = 0.6  # of the pilot's steps, after which its best trials set the goal
-RATE_FACTOR = 10.0  # effective rates are searched this factor below and above the centre
-MIN_BUDGET_SHARE = 0.5  # of the middle batch's steps: a larger batch is not expected to need fewer
+GOAL_SHARE = 0.6  # share of the pilot's steps after which its best trials set the goal
+RATE_FACTOR = 10.0  # effective rates are searched from the centre divided by this to the centre times this
+MIN_BUDGET_SHARE = 0.5  # share of the pilot's steps to the goal; a larger batch is not expected to need fewer steps
 BEST_COUNT = 3  # configs that are trained again
 LIMIT_FACTOR = 2.0  # once three trials have reached the goal, others stop at this multiple of the third's steps
-EXTENSION_ROUNDS = 2  # of moving bounds outwards
-MIN_EXTENSION_TRIALS = 8  # for each bound that is moved
-MIN_BATCH_SIZES = 3  # a fit needs as many
+EXTENSION_ROUNDS = 2  # rounds in which bounds move outwards
+MIN_EXTENSION_TRIALS = 8  # fewest trials for each bound that moves
+MIN_BATCH_SIZES = 3  # the fit of the trade-off needs as many points
 
 
 class Study:
     """One study of one problem.
 
     Args:
-        problem: what is trained.
+        problem: the problem to train.
         settings: trials, seeds and budgets.
-        journal: file of the trainings; those in it are not run again.
-        epochs: budget of the pilot.
+        journal: file of the trainings; a training in the file is not run again.
+        epochs: budget of the pilot in epochs.
         seed: the seed of points and trainings.
-        space: what is tuned, before the pilot centres the rate.
+        space: the ranges to search, before the pilot sets the centre of the rate.
 
     Raises:
         UserError: fewer than three batch sizes fit into the training split.
@@ -95,7 +95,7 @@ class Study:
         if not completed:
             raise UserError(f"scaling: all {count} trainings of the pilot diverged at batch size {batch}")
         best = completed[:BEST_COUNT]
-        # The median of three: the best of a dozen trials owes something to luck.
+        # The goal is the median of three errors, because the very best of a dozen trials owes something to luck.
         goal = self.settings.goal or statistics.median(_least_error(entry, goal_step) for entry in best)
         steps = sorted(_first_step(entry, goal, otherwise=budget) for entry in best)
         log_rate = statistics.median(math.log(entry.config.rate) for entry in best)
@@ -105,7 +105,8 @@ class Study:
         # Under perfect scaling, steps x batch is constant.
         perfect_steps = pilot.steps * pilot.batch / batch
         budget = math.ceil(self.settings.cap * max(perfect_steps, MIN_BUDGET_SHARE * pilot.steps))
-        # The square root lies between a constant rate and the linear rule; the range is as wide at every batch size.
+        # The centre of the rate follows the square root of the batch size, which lies between a constant rate and the
+        # linear rule. The range is equally wide at every batch size.
         space = self.space.centre(pilot.rate * math.sqrt(batch / pilot.batch), RATE_FACTOR)
         trials: list[Entry] = []
         moved: list[Edge] = []
@@ -142,7 +143,7 @@ class Study:
                 limit = budget
                 reached = rank_trials(trials)
                 if len(reached) >= BEST_COUNT:
-                    # Only the fewest steps of all trials count: a trial that takes far longer cannot change them.
+                    # Only the trials with the fewest steps count, and a trial that takes far longer is not one of them.
                     limit = min(budget, math.ceil(LIMIT_FACTOR * reached[BEST_COUNT - 1].result.steps))
                 key = Key("search", batch, len(trials))
                 trials.append(self._train(key, point, budget, bar, goal, limit))
@@ -157,7 +158,7 @@ class Study:
         return repeats
 
     def _train_fixed(self, name: str, batch: int, config: Config, budget: int) -> tuple[float, ...]:
-        """Return the least validation error under a fixed budget, one a seed."""
+        """Return the least validation error of each seed under a fixed budget of steps."""
         with console.progress(self.settings.seeds, f"batch {batch}, fixed {name}") as bar:
             keys = [Key(f"fixed {name}", batch, 0, 1 + k) for k in range(self.settings.seeds)]
             return tuple(self._train(key, config, budget, bar).result.best_error for key in keys)
@@ -194,5 +195,5 @@ def _least_error(entry: Entry, last_step: int) -> float:
 
 
 def _first_step(entry: Entry, goal: float, otherwise: int) -> int:
-    """Return the first step at which the error was at the goal."""
+    """Return the first step at which the error was at the goal or below."""
     return next((step for step, error in entry.result.curve if error <= goal), otherwise)

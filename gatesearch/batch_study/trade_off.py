@@ -1,4 +1,4 @@
-"""The trade-off between steps and batch size: regimes of scaling, the critical batch size, the batch to train with."""
+"""The trade-off of steps against batch size: regimes, critical batch size, batch size to train with."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from gatesearch.batch_study.findings import BatchStudy, median_steps
 # Slopes of log steps against log batch size: perfect scaling has -1, maximal parallelism 0.
 PERFECT_SLOPE, MAXIMAL_SLOPE = -0.9, -0.1
 SEARCH_FACTOR = 64.0  # a critical batch size this far beyond the studied ones cannot be told from a more distant one
-MAX_SAMPLES_FACTOR = 2.0  # of the fewest samples to the goal: what the batch size to train with may cost
-MIN_POINTS = 3  # of a fit with two parameters
+MAX_SAMPLES_FACTOR = 2.0  # samples that the batch size to train with may take, as a multiple of the fewest
+MIN_POINTS = 3  # points that a fit with two parameters needs
 
 
 @dataclass(frozen=True, slots=True)
 class TradeOff:
-    """The hyperbola of steps S and samples E = B S to a goal: (S / S_min - 1)(E / E_min - 1) = 1.
+    """The hyperbola of the steps S and the samples E to a goal: (S / S_min - 1)(E / E_min - 1) = 1.
 
-    McCandlish et al. 2018, "An Empirical Model of Large-Batch Training" (arXiv 1812.06162). Solved for the
-    steps at batch size B it reads S = S_min (1 + B_crit / B).
+    It is that of McCandlish et al. 2018, "An Empirical Model of Large-Batch Training" (arXiv 1812.06162). At batch size
+    B there are E = B S samples. Solved for the steps, the hyperbola reads S = S_min (1 + B_crit / B).
 
     Args:
         min_steps: S_min, the steps that the largest batches need.
@@ -67,7 +67,7 @@ def fit_trade_off(batches: Sequence[float], steps: Sequence[float]) -> TradeOff 
 
 
 def local_slopes(batches: Sequence[float], steps: Sequence[float]) -> list[float]:
-    """Return the local slope of log2 steps against log2 batch size at each of two points or more.
+    """Return the local slope of log2 steps against log2 batch size at each point; there are at least two points.
 
     >>> [round(slope, 3) for slope in local_slopes([8, 16, 32, 64], [400, 200, 100, 100])]
     [-1.0, -1.0, -0.5, 0.0]
@@ -86,7 +86,7 @@ def name_regime(slope: float) -> str:
 
 
 def steps_to_goal(study: BatchStudy) -> float:
-    """Return the least median over the repeats of the best configs; infinite where none reached the goal."""
+    """Return the least median of steps over the repeats of each best config; infinite where none reached the goal."""
     return min((median_steps(repeats) for repeats in study.repeats.values()), default=math.inf)
 
 
@@ -102,9 +102,9 @@ def rate_exponent(batches: Sequence[float], rates: Sequence[float]) -> float:
 def choose_batch(batches: Sequence[int], steps: Sequence[float], critical_batch: float) -> int:
     """Return the batch size for ``retrain.batch_size=auto``.
 
-    Of the studied batch sizes that reached the goal, take the one nearest to the critical batch size. The hyperbola
-    says that it costs twice the fewest samples; measured points deviate. So go on to smaller ones until the samples to
-    the goal (steps x batch) are at most twice the fewest.
+    It starts from the studied batch size that is nearest to the critical one, among those that reached the goal. By the
+    hyperbola, that size takes twice the fewest samples to the goal (steps x batch), but measured points deviate. So the
+    choice is the largest size up to there that takes at most twice the fewest samples.
 
     >>> choose_batch([8, 16, 32, 64], [110, 60, 35, 22.5], critical_batch=80.0)
     64

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from gatesearch.batch_study.config import Config
 
 DIVERGENCE_FACTOR = 3.0  # a smoothed loss of this many times the first one has diverged
-LOSS_SMOOTHING = 0.9  # weight of the past in the smoothed loss: one hard batch of eight is not a divergence
+LOSS_SMOOTHING = 0.9  # weight of the past in the smoothed loss, so that one hard batch of eight is no divergence
 # Steps between two evaluations grow with the step early on, and stay a share of the budget later.
 EVALUATION_RATIO, EVALUATION_SPACING = 1.08, 0.0125
 
@@ -28,7 +28,7 @@ class Learner(Protocol):
 
 
 class TrainingProblem(Protocol):
-    """What a study trains.
+    """A problem that a study trains.
 
     Attributes:
         samples: number of samples in the training split; no batch is larger.
@@ -37,7 +37,7 @@ class TrainingProblem(Protocol):
     samples: int
 
     def start(self, batch: int, seed: int) -> Learner:
-        """Start a training: weights, order of samples and all other chance depend on the seed alone."""
+        """Start a training; weights, order of samples and all other random choices depend on the seed alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class TrainingResult:
     """How a training ended.
 
     Args:
-        state: ``reached`` the goal; ``ended`` at its last step without it; ``diverged``.
+        state: ``reached`` (the goal), ``ended`` (at its last step, without the goal) or ``diverged``.
         steps: number of steps that it took.
         curve: (step, validation error) of every evaluation.
     """
@@ -75,13 +75,13 @@ def train(
     goal: float | None = None,
     limit: int | None = None,
 ) -> TrainingResult:
-    """Train until the goal, the limit, NaN, or a loss of three times the first.
+    """Train until the goal, the limit, or a divergence: a loss that is NaN or three times the first loss.
 
     Args:
-        problem: what to train.
+        problem: the problem to train.
         config: learning rate, momentum and decay.
-        batch: samples a step.
-        seed: the seed of all chance.
+        batch: number of samples in each step.
+        seed: the seed of all random choices.
         budget: steps over which the learning rate is scheduled.
         goal: validation error to reach, equal or below; None to train to the end.
         limit: last step; None for the budget.
