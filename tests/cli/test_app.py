@@ -1,4 +1,4 @@
-"""The command line: commands, their options, exit statuses, and errors of one line."""
+"""Tests of the command line: commands, their options, exit statuses, and errors of one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gatesearch.cli import app, checkout
 
 
 class Calls(list[tuple[Any, ...]]):
-    """Stands in for the pipeline: notes what it is asked, or raises ``trouble``."""
+    """Stands in for the functions of the pipeline: it records their calls, and raises ``trouble`` if that is set."""
 
     trouble: BaseException | None = None
     shortfalls: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Shell completion of commands, recipe names, keys, run folders and devices."""
+"""Tests of shell completion for commands, recipe names, keys, run folders and devices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def answers(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Return the answers for words as bash breaks them; the cursor stands at the last."""
+    """Return the completions of the last word; bash splits a command line into such words, also at "="."""
     monkeypatch.setenv(completion.VARIABLE, "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "\n".join(["gatesearch", *words]))
     monkeypatch.setenv("COMP_CWORD", str(len(words)))

@@ -1,4 +1,4 @@
-"""The dashboard of a search: it changes nothing, and answers only this machine's user, by a token."""
+"""Tests of the dashboard: it changes no study, and answers only requests from this machine with its token."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_shows_the_study_on_loopback_and_changes_nothing(run_dir: Path, capsys: 
 
 
 def ask(host: str | None, cookie: str = "", query: str = "", method: str = "GET", port: int = 8080) -> tuple[str, str]:
-    """Return the status and the Location of the answer to a request."""
+    """Return the status of the answer to a request, and its Location header."""
     answers: list[tuple[str, dict[str, str]]] = []
     app = dashboard.refuse_strangers(lambda environ, start: start("200 OK", []) or [b""], port, "secret")
     environ = {"REQUEST_METHOD": method, "PATH_INFO": "//evil.example/x", "QUERY_STRING": query, "HTTP_COOKIE": cookie}

@@ -1,3 +1,5 @@
+# Tests of `gatesearch scene`, which makes, shows and checks scenes (labelled streams), and of the page docs/streams.md.
+
 from __future__ import annotations
 
 import json
@@ -31,7 +33,7 @@ sources:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Settings, and two words of ten speakers, two for validation and two for test."""
+    """A folder with settings of a scene, and two words of ten speakers; one speaker validates and one tests."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     lists: dict[int, list[str]] = {8: [], 9: []}

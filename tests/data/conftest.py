@@ -1,4 +1,4 @@
-"""WAV files for the data tests: a function that writes one, and a small Speech Commands folder."""
+"""Fixtures for the tests of data sets: a function that writes a WAV file, and a small Speech Commands folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Writer = Callable[..., Path]
 
 @pytest.fixture
 def write_wav(tmp_path: Path) -> Writer:
-    """Write a short WAV file below the test's folder; the first sample holds ``mark``."""
+    """A function that writes a short WAV file into the test's folder; ``mark`` is the value of its first sample."""
 
     def write(name: str, mark: int = 1, samples: int = SAMPLES, rate: int = 16000, level: int = 100) -> Path:
         path = tmp_path / name
@@ -30,7 +30,7 @@ def write_wav(tmp_path: Path) -> Writer:
 
 @pytest.fixture
 def tree(tmp_path: Path, write_wav: Writer) -> Path:
-    """Speech Commands as unpacked: 2 + 1 + 1 clips of three words and of silence, split by lists."""
+    """A folder like Speech Commands: three words and silence, with 2, 1 and 1 clips each in the splits of its lists."""
     lists: dict[str, list[str]] = {"validation": [], "testing": []}
     for number, word in enumerate(["yes", "no", "bird", "_silence_"], 1):
         for clip, split in enumerate(["train", "train", "validation", "testing"]):

@@ -1,4 +1,4 @@
-"""Valid data sets, and for each way to damage one the words that the error has to contain."""
+"""Valid data sets, ways to damage them, and the error or warning that each damage has to give."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ Change = Callable[[Any], Any]
 
 
 class Damage(NamedTuple):
-    """A way to damage the arguments in place, the line that has to come, and the kinds of data that it is for."""
+    """A damage of a data set.
+
+    Args:
+        apply: function that damages the arguments in place.
+        message: pattern of the error or warning that has to follow.
+        kinds: kinds of data that can be damaged in this way.
+    """
 
     apply: Callable[[Raw], None]
     message: str
@@ -28,7 +34,7 @@ class Damage(NamedTuple):
 
 
 def raw_dataset(seed: int = 0, kind: str = "float sound") -> Raw:
-    """Return the arguments of a good data set of random numbers."""
+    """Return the arguments of a valid data set of random numbers."""
     generator = np.random.default_rng(seed)
     raw: Raw = {"name": "toy", "source": "made here", "synthetic": True, "classes": CLASSES, "positive": POSITIVE}
     for name in SPLITS:
@@ -49,7 +55,7 @@ def _inputs(generator: np.random.Generator, kind: str) -> torch.Tensor:
 
 
 def one(split: str, key: str, change: Change) -> Callable[[Raw], None]:
-    """Return a damage of one array of one split."""
+    """Return a function that changes one array of one split."""
 
     def apply(raw: Raw) -> None:
         raw[split][key] = change(raw[split][key])
@@ -58,7 +64,7 @@ def one(split: str, key: str, change: Change) -> Callable[[Raw], None]:
 
 
 def each(key: str, change: Change) -> Callable[[Raw], None]:
-    """Return a damage of one array of every split."""
+    """Return a function that changes one array in every split."""
 
     def apply(raw: Raw) -> None:
         for split in SPLITS:
@@ -72,7 +78,7 @@ def assign(**values: Any) -> Callable[[Raw], None]:
 
 
 def put(split: str, index: int, value: float) -> Callable[[Raw], None]:
-    """Return a damage of the last value of one sample; all splits become float."""
+    """Return a function that converts all splits to float and replaces the last value of one sample."""
 
     def apply(raw: Raw) -> None:
         for name in SPLITS:

@@ -1,4 +1,4 @@
-"""Reading .npz archives: an array that would be misread gives an error that names it."""
+"""Tests of reading .npz archives: an error names each array that would be misread."""
 
 from __future__ import annotations
 

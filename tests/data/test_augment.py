@@ -1,4 +1,4 @@
-"""Augmentation of waveforms and features: shifts, speed, noise, gain and masks stay within their settings."""
+"""Tests of augmentation of waveforms and features: shift, speed, noise, gain and masks stay within their settings."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_noise_is_a_stretch_of_one_noise_clip_that_wraps_around() -> None:
     augment = WaveAugment(noise, noise_probability=1.0, snr_db=(0, 0))
     added = augment._draw_noise(torch.full((64, 1000), 0.1), augment.noise)  # type: ignore[arg-type]
     step = added.diff(dim=1)
-    # Each noise clip is a ramp: a stretch of it rises evenly, with at most one jump where it wraps around.
+    # Each noise clip is a ramp. A stretch of it rises evenly, with at most one jump, at the end of the clip.
     assert ((step - step.median(1, keepdim=True).values).abs() > 1e-4).sum(1).max() <= 1
     assert (added[:, 0].sign() > 0).any() and (added[:, 0].sign() < 0).any()
 

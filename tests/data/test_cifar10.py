@@ -1,4 +1,4 @@
-"""Reading CIFAR-10: its files, its splits, and errors that name a wrong file."""
+"""Tests of reading CIFAR-10: its files, its splits, and errors that name a wrong file."""
 
 from __future__ import annotations
 
@@ -237,6 +237,6 @@ def test_the_real_files_can_be_read() -> None:
     assert data.train.labels.bincount().tolist() == [4500] * 10
     assert data.validation.labels.bincount().tolist() == [500] * 10
     assert data.test.labels.bincount().tolist() == [1000] * 10
-    # The mean colour of the training images as everybody quotes it: .4914, .4822, .4465.
+    # The mean colour of CIFAR-10's training images is well known: .4914, .4822, .4465.
     mean = torch.cat([data.train.inputs, data.validation.inputs]).double().mean((0, 2, 3)) / 255
     torch.testing.assert_close(mean, torch.tensor([0.4914, 0.4822, 0.4465]).double(), atol=1e-4, rtol=0)

@@ -1,4 +1,4 @@
-"""Checks of data sets: wrong data give an error, doubtful data a warning, and good data neither."""
+"""Tests of the checks of data sets: wrong data give an error, doubtful data a warning, and valid data neither."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ EVERY: dict[str, Damage] = REFUSED | DOUBTED
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_damaged_data_never_pass_in_silence(draw: st.DataObject) -> None:
-    """Whatever is damaged, together and in any order: a line that refuses or warns, and no other exception."""
+    """Any one to three damages, in any order, give an error or a warning, and no other exception."""
     kind = draw.draw(st.sampled_from(KINDS))
     usable = [name for name, damage in EVERY.items() if kind in damage.kinds]
     names = draw.draw(st.lists(st.sampled_from(usable), min_size=1, max_size=3, unique=True))
@@ -68,7 +68,7 @@ def test_damaged_data_never_pass_in_silence(draw: st.DataObject) -> None:
     for name in names:
         try:
             EVERY[name].apply(raw)
-        except Exception:  # what an earlier damage left cannot be damaged in this way
+        except Exception:  # after an earlier damage, this one is not possible
             assume(False)
     with contextlib.redirect_stderr(io.StringIO()):
         try:

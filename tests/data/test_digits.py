@@ -1,4 +1,4 @@
-"""The handwritten digits of scikit-learn: their splits and classes."""
+"""Tests of the data set of handwritten digits from scikit-learn: its splits and classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_every_image_of_scikit_learn_is_in_one_split() -> None:
         index = torch.tensor([int(name.rpartition("/")[2]) for name in split.names])
         assert torch.equal(split.labels, torch.from_numpy(original.target)[index])
         ink = torch.from_numpy(original.images)[index]
-        assert torch.equal((split.inputs[:, 0].double() * 16 / 255).round(), ink)  # all 17 steps are kept apart
+        assert torch.equal((split.inputs[:, 0].double() * 16 / 255).round(), ink)  # all 17 grey levels stay distinct
         seen |= set(index.tolist())
     assert seen == set(range(1797))
 

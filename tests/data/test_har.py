@@ -1,4 +1,4 @@
-"""Human activities: windows split by subject, recorded or synthetic."""
+"""Tests of the data set of human activities: windows, recorded or synthetic, that are split by subject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images: their front end normalises channels, and augmentation by crop, flip and cutout stays within its settings."""
+"""Tests of images: the front end normalises channels, and crops, flips and cutouts stay within their settings."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def seeded() -> None:
 
 
 def photographs(count: int = 700) -> Tensor:
-    """Three channels of unlike brightness and contrast."""
+    """Return images [N, 3, 6, 5] whose channels differ in brightness and contrast."""
     noise = torch.randn(count, 3, 6, 5) * torch.tensor([10.0, 30.0, 50.0])[:, None, None]
     return (noise + torch.tensor([60.0, 120.0, 128.0])[:, None, None]).clamp(0, 255).to(torch.uint8)
 
 
 def numbered(count: int, height: int, width: int, channels: int = 2) -> Tensor:
-    """Images whose every value is another, and none of them zero."""
+    """Return images in which all values differ and none is zero."""
     return torch.arange(1.0, count * channels * height * width + 1).view(count, channels, height, width)
 
 
@@ -97,7 +97,7 @@ def test_crops_are_uniform_over_all_windows() -> None:
     out = ImageAugment(pad=2)(numbered(1, 6, 6, 1).expand(5000, -1, -1, -1))
     kinds, counts = out.flatten(1).unique(dim=0, return_counts=True)
     assert len(kinds) == 25
-    assert counts.min() > 120 and counts.max() < 290  # 200 each, 14 the standard deviation
+    assert counts.min() > 120 and counts.max() < 290  # expected: 200 each, with a standard deviation of 14
 
 
 def test_half_of_the_images_are_flipped() -> None:

@@ -1,4 +1,4 @@
-"""Data sets by their names in recipes: entry points, import paths, and errors for unknown names."""
+"""Tests of loading data sets by name: entry points, import paths, and errors for unknown names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows of sound for the codec: from a folder, an archive or speech synthesis, split by speaker."""
+"""Tests of the data set of sound windows: from a folder, an archive or speech synthesis, split by speaker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tone(hertz: float, seconds: float, rate: int = RATE, level: float = 0.1) -> 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Twelve speakers in two folders; one file at another rate, one silent."""
+    """A folder with tones of twelve speakers in two folders; one speaker has another sample rate, one is silent."""
     for i in range(12):
         for name in ("cats", "deep/dogs"):
             path = tmp_path / "set" / name / f"{i:02d}_nohash_0.wav"
@@ -41,7 +41,7 @@ def test_windows_of_a_folder_share_no_speaker_and_none_is_silent(folder: Path):
     assert dataset.classes == ("cats", "deep") and all(dataset.positive) and dataset.kind_names == ("positive",)
     parts = [who(split) for split in (dataset.train, dataset.validation, dataset.test)]
     assert not set.intersection(*parts) and not parts[0] & parts[1] and not parts[0] & parts[2]
-    assert sum(map(len, parts)) == 11  # the silent one is in none
+    assert sum(map(len, parts)) == 11  # the silent speaker is in no split
     assert dataset.train.inputs.dtype == torch.int16 and dataset.train.inputs.shape[1] == 800
     assert all(
         bool((split.inputs.float().std(1) > 33).all()) for split in (dataset.train, dataset.validation, dataset.test)
@@ -55,7 +55,7 @@ def test_windows_follow_one_another_and_recordings_of_another_rate_are_resampled
         for name, window in zip(split.names, split.inputs, strict=True):
             i, at = int(name.rpartition("/")[2][:2]), int(name.rpartition("@")[2])
             expected = 32768 * tone(200 + 20 * i, 0.5)[800 * at : 800 * (at + 1)]
-            middle = slice(100, 700)  # a resampled end rings
+            middle = slice(100, 700)  # resampling adds ringing at the ends
             assert np.abs(window.numpy()[middle] - expected[middle]).max() < (60 if i == 3 else 2)
 
 

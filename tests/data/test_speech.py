@@ -1,4 +1,4 @@
-"""Folders of spoken words: their splits, background noise, and files that cannot be used."""
+"""Tests of loading folders of spoken words: their splits, background noise, and unusable files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_lists_decide_the_splits(tree: Path) -> None:
     for split, clips in ((data.train, {"0", "1"}), (data.validation, {"2"}), (data.test, {"3"})):
         assert {name.partition("speaker")[2][0] for name in split.names} == clips
         assert split.inputs.dtype == torch.int16 and split.inputs.shape == (4 * len(clips), 1600)
-        # The first sample of each file says which it is.
+        # The value of each file's first sample identifies the file.
         word = {"yes": 1, "no": 2, "bird": 3, "_silence_": 4}
         marks = [10 * word[name.split("/")[0]] + int(name.partition("speaker")[2][0]) for name in split.names]
         assert split.inputs[:, 0].tolist() == marks
@@ -79,7 +79,7 @@ def test_the_split_depends_on_the_speaker_alone(who: str, other: str) -> None:
 
 def test_background_recordings_are_cut_without_overlap_between_splits(tree: Path, write_wav: Writer) -> None:
     path = write_wav("_background_noise_/street.wav")
-    ramp = np.arange(20000, dtype=np.int16) + 1  # every sample tells its place
+    ramp = np.arange(20000, dtype=np.int16) + 1  # the value of a sample is its position
     soundfile.write(path, ramp, 16000, subtype="PCM_16")
     for old in (tree / "_silence_").iterdir():
         old.unlink()
@@ -93,7 +93,7 @@ def test_background_recordings_are_cut_without_overlap_between_splits(tree: Path
     for split, (low, high) in bounds.items():
         part: Any = getattr(data, split)
         silence = [name for name in part.names if name.startswith("_background_noise_")]
-        assert len(silence) == (2 if split == "train" else 1)  # as many as a positive class has
+        assert len(silence) == (2 if split == "train" else 1)  # the number of clips of a positive class
         for name in silence:
             start = int(name.partition("@")[2])
             assert low <= start <= high - 1600
@@ -182,7 +182,7 @@ def test_files_that_were_sampled_faster_are_resampled(tmp_path: Path) -> None:
     wave = wav.read(tmp_path / "tone.wav", 16000)
     assert len(wave) == 16000
     expected = 0.5 * 32768 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
-    np.testing.assert_allclose(wave[200:-200], expected[200:-200], atol=0.005 * 32768)  # ends ring
+    np.testing.assert_allclose(wave[200:-200], expected[200:-200], atol=0.005 * 32768)  # without the ringing ends
 
 
 def test_an_unusable_background_recording_is_an_error_or_is_skipped_and_counted(tree: Path) -> None:
@@ -237,7 +237,7 @@ def test_the_error_names_an_empty_class_folder(tree: Path) -> None:
     (tree / "stop").mkdir()
     with pytest.raises(UserError, match=r"data.positives: .*stop holds no WAV file"):
         load_tree(tree, positives=["yes", "stop"])
-    load_tree(tree)  # nobody asked for it
+    load_tree(tree)  # an empty folder that no class names is no error
 
 
 def test_a_list_that_names_a_missing_file(tree: Path) -> None:

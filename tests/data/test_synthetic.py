@@ -1,4 +1,4 @@
-"""Synthetic speech: voices and words of the splits, reproducible samples, and the cache."""
+"""Tests of synthetic speech: voices and words of the splits, reproducible samples, and the cache."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def data(cache_dir: Path) -> Dataset:
 
 
 def speakers(data: Dataset, split: str) -> set[tuple[str, str]]:
-    """Accent and variant in names such as ``yes/en-us+f2-176-38-12``."""
+    """Return the accents and voice variants in a split's names, such as ``yes/en-us+f2-176-38-12``."""
     voices = [name.split("/")[1].rsplit("-", 3)[0].partition("+") for name in getattr(data, split).names]
     return {(accent, variant) for accent, plus, variant in voices if plus}
 

@@ -1,4 +1,4 @@
-"""Reading WAV files: every sample format gives the same waveform, and a broken file gives an error that names it."""
+"""Tests of reading WAV files: all sample formats give the same waveform, and an error names a damaged file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gatesearch.errors import UserError
 
 RATE = 16000
 TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
-HEADER_BYTES = 44  # of a plain WAV file
+HEADER_BYTES = 44  # length of a plain WAV file's header
 
 
 def write(path: Path, values: np.ndarray, subtype: str = "PCM_16", rate: int = RATE) -> Path:
@@ -44,7 +44,7 @@ def test_one_silent_channel_halves_the_wave(tmp_path: Path) -> None:
 
 
 def set_field(offset: int, form: str, value: int) -> Callable[[bytes], bytes]:
-    """Return a function that takes the bytes of a file and overwrites one field of the header."""
+    """Return a function that overwrites one field of the header in the bytes of a file."""
     width = struct.calcsize(form)
     return lambda raw: raw[:offset] + struct.pack(form, value) + raw[offset + width :]
 

@@ -1,4 +1,4 @@
-"""Folders of recordings with links, hidden files and odd file names."""
+"""Tests of folders of recordings that contain links, hidden files and unusual file names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources in memory: a few short clips of every kind, so that scenes of tests need no files."""
+"""Sources of scenes in memory for tests: a few short clips of every kind, without files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def make_wave(seed: list[int], seconds: float, level: int) -> np.ndarray:
 
 
 def make_word(seed: list[int]) -> np.ndarray:
-    """A second of faint noise with a loud word of 300 to 500 ms in it."""
+    """Return a second of faint noise that contains a loud "word" (noise) of 300 to 500 ms."""
     rng = np.random.default_rng(seed)
     wave = rng.normal(0, 5, RATE)
     length = int(rng.integers(300, 500))

@@ -1,3 +1,5 @@
+# Tests of the checks of scenes (labelled streams): splits share nothing, labels are valid, claims have enough hours.
+
 from __future__ import annotations
 
 from dataclasses import replace

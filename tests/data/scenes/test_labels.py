@@ -1,3 +1,5 @@
+# Tests of label tracks, the files that hold the events of a recording: Audacity's labels, or CSV.
+
 from __future__ import annotations
 
 from pathlib import Path

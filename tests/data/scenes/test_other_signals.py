@@ -1,3 +1,5 @@
+# Tests of scenes (labelled streams) of motion and of image frames.
+
 from __future__ import annotations
 
 import os
@@ -28,7 +30,10 @@ CLASSES = ("SEATED", "WALKING", "TURNING")
 
 @pytest.fixture
 def streams(tmp_path: Path) -> Path:
-    """Sixteen streams of eight subjects at 10 Hz; each axis holds stream and sample, labels change every 20."""
+    """An archive of sixteen streams of eight subjects at 10 Hz, with labels that change every 20 samples.
+
+    The first axis holds the number of the stream, and the second the number of the sample.
+    """
     path = tmp_path / "streams.npz"
     length = 100
     x = np.stack([np.repeat(np.arange(16), length), np.tile(np.arange(length), 16)], 1).astype(np.float16)

@@ -1,3 +1,5 @@
+# Tests of sources, which supply the clips of scenes (labelled streams); splits share no recording and no speaker.
+
 from __future__ import annotations
 
 import os
@@ -33,7 +35,7 @@ REAL_SPEECH, REAL_ARCHIVE = (os.environ.get(f"GATESEARCH_{name}") for name in ("
 
 @pytest.fixture
 def words(tmp_path: Path) -> Path:
-    """Two words and one other of six speakers, split by lists, and four long noises."""
+    """A folder with three words of six speakers, split by lists, and four long noises."""
     root = tmp_path / "words"
     lists: dict[str, list[str]] = {"validation": [], "testing": []}
     for index, word in enumerate(("yes", "no", "bird")):
@@ -54,7 +56,7 @@ def words(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """Ten clips of two classes in five folds."""
+    """An archive with ten clips of two classes in five folds."""
     path = tmp_path / "sounds.npz"
     audio = np.random.default_rng(0).normal(0, 500, (10, 3 * RATE)).astype(np.int16)
     np.savez(
@@ -209,7 +211,7 @@ def test_missing_places_are_one_line(tmp_path: Path) -> None:
 
 
 def test_music_is_a_tune_and_not_noise() -> None:
-    """Most of its power lies in few bins of its spectrum; it is the same for the same numbers."""
+    """Most of the power lies in few bins of the spectrum, and the same random numbers give the same music."""
     waves = [make_music(np.random.default_rng(3), 16000, 16000) for _ in range(2)]
     np.testing.assert_array_equal(waves[0], waves[1])
     spectrum = np.sort(np.abs(np.fft.rfft(waves[0])) ** 2)[::-1]

@@ -1,3 +1,5 @@
+# Tests of windows that are drawn from scenes (labelled streams) for training: their labels, and hard negatives.
+
 from __future__ import annotations
 
 import numpy as np
@@ -17,7 +19,7 @@ NAMES = {"quiet": "quiet", "speech": "speech"}
 
 
 def make_toy(events: tuple[Event, ...]) -> Scene:
-    """Twenty seconds at 10 Hz, quiet for the first twelve; sample i holds i."""
+    """Return a scene of twenty seconds at 10 Hz, quiet for twelve and speech for eight; sample i has the value i."""
     segments = (Background("quiet", 0.0, 12.0), Background("speech", 12.0, 20.0))
     samples = np.arange(200, dtype=np.int16)
     return Scene(
@@ -32,19 +34,19 @@ YES, NO = Event("yes", 2.0, 2.5), Event("no", 15.0, 18.0)
     ("start", "inside", "label"),
     [
         (0, 1.0, "quiet"),
-        (10, 1.0, "quiet"),  # ends at 20, where the event begins
-        (11, 1.0, None),  # one sample of five
-        (14, 1.0, None),  # four of five
+        (10, 1.0, "quiet"),  # the window ends at sample 20, where the event begins
+        (11, 1.0, None),  # the window holds one sample of the event's five
+        (14, 1.0, None),  # the window holds four of five
         (15, 1.0, "yes"),
         (20, 1.0, "yes"),
         (21, 1.0, None),
         (24, 1.0, None),
         (25, 1.0, "quiet"),
-        (12, 0.5, None),  # two of five
-        (13, 0.5, "yes"),  # three of five
+        (12, 0.5, None),  # the window holds two of five, less than the share ``inside``
+        (13, 0.5, "yes"),  # the window holds three of five
         (22, 0.5, "yes"),
         (23, 0.5, None),
-        (114, 1.0, "quiet"),  # six samples quiet, four speech
+        (114, 1.0, "quiet"),  # six samples are quiet and four speech
         (116, 1.0, "speech"),
         (149, 1.0, None),
         (150, 1.0, "no"),  # the event is longer than the window and fills it
@@ -118,7 +120,8 @@ def test_negative_classes_are_those_of_the_recipe() -> None:
 def test_hard_negatives_lie_where_the_network_was_wrong_and_touch_no_event() -> None:
     scene = make_toy((YES, NO))
     windows = mine_windows(scene, [1.0, 2.3, 5.0, 0.5, 14.0], 1.0, seed=0)
-    assert windows.starts.tolist() == [0, 40, 130]  # 2.3 s holds part of "yes", 0.5 s begins before the scene
+    # The window that ends at 2.3 s holds a part of "yes", and the one that ends at 0.5 s begins before the scene.
+    assert windows.starts.tolist() == [0, 40, 130]
     assert windows.left_out == 2
     assert [windows.classes[label] for label in windows.labels] == ["quiet", "quiet", "speech"]
 
