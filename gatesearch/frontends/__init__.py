@@ -1,6 +1,6 @@
-"""Front ends: from raw samples to the features that a backbone reads.
+"""Front ends: modules that turn raw samples into the features that a backbone reads.
 
-A front end is a file and an entry point of the group ``gatesearch.frontends``; see :class:`Frontend`.
+Each front end has a file of its own and an entry point of the group ``gatesearch.frontends``; see :class:`Frontend`.
 
 >>> from gatesearch.frontends import MFCC, build
 """

@@ -1,4 +1,4 @@
-"""The protocol of a front end, and the base of those that normalise."""
+"""The base class of a front end, and the base class of front ends that normalise their features."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from gatesearch._lib import console
 from gatesearch.errors import UserError
 from gatesearch.graph.hops.frames import Frames
 
-CHUNK_SAMPLES = 512  # fitting on 40,000 clips need not hold all their spectra at once
-SMALLEST_STD = 1e-5  # a feature below this is constant
-ROUNDING = 1e-7  # of the mean; what the variance of a constant is off by
+CHUNK_SAMPLES = 512  # number of samples that a fit reads at a time, so that not all spectra are in memory at once
+SMALLEST_STD = 1e-5  # a feature with a smaller standard deviation counts as constant
+ROUNDING = 1e-7  # error of the standard deviation of a constant, as a share of its mean
 
 
 class Frontend(nn.Module):
     """Maps raw samples [N, *input_shape] to features [N, *output_shape].
 
-    A front end is fitted once on the training split. After that it is a fixed function: :meth:`describe` writes it
-    down as JSON, and :func:`gatesearch.frontends.restore` rebuilds it from that, bit for bit.
+    A front end is fitted once on the training split. After that it is a fixed function. :meth:`describe` returns it as
+    JSON-ready values, and :func:`gatesearch.frontends.restore` rebuilds it from them, bit for bit.
 
-    A plug-in derives from this class, sets the class attributes, and overrides ``forward`` and what else differs. Its
-    constructor takes what a recipe writes under ``frontend`` and keeps it in :attr:`arguments`. Conformance:
-    :class:`gatesearch.testing.frontends.FrontendConformance`.
+    A plug-in derives from this class, sets the class attributes, and overrides ``forward`` and other methods where
+    needed. Its constructor takes the keys that a recipe gives under ``frontend`` and stores them in :attr:`arguments`.
+    Conformance: :class:`gatesearch.testing.frontends.FrontendConformance`.
 
     Attributes:
-        name: as recipes write it; an entry point of the group ``gatesearch.frontends``.
-        expects: one sample in words, for errors.
-        dimensions: the dimensions of one sample; None where any will do.
+        name: name of the front end in recipes: an entry point of the group ``gatesearch.frontends``.
+        expects: description of one sample, for error messages.
+        dimensions: number of axes of one sample; None if any number is valid.
         arguments: keyword arguments of the constructor.
-        input_shape: the shape of one sample; empty before :meth:`fit`, where only the data can tell.
+        input_shape: shape of one sample; empty before :meth:`fit` if it depends on the data.
     """
 
     name: str = ""
@@ -51,14 +51,14 @@ class Frontend(nn.Module):
 
     @property
     def output_range(self) -> tuple[float, float] | None:
-        """Smallest and largest feature where they are fixed; None where the data decides."""
+        """Smallest and largest possible feature; None if they depend on the data."""
         return None
 
     def fit(self, inputs: Tensor) -> Self:
         """Learn from the training split [N, *input_shape].
 
         Raises:
-            UserError: the data is not what this front end expects.
+            UserError: this front end cannot read the data.
         """
         self.check_inputs(inputs)
         self.input_shape = tuple(inputs.shape[1:])
@@ -68,7 +68,7 @@ class Frontend(nn.Module):
         """Check the shape of training data.
 
         Raises:
-            UserError: the data is not what this front end expects.
+            UserError: this front end cannot read the data.
         """
         if self.dimensions is not None and inputs.ndim != 1 + self.dimensions:
             shape = list(inputs.shape[1:])
@@ -81,35 +81,36 @@ class Frontend(nn.Module):
         return 0
 
     def hop_frames(self, hop: int) -> Frames | None:
-        """Return the time axis of the features where a hop of so many samples gives fresh frames alone.
+        """Return the time axis of the features if :meth:`step` computes only the fresh frames of a hop, else None.
 
-        None, as here, where each hop gives the features of its whole window: :meth:`step` then computes them anew from
-        a ring buffer, which is exact for any front end.
+        A hop has ``hop`` samples. With None, the default, :meth:`step` computes the features of the whole window from a
+        ring buffer. That is exact for any front end.
 
         Raises:
-            UserError: frames do not begin at the hop's samples.
+            UserError: the hop is no whole number of frames.
         """
         return None
 
     def hop_state(self, window: Tensor) -> Tensor:
-        """Return what :meth:`step` needs of a window [N, *input_shape] of a stream to go on from its end."""
+        """Return the state that :meth:`step` needs behind a window [N, *input_shape] of a stream."""
         return window
 
     def step(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Take the samples of a hop [N, hop, ...]; return features as :meth:`hop_frames` says, and the state after it.
+        """Read the samples of a hop [N, hop, ...] and the state; return the features and the state after the hop.
 
-        The features are those of the whole window that ends with these samples, bit for bit.
+        The features are the fresh frames, or those of the whole window, as :meth:`hop_frames` says. They equal the
+        features of the whole window that ends with these samples, bit for bit.
         """
         window = torch.cat([state, samples], 1)[:, -state.shape[1] :]
         features: Tensor = self(window)
         return features, window
 
     def hop_macs(self, hop: int) -> int:
-        """Return the multiply-accumulates of a hop of so many samples."""
+        """Return the multiply-accumulates of a hop of ``hop`` samples."""
         return self.macs()
 
     def describe(self) -> dict[str, Any]:
-        """Return what :func:`gatesearch.frontends.restore` needs as JSON-ready values, with shapes and cost to read."""
+        """Return the front end as JSON-ready values for :func:`gatesearch.frontends.restore`, with shapes and cost."""
         return {
             "name": self.name,
             "args": dict(self.arguments),
@@ -120,20 +121,20 @@ class Frontend(nn.Module):
         }
 
     def describe_fit(self) -> dict[str, Any]:
-        """Return what :meth:`fit` learned beyond the shape, as JSON-ready values."""
+        """Return the values that :meth:`fit` set, besides the shape, as JSON-ready values."""
         return {}
 
     def restore_fit(self, description: Mapping[str, Any]) -> None:
-        """Set what :meth:`fit` learned from a result of :meth:`describe`."""
+        """Set the values of :meth:`fit` from a result of :meth:`describe`."""
         self.input_shape = tuple(description.get("input_shape", ()))
 
 
 class NormalisingFrontend(Frontend):
-    """Brings every feature to mean 0 and standard deviation 1 over the training split.
+    """The base of front ends that normalise every feature to mean 0 and standard deviation 1 on the training split.
 
     Args:
-        statistics_shape: shape of mean and standard deviation, such that both broadcast against features [N, ...]; the
-            size that the data decides is -1.
+        statistics_shape: shape in which mean and standard deviation broadcast against features [N, ...]; a size that
+            depends on the data is -1.
     """
 
     mean: Tensor
@@ -146,11 +147,11 @@ class NormalisingFrontend(Frontend):
         self.register_buffer("std", torch.ones(1).view(self.statistics_shape))
 
     def normalise(self, features: Tensor) -> Tensor:
-        """Return features at mean 0 and standard deviation 1."""
+        """Return features, normalised to mean 0 and standard deviation 1."""
         return (features - self.mean) / self.std
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Set mean and standard deviation; a constant feature is only shifted, so that it becomes zero.
+        """Set mean and standard deviation; a constant feature is only shifted to zero, not scaled.
 
         Raises:
             UserError: a feature is not finite.
@@ -180,13 +181,12 @@ class NormalisingFrontend(Frontend):
 def mean_and_std(chunks: Iterable[Tensor], dimensions: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation over some dimensions of all chunks, in one pass.
 
-    The variance is E[x^2] - E[x]^2. That difference of two large numbers loses digits, so sums are kept in double: the
-    features of 40,000 clips are two million numbers of one sign. Rounding can leave it slightly negative; hence the
-    clamp.
+    The variance is E[x^2] - E[x]^2. This difference of two large numbers loses digits, so the sums are in double
+    precision. Rounding can make the difference slightly negative, so it is clamped to zero.
 
     Args:
-        chunks: tensors of one shape except along ``dimensions``; at least one.
-        dimensions: those to average over.
+        chunks: at least one tensor; all have the same shape except along ``dimensions``.
+        dimensions: the axes over which mean and standard deviation are computed.
 
     >>> mean, std = mean_and_std([torch.tensor([[1.0, 5.0]]), torch.tensor([[3.0, 5.0]])], (0,))
     >>> mean.tolist(), std.tolist()

@@ -1,4 +1,4 @@
-"""Builds the front end that a recipe names, and rebuilds a fitted one from the description in a bundle."""
+"""Builds the front end that a recipe names, and rebuilds a fitted one from a bundle's description."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def build(name: str, **arguments: Any) -> Frontend:
 
     Args:
         name: an entry point of the group ``gatesearch.frontends``, or ``package.module:Name``.
-        **arguments: the arguments of its constructor.
+        **arguments: the arguments of the front end's constructor.
 
     Raises:
-        UserError: an unknown name or argument, or an argument that does not fit.
+        UserError: the name or an argument is unknown, or an argument is not valid.
 
     >>> build("mfcc", coefficients=13).output_shape
     (1, 49, 13)
@@ -29,16 +29,17 @@ def build(name: str, **arguments: Any) -> Frontend:
 
 
 def build_for(name: str, arguments: Mapping[str, Any], *, sample_rate: int | None = None, samples: int = 0) -> Frontend:
-    """Build a front end for the clips of a data set, whose sample rate and length are its defaults.
+    """Build a front end for the clips of a data set; their sample rate and length are the front end's defaults.
 
     Args:
-        name: as for :func:`build`.
-        arguments: as for :func:`build`.
-        sample_rate: samples per second of the clips; None where the data are not signals in time.
+        name: an entry point of the group ``gatesearch.frontends``, or ``package.module:Name``.
+        arguments: the arguments of the front end's constructor.
+        sample_rate: samples per second of the clips; None if the data are not signals in time.
         samples: number of samples in a clip.
 
     Raises:
-        UserError: as :func:`build`; or the arguments name a sample rate that is not that of the clips.
+        UserError: the name or an argument is unknown, an argument is not valid, or the arguments name a sample rate
+            that is not that of the clips.
     """
     factory = load_plugin(GROUP, name, "frontend.name")
     if not callable(factory):
@@ -61,7 +62,7 @@ def build_for(name: str, arguments: Mapping[str, Any], *, sample_rate: int | Non
         raise UserError(
             f"frontend.name: {name} returned a {type(frontend).__name__}, not a gatesearch.frontends.Frontend"
         )
-    frontend.name = name  # as the recipe writes it, so that `restore` can load the same class
+    frontend.name = name  # the name in the recipe, so that `restore` can load the same class
     return frontend
 
 
@@ -70,7 +71,7 @@ def restore(description: Mapping[str, Any], *, trust: bool = False) -> Frontend:
 
     Args:
         description: the result of :meth:`Frontend.describe`.
-        trust: allow ``package.module:Name`` as its name, which runs the code of that module. Without it, the name has
+        trust: whether the name may be ``package.module:Name``, which runs the code of that module. If not, the name has
             to be that of an installed front end.
 
     Raises:

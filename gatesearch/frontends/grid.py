@@ -1,7 +1,7 @@
-"""Fake quantisation of features to int8.
+"""Fake quantisation of features to int8: rounds them to int8 steps, but keeps them as floats.
 
-Features cross between cores as int8. Front ends round to the same grid (scale 1/16, zero point 0; features have unit
-variance), so training, export and inference see identical values.
+Features cross between cores as int8. Features have unit variance, and front ends round them to steps of 1/16 with zero
+point 0. So training, export and inference read identical values.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 FEATURE_SCALE = 1 / 16  # the value of one int8 step
 INT8_MIN, INT8_MAX = -128, 127
-FEATURE_RANGE = (INT8_MIN * FEATURE_SCALE, INT8_MAX * FEATURE_SCALE)  # the least and the largest feature
+FEATURE_RANGE = (INT8_MIN * FEATURE_SCALE, INT8_MAX * FEATURE_SCALE)  # the smallest and the largest feature
 
 
 def fake_quantise(features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The front end of data that needs no features."""
+"""The front end ``identity``, for data that a backbone reads as they are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gatesearch.frontends.base import Frontend
 
 
 class Identity(Frontend):
-    """Passes samples [N, ...] on, as float.
+    """Passes samples [N, ...] on as floats; integers are scaled.
 
     >>> import torch
     >>> Identity()(torch.tensor([[0, 128]], dtype=torch.uint8)).tolist()

@@ -1,4 +1,4 @@
-"""The front end of images: every channel normalised."""
+"""The front end ``image``, which normalises every channel of an image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_a
 
 
 class Normalise(NormalisingFrontend):
-    """Images [N, C, H, W] -> [N, C, H, W], every channel with mean 0 and standard deviation 1.
+    """Normalises every channel of images [N, C, H, W] to mean 0 and standard deviation 1.
 
     Zero is then the mean of a channel. :class:`gatesearch.data.ImageAugment` and padded convolutions put zeros at the
-    borders. Before :meth:`fit` it only scales integers to floats below 1.
+    borders. Before :meth:`fit`, the front end only scales integers to floats below 1.
 
     >>> images = torch.randint(256, (50, 3, 8, 8), dtype=torch.uint8)
     >>> out = Normalise().fit(images)(images)
@@ -48,5 +48,5 @@ class Normalise(NormalisingFrontend):
         return self
 
     def macs(self) -> int:
-        """Return multiply-accumulates of one image, one a value; 0 before :meth:`fit`."""
+        """Return the multiply-accumulates of one image: one for each value; 0 before :meth:`fit`."""
         return math.prod(self.input_shape) if self.input_shape else 0

@@ -1,8 +1,8 @@
-"""The logarithmic mel spectrogram.
+"""The front end ``log_mel``: the logarithmic mel spectrogram of sound.
 
-The numbers are those of MLPerf Tiny's keyword spotting (Banbury et al. 2021, reference code ``get_dataset.py``), which
-in turn are those of ``tf.signal``. One thing differs: clips are *not* divided by their own maximum. A device that
-listens all the time cannot know it in advance, and silence must stay quiet.
+Its features are those of MLPerf Tiny's keyword spotting (Banbury et al. 2021, reference code ``get_dataset.py``), which
+uses ``tf.signal``. One thing differs: clips are *not* divided by their own maximum. A device that listens all the time
+cannot know the maximum in advance, and silence must stay quiet.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ LOG_OFFSET = 1e-6  # keeps the logarithm of silence finite
 
 
 class LogMel(NormalisingFrontend):
-    """Logarithmic mel spectrogram [N, samples] -> [N, 1, frames, mel_bins].
+    """Computes the logarithmic mel spectrogram, [N, samples] to [N, 1, frames, mel_bins].
 
-    Frames without padding, periodic Hann window, magnitude of the real FFT, HTK mel triangles of height one,
-    ``log(x + 1e-6)``. Integer waveforms are scaled to +-1 first.
+    Integer waveforms are scaled to +-1 first. The waveform is cut into frames without padding, each with a periodic
+    Hann window. The magnitudes of a real FFT go through triangular mel filters of height one (HTK's mel scale). The
+    result is ``log(x + 1e-6)``.
 
     Args:
         sample_rate: samples per second.
-        seconds: length of a clip; only :meth:`macs` and :meth:`describe` need it.
-        window_ms: length of a frame.
-        stride_ms: from frame to frame.
-        fft: points of the FFT, at least a frame; the frame is padded with zeros at its end.
-        mel_bins: number of mel triangles.
-        low_hz: lower edge of the first triangle.
-        high_hz: upper edge of the last triangle.
+        seconds: length of a clip in seconds.
+        window_ms: length of a frame in milliseconds.
+        stride_ms: time from one frame to the next in milliseconds.
+        fft: number of points of the FFT, at least a frame; zeros fill the frame at its end.
+        mel_bins: number of mel filters.
+        low_hz: lower edge of the first filter in Hz.
+        high_hz: upper edge of the last filter in Hz.
 
     Raises:
-        UserError: a value that does not fit the others.
+        UserError: an argument is not valid, or does not fit the others.
 
     >>> LogMel()(torch.zeros(2, 16000, dtype=torch.int16)).shape
     torch.Size([2, 1, 49, 40])
@@ -95,16 +96,16 @@ class LogMel(NormalisingFrontend):
         """Check one argument of the constructor.
 
         Raises:
-            UserError: it does not fit.
+            UserError: the argument is not valid.
         """
         if not fits:
             raise UserError(f"frontend.{key}: {self.arguments[key]!r} does not fit; wanted: {choices}")
 
     def check_inputs(self, inputs: Tensor) -> None:
-        """Check that the data are clips of the length that the arguments say.
+        """Check that the data are clips of the length that the arguments give.
 
         Raises:
-            UserError: no sound, or another length.
+            UserError: the data are no sound, or have another length.
         """
         super().check_inputs(inputs)
         if inputs.shape[1] != self.samples:
@@ -113,7 +114,7 @@ class LogMel(NormalisingFrontend):
 
     @property
     def features(self) -> int:
-        """Number of features of a frame."""
+        """Number of features per frame."""
         return int(self.arguments["mel_bins"])
 
     @property
@@ -144,7 +145,7 @@ class LogMel(NormalisingFrontend):
         return fake_quantise(self.normalise(self.spectrum(waves))).unsqueeze(1)
 
     def hop_frames(self, hop: int) -> Frames:
-        """Return the time axis of the features for a hop of so many samples.
+        """Return the time axis of the features for a hop of ``hop`` samples.
 
         Raises:
             UserError: the hop is no multiple of the stride.
@@ -157,24 +158,24 @@ class LogMel(NormalisingFrontend):
         return Frames(axis=2, count=self.output_shape[1], hop=hop // self.stride)
 
     def hop_state(self, window: Tensor) -> Tensor:
-        """Return the last samples [N, tail], from which the next frame begins."""
+        """Return the samples from the start of the next frame on, [N, tail]."""
         return window[:, self.output_shape[1] * self.stride :]
 
     def step(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features of the frames that end in a hop [N, hop], [N, 1, fresh frames, features]."""
+        """Return the features of the frames that end in a hop, [N, 1, fresh frames, features], and the next state."""
         frames = self.hop_frames(samples.shape[1])
         both = torch.cat([state, samples], 1)
-        gap = max(0, frames.count * self.stride - self.samples)  # between two frames where the stride is the longer
+        gap = max(0, frames.count * self.stride - self.samples)  # samples between frames if the stride is longer
         first = gap + (frames.hop - frames.fresh) * self.stride
         fresh = self.magnitudes(both[:, first:])
-        # A product of a few rows may sum in another order than one of many: 2e-7 in 13 % of values. So these rows stand
-        # where they stand in the window's product.
+        # A matrix product with few rows may sum in another order than one with many: 13 % of values differ by 2e-7. So
+        # these rows are padded to the positions that they have in the window's product.
         rows = torch.nn.functional.pad(fresh, (0, 0, frames.first_fresh, 0))
         features = fake_quantise(self.normalise(self.compress(rows)[:, frames.first_fresh :])).unsqueeze(1)
         return features, both[:, samples.shape[1] :]
 
     def hop_macs(self, hop: int) -> int:
-        """Return multiply-accumulates of a hop of so many samples: :meth:`frame_macs` times its fresh frames."""
+        """Return the multiply-accumulates of a hop: :meth:`frame_macs` times the number of its fresh frames."""
         return sum(self.frame_macs().values()) * self.hop_frames(hop).fresh
 
     @torch.no_grad()
@@ -182,20 +183,20 @@ class LogMel(NormalisingFrontend):
         """Set mean and standard deviation of every feature from training data [N, samples].
 
         Raises:
-            UserError: the data is no sound.
+            UserError: the data are no sound, or have another length.
         """
-        self.check_inputs(inputs)  # the arguments determine the shape, so it does not change here
+        self.check_inputs(inputs)  # the arguments determine input_shape, so it does not change here
         spectra = (self.spectrum(chunk.to(self.mean.device)) for chunk in inputs.split(CHUNK_SAMPLES))
         self.set_statistics(*mean_and_std(spectra, (0, 1)))
         return self
 
     def frame_macs(self) -> dict[str, int]:
-        """Return multiply-accumulates of one frame, by step.
+        """Return the multiply-accumulates of one frame, by step.
 
-        A real FFT of n points is a complex one of n/2 points (n/4 log2(n/2) butterflies) and n/2 complex products to
-        separate its halves; a complex product is four multiply-accumulates. The magnitude is two products for every
-        bin up to ``high_hz``; square roots and logarithms are not counted. Of the mel matrix only its entries above
-        zero count.
+        A real FFT of n points takes a complex FFT of n/2 points, which has n/4 log2(n/2) butterflies. Then n/2 complex
+        products separate its halves. A butterfly has one complex product, and a complex product takes four
+        multiply-accumulates. A magnitude takes two products for every bin up to ``high_hz``; square roots and
+        logarithms do not count. Only entries above zero of the mel matrix count.
         """
         n = self.fft
         return {
@@ -207,5 +208,5 @@ class LogMel(NormalisingFrontend):
         }
 
     def macs(self) -> int:
-        """Return multiply-accumulates of one clip: :meth:`frame_macs` times frames."""
+        """Return the multiply-accumulates of one clip: :meth:`frame_macs` times the number of frames."""
         return sum(self.frame_macs().values()) * self.output_shape[1]

@@ -1,4 +1,4 @@
-"""The mel scale: triangular filters that are narrow at low frequencies and wide at high ones, as hearing is."""
+"""Triangular filters on the mel scale, which are narrow at low frequencies and wide at high ones."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from torch import Tensor
 
 
 def hertz_to_mel(hertz: Tensor) -> Tensor:
-    """Return frequencies on the mel scale of HTK: close to linear below 700 Hz, logarithmic above."""
+    """Return frequencies on the mel scale of HTK, which is nearly linear below 700 Hz and logarithmic above."""
     return 1127.0 * torch.log1p(hertz / 700.0)
 
 
 def mel_filters(filters: int, bins: int, sample_rate: int, low_hz: float, high_hz: float) -> Tensor:
-    """Return the weight of each FFT bin in each mel filter [used bins, filters].
+    """Return the weight of each FFT bin in each mel filter, [used bins, filters].
 
-    As ``tf.signal.linear_to_mel_weight_matrix``: the edges of the triangles are equally spaced in mel, each triangle
-    begins at the peak of the one before it and ends at the peak of the one after it. Its sides are straight in mel,
-    its height is one. The bin at 0 Hz belongs to none.
+    The weights are those of ``tf.signal.linear_to_mel_weight_matrix``. The edges of the triangles are equally spaced in
+    mel. Each triangle begins at the peak of the one before it and ends at the peak of the one behind it. Its sides are
+    straight in mel, and its height is one. The bin at 0 Hz belongs to no triangle.
 
-    Bins above the last triangle weigh nothing, and are left out: with 4 of 8 kHz in use that is half of all
-    magnitudes.
+    Bins above the last triangle have no weight and are left out. If 4 of 8 kHz are in use, these are half of all bins.
 
     Args:
         filters: number of triangles.
-        bins: the number of bins of the spectrum, equally spaced from 0 Hz to half the sample rate.
+        bins: number of bins of the spectrum, equally spaced from 0 Hz to half the sample rate.
         sample_rate: samples per second.
-        low_hz: lower edge of the first triangle.
-        high_hz: upper edge of the last triangle.
+        low_hz: lower edge of the first triangle in Hz.
+        high_hz: upper edge of the last triangle in Hz.
 
     >>> mel_filters(40, 257, 16000, low_hz=20.0, high_hz=4000.0).shape
     torch.Size([128, 40])

@@ -1,4 +1,4 @@
-"""Mel-frequency cepstral coefficients."""
+"""The front end ``mfcc``: mel-frequency cepstral coefficients (MFCC) of sound."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from gatesearch.frontends.log_mel import LogMel
 
 
 class MFCC(LogMel):
-    """Mel-frequency cepstral coefficients [N, samples] -> [N, 1, frames, coefficients].
+    """Computes mel-frequency cepstral coefficients, [N, samples] to [N, 1, frames, coefficients].
 
-    MLPerf Tiny's by default: the DCT-II of the log mel spectrum, scaled as
-    ``tf.signal.mfccs_from_log_mel_spectrograms`` does, by ``sqrt(2 / mel_bins)`` for every coefficient, the first
-    included.
+    The coefficients are the discrete cosine transform (DCT-II) of the log mel spectrum. Every coefficient, including
+    the first, is scaled by ``sqrt(2 / mel_bins)``, as in ``tf.signal.mfccs_from_log_mel_spectrograms``. The defaults
+    are those of MLPerf Tiny.
 
     Args:
-        coefficients: how many of them, from the first.
-        **mel: see :class:`LogMel`.
+        coefficients: number of coefficients, from the first.
+        **mel: arguments of :class:`LogMel`.
 
     Raises:
-        UserError: a value that does not fit the others.
+        UserError: an argument is not valid, or does not fit the others.
 
     >>> mfcc = MFCC()
     >>> mfcc(torch.zeros(2, 16000)).shape, mfcc.macs()
@@ -38,7 +38,7 @@ class MFCC(LogMel):
         self.arguments["coefficients"] = coefficients
         bins = int(self.arguments["mel_bins"])
         self.check_argument(0 < coefficients <= bins, "coefficients", f"1 to mel_bins={bins}")
-        # DCT-II: coefficient k of bin b is cos(pi / bins * (b + 1/2) * k).
+        # In the DCT-II, the weight of bin b in coefficient k is cos(pi / bins * (b + 1/2) * k).
         angle = math.pi / bins * (torch.arange(bins, dtype=torch.float64) + 0.5)
         dct = torch.cos(angle[:, None] * torch.arange(coefficients)) * math.sqrt(2 / bins)
         self.register_buffer("dct", dct.float(), persistent=False)
@@ -46,7 +46,7 @@ class MFCC(LogMel):
 
     @property
     def features(self) -> int:
-        """Number of features of a frame."""
+        """Number of features per frame."""
         return int(self.arguments["coefficients"])
 
     def compress(self, magnitudes: Tensor) -> Tensor:
@@ -54,5 +54,5 @@ class MFCC(LogMel):
         return super().compress(magnitudes) @ self.dct
 
     def frame_macs(self) -> dict[str, int]:
-        """Return multiply-accumulates of one frame, by step; the DCT counts as a matrix product."""
+        """Return the multiply-accumulates of one frame, by step; the DCT counts as a matrix product."""
         return {**super().frame_macs(), "dct": self.dct.numel()}

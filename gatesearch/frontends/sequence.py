@@ -1,4 +1,4 @@
-"""The front end of sensor windows: axes normalised, neighbouring steps averaged."""
+"""The front end ``sequence`` for sensor windows, which averages steps and normalises axes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_a
 
 
 class SensorSequence(NormalisingFrontend):
-    """Windows [N, steps, axes] -> [N, steps // average, axes], every axis with mean 0 and standard deviation 1.
+    """Averages and normalises windows, [N, steps, axes] to [N, steps // average, axes].
+
+    Every axis gets mean 0 and standard deviation 1 on the training split.
 
     Args:
         average: number of steps whose mean becomes one step; a remainder at the end of the window is cut off.
 
     Raises:
-        UserError: a number below 1.
+        UserError: ``average`` is below 1 or no integer.
 
     >>> windows = torch.randn(40, 128, 6) * 5 + 2
     >>> out = SensorSequence(average=2).fit(windows)(windows)
@@ -50,7 +52,7 @@ class SensorSequence(NormalisingFrontend):
         """Set mean and standard deviation of every axis from training windows [N, steps, axes].
 
         Raises:
-            UserError: the data are no windows, or shorter than an average.
+            UserError: the data are no windows, or a window has fewer steps than ``average``.
         """
         super().fit(inputs)
         if inputs.shape[1] < self.average:
@@ -68,9 +70,10 @@ class SensorSequence(NormalisingFrontend):
         return (steps // self.average, axes)
 
     def macs(self) -> int:
-        """Return one for every value that is averaged and one for every value that is normalised; 0 before :meth:`fit`.
+        """Return the multiply-accumulates of a window; 0 before :meth:`fit`.
 
-        Without averaging there is only the normalisation.
+        Each value that is averaged and each value that is normalised takes one. Without averaging, only normalisation
+        counts.
         """
         if not self.input_shape:
             return 0

@@ -1,4 +1,4 @@
-"""The front end of an audio codec: the waveform itself, at one level."""
+"""The front end ``wave`` of an audio codec: the waveform, scaled to a fixed level."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from gatesearch._lib.tensors import to_float
 from gatesearch.frontends.base import Frontend
 from gatesearch.frontends.grid import FEATURE_RANGE, fake_quantise
 
-QUIETEST_RMS = 1e-3  # root mean square; what is quieter (-60 dB of full scale) is not amplified further
+QUIETEST_RMS = 1e-3  # a root mean square (-60 dB of full scale); quieter windows are not amplified further
 
 
 class Waveform(Frontend):
-    """Waveforms [N, samples] at root mean square 1, as [N, 1, samples, 1].
+    """Scales waveforms to a root mean square of 1, [N, samples] to [N, 1, samples, 1].
 
-    A codec sends the level beside its codes, one number a window. So every window counts alike in training, and int8
-    steps serve a whisper as well as a shout.
+    All windows then count equally in training, and int8 steps resolve quiet windows as well as loud ones. A codec sends
+    the original level beside its codes, as one number per window.
 
     >>> import torch
     >>> Waveform()(torch.full((1, 4), 100, dtype=torch.int16)).flatten().tolist()
@@ -27,14 +27,14 @@ class Waveform(Frontend):
     dimensions = 1
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return waveforms [N, samples] at one level, [N, 1, samples, 1]."""
+        """Return waveforms [N, samples], scaled to a root mean square of 1, as [N, 1, samples, 1]."""
         waves = to_float(inputs)
         level = waves.square().mean(1, keepdim=True).sqrt().clamp(min=QUIETEST_RMS)
         return fake_quantise(waves / level)[:, None, :, None]
 
     @property
     def samples(self) -> int:
-        """Samples of a window; 0 before :meth:`fit`."""
+        """Number of samples in a window; 0 before :meth:`fit`."""
         return self.input_shape[0] if self.input_shape else 0
 
     @property
@@ -48,5 +48,5 @@ class Waveform(Frontend):
         return FEATURE_RANGE
 
     def macs(self) -> int:
-        """Return the multiplications of a window: a square and a quotient for each sample."""
+        """Return the multiplications of a window: a square and a division for each sample."""
         return 2 * self.samples

@@ -1,7 +1,7 @@
-"""Figures of predictions, from plain tensors and arrays: quality of a cascade, distance between waveforms, streams.
+"""Quality figures from plain tensors and arrays, for classification, reconstruction and streams.
 
-Nothing here knows of models, gates or recipes. A name is imported when a program first asks for it: figures of streams
-(:mod:`gatesearch.metrics.streams`) are numpy alone, and what runs on a device without torch reads them.
+The functions do not depend on models, gates or recipes. A name is imported when a program first uses it. So programs
+without PyTorch can compute figures of streams (:mod:`gatesearch.metrics.streams`), which need only NumPy and SciPy.
 """
 
 from __future__ import annotations

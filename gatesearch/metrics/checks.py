@@ -8,10 +8,10 @@ from gatesearch.errors import DataError
 
 
 def check_finite(what: str, **values: Tensor) -> None:
-    """Check tensors [N, ...] by the names of their arguments.
+    """Check that tensors [N, ...] are finite; keywords are the names of the tensors in the message.
 
     Raises:
-        DataError: a value is not finite: its mean would be no number, and its rank any.
+        DataError: a value is not finite.
 
     >>> import torch
     >>> check_finite("fidelity", outputs=torch.tensor([[1.0], [float("nan")]]))
@@ -27,10 +27,10 @@ def check_finite(what: str, **values: Tensor) -> None:
 
 
 def check_indices(what: str, values: Tensor, count: int) -> None:
-    """Check whole numbers [N] from 0 to below ``count``; an index of -1 would count as the last one.
+    """Check that values are integers [N] from 0 to below ``count``; an index of -1 would count as the last one.
 
     Raises:
-        DataError: another type, or a number out of that range.
+        DataError: the values have another type or shape, or a number is out of range.
     """
     if values.is_floating_point() or values.is_complex() or values.ndim != 1:
         raise DataError(f"quality: {what} are {values.dtype} {list(values.shape)}; wanted: whole numbers [N]")
@@ -42,10 +42,10 @@ def check_indices(what: str, values: Tensor, count: int) -> None:
 
 
 def check_lengths(what: str, **values: Tensor) -> None:
-    """Check that tensors have one sample each for the others.
+    """Check that all tensors have the same number of samples, at least one.
 
     Raises:
-        DataError: they differ in length, or are empty.
+        DataError: the lengths differ, or are 0.
     """
     lengths = {name: len(tensor) for name, tensor in values.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():

@@ -1,4 +1,4 @@
-"""Quality of a classifier with gates: accuracy, precision, recall, and what its gates stop."""
+"""The quality of a classifier with gates: accuracy, precision, recall, and shares that gates stop."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Quality:
     """Figures of one model on one split.
 
     Args:
-        accuracy: a positive is right where its own class is reported. A negative is right where nothing is reported,
-            whether a gate stopped it or the last stage gave it any negative class. The ungated backbone is scored the
-            same way.
-        accuracy_all_classes: every class by itself; a stopped sample counts as the negative class that its gate mostly
-            stops.
+        accuracy: share of right answers. A positive is right if its own class is reported. A negative is right if no
+            positive is reported, because a gate stopped it or the last stage predicted a negative class. The ungated
+            backbone is scored in the same way.
+        accuracy_all_classes: share of samples with the right class, where each negative class counts as well. A stopped
+            sample counts as the negative class that is its gate's answer.
         precision: share of reported positives that are right.
-        recall: share of positives that are reported as what they are.
-        gate_recall: share of positives that pass every gate, GR.
-        early_stop_rate: share of negatives that some gate stops, ES; each sample of the split counts once.
-        gate_recalls: share of positives passing gate k of those that reached it, GR_k.
-        passed: for each kind, the share that reaches stage k; the first entry is 1.
-        layers: what each gate in the place of a layer observed over the samples that reached it, by site.
+        recall: share of positives that are reported with their own class.
+        gate_recall: share of positives that pass every gate (GR).
+        early_stop_rate: share of negatives that a gate stops (ES); each sample of the split counts once.
+        gate_recalls: for each gate k, the share of positives that pass it, among those that reach it (GR_k).
+        passed: for each kind, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
+        layers: the report of each layer gate over the samples that reached it, by site.
     """
 
     accuracy: float
@@ -57,7 +57,7 @@ class Quality:
         return {name: getattr(self, name) for name in LABELLED_FIGURES}
 
     def gated_summary(self) -> dict[str, Any]:
-        """Return what its gates do, by the names of summary.json."""
+        """Return the figures of the model's gates, by the names of summary.json."""
         negatives = {kind: row for kind, row in self.passed.items() if kind != "positive"}
         return {
             "early_stop_rate": self.early_stop_rate,
@@ -76,19 +76,19 @@ def quality(
     kind_names: Sequence[str],
     gates: int,
 ) -> Quality:
-    """Return the figures from what a cascade, or an exported bundle, did.
+    """Return the figures, given the exits and predictions of a cascade or of an exported bundle.
 
     Args:
-        exits: index of the gate that stopped each sample, ``gates`` where none did, [N].
-        predictions: the class reported for each sample, [N]; for a stopped one the answer of its gate.
-        labels: [N].
+        exits: index of the gate that stopped each sample, or ``gates`` if none did, [N].
+        predictions: class reported for each sample, [N]; the answer of its gate for a stopped sample.
+        labels: true class of each sample, [N].
         positive: whether each class is a positive, [classes].
         kinds: index into ``kind_names`` of every sample, [N]; 0 is positive.
         kind_names: names of the kinds.
         gates: number of gates.
 
     Raises:
-        DataError: no samples, different lengths, or an index that stands for nothing.
+        DataError: there are no samples, lengths differ, or an index is out of range.
 
     >>> yes, no, noise = 0, 1, 2
     >>> q = quality(torch.tensor([1, 1, 0, 0, 1]), torch.tensor([yes, yes, noise, noise, noise]),
@@ -102,13 +102,14 @@ def quality(
     check_indices("predictions", predictions, len(positive))
     check_indices("labels", labels, len(positive))
     check_indices("kinds", kinds, len(kind_names))
-    # To the user all negatives are one class, "nothing", and so is a sample that a gate stopped.
+    # All negatives count as one class, "nothing", and so does a sample that a gate stopped.
     nothing = len(positive)
     is_positive = positive[labels]
     reported = torch.where(positive[predictions] & (exits == gates), predictions, nothing)
     expected = torch.where(is_positive, labels, nothing)
     counts = multiclass_stat_scores(reported, expected, nothing + 1, average=None, validate_args=False)
-    right, wrong, _, missed, _ = counts.T  # true and false positives, true and false negatives, support; by class
+    # The columns, by class: true positives, false positives, true negatives, false negatives, support.
+    right, wrong, _, missed, _ = counts.T
     right_positives = int(right[:nothing].sum())
     passed = reach_by_kind(exits, kinds, kind_names, gates)
     reach = passed[kind_names[0]]

@@ -1,4 +1,4 @@
-"""Quality of a codec with gates: fidelity, signal to noise, and quality of each path."""
+"""The quality of a codec with gates: fidelity, signal-to-noise ratio, and fidelity of each path."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from gatesearch.metrics.classification import LABELLED_FIGURES
 from gatesearch.metrics.routes import reach_by_kind, share
 from gatesearch.metrics.spectra import waveform_errors
 
-ERROR_CHUNK_SAMPLES = 256  # waveforms whose spectra are held at once
-SMALLEST_ENERGY = 1e-9  # of silence, so that a ratio is finite
+ERROR_CHUNK_SAMPLES = 256  # number of waveforms whose spectra are in memory at a time
+SMALLEST_ENERGY = 1e-9  # lower bound that keeps ratios to silence finite
 
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """Figures of one model on one split. Fidelity is 1 - e / e(silence): 1 is perfect, 0 no better than silence.
+    """Figures of one model on one split.
+
+    Fidelity is 1 - e / e(silence), where e is the mean error of the output and e(silence) that of silence. It is 1 for
+    a perfect output, and 0 for one that is no better than silence.
 
     Args:
         fidelity: the fidelity of the hard cascade.
-        error: mean error of a sample, e.
-        snr_db: energy of the inputs over that of the error, in decibels.
-        shares: share of the samples that leaves at each gate, and that leaves at none; they add up to 1.
-        paths: fidelity if all samples left at each gate, and if none left anywhere.
-        random: fidelity if as many samples as ``shares`` says took each path at random (the expectation).
-        passed: for each kind, the share that reaches stage k; the first entry is 1.
-        by_class: for each class, the share that leaves at any gate; the model never learned the classes.
-        layers: what each gate in the place of a layer observed, by site.
-        gate_recalls: none, as there are no positives among negatives.
+        error: mean error e of the hard cascade.
+        snr_db: energy of the inputs divided by that of the error, in decibels.
+        shares: share of the samples that leave at each gate, then the share that leaves at none; they add up to 1.
+        paths: fidelity if all samples left at each gate, then the fidelity if none left at a gate.
+        random: expected fidelity if samples took the paths at random, with the same ``shares``.
+        passed: for each kind, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
+        by_class: for each class, the share that leaves at a gate; training does not use the classes.
+        layers: the report of each layer gate, by site.
+        gate_recalls: empty, since there are no positives.
     """
 
     fidelity: float
@@ -54,16 +57,16 @@ class Fidelity:
 
     @property
     def light_share(self) -> float:
-        """Share of the samples that leave at any gate."""
+        """Share of the samples that leave at a gate."""
         return 1.0 - self.shares[-1]
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures by the names of summary.json; null for those that need labels."""
+        """Return the figures by the names of summary.json; figures that need labels are null."""
         own = {"quality": self.fidelity, "error": self.error, "snr_db": self.snr_db}
         return dict.fromkeys(LABELLED_FIGURES) | own
 
     def gated_summary(self) -> dict[str, Any]:
-        """Return what its gates do, by the names of summary.json; there are no negatives that could be stopped."""
+        """Return the figures of the model's gates, by the names of summary.json; those about negatives are null."""
         return {
             "early_stop_rate": None,
             "gate_recall": None,
@@ -87,20 +90,20 @@ def fidelity(
     kind_names: Sequence[str],
     classes: Sequence[str] = (),
 ) -> Fidelity:
-    """Return the figures from what a cascade did.
+    """Return the figures, given the outputs and exits of a cascade.
 
     Args:
-        outputs: the waveform for each sample, [N, ...].
-        originals: the waveform that it should be, [N, ...].
-        exits: index of the gate at which each sample left, the number of gates where it left at none, [N].
-        path_errors: error of each sample on each path, [N, gates + 1].
-        labels: [N]; only ``by_class`` reads them.
+        outputs: output waveform of each sample, [N, ...].
+        originals: input waveform of each sample, [N, ...].
+        exits: index of the gate at which each sample left, or the number of gates if it left at none, [N].
+        path_errors: error of each sample if it left at each gate, and if it left at none, [N, gates + 1].
+        labels: class of each sample, [N]; only ``by_class`` uses it.
         kinds: index into ``kind_names`` of every sample, [N].
         kind_names: names of the kinds.
         classes: names of the classes by label; empty for none.
 
     Raises:
-        DataError: no samples, different lengths, or a value that is not finite.
+        DataError: there are no samples, lengths differ, or a value is not finite.
     """
     check_lengths("fidelity", outputs=outputs, originals=originals, exits=exits, path_errors=path_errors)
     check_finite("fidelity", outputs=outputs, originals=originals, path_errors=path_errors)

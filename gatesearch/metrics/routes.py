@@ -1,4 +1,4 @@
-"""How far samples go through a cascade of gates."""
+"""Counts how far samples go through a cascade of gates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def share(flags: Tensor) -> float:
-    """Return the share of true flags [N] in double precision; 0 where there are none.
+    """Return the share of true flags [N] in double precision; 0 if there are no flags.
 
     >>> import torch
     >>> share(torch.tensor([True, False, False])), share(torch.tensor([], dtype=torch.bool))
@@ -18,10 +18,10 @@ def share(flags: Tensor) -> float:
 
 
 def reach_by_kind(exits: Tensor, kinds: Tensor, kind_names: Sequence[str], gates: int) -> dict[str, tuple[float, ...]]:
-    """Return for each kind the share of its samples that reaches stage k, k from 0 to ``gates``.
+    """Return, for each kind, the shares of its samples that reach stages 0 to ``gates``.
 
     Args:
-        exits: index of the gate that stopped each sample, ``gates`` where none did, [N].
+        exits: index of the gate that stopped each sample, or ``gates`` if none did, [N].
         kinds: index into ``kind_names`` of every sample, [N].
         kind_names: names of the kinds.
         gates: number of gates.

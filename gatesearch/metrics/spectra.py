@@ -1,4 +1,4 @@
-"""How far a reconstructed waveform is from the original: in its samples and in its spectra."""
+"""The distance of a reconstructed waveform from the original, in its samples and in its spectra."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-WINDOW_SAMPLES = (64, 256, 1024)  # lengths of a frame; frames are a quarter of that apart
-MAGNITUDE_FLOOR = 0.05  # white noise of unit power has magnitude 1; what lies below the floor hardly counts
-SMALLEST_POWER = 1e-8  # the slope of a square root has no bound at zero
+WINDOW_SAMPLES = (64, 256, 1024)  # lengths of a frame; frames begin a quarter of their length apart
+MAGNITUDE_FLOOR = 0.05  # f; magnitudes below it hardly count; white noise of unit power has magnitude 1
+SMALLEST_POWER = 1e-8  # added before the square root, whose slope is infinite at zero
 
 
 def waveform_errors(outputs: Tensor, originals: Tensor, windows: Sequence[int] = WINDOW_SAMPLES) -> Tensor:
     """Return the distance of each waveform from its original, [N].
 
-    The first term is the mean over samples of |x - y|. It fixes the phase, which spectra do not see. The second is the
-    multi-scale spectral loss of SoundStream (Zeghidour et al. 2021, section III-E, after Gritsenko et al. 2020): the
-    mean of |log(1 + X / f) - log(1 + Y / f)| over the magnitudes X, Y of short-time spectra, averaged over frame
-    lengths. Short frames tell when, long ones at which pitch. The paper takes log X, which has no bound for silence;
-    with the floor f it has one.
+    The distance is a sum of two terms, for an output x and its original y. The first is the mean over samples of
+    |x - y|. It makes the phase count, which spectra do not show. The second is the multi-scale spectral loss of
+    SoundStream (Zeghidour et al. 2021, section III-E, after Gritsenko et al. 2020). It is the mean of
+    |log(1 + X / f) - log(1 + Y / f)| over the magnitudes X and Y of short-time spectra, averaged over frame lengths.
+    Short frames resolve time, and long frames resolve pitch. The paper uses log X, which is unbounded for silence; the
+    floor f bounds it.
 
     Args:
-        outputs, originals: [N, ...], equally many samples each, at least :func:`shortest_waveform`.
-        windows: lengths of frames.
+        outputs: reconstructed waveforms, [N, ...], of at least :func:`shortest_waveform` samples each.
+        originals: original waveforms, of the same shape.
+        windows: lengths of frames in samples.
 
     >>> silence = torch.zeros(2, 4096)
     >>> waveform_errors(silence, silence).tolist()
@@ -37,15 +39,15 @@ def waveform_errors(outputs: Tensor, originals: Tensor, windows: Sequence[int] =
 
 
 def shortest_waveform() -> int:
-    """Return the fewest samples of a waveform: half a frame is mirrored at each end."""
+    """Return the least number of samples of a waveform, because half a frame is mirrored at each end."""
     return max(WINDOW_SAMPLES) // 2 + 1
 
 
 def _log_spectrum(waves: Tensor, size: int) -> Tensor:
-    """Return log(1 + X / f) of waves [N, samples], for frames of that size, [N, bins, frames]."""
+    """Return log(1 + X / f) of waves [N, samples], for frames of ``size`` samples, [N, bins, frames]."""
     window = torch.hann_window(size, device=waves.device)
     spectrum = torch.stft(waves, size, size // 4, window=window, return_complex=True)
     power = spectrum.real.square() + spectrum.imag.square() + SMALLEST_POWER
-    # Divided by the window's energy, so that white noise has one magnitude at every frame length.
+    # The division by the root of the window's energy gives white noise the same magnitude at every frame length.
     magnitude = power.sqrt() / window.square().sum().sqrt()
     return torch.log1p(magnitude / MAGNITUDE_FLOOR)

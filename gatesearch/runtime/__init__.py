@@ -1,1 +1,1 @@
-"""Running bundles: the cascade of stages on windows and on streams, in numpy."""
+"""Runs bundles on this host: the cascade of stages on windows and on streams, in NumPy."""

@@ -1,6 +1,7 @@
-"""A bundle on disk, checked, loaded and run window by window on this host.
+"""Loads a bundle from its folder, checks it and runs it window by window on this host.
 
-It needs numpy and the interpreters; PyTorch only where gated layers run by kernels.
+A bundle is the folder of a plan's programs with a manifest. This module needs NumPy and the interpreters. It needs
+PyTorch only if kernels run gated layers.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ class Bundle(Cascade):
     """The stages of a bundle with their gates.
 
     Args:
-        folder: holds ``manifest.json`` and what it names.
-        engines: interpreter for each core by name; where a core is not named, the one that the manifest gives it.
+        folder: the folder with ``manifest.json`` and the files that it names.
+        engines: the interpreter of each core by name; a core that is not named uses the engine of the manifest.
 
     Raises:
-        UserError: no bundle, a file missing or one whose sha256 is not the manifest's, a program that its engine does
-            not run, or stages that do not fit each other.
+        UserError: the folder holds no bundle; a file is missing or its sha256 is not the manifest's; an engine does not
+            run its program; or the stages do not fit each other.
     """
 
     def __init__(self, folder: Path | str, engines: Mapping[str, str] | None = None) -> None:
@@ -61,9 +62,9 @@ class Bundle(Cascade):
         reference = read_artifact(self.folder, stage["program"])
         if not parts or engine != "litert":
             return self._program(stage["program"], reference, engine)
-        from gatesearch.kernels import native  # brings PyTorch, which bundles of programs alone need not have
+        from gatesearch.kernels import native  # imports PyTorch, which bundles without kernels do not need
 
-        library = native.load()  # says on standard error where there is no compiler
+        library = native.load()  # prints a line to standard error if there is no compiler
         if library is None:
             return self._program(stage["program"], reference, engine)
         blobs = [read_artifact(self.folder, part["program"]) for part in parts]
@@ -89,7 +90,7 @@ class Bundle(Cascade):
             raise UserError(f"{self.folder / artifact['path']}: {engine} does not run it: {reason}") from error
 
     def _check_fit(self) -> None:
-        """Refuse stages whose tensors do not fit each other, the gates or the classes."""
+        """Refuse stages whose tensors do not fit each other, their gates or the classes."""
         where = self.folder / MANIFEST
         for k, (program, target) in enumerate(pairwise([*self.programs, None])):
             outputs = [spec.shape for spec in program.outputs] if program is not None else []
@@ -106,10 +107,11 @@ class Bundle(Cascade):
                 raise UserError(f"{where}: there are {len(self.classes)} classes for {shape[1]} outputs; export again")
 
     def quantise(self, features: Array) -> Array:
-        """Turn float features [*shape] or [1, *shape], channels first, into the first stage's input.
+        """Convert float features [*shape] or [1, *shape], channels first, to the first stage's input.
 
         Raises:
-            DataError: no numpy array of numbers, of another shape, or with a value that is not finite.
+            DataError: the features are no NumPy array of numbers, have another shape, or hold a value that is not
+                finite.
         """
         first = self.programs[0].inputs[0]
         if not isinstance(features, np.ndarray) or features.dtype.kind not in "fiu":

@@ -1,7 +1,7 @@
-"""Stages with gates between them, run one after the other until a window leaves.
+"""Runs stages with gates between them, one after the other, until a window leaves.
 
-This is the reference for a firmware's own loop: every decision is an integer comparison, and what crosses to the next
-core is requantised once. It needs numpy and the interpreters alone.
+A firmware's own loop has to compute the same. Every decision is an integer comparison, and a tensor that crosses to the
+next core is requantised once. This module needs only NumPy and the interpreters.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ Array = npt.NDArray[Any]
 
 
 class Runnable(Protocol):
-    """What runs a stage: a :class:`~gatesearch.runtime.program.Program`, or parts.
+    """A program that runs a stage: a :class:`~gatesearch.runtime.program.Program`, or a sequence of parts.
 
     Attributes:
-        engine: what it runs on, in words.
-        inputs, outputs: specs of the tensors.
+        engine: name of the engine that runs the stage.
+        inputs: specs of the input tensors.
+        outputs: specs of the output tensors.
     """
 
     engine: str
@@ -33,22 +34,22 @@ class Runnable(Protocol):
     outputs: tuple[TensorSpec, ...]
 
     def __call__(self, x: Array) -> tuple[Array, ...]:
-        """Run one window in the raw type and shape of the input."""
+        """Run one window, given in the raw type and shape of the input."""
 
     def invoke(self) -> None:
-        """Run the last window again, without copies in and out: what is timed."""
+        """Run the last window again without copies in and out, for timing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a bundle says of one window.
+    """The answer of a bundle for one window.
 
     Args:
-        label: index of the class; for a stopped window the answer of its gate; None where the output is no class.
-        exit: index of the gate at which it left, or the number of gates.
-        logits: what the last stage or the gate's exit gave, [*output], channels first; class logits far below the
-            winner are raised to a common floor. None where nothing was computed for a window that left.
-        gate_logits: the logit of each gate that was reached, as the artifact gives it: an integer where it is int8.
+        label: index of the class; the answer of the gate for a stopped window; None if the output is no class.
+        exit: index of the gate at which the window left, or the number of gates if it left at none.
+        logits: output of the last stage or of the gate's exit, [*output], channels first. Class logits far below the
+            largest one are raised to a common floor. None if the gate that stopped the window has no exit.
+        gate_logits: logit of each gate that the window reached, as the program outputs it: an integer for int8.
     """
 
     label: int | None
@@ -61,11 +62,11 @@ class Cascade:
     """Stages with gates between them.
 
     Args:
-        programs: a stage each.
-        exits: for each gate what a window runs that leaves there; None where its answer is constant.
-        thresholds: the thresholds of the gates, as the programs give their logits.
-        answers: the answers of the gates, which are classes.
-        unsure: class of a window in which no class rises above the floor.
+        programs: the program of each stage.
+        exits: for each gate, the program that a window runs when it leaves there; None if the answer is constant.
+        thresholds: the threshold of each gate, in the units of the logit that its program outputs.
+        answers: the class that each gate answers for a stopped window.
+        unsure: the class of a window in which no class logit is above the floor.
         logit_offset: the floor of the last program's class logits.
     """
 
@@ -86,8 +87,8 @@ class Cascade:
 
         Args:
             hidden: input of stage ``first``, in the type and shape of its program.
-            first: the stage to begin with.
-            gate_logits: the logits of the gates before it.
+            first: index of the stage to begin with.
+            gate_logits: logits of the gates before that stage.
         """
         logits = list(gate_logits)
         for k in range(first, len(self.thresholds)):
@@ -113,19 +114,19 @@ class Cascade:
         if output.ndim != 1:
             return None
         largest = int(output.argmax())
-        # Where no class rises above the floor, nothing is reported: the same as a stopped window.
+        # If no class is above the floor, no positive is reported, as for a stopped window.
         return largest if output[largest] > self.logit_offset else self.unsure
 
 
 def requantise(values: Array, source: TensorSpec, target: TensorSpec) -> Array:
-    """Take integers from one stage's output scale to the next one's input scale."""
-    # Calibrated on the same values, the scales differ by float rounding at most: no integer would change.
+    """Convert integers from one stage's output scale to the next stage's input scale."""
+    # Both scales are calibrated on the same values. If they differ only by float rounding, no integer would change.
     if source.zero_point == target.zero_point and math.isclose(source.scale, target.scale, rel_tol=1e-5):
         return values
     return target.quantise(source.dequantise(values))
 
 
 def _output(program: Runnable, hidden: Array) -> npt.NDArray[np.float32]:
-    """Run the last program of a window; its output in float without the batch, channels first."""
+    """Run the last program of a window; return its output in float without the batch, channels first."""
     values: npt.NDArray[np.float32] = channel_first(program.outputs[0].dequantise(program(hidden)[0]))[0]
     return values

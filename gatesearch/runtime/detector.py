@@ -1,4 +1,7 @@
-"""The detector: from the outputs of a network, hop by hop, to detections. Numpy alone."""
+"""The detector, which turns the outputs of a network at each hop of a stream into detections.
+
+A hop is the time from one output to the next. The module needs only NumPy.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +22,20 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class DetectorSettings:
-    """What makes a detection of a network's outputs.
+    """The settings with which a detector turns outputs into detections.
 
     Args:
         classes: names of the network's outputs, in order.
-        positives: the classes that are reported.
-        hop_s: seconds from one output to the next.
-        smoothing: outputs in the mean; before the stream there were zeros.
-        threshold: what a smoothed output has to exceed: one number, or one for each of ``positives``.
-        hits: hops in a row on which it has to.
-        refractory_s: after a detection, of any class, the next comes so much later at the earliest.
-        first_s: the end of the first hop's window; None is one hop after the start of the stream.
+        positives: names of the classes that are reported.
+        hop_s: length of a hop in seconds.
+        smoothing: number of outputs in the moving mean; outputs before the stream count as zeros.
+        threshold: the value that a smoothed output has to exceed: one number, or one for each of ``positives``.
+        hits: number of hops in a row at which a smoothed output has to exceed the threshold.
+        refractory_s: least time in seconds from a detection to the next one, of any class.
+        first_s: time in seconds at which the first hop's window ends; None for one hop after the start of the stream.
 
     Raises:
-        DataError: a value that cannot be.
+        DataError: a value is not valid.
 
     >>> DetectorSettings(classes=("stop", "noise"), positives=("stopp",), hop_s=0.02)
     Traceback (most recent call last):
@@ -63,41 +66,41 @@ class DetectorSettings:
         thresholds = self.threshold if isinstance(self.threshold, tuple) else (self.threshold,)
         count = len(thresholds) == len(self.positives) or not isinstance(self.threshold, tuple)
         _check(count, "threshold", list(thresholds), f"one number, or {len(self.positives)} for the positives")
-        # A hop that a gate stops pushes zeros, which must not make a detection.
+        # A hop that a gate stops counts as zeros. A threshold from 0 keeps these from being a detection.
         finite = all(value >= 0 and math.isfinite(value) for value in thresholds)
         _check(finite, "threshold", self.threshold, "from 0, so that a hop that a gate stops is no detection")
 
     @property
     def refractory_hops(self) -> int:
-        """Hops from a detection to the earliest next one."""
-        # A time of so many hops up to rounding is so many hops.
+        """Least number of hops from a detection to the next one."""
+        # The small number keeps a time that is a whole number of hops up to rounding from being rounded up.
         return max(1, math.ceil(self.refractory_s / self.hop_s - 1e-9))
 
     @property
     def columns(self) -> list[int]:
-        """The positives among the network's outputs, by index."""
+        """Indices of the positives among the network's outputs."""
         return [self.classes.index(name) for name in self.positives]
 
     def time_s(self, hop: int) -> float:
-        """Return the end of a hop's window, hops counted from 0."""
+        """Return the time in seconds at which the window of a hop ends; the first hop is 0."""
         return (self.hop_s if self.first_s is None else self.first_s) + hop * self.hop_s
 
 
 @dataclass(slots=True)
 class Detector:
-    """Makes detections of a network's outputs, in this order: mean, threshold, hits in a row, refractory time.
+    """Turns a network's outputs into detections: moving mean, threshold, hits in a row, refractory time, in this order.
 
-    The confidence of a class at a hop is the least of its smoothed outputs over the last ``hits`` hops: all of them
-    exceed the threshold if and only if it does. Where several classes do at one hop, the one with the largest
-    confidence is reported, the first of them where they are equal.
+    The confidence of a class at a hop is the smallest of its smoothed outputs over the last ``hits`` hops. It exceeds
+    the threshold if and only if all of these outputs do. If several classes exceed their threshold at a hop, the class
+    with the largest confidence is reported; of equal confidences, the first class is.
 
-    A hop that a gate stops has no output. It counts as zeros for all positives, the plan's own answer for a window that
-    leaves at a gate: it pulls the mean down and ends a row of hits, but does not reset the refractory time.
+    A hop that a gate stops has no output. It counts as zeros for all positives, because a stopped window is answered as
+    a negative. Such zeros lower the mean and end a row of hits. They do not reset the refractory time.
 
-    :meth:`push` takes one hop, :meth:`detect` a whole recording; they agree to the last bit.
+    :meth:`push` reads one hop, and :meth:`detect` a whole recording. Both compute the same values bit for bit.
 
     Args:
-        settings: see :class:`DetectorSettings`.
+        settings: the settings of the detector.
 
     >>> settings = DetectorSettings(("stop", "noise"), ("stop",), hop_s=0.5, smoothing=2, threshold=0.6)
     >>> detector = Detector(settings)
@@ -118,7 +121,7 @@ class Detector:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the stream; the next hop is the first one."""
+        """Clear the state; the next hop is the first one of a stream."""
         count = len(self.settings.positives)
         self._outputs = np.zeros((self.settings.smoothing, count))
         self._smoothed = np.zeros((self.settings.hits, count))
@@ -126,10 +129,10 @@ class Detector:
         self._next_hop = 0
 
     def push(self, posteriors: Array | Sequence[float] | None) -> Detection | None:
-        """Take the outputs of one hop, [classes], or None where a gate stopped it; return a detection if there is one.
+        """Read the outputs of one hop, [classes], or None if a gate stopped the hop; return the detection, if any.
 
         Raises:
-            DataError: another number of outputs, or one that is not finite.
+            DataError: the number of outputs is wrong, or an output is not finite.
         """
         settings = self.settings
         row = np.zeros(len(settings.classes)) if posteriors is None else np.asarray(posteriors)
@@ -145,14 +148,14 @@ class Detector:
         return Detection(settings.positives[winner[0]], settings.time_s(hop), float(score[0]))
 
     def detect(self, posteriors: Array, stopped: Array | None = None) -> list[Detection]:
-        """Return the detections of a recording from its start; the state of :meth:`push` stays as it is.
+        """Return the detections of a recording from its start; the state of :meth:`push` does not change.
 
         Args:
             posteriors: outputs of every hop, [hops, classes].
-            stopped: whether a gate stopped each hop, [hops]; its outputs are not read then.
+            stopped: whether a gate stopped each hop, [hops]; outputs of stopped hops are not read.
 
         Raises:
-            DataError: another shape, or an output that is not finite.
+            DataError: a shape is wrong, or an output is not finite.
         """
         settings = self.settings
         score, winner = best_class(confidences(posteriors, settings, stopped), settings)
@@ -163,10 +166,10 @@ class Detector:
 
 
 def positive_outputs(posteriors: Array, settings: DetectorSettings, stopped: Array | None = None) -> Array:
-    """Return the outputs of the positives in double precision, [hops, positives], zeros where a gate stopped.
+    """Return the outputs of the positives in double precision, [hops, positives], with zeros at stopped hops.
 
     Raises:
-        DataError: another shape, or an output that is not finite.
+        DataError: a shape is wrong, or an output is not finite.
     """
     if posteriors.ndim != 2 or posteriors.shape[1] != len(settings.classes):
         raise DataError(
@@ -185,9 +188,9 @@ def positive_outputs(posteriors: Array, settings: DetectorSettings, stopped: Arr
 
 
 def confidences(posteriors: Array, settings: DetectorSettings, stopped: Array | None = None) -> Array:
-    """Return the confidence of each positive at each hop of a recording, [hops, positives]; see :class:`Detector`.
+    """Return the confidence of each positive at each hop of a recording, [hops, positives].
 
-    It depends on the smoothing and the hits of the settings, and on no threshold.
+    :class:`Detector` defines the confidence. It depends on ``smoothing`` and ``hits``, but not on the threshold.
     """
     outputs = positive_outputs(posteriors, settings, stopped)
     history = np.zeros((settings.smoothing - 1, outputs.shape[1]))
@@ -197,13 +200,16 @@ def confidences(posteriors: Array, settings: DetectorSettings, stopped: Array | 
 
 
 def best_class(confidence: Array, settings: DetectorSettings) -> tuple[Array, Array]:
-    """Return the largest confidence above its threshold, -inf where none is, and its positive, each [hops]."""
+    """Return, for each hop, the largest confidence that exceeds its threshold and the index of its positive, [hops].
+
+    The confidence is -inf at hops where none exceeds its threshold.
+    """
     above = np.where(confidence > np.asarray(settings.threshold), confidence, -np.inf)
     return above.max(1), above.argmax(1)
 
 
 def spaced_hops(hops: Array, spacing: int) -> Array:
-    """Return those of rising hops [n] that lie ``spacing`` or more behind the last one returned, from the first on.
+    """Return a subset of ascending hops [n]: the first one, then each that lies ``spacing`` or more behind the last.
 
     >>> spaced_hops(np.array([3, 4, 6, 7, 12]), 3).tolist()
     [3, 6, 12]
@@ -213,16 +219,16 @@ def spaced_hops(hops: Array, spacing: int) -> Array:
     rising, chosen, index = hops.tolist(), [], 0
     while index < len(rising):
         chosen.append(index)
-        # The next is at most `spacing` entries ahead: hops are whole numbers that rise.
+        # Hops are ascending integers, so the next one in the subset is at most `spacing` entries ahead.
         last = min(index + spacing, len(rising))
         index = bisect_left(rising, rising[index] + spacing, index + 1, last)
     return hops[chosen]
 
 
 def _mean(outputs: Array, count: int) -> Array:
-    """Return the mean of each ``count`` rows in a row, [rows - count + 1, positives], summed from the oldest on.
+    """Return the mean of every ``count`` consecutive rows, [rows - count + 1, positives].
 
-    The order of the sum is the same for one row as for many, so that both round alike.
+    The sum always starts at the oldest row, so that results for one hop and for a recording round alike.
     """
     rows = len(outputs) - count + 1
     total = outputs[:rows].copy()
@@ -232,7 +238,7 @@ def _mean(outputs: Array, count: int) -> Array:
 
 
 def _least(smoothed: Array, count: int) -> Array:
-    """Return the least of each ``count`` rows in a row, [rows - count + 1, positives]."""
+    """Return the minimum of every ``count`` consecutive rows, [rows - count + 1, positives]."""
     rows = len(smoothed) - count + 1
     least = smoothed[:rows].copy()
     for start in range(1, count):

@@ -1,6 +1,7 @@
-"""Setting a detector on validation streams: its DET curve, its threshold, its smoothing and its hits in a row.
+"""Tunes a detector on validation streams: its DET curve, threshold, smoothing and hits in a row.
 
-Test streams are read once, with what was set here.
+The DET curve (detection error trade-off) gives the miss rate over the false accepts per hour. Test streams are read
+only with the tuned settings.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ HITS_CHOICES = (1, 2, 3)
 
 @dataclass(frozen=True, slots=True)
 class SceneOutputs:
-    """What a network gives on a labelled stream.
+    """The outputs of a network on a labelled stream.
 
     Args:
         posteriors: outputs of every hop, [hops, classes].
-        events: what the stream holds.
-        stopped: whether a gate stopped each hop, [hops]; None where there is no gate.
+        events: the events in the stream.
+        stopped: whether a gate stopped each hop, [hops]; None if there is no gate.
     """
 
     posteriors: Array
@@ -44,12 +45,12 @@ class SceneOutputs:
 
 @dataclass(frozen=True, slots=True)
 class TunedDetector:
-    """The settings with the fewest misses at a wanted rate of false accepts, and what they give on validation.
+    """The settings with the fewest misses at a target rate of false accepts, with their figures on validation.
 
     Args:
-        settings: with smoothing, hits and threshold set.
-        point: threshold, false accepts an hour and miss rate.
-        target_fa_per_hour: the rate that was asked for.
+        settings: the settings, with tuned smoothing, hits and threshold.
+        point: threshold, false accepts per hour and miss rate.
+        target_fa_per_hour: largest allowed number of false accepts per hour.
     """
 
     settings: DetectorSettings
@@ -58,17 +59,17 @@ class TunedDetector:
 
 
 class _Scores:
-    """The confidences of all scenes at settings without a threshold, ready for one threshold after another."""
+    """The confidences of all scenes, computed once, from which detections at any threshold are counted."""
 
     def __init__(self, scenes: Sequence[SceneOutputs], settings: DetectorSettings, counting: Counting) -> None:
         labels = {name: index for index, name in enumerate(settings.positives)}
-        other = len(labels)  # an event of a class that the detector does not report is missed at any threshold
+        other = len(labels)  # label of events whose class the detector does not report; they are always missed
         self.settings, self.counting = settings, counting
         self.scenes: list[tuple[Array, Array, EventTimes]] = []
         for scene in scenes:
             confidence = confidences(scene.posteriors, settings, scene.stopped)
             numbers = labels | {event.label: other for event in scene.events if event.label not in labels}
-            # A threshold is never below 0, so what is below counts as 0.
+            # A threshold is never below 0, so a confidence below 0 counts as 0.
             self.scenes.append(
                 (np.maximum(confidence.max(1), 0), confidence.argmax(1), EventTimes.read(scene.events, numbers))
             )
@@ -89,7 +90,7 @@ class _Scores:
         return false_accepts, misses
 
     def curve(self, ranks: Array) -> DetCurve:
-        """Return the curve at the thresholds just above the values of rising ``ranks``."""
+        """Return the curve at thresholds just above the confidences of the given ascending ``ranks``."""
         thresholds = [_above(self.values, rank) for rank in ranks.tolist()]
         counts = np.array([self.count(threshold) for threshold in thresholds], float).reshape(-1, 2)
         return DetCurve(
@@ -107,17 +108,17 @@ def det_curve(
     counting: Counting = GATESEARCH,
     points: int = CURVE_POINTS,
 ) -> DetCurve:
-    """Return the DET curve of a detector over its threshold, one for all positives.
+    """Return the DET curve of a detector, with one threshold for all positives.
 
-    Thresholds stand halfway between neighbouring values that the confidences take, and above the largest. They are
-    dense where detections are rare: the number of values above the threshold falls by the same factor from point to
-    point. 180,000 hops of twelve classes take about a second.
+    Each threshold lies halfway between two neighbouring confidences, or above the largest one. Thresholds are dense
+    where detections are rare: from point to point, the number of confidences above the threshold falls by the same
+    factor. A curve over 180,000 hops of twelve classes takes about a second.
 
     Args:
         scenes: labelled streams with the network's outputs.
-        settings: the settings of the detector; its own threshold is not read.
-        counting: the rule that says what a hit is.
-        points: how many thresholds, at most.
+        settings: the settings of the detector; their threshold is not read.
+        counting: the rule that defines hits and false accepts.
+        points: largest number of thresholds.
 
     Raises:
         DataError: there are no hops.
@@ -140,16 +141,16 @@ def set_threshold(
     fa_per_hour: float,
     counting: Counting = GATESEARCH,
 ) -> TunedDetector:
-    """Set the threshold for a wanted rate of false accepts: the lowest that keeps it, and all above keep it, too.
+    """Return a detector with the lowest threshold that keeps a rate of false accepts; all higher ones keep it, too.
 
-    A second curve looks between the two points of the first where the bound breaks, so that the threshold is the lowest
-    among neighbouring values and not among the points of a coarse curve.
+    A first curve finds two neighbouring points: one that breaks the rate and one that keeps it. Further curves refine
+    the range between them, until no confidence lies between the two.
 
     Args:
         scenes: validation streams.
-        settings: the settings of the detector; its own threshold is not read.
-        fa_per_hour: the most false accepts an hour.
-        counting: the rule that says what a hit is.
+        settings: the settings of the detector; their threshold is not read.
+        fa_per_hour: largest allowed number of false accepts per hour.
+        counting: the rule that defines hits and false accepts.
 
     Raises:
         DataError: there are no hops, or the rate is below 0.
@@ -162,7 +163,7 @@ def set_threshold(
     scores = _score(scenes, settings, counting)
     if not fa_per_hour >= 0:
         raise DataError(f"detector: {fa_per_hour} false accepts an hour; wanted: from 0")
-    # Ranks of values: the bound breaks above the first, which is none yet, and holds above the second, the largest.
+    # Ranks of confidences: the threshold above `low` breaks the rate (-1: not known to), the one above `high` keeps it.
     low, high = -1, len(scores.values) - 1
     while high - low > 1:
         ranks = low + 1 + _ranks(high - low, CURVE_POINTS)
@@ -181,16 +182,17 @@ def tune_detector(
     hits: Sequence[int] = HITS_CHOICES,
     counting: Counting = GATESEARCH,
 ) -> TunedDetector:
-    """Choose smoothing, hits in a row and threshold with the lowest miss rate at a wanted rate of false accepts.
+    """Choose smoothing, hits in a row and threshold with the lowest miss rate at a target rate of false accepts.
 
-    Of equal miss rates the one with fewer hops in mean and row wins, since each of them is latency.
+    Of equal miss rates, the choice with the smaller sum of smoothing and hits wins, since both add latency.
 
     Args:
         scenes: validation streams.
-        settings: the settings of the detector; its smoothing, hits and threshold are not read.
-        fa_per_hour: the most false accepts an hour.
-        smoothing, hits: what is tried, each with each.
-        counting: the rule that says what a hit is.
+        settings: the settings of the detector; their smoothing, hits and threshold are not read.
+        fa_per_hour: largest allowed number of false accepts per hour.
+        smoothing: values of ``smoothing`` to try.
+        hits: values of ``hits`` to try with each smoothing.
+        counting: the rule that defines hits and false accepts.
 
     Raises:
         DataError: there are no hops, or the rate is below 0.
@@ -209,7 +211,7 @@ def _score(scenes: Sequence[SceneOutputs], settings: DetectorSettings, counting:
 
 
 def _ranks(count: int, points: int) -> Array:
-    """Return up to ``points`` rising whole numbers below ``count``, the denser the nearer to its end.
+    """Return up to ``points`` ascending integers below ``count``, denser towards ``count``.
 
     >>> _ranks(4, 10).tolist()
     [0, 1, 2, 3]
@@ -219,7 +221,10 @@ def _ranks(count: int, points: int) -> Array:
 
 
 def _above(values: Array, rank: int) -> float:
-    """Return a threshold between the value of a rank and the next; above the largest, as far as the one below it."""
+    """Return the threshold halfway between the value of a rank and the next one.
+
+    Above the largest value, it is higher by half the distance between the two largest values.
+    """
     if rank + 1 < len(values):
         return float(values[rank] + (values[rank + 1] - values[rank]) / 2)
     step = values[-1] - values[-2] if len(values) > 1 else 1.0

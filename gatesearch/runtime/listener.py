@@ -1,4 +1,4 @@
-"""A bundle that listens: samples go in as they come, detections come out."""
+"""Runs a bundle as a listener on a stream: it reads samples as they arrive and yields detections."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.detector import Array, Detector, DetectorSettings
 
 DETECTOR = "detector"
-"""Entry of the manifest that describes the detector and its stream."""
+"""Key of the manifest's entry that describes the detector and its stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamFormat:
-    """What a stream has to be for a bundle.
+    """The format of the stream that a bundle reads.
 
     Args:
-        rate: samples a second (Hz).
-        window: samples that the network sees at a decision.
-        hop: samples from decision to decision.
+        rate: samples per second (Hz).
+        window: length in samples of the window that the network reads at a decision.
+        hop: number of samples from one decision to the next.
     """
 
     rate: int
@@ -62,16 +62,16 @@ def read_detector(manifest: Mapping[str, Any], where: str) -> tuple[DetectorSett
 class Listener:
     """Runs a bundle on a stream, hop by hop.
 
-    Every hop runs the front end and the first stage on the whole window; a gate that stops the window ends the hop.
+    At every hop, the front end and the first stage run on the whole window. A gate that stops the window ends the hop.
 
     Args:
-        bundle: of a run with goal detection.
-        frontend: samples [1, window] of int16 to features [1, *shape].
+        bundle: a bundle of a run with goal detection.
+        frontend: function that maps samples, int16 [1, window], to features [1, *shape].
 
     Attributes:
-        hops: decisions so far.
-        reached: how many of them reached each stage.
-        clipped: samples at full scale so far.
+        hops: number of decisions so far.
+        reached: number of windows that reached each stage so far, [stages].
+        clipped: number of samples at full scale so far.
 
     Raises:
         UserError: the bundle has no detector.
@@ -86,10 +86,10 @@ class Listener:
         self._cpu_s = {"front end": 0.0, "stages": 0.0}
 
     def push(self, samples: Array) -> Iterator[Detection]:
-        """Take the next samples [n] of int16, however many; yield what is detected in them.
+        """Read the next samples, int16 [n] of any length; yield the detections in them.
 
         Raises:
-            UserError: samples of another type or shape.
+            UserError: the samples have another type or shape.
         """
         if samples.ndim != 1 or samples.dtype != np.int16:
             raise UserError(f"listen: samples are {samples.dtype} {list(samples.shape)}; wanted: int16 [n]")
@@ -103,7 +103,7 @@ class Listener:
                 yield detection
 
     def _decide(self, window: Array) -> Array | None:
-        """Return the posteriors of a window; None where a gate stops it."""
+        """Return the posteriors of a window, [classes]; None if a gate without an exit stops it."""
         started = time.process_time()
         features = self._frontend(window[None])
         read = time.process_time()
@@ -118,7 +118,7 @@ class Listener:
         return np.asarray(exponents / exponents.sum())
 
     def describe(self) -> str:
-        """Return the line that ends a session: seconds heard, CPU time, and how far windows went."""
+        """Return a line about the stream so far: length, CPU time, and the share of windows that reached each stage."""
         heard_s = self.hops * self.stream.hop / self.stream.rate
         busy_s = sum(self._cpu_s.values())
         if not self.hops:

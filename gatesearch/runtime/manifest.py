@@ -24,7 +24,7 @@ MANIFEST = "manifest.json"
 
 
 class _Entry(BaseModel):
-    """An object of the manifest: the fields that a bundle needs to run are checked, other fields are allowed."""
+    """An object of the manifest; only fields that a bundle needs to run are checked, and others are allowed."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -116,7 +116,7 @@ def load_manifest(folder: Path) -> dict[str, Any]:
 def read_artifact(folder: Path, artifact: Mapping[str, Any]) -> bytes:
     """Return the bytes of an artifact that a manifest names.
 
-    A file may be a symbolic link, as in the caches of model hubs: the sha256 of its content is checked.
+    A file may be a symbolic link, as in the caches of model hubs, because the sha256 of its content is checked.
 
     Raises:
         UserError: the file is missing, its path leaves the bundle, or its sha256 is not what the manifest says.

@@ -1,4 +1,4 @@
-"""Runs a stage in parts, LiteRT programs and native kernels in turn, which share memory."""
+"""Runs a stage that is split into parts: LiteRT programs and native kernels in turn."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Array = npt.NDArray[Any]
 class PartsProgram:
     """A stage in parts, with the interface of a :class:`~gatesearch.runtime.program.Program`.
 
-    What one part writes, the next one reads in place; a value is copied only where two programs have it, or where it is
-    read again later.
+    A part reads the tensors of earlier parts in place. A tensor is copied only if a program reads it from memory of its
+    own.
 
     Args:
-        parts: as the manifest describes them.
-        blobs: a file for each part.
+        parts: descriptions of the parts from the manifest.
+        blobs: content of the file of each part.
         library: the native kernels.
     """
 
@@ -35,7 +35,7 @@ class PartsProgram:
             Program(blob) if part["kernel"] is None else _kernel(part["kernel"], blob, library)
             for part, blob in zip(parts, blobs, strict=True)
         ]
-        self._runners = runners  # their memory lives as long as they do
+        self._runners = runners  # a reference, because the memory of a runner lives as long as the runner
         values = _program_memory(parts, runners)
         self._steps = list[Callable[[], object]]()
         for part, runner in zip(parts, runners, strict=True):
@@ -60,15 +60,15 @@ class PartsProgram:
         return tuple(view.copy() for view in self._outputs)
 
     def invoke(self) -> None:
-        """Run the parts alone on the last input: what is timed."""
+        """Run the parts on the last input without copies in and out, for timing."""
         for step in self._steps:
             step()
 
 
 def _program_memory(parts: Sequence[Mapping[str, Any]], runners: Sequence[Any]) -> dict[str, Array]:
-    """Return where values lie that programs write or read.
+    """Return the memory of each tensor that a program writes or reads, by name.
 
-    A value lies where the program that writes it has it, or else where the first program that reads it wants it.
+    It is the memory of the program that writes the tensor; or else that of the first program that reads it.
     """
     values: dict[str, Array] = {}
     programs = [(part, runner) for part, runner in zip(parts, runners, strict=True) if isinstance(runner, Program)]
@@ -81,7 +81,7 @@ def _program_memory(parts: Sequence[Mapping[str, Any]], runners: Sequence[Any]) 
 
 
 def _copies(part: Mapping[str, Any], program: Program, values: Mapping[str, Array]) -> list[Callable[[], object]]:
-    """Return the copies of values that lie elsewhere than where the program reads them."""
+    """Return calls that copy tensors into the memory where the program reads them."""
     memory = zip(part["inputs"], program.memory()[0], strict=True)
     return [partial(np.copyto, view, values[name]) for name, view in memory if values[name] is not view]
 
@@ -89,7 +89,7 @@ def _copies(part: Mapping[str, Any], program: Program, values: Mapping[str, Arra
 def _kernel_calls(
     part: Mapping[str, Any], kernel: Any, runners: Sequence[Any], values: dict[str, Array]
 ) -> list[Callable[[], object]]:
-    """Return the native calls of a kernel; memory that no program has is taken here."""
+    """Return the native calls of a kernel; a tensor that no program reads or writes gets new memory."""
     [source], [target] = part["inputs"], part["outputs"]
     x = values.setdefault(source, np.zeros(part["reads"], np.float32))
     y = values.setdefault(target, np.zeros((1, *kernel.shape), np.float32))
@@ -99,8 +99,8 @@ def _kernel_calls(
 
 
 def _kernel(name: str, blob: bytes, library: Any) -> Any:
-    """Return a kernel with the arrays of its file."""
-    from gatesearch.kernels import layer_kernel  # brings PyTorch, which bundles of programs alone need not have
+    """Return the kernel of that name with the arrays of a part's file."""
+    from gatesearch.kernels import layer_kernel  # imports PyTorch, which bundles without kernels do not need
 
     with np.load(io.BytesIO(blob), allow_pickle=False) as packed:
         arrays = {array: packed[array] for array in packed.files}

@@ -1,4 +1,4 @@
-"""A .tflite model that runs on this host, one window at a time: by LiteRT, its reference kernels or TFLM."""
+"""Runs a .tflite model on this host: by LiteRT, its reference kernels or TensorFlow Lite Micro (TFLM)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatesearch._lib.tool_output import quiet
 from gatesearch.runtime.tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
-ARENA_MARGIN_BYTES = 256 * 1024  # TFLM's own records beside the tensors
+ARENA_MARGIN_BYTES = 256 * 1024  # room for TFLM's own records besides the tensors
 
 
 class Program:
@@ -23,10 +23,10 @@ class Program:
 
     Args:
         model: the model's bytes.
-        engine: ``"litert"`` LiteRT with XNNPACK, as an application core runs it; ``"reference"`` LiteRT's
-            reference kernels; ``"tflm"`` TensorFlow Lite Micro, as a microcontroller runs it, equal to
-            ``reference`` bit for bit in int8.
-        threads: threads of ``litert``.
+        engine: ``"litert"`` for LiteRT with XNNPACK, as on an application core; ``"reference"`` for LiteRT's reference
+            kernels; ``"tflm"`` for TensorFlow Lite Micro, as on a microcontroller. In int8, ``tflm`` equals
+            ``reference`` bit for bit.
+        threads: number of threads of ``litert``.
 
     Attributes:
         inputs: specs of the inputs.
@@ -34,7 +34,7 @@ class Program:
 
     Raises:
         ToolError: the engine refuses the model.
-        ValueError: no such engine.
+        ValueError: there is no such engine.
     """
 
     def __init__(self, model: bytes, engine: str = "litert", threads: int = 1) -> None:
@@ -54,14 +54,14 @@ class Program:
         """Run one window, or one hop.
 
         Args:
-            x: the input in its raw type and shape (see ``inputs[0]``).
-            *state: the other inputs alike, such as what goes from hop to hop.
+            x: the first input, in the type and shape of ``inputs[0]``.
+            *state: the other inputs, in the types and shapes of ``inputs``, such as the state of a network by hops.
 
         Returns:
-            The outputs in their raw types and shapes (see ``outputs``).
+            The outputs, in the types and shapes of ``outputs``.
 
         Raises:
-            ValueError: another number of inputs, shape or type.
+            ValueError: the number of inputs, a shape or a type is wrong.
         """
         arrays = (x, *state)
         if len(arrays) != len(self.inputs):
@@ -76,19 +76,19 @@ class Program:
         return self._runner.outputs()
 
     def invoke(self) -> None:
-        """Run the kernels alone on the last input: what is timed."""
+        """Run the model on the last input without copies in and out, for timing."""
         self._runner.invoke()
 
     def memory(self) -> tuple[list[Array], list[Array]]:
-        """Return arrays over the memory of inputs and outputs themselves, for engine ``litert``.
+        """Return arrays over the memory of the inputs and of the outputs, for engine ``litert``.
 
-        What is written there is what :meth:`invoke` reads. They live as long as the program.
+        :meth:`invoke` reads its inputs from this memory. The arrays live as long as the program.
         """
         return self._runner.memory(self._input_order)
 
     @property
     def arena_bytes(self) -> int | None:
-        """Working memory as TFLM's 64-bit build here counts it; None where the engine does not say.
+        """Bytes of working memory, as the 64-bit build of TFLM reports them; None for other engines.
 
         A microcontroller's pointers are half as wide, so that the figure is an upper estimate.
         """
@@ -96,7 +96,7 @@ class Program:
 
 
 class _Runner:
-    """LiteRT behind the few calls that a program needs."""
+    """Runs a model by LiteRT: sets inputs, invokes it and reads outputs."""
 
     def __init__(self, model: bytes, interpreter: Any, output_order: Sequence[int]) -> None:
         self._interpreter = interpreter
@@ -121,21 +121,21 @@ class _Runner:
         return None
 
     def _view(self, index: int) -> Array:
-        # LiteRT refuses to run while an array of its own making is there, so only the address is taken from that.
+        # LiteRT refuses to run while one of its own arrays exists. So this array is built from the address alone.
         array = self._interpreter.tensor(index)()
         memory = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
         return np.frombuffer(memory, array.dtype).reshape(array.shape)
 
 
 class _MicroRunner(_Runner):
-    """TensorFlow Lite Micro; LiteRT only tells it the sizes of the tensors."""
+    """Runs a model by TensorFlow Lite Micro; LiteRT only gives the sizes of the tensors."""
 
     def __init__(self, model: bytes, interpreter: Any, output_order: Sequence[int]) -> None:
         need("TensorFlow Lite Micro", "tflite_micro")
         from tflite_micro.python.tflite_micro import runtime
 
         sizes = [np.prod(d["shape"]) * np.dtype(d["dtype"]).itemsize for d in interpreter.get_tensor_details()]
-        arena = int(sum(sizes)) + ARENA_MARGIN_BYTES  # all tensors at once is a safe bound on the plan
+        arena = int(sum(sizes)) + ARENA_MARGIN_BYTES  # room for all tensors at once is always enough
         self._interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena)
         self._output_order = list(output_order)
 
@@ -180,10 +180,10 @@ def _spec(detail: Mapping[str, Any]) -> TensorSpec:
 
 
 def _signature_order(interpreter: Any, tensors: Sequence[Mapping[str, Any]], details: str) -> list[int]:
-    """Return, for each value that the module takes or returns, its position among the graph's inputs or outputs.
+    """Return, for each input or output of the converted module, its position among those of the .tflite graph.
 
-    The converter names them args_0, output_0, output_1 ... in the model's signature; the graph's own order is not
-    promised.
+    The graph may have another order than the module. The converter names the tensors args_0, output_0, output_1 and so
+    on in the model's signature, in the order of the module.
     """
     signatures = interpreter.get_signature_list()
     if not signatures:

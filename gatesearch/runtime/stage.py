@@ -1,4 +1,7 @@
-"""The first stage of a bundle, which reads every window: a small int8 .tflite program run by C kernels."""
+"""Runs the first stage of a bundle, a small int8 .tflite program, by C kernels.
+
+The first stage reads every window of a stream, so that its time counts most.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,14 @@ from gatesearch.kernels.conv import pack_u8
 from gatesearch.kernels.geometry import Geometry
 from gatesearch.kernels.library import ADDRESS, INT, SOURCES, Library, Shape, Signatures
 
-CONV, DEPTHWISE, LARGEST, TABLE = range(4)  # kinds of operators in kernels.h
+CONV, DEPTHWISE, LARGEST, TABLE = range(4)  # the kinds of operators in kernels.h
 PAGE = 4096  # bytes
 SIGNED = 128  # kernels store an int8 value as an unsigned byte: the value plus 128
 RELU, RELU6 = 1, 3  # ActivationFunctionType of the .tflite schema
 
 
 class COperator(ctypes.Structure):
-    """``gs_op`` of kernels.h."""
+    """The C struct ``gs_op`` of kernels.h: one operator of a stage."""
 
     _fields_ = (
         *((name, c_int32) for name in ("kind", "zero", "zero_out", "outputs", "count")),
@@ -36,7 +39,7 @@ class COperator(ctypes.Structure):
 
 
 class CStream(ctypes.Structure):
-    """``gs_stream`` of kernels.h."""
+    """The C struct ``gs_stream`` of kernels.h: the operators of a stage and the windows that they run on."""
 
     _fields_ = (
         ("ops", c_void_p),
@@ -55,18 +58,18 @@ class StageKernel(Kernel):
 
 
 class Unsupported(ValueError):
-    """The program has an operator that no kernel computes; the message is one line."""
+    """A program with an operator that no kernel computes; the message is one line."""
 
 
 class Tensor(NamedTuple):
     """The places of a tensor's values in the memory that all tensors share.
 
-    Reshapes, transpositions and concatenations change places alone and move no values.
+    Reshapes, transpositions and concatenations only change places; they move no values.
 
     Args:
-        places: int32 indices into that memory, in the tensor's shape.
-        scale: real value of a step.
-        zero: the byte that represents 0.
+        places: indices into the shared memory, int32 in the tensor's shape.
+        scale: real value of one quantisation step.
+        zero: the byte that represents the value 0.
     """
 
     places: Array
@@ -77,8 +80,8 @@ class Tensor(NamedTuple):
 class _Memory:
     """One block of memory for all arrays of a stage.
 
-    The distances between arrays decide which of them compete for cache lines. With arrays where the system places them,
-    one of sixty equal stages took a quarter longer than the others. In one block all take the same time.
+    The distances between arrays determine which of them compete for cache lines. In a test with sixty equal stages, one
+    took a quarter longer than the others when the system placed its arrays. In one block, all took the same time.
     """
 
     def __init__(self, size: int = 2**16) -> None:
@@ -87,7 +90,7 @@ class _Memory:
         self._free = raw[first : first + size]
 
     def take(self, shape: int | Sequence[int], dtype: Any) -> Array:
-        """Return zeros that start on a cache line, from the block, or from the system where the block is full."""
+        """Return an array of zeros that starts on a cache line; it lies outside the block if the block is full."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if size > len(self._free):
             return aligned_zeros(shape, dtype)
@@ -102,22 +105,22 @@ class _Memory:
 
 
 class Stage:
-    """A gated stage of convolutions, pooling and moves of data, which runs on windows of a stream.
+    """A stage of convolutions, poolings and moves of data with a gate, which runs on windows of a stream.
 
-    Its output equals LiteRT's, bit for bit where LiteRT rounds as XNNPACK does on x86.
+    Its output equals LiteRT's bit for bit if LiteRT rounds as XNNPACK does on x86.
 
     Args:
-        model: an int8 .tflite with one input.
-        logit: name of the tensor, of one value, that is compared with the threshold.
+        model: content of an int8 .tflite file with one input.
+        logit: name of the tensor of one value that is compared with the threshold.
         passed: name of the tensor that goes on to the next stage.
-        library: the kernels that run it.
+        library: the C kernels that run the stage.
 
     Attributes:
-        size: number of values of a window.
+        size: number of values in a window.
         whole: whether the tensor that goes on is the window itself.
 
     Raises:
-        Unsupported: there is no kernel for one of its operators.
+        Unsupported: no kernel computes one of the operators.
     """
 
     def __init__(self, model: bytes, logit: str, passed: str, library: Library) -> None:
@@ -131,7 +134,7 @@ class Stage:
         self._tensors: dict[int, Tensor] = {}
         self._memory = _Memory()
         activations = [t for t in self._graph.tensors if self._buffers[t.buffer].data is None]
-        # Each tensor has room for two copies on its own cache lines, as an operator may move its values into order.
+        # Each tensor has room for two copies on cache lines of its own, since an operator may copy its values in order.
         self._room = self._memory.take(sum(2 * (int(np.prod(t.shape)) + LINE) for t in activations), np.uint8)
         self._used = 0
         source = int(self._graph.inputs[0])
@@ -151,11 +154,11 @@ class Stage:
         self._program = (COperator * len(self._ops))(*self._ops)
 
     def hear(self, threshold: int) -> Callable[[bytes], int]:
-        """Return the call that runs a window and returns whether its logit is above the threshold.
+        """Return a function that runs a window and returns whether its logit is above the threshold.
 
-        The call takes the window's bytes, int8 in the order of the input, and does not check that there are
-        :attr:`size` of them. C reads the memory of bytes directly; the look-up of an array's address takes half as long
-        as a gate.
+        The function takes the window's bytes, int8 in the order of the input. It does not check that there are
+        :attr:`size` of them. C reads a bytes object directly. The address of an array would have to be looked up, which
+        takes half as long as a gate.
 
         Args:
             threshold: threshold of the logit in the program's int8 steps.
@@ -165,12 +168,12 @@ class Stage:
         return partial(self._library.function("hear"), addressof(stream))
 
     def bind(self, windows: Array, threshold: int, passed: Array) -> Callable[[], int]:
-        """Return the call that runs windows one by one and returns the number of those above the threshold.
+        """Return a function that runs windows one by one and returns the number of those above the threshold.
 
         Args:
-            windows: int8 [n, ...], contiguous, at a fixed address.
+            windows: the windows, int8 [n, ...], contiguous; the function reads them at each call.
             threshold: threshold of the logit in the program's int8 steps.
-            passed: int32 [n]; receives the indices of the windows above the threshold.
+            passed: int32 [n]; the function writes the indices of the windows above the threshold here.
         """
         function, n = self._library.function("stream"), len(windows)
         if windows.dtype != np.int8 or windows.size != n * self.size or not windows.flags.c_contiguous:
@@ -228,7 +231,7 @@ class Stage:
         return Tensor(places, scale[0], zero)
 
     def _grid(self, tensor: int) -> tuple[Array, int]:
-        """Return the scales of a tensor, one or one for each channel, and the byte that represents 0."""
+        """Return the scales of a tensor, a single one or one per channel, and the byte that represents 0."""
         quantisation = self._graph.tensors[tensor].quantization
         return quantisation.scale.astype(np.float32), int(quantisation.zeroPoint[0]) + SIGNED
 
@@ -243,7 +246,7 @@ class Stage:
         return np.frombuffer(bytes(data), dtype).reshape([int(n) for n in tensor_info.shape])
 
     def _contiguous(self, tensor: Tensor) -> Array:
-        """Return contiguous places of a tensor's values; if need be, an operator moves them into order."""
+        """Return contiguous places of a tensor's values; if needed, add an operator that copies them in order."""
         flat = tensor.places.ravel()
         if np.array_equal(flat, np.arange(flat[0], flat[0] + len(flat))):
             return tensor.places
@@ -252,11 +255,12 @@ class Stage:
     def _gather(self, index: Array, table: Array | None = None) -> Array:
         """Add an operator that reads rows of places; return the places of its outputs, [n].
 
-        An output is the largest value of its row, or the entry of a table for its single value.
+        Without a table, an output is the largest value of its row. With a table, a row has one value, and the output is
+        the table's entry for it.
 
         Args:
-            index: places [n, count]; with a table [n, 1].
-            table: uint8 [256].
+            index: places of the values to read, [n, count]; [n, 1] with a table.
+            table: output for each possible byte, uint8 [256]; None for the largest value.
         """
         index, first = self._memory.copy(index.astype(np.int32)), self._used
         self._used += -(-len(index) // LINE) * LINE
@@ -283,7 +287,7 @@ class Stage:
         pads = [0, 0]
         if options.padding == self._schema.Padding.SAME:
             for axis, (n, k, s, d) in enumerate(zip((h, w), (kh, kw), strides, dilations, strict=True)):
-                # The size of the output is ceil(n / s); the padding makes up what its windows need beyond n.
+                # The output has ceil(n / s) values. Padding supplies the values that its windows read beyond n.
                 total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
                 if total % 2:
                     raise Unsupported("a convolution that pads more on one side")
@@ -295,9 +299,10 @@ class Stage:
     ) -> None:
         """Add a convolution; weight is int8 [c_out, c_in, kh, kw], or [kh, kw, c] if it is depthwise.
 
-        The output is round(scale (conv(x - zero) + bias)) + zero_out, clipped to 0 .. 255. There, scale is the scale of
-        x times the scale of the weights, over the scale of y. The clipping is a ReLU where the byte 0 represents 0, and
-        a ReLU6 where also the byte 255 represents at most 6.
+        The output y is round(scale (conv(x - zero) + bias)) + zero_out, clipped to 0 .. 255. Here, scale is the scale
+        of x times the scale of the weights, divided by the scale of y. zero and zero_out are the bytes that represent 0
+        in x and in y. The clipping acts as a ReLU if the byte 0 represents 0. It acts as a ReLU6 if, in addition, the
+        byte 255 represents at most 6.
         """
         source, target = self._tensor(inputs[0]), self._new(output)
         function, top = options.fusedActivationFunction, 255 - target.zero
@@ -347,7 +352,7 @@ class Stage:
         weight, image = self._constant(inputs[1], np.int8), self._tensor(inputs[0]).places.shape
         _, kh, kw, channels = weight.shape
         geometry = self._geometry(options, image, (channels, kh, kw, image[3]))
-        if image[3] == 1:  # with one input channel it is an ordinary convolution
+        if image[3] == 1:  # with one input channel, this is an ordinary convolution
             self._convolve(CONV, geometry, options, inputs, output, weight.transpose(3, 0, 1, 2))
         elif options.depthMultiplier == 1:
             self._convolve(DEPTHWISE, geometry, options, inputs, output, weight[0])
@@ -378,10 +383,10 @@ class Stage:
         self._tensors[output] = source._replace(places=source.places.reshape(self._graph.tensors[output].shape))
 
     def _requantise(self, options: Any, inputs: Sequence[int], output: int) -> None:
-        """Add a table that takes values to another scale, as XNNPACK does.
+        """Add a table that converts values to another scale, as XNNPACK does.
 
-        XNNPACK rounds the ratio of the scales to 8 fractional bits. The product is then a whole number of 256ths, which
-        it rounds half up.
+        XNNPACK rounds the ratio of the two scales to 8 fractional bits. The product of a value and the ratio is then an
+        integer number of 256ths. XNNPACK rounds this number half up.
         """
         source, tensor_info = self._tensor(inputs[0]), self._graph.tensors[output]
         scale, zero = self._grid(output)

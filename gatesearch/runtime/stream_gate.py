@@ -1,7 +1,7 @@
-"""A gate's decision over a stream: mean of its scores, threshold, and a time for which it stays open. Numpy alone.
+"""A gate's decision on a stream: moving mean of its scores, threshold, and a hold time.
 
-One opening costs a catch-up on a whole window, which is what 20 to 25 hops cost. So a gate that flickers costs more
-than one that stays open a little longer.
+When a gate opens, the part behind it has to compute a whole window, which costs as much as 20 to 25 hops. So a gate
+that opens and closes often costs more than one that stays open a little longer. The module needs only NumPy.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class StreamGateSettings:
-    """How a gate decides over a stream.
+    """The settings with which a gate decides on a stream.
 
     Args:
-        threshold: what the mean of the scores has to exceed; -inf passes every hop, inf none.
-        smoothing: hops in the mean.
-        hold: further hops for which the gate stays open after the last hop whose mean was above the threshold.
+        threshold: the value that the mean of the scores has to exceed; -inf passes every hop, inf passes none.
+        smoothing: number of hops in the mean.
+        hold: number of hops for which the gate stays open after the last hop whose mean exceeds the threshold.
 
     Raises:
-        DataError: a value that cannot be.
+        DataError: a value is not valid.
 
     >>> StreamGateSettings(threshold=0.0, smoothing=0)
     Traceback (most recent call last):
@@ -51,16 +51,15 @@ class StreamGateSettings:
 
 @dataclass(slots=True)
 class StreamGate:
-    """Decides hop by hop whether what lies behind a gate runs.
+    """Decides hop by hop whether the part behind a gate runs.
 
-    The mean takes the last ``smoothing`` hops at which the gate ran without a break; right after its part opened they
-    are fewer. Where the part before the gate does not run there is no score: the gate is closed, and forgets its scores
-    and what was left of its hold.
+    The mean covers the last ``smoothing`` scores since the part before the gate started to run; there may be fewer.
+    While that part does not run, there is no score. The gate is then closed, and its scores and its hold are cleared.
 
-    :meth:`push` takes one hop, :meth:`decide` a whole recording; they agree to the last bit.
+    :meth:`push` reads one hop, and :meth:`decide` a whole recording. Both compute the same values bit for bit.
 
     Args:
-        settings: see :class:`StreamGateSettings`.
+        settings: the settings of the gate.
 
     >>> gate = StreamGate(StreamGateSettings(threshold=0.0, smoothing=2, hold=1))
     >>> [gate.push(score) for score in (-1.0, 3.0, -5.0, -5.0, None, 1.0)]
@@ -78,12 +77,12 @@ class StreamGate:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the stream; the next hop is the first one."""
+        """Clear the state; the next hop is the first one of a stream."""
         self._scores = deque(maxlen=self.settings.smoothing)
         self._hold = 0
 
     def push(self, score: float | None) -> bool:
-        """Take the score of one hop, or None where the part before the gate does not run; say whether the gate is open.
+        """Read the score of one hop, or None if the part before the gate does not run; return whether the gate is open.
 
         Raises:
             DataError: the score is not finite.
@@ -106,29 +105,29 @@ class StreamGate:
         return is_open
 
     def decide(self, scores: Array, runs: Array) -> Array:
-        """Return whether the gate is open at each hop of a recording, [hops]; the state of :meth:`push` stays as it is.
+        """Return whether the gate is open at each hop of a recording, [hops], without a change of :meth:`push`'s state.
 
         Args:
-            scores: of every hop, [hops]; one is read only where the part runs.
+            scores: score of every hop, [hops]; only those of hops at which the part runs are read.
             runs: whether the part before the gate runs at each hop, [hops].
 
         Raises:
-            DataError: other shapes, or a score that is not finite.
+            DataError: a shape is wrong, or a score is not finite.
         """
         means = smooth_scores(scores, runs, self.settings.smoothing)
         return hold_open(means > self.settings.threshold, runs, self.settings.hold)
 
 
 def smooth_scores(scores: Array, runs: Array, smoothing: int) -> Array:
-    """Return the mean that a gate compares with its threshold, [hops]; -inf where the part does not run.
+    """Return the mean score that a gate compares with its threshold, [hops]; -inf at hops without a score.
 
     Args:
-        scores: [hops].
-        runs: whether the part before the gate runs, [hops].
-        smoothing: hops in the mean; fewer right after the part opened.
+        scores: score of every hop, [hops].
+        runs: whether the part before the gate runs at each hop, [hops]; if not, the hop has no score.
+        smoothing: number of hops in the mean; fewer right after the part started to run.
 
     Raises:
-        DataError: other shapes, or a score that is not finite where the part runs.
+        DataError: a shape is wrong, or a score is not finite at a hop at which the part runs.
 
     >>> smooth_scores(np.array([2.0, 4.0, 6.0, 0.0, 8.0]), np.array([True, True, True, False, True]), 2).tolist()
     [2.0, 3.0, 5.0, -inf, 8.0]
@@ -139,7 +138,7 @@ def smooth_scores(scores: Array, runs: Array, smoothing: int) -> Array:
     values = np.where(active, scores, 0.0).astype(float)
     if not np.isfinite(values).all():
         raise DataError(f"stream gate: the score of hop {int(np.flatnonzero(~np.isfinite(values))[0])} is not finite")
-    # From the oldest score to the newest, as `push` adds them up, so that both round alike.
+    # The sum runs from the oldest score to the newest, as in `push`, so that both round alike.
     age = _hops_since(~active)
     total = np.zeros(len(values))
     for lag in range(min(smoothing, len(values)) - 1, -1, -1):
@@ -148,25 +147,29 @@ def smooth_scores(scores: Array, runs: Array, smoothing: int) -> Array:
 
 
 def hold_open(above: Array, runs: Array, hold: int) -> Array:
-    """Return whether a gate is open, [hops]: a mean was above the threshold at most ``hold`` hops ago, without a break.
+    """Return whether a gate is open at each hop, [hops].
+
+    It is open if a mean exceeded the threshold at most ``hold`` hops ago, and the part before it has run since then.
 
     Args:
-        above: whether the mean is above the threshold, [hops].
-        runs: whether the part before the gate runs, [hops].
-        hold: further hops.
+        above: whether the mean exceeds the threshold at each hop, [hops].
+        runs: whether the part before the gate runs at each hop, [hops].
+        hold: number of hops for which the gate stays open.
 
     >>> above = np.array([True, False, False, False, True, False, False])
     >>> hold_open(above, np.array([True, True, True, True, True, False, True]), 2).tolist()
     [True, True, True, False, True, False, False]
     """
     active = runs.astype(bool)
-    since_break = _hops_since(~active)  # hops since the last one at which the part did not run, 1 right behind it
+    since_break = _hops_since(~active)  # number of hops since the last one at which the part did not run
     since_above = _hops_since(above & active, before=len(above) + hold + 1)
     return active & (since_above <= hold) & (since_above < since_break)
 
 
 def _hops_since(marks: Array, before: int = 0) -> Array:
-    """Return at each hop how many hops ago the last mark was, 0 at a mark, [hops]; a mark lies ``before`` hops early.
+    """Return for each hop the number of hops since the last mark, [hops]; 0 at a mark.
+
+    The recording counts as having a mark at hop -1 - ``before``.
 
     >>> _hops_since(np.array([False, True, False, False])).tolist()
     [1, 0, 1, 2]

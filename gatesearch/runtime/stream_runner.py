@@ -1,7 +1,7 @@
-"""A bundle on a stream of windows: native kernels run the first gate, the interpreters what passes it.
+"""Runs a bundle on a stream of windows: native kernels run the first gate, interpreters the rest.
 
-Most windows of a stream leave at the first gate, so that what an interpreter and a host loop add to that gate's few
-microseconds decides how much the gate gains.
+Most windows of a stream leave at the first gate, which takes a few microseconds. An interpreter would add its own
+overhead to every window, and the gate would save less time.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from gatesearch.runtime.stage import Stage, Unsupported
 
 
 class StreamRunner:
-    """Runs windows of :meth:`Bundle.quantise <gatesearch.runtime.bundle.Bundle.quantise>`, one by one.
+    """Runs windows from :meth:`Bundle.quantise <gatesearch.runtime.bundle.Bundle.quantise>`, one by one.
 
-    The answer is None for a window that the first gate stops, which stands for ``bundle.answers[0]``, unless that gate
-    has an exit.
+    The answer is None for a window that the first gate stops, if the gate has no exit. None then stands for
+    ``bundle.answers[0]``.
 
     Args:
-        bundle: loaded; the programs of its stages run what passes the first gate.
-        library: the kernels; None is the best for this CPU.
+        bundle: the loaded bundle; its programs run the windows that pass the first gate.
+        library: the kernels; None for the best ones for this CPU.
 
     Attributes:
-        unsupported: why the first stage runs in its interpreter as well; None where kernels run it.
+        unsupported: the reason why an interpreter runs the first stage, too; None if kernels run it.
     """
 
     def __init__(self, bundle: Bundle, library: kernels.Library | None = None) -> None:
@@ -60,7 +60,7 @@ class StreamRunner:
         """Run one window, [1, *shape] in the first stage's own type.
 
         Raises:
-            ValueError: another size.
+            ValueError: the window has another size.
         """
         if self._passes is None or self._stage is None:
             answer = self.bundle.run(window)
@@ -75,9 +75,10 @@ class StreamRunner:
         return self.bundle.run(requantise(passed, source, target), first=1, gate_logits=(self._stage.logit(),))
 
     def bind(self, windows: Array) -> Callable[[], Sequence[int]]:
-        """Return a call that lists which of the windows [n, *shape] pass the first gate, in one go.
+        """Return a function that returns the indices of those windows [n, *shape] that pass the first gate.
 
-        This is for recordings: on a stream an answer would wait for the last window of the batch.
+        One call runs all windows. It is for recordings: on a live stream, each answer would have to wait for the last
+        window.
 
         Raises:
             ValueError: kernels do not run the first stage.

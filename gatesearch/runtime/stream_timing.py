@@ -1,4 +1,4 @@
-"""Times a stream of windows on this host: the gated bundle and the ungated program take turns."""
+"""Times the gated bundle and the ungated program on a stream of windows, in turn, on this host."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.program import Program
 from gatesearch.runtime.stream_runner import StreamRunner
 
-REPEATS = 20  # runs of one program in a row, so that the contents of caches from other programs hardly count
+REPEATS = 20  # runs of one program in a row, so that cache contents of other programs have little effect
 
 Workload = tuple[Callable[[Any], object], Sequence[Any]]
-"""A call and the windows that it runs, one by one."""
+"""A function and the windows on which it is called, one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamTiming:
-    """Microseconds per window, run one by one. The host's loop is included, the front end is not.
+    """Times in microseconds per window. They include the host's loop, but not the front end.
 
     Args:
-        gated_us, ungated_us: mean over the windows of the shortest time of each window.
-        windows: the windows of the stream.
+        gated_us: time of the gated bundle: the shortest time of each window, averaged over the windows.
+        ungated_us: time of the ungated program: the shortest time of each window, averaged over the windows.
+        windows: number of windows of the stream.
         invoke_us: time of the ungated program without copies in and out.
         always_us: time of the part that runs for every window: the kernels of the first stage, or its program.
         later_us: time of the program of each later stage, without copies in and out.
@@ -52,12 +53,12 @@ class StreamTiming:
 
     @property
     def gain(self) -> float:
-        """How many times faster the gated bundle is if copies and the host's loop count on the gated side only."""
+        """How many times faster the gated bundle is if only its own time includes copies and the host's loop."""
         return self.invoke_us / self.gated_us
 
     @property
     def bound(self) -> float:
-        """The gain of a host loop that takes no time: 1 / (share of the first stage + reach x share of the rest)."""
+        """How many times faster the gated bundle would be if copies and the host's loop took no time at all."""
         later_us = sum(us * share for us, share in zip(self.later_us, self.reach, strict=True))
         return self.invoke_us / (self.always_us + later_us)
 
@@ -70,14 +71,14 @@ def draw_windows(
     windows: int,
     seed: int,
 ) -> torch.Tensor:
-    """Draw windows of a split so that each kind has its share of the stream. Returns features [windows, *shape].
+    """Return windows of a split, drawn so that each kind has its share of the stream, [windows, *shape].
 
     Args:
         features: the features of a split, [n, *shape]; a sample may be drawn several times.
         kinds: the kind of each sample, [n], as an index into ``kind_names``.
         kind_names: names of the kinds.
-        shares: the share of each kind in the stream; they add up to 1, and a kind without a share does not occur.
-        windows: how many windows to draw.
+        shares: the share of each kind in the stream; a kind without a share is not drawn.
+        windows: number of windows to draw.
         seed: the seed of the draw.
     """
     generator = np.random.default_rng(seed)
@@ -88,13 +89,13 @@ def draw_windows(
 
 
 def time_stream(gated: Bundle, ungated: bytes, features: torch.Tensor, rounds: int = 15) -> StreamTiming:
-    """Run the stream through both in turn, with one thread, window by window.
+    """Time the gated bundle and the ungated program on a stream, window by window, with one thread.
 
     Args:
         gated: a bundle loaded with engine ``litert`` for every core; kernels run its first stage if they support it.
         ungated: the int8 .tflite of the ungated backbone.
-        features: [windows, *shape].
-        rounds: repeats of the whole stream.
+        features: features of the windows, [windows, *shape].
+        rounds: number of passes over the whole stream.
     """
     whole, runner = Program(ungated), StreamRunner(gated)
     arrays = channel_last(features.numpy())
@@ -137,9 +138,9 @@ def _repeat(function: Callable[[], object]) -> None:
 
 
 def _least_times(workloads: Sequence[Workload], rounds: int) -> list[float]:
-    """Return for each workload the mean over its windows of the shortest time of each window, in microseconds.
+    """Return, for each workload, the shortest time of each window, averaged over its windows, in microseconds.
 
-    Other load on the machine slows some windows in every round, but hardly the same window in all rounds.
+    Other load on the machine slows some windows in every round, but hardly ever the same window in all rounds.
     """
     least = [np.full(len(windows), np.inf) for _, windows in workloads]
     with not_collecting():

@@ -1,4 +1,4 @@
-"""Type, shape and quantisation of a tensor that enters or leaves a program."""
+"""The type, shape and quantisation of an input or output tensor of a program."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """An input or output of a program; ``scale`` is 0 where the tensor is not quantised.
+    """An input or output tensor of a program; ``scale`` is 0 if the tensor is not quantised.
 
-    An integer q stands for the value (q - zero_point) scale.
+    An integer q represents the value (q - zero_point) scale.
 
     >>> spec = TensorSpec("logit", (1, 1), np.dtype(np.int8), scale=0.5, zero_point=3)
     >>> spec.quantise(np.array([[1.0]])).tolist(), spec.dequantise(np.array([[5]], np.int8)).tolist()
@@ -31,18 +31,18 @@ class TensorSpec:
 
     @property
     def range(self) -> tuple[float, float] | None:
-        """The values of the type's smallest and largest integer; None where the tensor is not quantised."""
+        """The values that the type's smallest and largest integer represent; None if the tensor is not quantised."""
         if not self.scale:
             return None
         limits = np.iinfo(self.dtype)
         return self.value(limits.min), self.value(limits.max)
 
     def value(self, number: float) -> float:
-        """Return what a number of the tensor's own type stands for."""
+        """Return the value that a number of the tensor's own type represents."""
         return (number - self.zero_point) * self.scale if self.scale else number
 
     def quantise(self, array: Array) -> Array:
-        """Return float values in the tensor's own type; rounds halves away from zero, as TFLite does."""
+        """Convert float values to the tensor's own type; halves round away from zero, as in TFLite."""
         if not self.scale:
             return array.astype(self.dtype)
         steps = array / self.scale
@@ -51,11 +51,12 @@ class TensorSpec:
         return np.clip(steps, limits.min, limits.max).astype(self.dtype)
 
     def dequantise(self, array: Array) -> npt.NDArray[np.float32]:
-        """Return float32 values of what the tensor holds."""
+        """Convert numbers of the tensor's own type to float32 values."""
         if not self.scale:
             return array.astype(np.float32)
         if array.dtype == np.int8:
-            return _int8_values(self.scale, self.zero_point)[array]  # negative indices count from the end
+            # A negative int8 value indexes the table from its end.
+            return _int8_values(self.scale, self.zero_point)[array]
         return _dequantise(array, self.scale, self.zero_point)
 
 
@@ -65,5 +66,8 @@ def _dequantise(array: Array, scale: float, zero_point: int) -> npt.NDArray[np.f
 
 @functools.lru_cache(256)
 def _int8_values(scale: float, zero_point: int) -> npt.NDArray[np.float32]:
-    """Return what 0 .. 127, -128 .. -1 stand for: looked up, a few values take a third of the time."""
+    """Return a table of the values that 0 .. 127, -128 .. -1 represent.
+
+    For a few values, a look-up takes a third of the time of the arithmetic.
+    """
     return _dequantise(np.arange(256).astype(np.int8), scale, zero_point)

@@ -1,4 +1,7 @@
-"""Hard negatives: windows of the training stream that a network takes for events are trained on more often."""
+"""Mines hard negatives, and lets a training draw them more often.
+
+Hard negatives are windows of the training stream without an event that the network takes for events.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,19 @@ from gatesearch.training.cascade import EVALUATION_BATCH
 from gatesearch.training.stream_windows import StreamWindows
 
 ACCEPTED = 0.3  # posterior of the positives above which a negative window is hard
-MIN_EPOCHS = 4  # of a training that mines: before its half a shorter one has learned too little to say what is hard
+MIN_EPOCHS = 4  # a shorter training does not mine, because it has learned too little at its half
 
 
 class MineHardNegatives(Callback):
-    """Looks for hard negatives halfway through a training; the epochs after that draw a share of theirs from them.
+    """Mines hard negatives halfway through a training; later epochs draw a share of their negatives from them.
 
-    Its state goes into checkpoints, so that a resumed training draws the same windows.
+    Checkpoints store the hard negatives, so that a resumed training draws the same windows.
 
     Args:
-        windows: of the training stream.
+        windows: windows of the training stream.
         positive: whether each class is a positive, [classes].
-        share: share of an epoch's negatives that are drawn from the hard ones.
-        epochs: of the training.
+        share: share of hard negatives among an epoch's negatives.
+        epochs: number of epochs of the training.
     """
 
     def __init__(self, windows: StreamWindows, positive: Tensor, share: float, epochs: int) -> None:
@@ -35,13 +38,13 @@ class MineHardNegatives(Callback):
         self.epoch = epochs // 2 if epochs >= MIN_EPOCHS else epochs
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin without hard negatives, unless a checkpoint brought them."""
+        """Clear the hard negatives, unless the training resumes after the epoch that mines them."""
         if trainer.current_epoch <= self.epoch:
             self.windows.hard = torch.zeros(0, dtype=torch.long)
         self.windows.hard_share = self.share
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Mine, where this is the epoch for it."""
+        """Mine hard negatives at the middle epoch."""
         if trainer.current_epoch == self.epoch:
             model = pl_module.model
             assert isinstance(model, GatedModel)
@@ -54,7 +57,7 @@ class MineHardNegatives(Callback):
         return {"hard": self.windows.hard}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the hard negatives of a checkpoint."""
+        """Load the hard negatives of a checkpoint."""
         self.windows.hard = state_dict["hard"].cpu()
 
 
@@ -62,11 +65,11 @@ class MineHardNegatives(Callback):
 def mine_windows_of(model: GatedModel, windows: StreamWindows, positive: Tensor) -> Tensor:
     """Return the negatives that a model takes for positives, as indices [hard].
 
-    It looks at one window a hop, as a device does.
+    Only about one window per hop is tested, as a device tests one.
 
     Args:
-        model: in evaluation mode.
-        windows: of the training stream.
+        model: the gated model, in evaluation mode.
+        windows: windows of the training stream.
         positive: whether each class is a positive, [classes].
     """
     device = next(model.parameters()).device

@@ -1,7 +1,7 @@
-"""Training windows that are drawn anew from a stream at each epoch, at random offsets.
+"""Training windows that are drawn from a stream at each epoch, at random offsets.
 
-A network that sees the same few thousand windows at every epoch learns them by heart. The frames of a stream are
-computed once and shared by its windows, so that an epoch of other windows costs nothing.
+A network that trains on the same few thousand windows at every epoch overfits to them. The frames of a stream are
+computed once, and its windows share them. So new windows at each epoch cost no time.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from gatesearch.training.stream_split import frame_stride, window_features
 
 @dataclass
 class StreamWindows:
-    """Every window of a stream that may train a network, one at each frame.
+    """All windows of a stream from which an epoch draws; one window begins at each frame.
 
     Args:
-        features: [windows, *shape]; a view, because windows share frames.
-        labels: class of each window, or ``PARTIAL`` where it holds part of an event, [windows].
-        events: index of the event in each window that holds a whole one, -1 in all others, [windows].
-        count: windows an epoch.
-        positive_share: share of these with an event in them.
-        windows_a_hop: windows from decision to decision.
-        hard: indices of negatives that a network took for positives, [hard].
-        hard_share: share of the negatives of an epoch that are drawn from ``hard``.
+        features: features of the windows, [windows, *shape]; a view, because windows share frames.
+        labels: class of each window, [windows]; ``PARTIAL`` if the window holds only a part of an event.
+        events: index of the event that each window holds completely, [windows]; -1 for all other windows.
+        count: number of windows in an epoch.
+        positive_share: share of windows with an event among these.
+        windows_a_hop: number of windows from one decision to the next.
+        hard: indices of hard negatives, which a network took for positives, [hard].
+        hard_share: share of hard negatives among the negatives of an epoch.
     """
 
     features: Tensor
@@ -49,15 +49,16 @@ class StreamWindows:
     def __post_init__(self) -> None:
         positives = (self.events >= 0).nonzero().flatten()
         order = self.events[positives].argsort(stable=True)
-        self.positives = positives[order]  # by event
+        self.positives = positives[order]  # sorted by event
         self.sizes = torch.bincount(self.events[positives])
-        self.sizes = self.sizes[self.sizes > 0]  # windows of each event that some window holds
+        self.sizes = self.sizes[self.sizes > 0]  # number of windows that hold each event, without events in no window
         self.negatives = ((self.events < 0) & (self.labels != PARTIAL)).nonzero().flatten()
 
     def draw(self) -> Tensor:
         """Return the windows of an epoch in random order, as indices [count].
 
-        Events take turns, so that a short one, which more windows hold, is not seen more often.
+        More windows hold a short event than a long one. Events are drawn in turn, so that short ones are not drawn more
+        often.
         """
         positives = round(self.positive_share * self.count) if len(self.positives) else 0
         hard = round(self.hard_share * (self.count - positives)) if len(self.hard) else 0
@@ -75,7 +76,7 @@ class StreamWindows:
         return windows[torch.randperm(len(windows))]
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the windows of an epoch, features [size, *shape] and labels [size]; the last, smaller batch drops."""
+        """Yield the batches of an epoch, features [size, *shape] and labels [size]; a smaller last one is dropped."""
         for indices in self.draw().split(size)[: self.count // size]:
             yield self.features[indices], self.labels[indices]
 
@@ -85,10 +86,10 @@ def read_stream_windows(data: StreamDataset, frontend: Frontend) -> StreamWindow
     """Return the windows of a data set's training stream.
 
     Returns:
-        None where the data have no training stream, or the front end gives windows that share no frames.
+        The windows; None if the data have no training stream, or if windows of the front end share no frames.
 
     Raises:
-        UserError: the stream holds no window without an event.
+        UserError: the stream has no window without an event.
     """
     scene = data.streams.get("train")
     window, hop = round(data.window_s * (data.sample_rate or 0)), round(data.hop_s * (data.sample_rate or 0))
@@ -112,7 +113,7 @@ def read_stream_windows(data: StreamDataset, frontend: Frontend) -> StreamWindow
 
 
 def _events(scene: Scene, starts: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Return the first event that overlaps each window with the label of an event, -1 for all others, [windows]."""
+    """Return the index of the first event that overlaps each window labelled as an event, [windows]; -1 for others."""
     ends = np.array([round(event.end_s * scene.rate) for event in scene.events])
     is_event = np.isin(labels, [classes.index(name) for name in scene.classes])
     return np.where(is_event, np.searchsorted(ends, starts, side="right"), -1)

@@ -1,8 +1,8 @@
-"""Figures of streams: detections against events, false accepts an hour, miss rate, latency, DET curve.
+"""Figures of a detector on labelled streams: false accepts per hour, miss rate, latency, DET curve.
 
-Numpy and scipy alone. A scene is counted with :func:`count_scene`; :func:`stream_figures` makes the figures of all.
-
->>> from gatesearch.metrics.streams import Detection, Event, count_scene, stream_figures
+A scene is one labelled stream. :func:`count_scene` counts hits, misses and false accepts of one scene, and
+:func:`stream_figures` computes the figures of all scenes. The package needs only NumPy and SciPy.
+ from gatesearch.metrics.streams import Detection, Event, count_scene, stream_figures
 """
 
 from gatesearch.metrics.streams.activity import STEADY, Activity, measure_activity

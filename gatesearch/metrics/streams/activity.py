@@ -1,4 +1,4 @@
-"""How often a part of a chain runs over a stream, and how often it begins to: what the price of a stream needs."""
+"""How often a part of a plan runs on a stream and how often it opens, for the price of a stream."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """The activity of one part, both figures a hop of the stream.
+    """The activity of one part, per hop of the stream.
 
-    A part that opens catches up on its whole window; at each further hop it computes only what is new. So a hop costs
-    ``openings x whole window + (open_share - openings) x hop`` in the mean.
+    At a hop at which a part opens, it computes its whole window. At each further hop, it computes only new frames. So
+    the mean cost of a hop is ``openings x whole window + (open_share - openings) x hop``.
 
     Args:
         open_share: share of the hops at which the part runs, from 0 to 1.
-        openings: openings a hop, from 0 to ``open_share``.
+        openings: mean number of openings per hop, from 0 to ``open_share``.
 
     Raises:
-        DataError: a share that cannot be.
+        DataError: a share is out of its range.
 
     >>> Activity(open_share=0.5, openings=0.6)
     Traceback (most recent call last):
@@ -44,7 +44,7 @@ class Activity:
             )
 
     def openings_per_hour(self, hop_s: float) -> float:
-        """Return the openings an hour of a stream.
+        """Return the number of openings per hour of a stream; ``hop_s`` is the length of a hop in seconds.
 
         >>> Activity(open_share=0.5, openings=0.001).openings_per_hour(hop_s=0.04)
         90.0
@@ -53,18 +53,18 @@ class Activity:
 
 
 STEADY = Activity(open_share=1.0, openings=0.0)
-"""A part that runs at every hop. It opened before the stream began."""
+"""The activity of a part that runs at every hop; it opened before the stream began."""
 
 
 def measure_activity(is_open: Array) -> Activity:
     """Return the activity of a part from the hops at which it runs.
 
     Args:
-        is_open: whether the part runs at each hop, [hops]. An opening is a hop that runs and whose hop before did not;
-            the first hop counts if it runs.
+        is_open: whether the part runs at each hop, [hops]. The part opens at a hop at which it runs and at whose
+            predecessor it did not. The first hop counts as an opening if the part runs.
 
     Raises:
-        DataError: there is no hop, or more than one axis.
+        DataError: there is no hop, or ``is_open`` has more than one axis.
 
     >>> measure_activity(np.array([True, True, False, True, False]))
     Activity(open_share=0.6, openings=0.4)

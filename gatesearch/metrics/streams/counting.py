@@ -1,7 +1,7 @@
 """Rules for counting hits, misses and false accepts: ours, and those of published benchmarks.
 
-A miss rate says nothing without its rule: the same detections score 12 % misses under one and 4 % under another. Each
-rule is a value, so that one run can be shown under several.
+A miss rate depends on its rule: the same detections can score 12 % misses under one rule and 4 % under another. Each
+rule is a value, so that a report can show one run under several rules.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ Matching = Literal["first", "all", "each"]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The figures that a benchmark asks for, or that a project publishes.
+    """The figures that a benchmark requires, or that a project publishes.
 
     Args:
-        fa_per_hour: the most false accepts an hour.
-        miss_rate: the largest share of events without a detection; None where none is fixed.
+        fa_per_hour: largest number of false accepts per hour.
+        miss_rate: largest share of events without a detection; None if there is no limit.
     """
 
     fa_per_hour: float
@@ -29,23 +29,24 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """A rule that says which detections are hits, which are the same again, and which are false accepts.
+    """A rule that says which detections are hits, which are repeats of a hit, and which are false accepts.
 
-    A detection belongs to an event of its class if it lies between the event's start and ``tolerance_s`` after its end,
-    both included. A detection of another class, or outside, is a false accept.
+    A detection can belong to an event of its class if it lies between the event's start and ``tolerance_s`` after the
+    event's end, both included. Any other detection is a false accept.
 
     Args:
-        name: by which reports show it.
-        tolerance_s: seconds after the end of an event in which a detection still counts for it.
-        matching: which detections an event takes. ``"first"``: one, and those up to ``repeat_s`` after it are the same;
-            later ones are false accepts. ``"all"``: every one in its time that no earlier event took. ``"each"``: like
-            ``"all"``, and each of them counts as a hit, so that two on one event hide a miss on another.
-        repeat_s: see above.
-        debounce_s: a false accept up to so long after a counted one of any class is not counted again.
-        smoothing: hops over which the benchmark averages outputs; None where it takes detections as they come.
-        stream_s: length of the benchmark's own stream in seconds; None where it is free.
-        claim: what the benchmark asks for; None where it asks for nothing.
-        source: where the rule can be read.
+        name: name of the rule in reports.
+        tolerance_s: time in seconds after the end of an event in which a detection still counts for the event.
+        matching: which detections belong to an event. ``"first"``: one detection; those up to ``repeat_s`` after it are
+            repeats, and later ones are false accepts. ``"all"``: all detections in the event's time that belong to no
+            earlier event. ``"each"``: like ``"all"``, but each detection counts as a hit, so that two hits on one event
+            hide a miss on another.
+        repeat_s: time in seconds after a hit in which further detections are repeats, with matching ``"first"``.
+        debounce_s: time in seconds after a counted false accept in which further ones, of any class, are not counted.
+        smoothing: number of hops over which the benchmark averages outputs; None if it averages none.
+        stream_s: length of the benchmark's own stream in seconds; None if the length is free.
+        claim: the figures that the benchmark requires; None if it requires none.
+        source: the publication of the rule.
     """
 
     name: str
@@ -61,8 +62,9 @@ class Counting:
 
 GATESEARCH = Counting("gatesearch", source="docs/glossary.md, Streams")
 
-# The runner adds its second to the end of an event, and once more where it compares, so that two seconds count. An
-# event takes all detections in its time; what is left is debounced. 8 false accepts in 1,200 s are 24 an hour.
+# The benchmark's runner adds one second to the end of an event, and one more in the comparison: two seconds in all. All
+# detections in an event's time belong to the event; the others are debounced. 8 false accepts in 1,200 s are 24 per
+# hour.
 MLPERF_TINY = Counting(
     "mlperf_tiny",
     tolerance_s=2.0,
@@ -74,8 +76,9 @@ MLPERF_TINY = Counting(
     source="github.com/mlcommons/tiny, benchmark/runner, calc_detection_stats; MLPerf Tiny v1.3: at most 8 of each",
 )
 
-# Labels end half a second after the recording of a word. Every detection inside counts as a hit, with no debounce:
-# engines hold themselves back. The benchmark also rounds labels outwards to frames of 32 ms, which is left out here.
+# Labels end half a second after the recording of a word. Every detection inside a label counts as a hit. There is no
+# debounce, because the tested engines have one. The benchmark also rounds labels outwards to frames of 32 ms; this rule
+# does not.
 PICOVOICE = Counting(
     "picovoice",
     tolerance_s=0.5,
@@ -85,7 +88,7 @@ PICOVOICE = Counting(
     source="github.com/Picovoice/wake-word-benchmark, benchmark.py and mixer.py: words in noise at 10 dB",
 )
 
-# Positives are clips, each one hit or one miss. False positives are grouped over 50 predictions of 80 ms.
+# Positives are clips; each is one hit or one miss. False accepts are grouped over 50 predictions of 80 ms.
 OPENWAKEWORD = Counting(
     "openwakeword",
     tolerance_s=0.0,
@@ -96,8 +99,8 @@ OPENWAKEWORD = Counting(
     source="github.com/dscripka/openWakeWord, openwakeword/metrics.py and README.md, Project Goals",
 )
 
-# Positives are clips. After a false accept the next one counts 75 predictions of 20 ms later at the earliest. The first
-# 75 of a recording are skipped as well, which is left out here.
+# Positives are clips. After a false accept, the next one counts 75 predictions of 20 ms later at the earliest. The
+# benchmark also skips the first 75 predictions of a recording; this rule does not.
 MICROWAKEWORD = Counting(
     "microwakeword",
     tolerance_s=0.0,
@@ -115,7 +118,7 @@ def counting_rule(name: str, where: str = "counting") -> Counting:
     """Return the rule of that name.
 
     Raises:
-        UserError: there is none; the message names the nearest.
+        UserError: no rule has this name; the message names the nearest one.
 
     >>> counting_rule("mlperf_tiny").tolerance_s
     2.0

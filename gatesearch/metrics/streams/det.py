@@ -1,6 +1,7 @@
-"""The DET curve of a detector: miss rate over false accepts an hour, threshold by threshold.
+"""The DET curve of a detector: miss rate and false accepts per hour at each threshold.
 
-Detection error trade-off, Martin et al., Eurospeech 1997, with a rate in time instead of a share of trials.
+DET is the detection error trade-off of Martin et al., Eurospeech 1997. Here, a rate per hour replaces the paper's share
+of trials.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """A threshold and what a detector does at it, on the streams of a curve.
+    """A threshold and the figures of a detector at this threshold.
 
     Args:
         threshold: the threshold of the detector.
-        fa_per_hour, miss_rate: there.
+        fa_per_hour: false accepts per hour at the threshold.
+        miss_rate: share of missed events at the threshold.
     """
 
     threshold: float
@@ -32,15 +34,17 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class DetCurve:
-    """A detector's misses and false accepts at rising thresholds.
+    """A detector's misses and false accepts at ascending thresholds.
 
-    Neither falls or rises steadily: with hits in a row and a refractory time a lower threshold can hide one detection
-    behind another.
+    Neither figure is monotonic in the threshold. With a refractory time, a lower threshold can suppress a detection,
+    because it adds another one just before.
 
     Args:
-        thresholds: rising, each between two values that the outputs take, [points].
-        fa_per_hour, miss_rates: at each of them, [points].
-        hours, events: of the streams behind it.
+        thresholds: ascending thresholds, [points]; each lies between two neighbouring outputs.
+        fa_per_hour: false accepts per hour at each threshold, [points].
+        miss_rates: share of missed events at each threshold, [points].
+        hours: length of all streams in hours.
+        events: number of events in all streams.
 
     >>> curve = DetCurve(np.array([0.2, 0.5, 0.8]), np.array([9.0, 2.0, 0.0]), np.array([0.0, 0.1, 0.4]), 1.0, 10)
     >>> curve.operating_point(2.0)
@@ -56,9 +60,10 @@ class DetCurve:
     events: int
 
     def operating_point(self, fa_per_hour: float) -> OperatingPoint:
-        """Return the point of the lowest threshold from which on every one keeps at most so many false accepts an hour.
+        """Return the point of the lowest threshold at which this and all higher thresholds keep ``fa_per_hour``.
 
-        From which on: a flood of detections far below can hide behind its own refractory time and keep the bound.
+        A much lower threshold may keep the bound as well, because the refractory time hides most of its many
+        detections. Such a threshold is not chosen.
 
         Raises:
             DataError: the curve has no such threshold.

@@ -1,4 +1,4 @@
-"""What a stream holds and what a detector says of it: events and detections."""
+"""The contents of a labelled stream as values: events, detections and kinds of background."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ class Event:
     """A positive in a labelled stream.
 
     Args:
-        label: its class.
-        start_s, end_s: where it lies in the stream, in seconds.
-        snr_db: its level over the background in decibels; None where nobody measured it.
-        background: the kind of background that it lies in, such as ``"kitchen"``; None where that is unknown.
+        label: class of the event.
+        start_s: start of the event in seconds from the start of the stream.
+        end_s: end of the event in seconds from the start of the stream.
+        snr_db: level of the event over the background in decibels; None if it is unknown.
+        background: kind of background at the event, such as ``"kitchen"``; None if it is unknown.
 
     Raises:
         DataError: a time or the level is not finite, or the event ends before it starts.
@@ -45,9 +46,9 @@ class Detection:
     """A class at a time, as a detector reports it.
 
     Args:
-        label: the class.
-        time_s: the end of the window on which the decision fell, in seconds.
-        confidence: how far the outputs spoke for it, on the scale of the detector's threshold.
+        label: the detected class.
+        time_s: end of the window of the decision, in seconds from the start of the stream.
+        confidence: confidence of the detection, on the scale of the detector's threshold.
 
     >>> Detection("stop", 2.4, 0.93)
     Detection(label='stop', time_s=2.4, confidence=0.93)
@@ -63,8 +64,9 @@ class Background:
     """A stretch of a stream with one kind of background.
 
     Args:
-        kind: such as ``"quiet"``, ``"kitchen"`` or ``"speech"``.
-        start_s, end_s: where it lies, in seconds.
+        kind: kind of background, such as ``"quiet"``, ``"kitchen"`` or ``"speech"``.
+        start_s: start of the stretch in seconds from the start of the stream.
+        end_s: end of the stretch in seconds from the start of the stream.
     """
 
     kind: str

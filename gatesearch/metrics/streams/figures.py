@@ -1,4 +1,7 @@
-"""The figures of a detector on labelled streams: false accepts an hour, miss rate, latency, each with its interval."""
+"""The figures of a detector on labelled streams: false accepts per hour, miss rate, latency.
+
+Rates have exact confidence intervals.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,13 @@ from gatesearch.metrics.streams.scene_counts import SceneCounts
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A part of the events or of the false accepts, by background or by level.
+    """The misses or the false accepts at one kind of background, or at one level of events.
 
     Args:
-        count: misses or false accepts.
-        rate: a share of the events there, or false accepts an hour of that background; None where neither is known.
-        interval: the interval of the rate; None where there is no rate.
+        count: number of misses or false accepts.
+        rate: for misses, their share of the events; for false accepts, their number per hour of this background; None
+            if it is unknown.
+        interval: confidence interval of the rate; None if there is no rate.
     """
 
     count: int
@@ -33,15 +37,26 @@ class Share:
 class StreamFigures:
     """Figures over all scenes of a split.
 
+    A latency is the time from the end of an event to its detection; it is negative if the detection comes first.
+
     Args:
-        hours, events: of all scenes.
-        false_accepts, fa_per_hour, fa_per_hour_interval: with the exact Poisson interval of the rate.
-        misses, miss_rate, miss_interval: with the exact binomial interval of Clopper and Pearson.
-        gate_misses, network_misses: misses for which the gates passed no window that holds the event, and the others;
-            None where a scene does not know.
-        latency_p50_s, latency_p95_s: from the end of an event to its detection, seconds, negative before the end; None
-            where nothing was detected.
-        misses_by_background, misses_by_snr, false_accepts_by_background, false_accepts_by_snr: see :class:`Share`.
+        hours: length of all scenes in hours.
+        events: number of events in all scenes.
+        false_accepts: number of false accepts.
+        fa_per_hour: number of false accepts per hour.
+        fa_per_hour_interval: exact Poisson interval of ``fa_per_hour``.
+        misses: number of missed events.
+        miss_rate: share of missed events.
+        miss_interval: exact binomial interval of ``miss_rate`` (Clopper and Pearson).
+        gate_misses: number of misses for which the gates passed no window that holds the event; None if a scene has no
+            such count.
+        network_misses: number of all other misses; None if a scene has no such count.
+        latency_p50_s: median latency in seconds; None if nothing was detected.
+        latency_p95_s: 95th percentile of the latency in seconds; None if nothing was detected.
+        misses_by_background: misses at each kind of background.
+        misses_by_snr: misses at each band of the event's level over the background.
+        false_accepts_by_background: false accepts at each kind of background.
+        false_accepts_by_snr: false accepts inside events, at each band of the event's level over the background.
     """
 
     hours: float
@@ -62,22 +77,22 @@ class StreamFigures:
     false_accepts_by_snr: Mapping[str, Share]
 
     def meets(self, claim: Claim) -> bool:
-        """Say whether the rates themselves, not their intervals, are within a claim."""
+        """Say whether the rates are within a claim; their intervals are not compared."""
         within = self.fa_per_hour <= claim.fa_per_hour
         return within and (claim.miss_rate is None or self.miss_rate <= claim.miss_rate)
 
     def doubt(self, claim: Claim, confidence: float = CONFIDENCE) -> str | None:
-        """Return one line if these streams are too short for a claim; None if they are long enough."""
+        """Return a line that says that these streams are too short for a claim; None if they are long enough."""
         return doubt_about(claim.fa_per_hour, self.hours, confidence)
 
 
 def stream_figures(scenes: Sequence[SceneCounts], confidence: float = CONFIDENCE) -> StreamFigures:
     """Return the figures of all scenes together.
 
-    Without any event the miss rate is 0 and its interval [0, 1].
+    Without events, the miss rate is 0 and its interval is [0, 1].
 
     Args:
-        scenes: the counts of each, under one rule.
+        scenes: the counts of each scene, all under the same rule.
         confidence: the confidence of the intervals.
 
     Raises:

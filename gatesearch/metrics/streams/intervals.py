@@ -1,6 +1,6 @@
-"""How far a count can be trusted: intervals of false accepts an hour and of miss rates, and how long a stream must be.
+"""Confidence intervals of false accepts per hour and of miss rates; lengths of streams for a claim.
 
-An hour of stream often holds two false accepts or none, so the rate alone says little.
+In an hour of stream there are often two false accepts or none, so that the rate alone says little.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """The least and the largest value that a count allows at a confidence."""
+    """A confidence interval: the smallest and the largest value that agree with a count."""
 
     low: float
     high: float
 
 
 def poisson_interval(count: int, hours: float, confidence: float = CONFIDENCE) -> Interval:
-    """Return the exact interval of a rate an hour from a count in so many hours.
+    """Return the exact interval of a rate per hour, given a count in ``hours`` hours.
 
-    For n events the bounds of the mean are half the chi-square quantiles at 2n and 2n + 2 degrees of freedom (Garwood,
-    Biometrika 28, 1936), here as inverse incomplete gamma functions. For no event only the upper bound is open, so the
-    whole error lies there: -ln(1 - confidence) / hours, at 95 % the rule of three, 3 / hours (Hanley and Lippman-Hand,
-    JAMA 249, 1983).
+    For a count n, the bounds of its mean are half the chi-square quantiles with 2n and 2n + 2 degrees of freedom
+    (Garwood, Biometrika 28, 1936). The code uses inverse incomplete gamma functions for these quantiles. For n = 0 the
+    lower bound is 0, so the whole error belongs to the upper bound: -ln(1 - confidence) / hours. At 95 % this is the
+    rule of three, 3 / hours (Hanley and Lippman-Hand, JAMA 249, 1983).
 
     >>> [round(bound, 2) for bound in poisson_interval(0, 2.0)]
     [0.0, 1.5]
@@ -41,7 +41,9 @@ def poisson_interval(count: int, hours: float, confidence: float = CONFIDENCE) -
 
 
 def binomial_interval(count: int, total: int, confidence: float = CONFIDENCE) -> Interval:
-    """Return the exact interval of a share (Clopper and Pearson, Biometrika 26, 1934); from 0 to 1 without a sample.
+    """Return the exact interval of the share ``count / total``; from 0 to 1 if ``total`` is 0.
+
+    The interval is that of Clopper and Pearson, Biometrika 26, 1934.
 
     >>> [round(bound, 3) for bound in binomial_interval(6, 50)]
     [0.045, 0.243]
@@ -55,7 +57,7 @@ def binomial_interval(count: int, total: int, confidence: float = CONFIDENCE) ->
 
 
 def hours_for(fa_per_hour: float, confidence: float = CONFIDENCE) -> float:
-    """Return how long a stream has to be to claim fewer false accepts an hour, if it held none at all.
+    """Return how many hours of stream without a false accept are needed to claim a rate below ``fa_per_hour``.
 
     >>> round(hours_for(0.1), 2)
     29.96
@@ -64,7 +66,7 @@ def hours_for(fa_per_hour: float, confidence: float = CONFIDENCE) -> float:
 
 
 def enough_for(fa_per_hour: float, hours: float, confidence: float = CONFIDENCE) -> bool:
-    """Say whether a stream of so many hours can back a claim of fewer false accepts an hour.
+    """Say whether a stream of ``hours`` hours is long enough to claim a rate below ``fa_per_hour``.
 
     >>> enough_for(0.5, hours=2.0), enough_for(2.0, hours=2.0)
     (False, True)
@@ -73,7 +75,7 @@ def enough_for(fa_per_hour: float, hours: float, confidence: float = CONFIDENCE)
 
 
 def doubt_about(fa_per_hour: float, hours: float, confidence: float = CONFIDENCE) -> str | None:
-    r"""Return one line that says why a stream is too short for a claim; None where it is long enough.
+    r"""Return a line that says why a stream is too short for a claim; None if it is long enough.
 
     >>> print(doubt_about(0.1, hours=1.0).replace(": ", ":\n"))
     1 h of stream is too short to claim 0.1 false accepts an hour:

@@ -1,4 +1,4 @@
-"""Which detection belongs to which event."""
+"""Matches the detections of a detector with the events of a labelled stream, under a counting rule."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from gatesearch.metrics.streams.events import Detection, Event
 
 Array = NDArray[Any]
 
-REPEAT = -1  # of a detection: the same as an earlier one
-FALSE_ACCEPT = -2
-ROUNDING_S = 1e-9  # times are sums and products of floats; a bound is met up to this much
+REPEAT = -1  # role of a detection that repeats an earlier one
+FALSE_ACCEPT = -2  # role of a detection that is a false accept
+ROUNDING_S = 1e-9  # tolerance of comparisons, since times are sums and products of floats
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What each detection of a stream is, and which detection each event has.
+    """The role of each detection of a stream, and the detection of each event.
 
     Args:
-        event_hits: for each event, its first detection, -1 where it has none, [events].
-        roles: for each detection, the event that it hits, :data:`REPEAT` or :data:`FALSE_ACCEPT`, [detections].
+        event_hits: for each event, the index of its first detection, or -1 if it has none, [events].
+        roles: for each detection, the index of the event that it hits, :data:`REPEAT` or :data:`FALSE_ACCEPT`,
+            [detections].
     """
 
     event_hits: Array
@@ -33,18 +34,19 @@ class Match:
 
     @property
     def hits(self) -> int:
-        """Detections that hit an event."""
+        """Number of detections that hit an event."""
         return int((self.roles >= 0).sum())
 
     @property
     def false_accepts(self) -> int:
-        """Detections that count as false."""
+        """Number of detections that are false accepts."""
         return int((self.roles == FALSE_ACCEPT).sum())
 
     def misses(self, counting: Counting) -> int:
-        """Return how many events count as missed under a rule.
+        """Return the number of events that count as missed under a rule.
 
-        With matching ``"each"`` a second hit on an event stands for a hit on another, as in Picovoice's benchmark.
+        With matching ``"each"``, a second hit on an event counts like a hit on another event, as in Picovoice's
+        benchmark.
         """
         if counting.matching == "each":
             return max(len(self.event_hits) - self.hits, 0)
@@ -52,7 +54,7 @@ class Match:
 
 
 def match(events: Sequence[Event], detections: Sequence[Detection], counting: Counting) -> Match:
-    """Match detections with events under a rule; either may be in any order.
+    """Match detections with events under a rule; events and detections may be in any order.
 
     >>> from gatesearch.metrics.streams import GATESEARCH, Detection, Event
     >>> events = [Event("stop", 1.0, 1.6), Event("stop", 8.0, 8.5)]
@@ -71,7 +73,7 @@ def match(events: Sequence[Event], detections: Sequence[Detection], counting: Co
 
 @dataclass(frozen=True, slots=True)
 class EventTimes:
-    """Events as arrays [events]: what a sweep over thresholds matches two hundred times."""
+    """Events as arrays [events], built once and matched at many thresholds."""
 
     starts: Array
     ends: Array
@@ -79,7 +81,7 @@ class EventTimes:
 
     @classmethod
     def read(cls, events: Sequence[Event], labels: dict[str, int]) -> EventTimes:
-        """Build from events and the number of each label."""
+        """Build the arrays from events; ``labels`` gives the number of each label."""
         return cls(
             np.array([event.start_s for event in events], float),
             np.array([event.end_s for event in events], float),
@@ -88,7 +90,14 @@ class EventTimes:
 
 
 def match_times(events: EventTimes, times: Array, labels: Array, counting: Counting) -> Match:
-    """Match detections at ``times`` [detections] with numbers of classes ``labels`` [detections]; see :func:`match`."""
+    """Match detections with events, as :func:`match` does, but on arrays.
+
+    Args:
+        events: the events.
+        times: time of each detection in seconds, [detections].
+        labels: number of the class of each detection, [detections].
+        counting: the counting rule.
+    """
     order = np.argsort(times, kind="stable")
     event_hits = np.full(len(events.starts), -1)
     roles = np.full(len(times), FALSE_ACCEPT)
@@ -106,11 +115,15 @@ def match_times(events: EventTimes, times: Array, labels: Array, counting: Count
 
 
 def _take(own: Array, events: EventTimes, times: Array, counting: Counting) -> list[tuple[int, list[int]]]:
-    """Return which events ``own`` take which detections of their class, at rising ``times``, by index.
+    """Assign detections at ascending ``times`` to the events ``own`` of the same class.
 
-    Under ``"first"`` the event that ends first takes the earliest detection that is free. No other order gives more
-    events a detection (points and intervals: the greedy choice by the end of the interval), so events that overlap lose
-    nothing. The published rules go by the start of an event instead, and an event takes all that are free.
+    With matching ``"first"``, events choose in the order of their ends, and each takes its earliest free detection.
+    This greedy choice gives as many events as possible a detection, also where events overlap. With the other
+    matchings, events choose in the order of their starts, as the published rules do, and each takes all its free
+    detections.
+
+    Returns:
+        Pairs of an event and its detections, as indices; only events with a detection.
     """
     takes_one = counting.matching == "first"
     keys = (events.starts, events.ends) if takes_one else (events.ends, events.starts)
@@ -131,9 +144,9 @@ def _take(own: Array, events: EventTimes, times: Array, counting: Counting) -> l
 
 
 def _mark_repeats(roles: Array, times: Array, repeat_s: float) -> Array:
-    """Return the roles of detections of one class, at rising ``times``: those that follow a hit closely are repeats.
+    """Return the roles of one class's detections at ascending ``times``, with those close behind a hit as repeats.
 
-    It comes after all events have theirs: a second word may follow the first closely.
+    This runs after all events have their detections, because a second event may follow the first closely.
     """
     hit_times = np.concatenate([[-np.inf], times[roles >= 0]])
     since = times - hit_times[np.searchsorted(hit_times, times, "right") - 1]
@@ -141,7 +154,7 @@ def _mark_repeats(roles: Array, times: Array, repeat_s: float) -> Array:
 
 
 def _debounce(order: Array, times: Array, debounce_s: float, roles: Array) -> None:
-    """Turn false accepts that follow a counted one within ``debounce_s`` into repeats, in place."""
+    """Change false accepts within ``debounce_s`` behind a counted one to repeats, in place."""
     if debounce_s <= 0:
         return
     counted_s = -np.inf

@@ -1,7 +1,7 @@
-"""What a detector did on one labelled stream, counted: the values from which figures are made.
+"""Counts hits, misses and false accepts of a detector on one scene, which is a labelled stream.
 
-Counts of several scenes add up; rates do not. So scenes are counted one by one, and
-:func:`gatesearch.metrics.streams.figures.stream_figures` makes the figures of all of them.
+Counts of several scenes can be added; rates cannot. So each scene is counted by itself, and
+:func:`gatesearch.metrics.streams.figures.stream_figures` computes the figures of all scenes.
 """
 
 from __future__ import annotations
@@ -29,15 +29,24 @@ Array = NDArray[Any]
 class SceneCounts:
     """The counts of one scene under one rule.
 
+    A band is a range of an event's level over the background, such as ``"5 to 10 dB"``.
+
     Args:
-        hours: length of the scene.
-        events, misses, false_accepts: how many.
-        gate_misses: misses for which no window that holds the event passed the gates; None where that is unknown.
-        latencies_s: from the end of each event to its detection, negative before the end, [events with a detection].
-        events_by_background, misses_by_background, false_accepts_by_background: by kind of background.
-        hours_by_background: by kind, of the stretches that are labelled.
-        events_by_snr, misses_by_snr: by band of the event's level over the background, such as ``"5 to 10 dB"``.
-        false_accepts_by_snr: by the band of the event that the detection lies in, if it lies in one of any class.
+        hours: length of the scene in hours.
+        events: number of events.
+        misses: number of missed events.
+        false_accepts: number of false accepts.
+        gate_misses: number of misses for which the gates passed no window that holds the event; None if it is unknown.
+        latencies_s: for each detected event, the time in seconds from its end to the detection; negative if the
+            detection comes first.
+        events_by_background: number of events at each kind of background.
+        misses_by_background: number of missed events at each kind of background.
+        false_accepts_by_background: number of false accepts at each kind of background.
+        hours_by_background: length of the labelled stretches of each kind of background, in hours.
+        events_by_snr: number of events in each band.
+        misses_by_snr: number of missed events in each band.
+        false_accepts_by_snr: number of false accepts inside an event of any class, in each band of that event; those
+            outside are under ``"no event"``.
     """
 
     hours: float
@@ -63,15 +72,15 @@ def count_scene(
     passed: Sequence[bool] | None = None,
     backgrounds: Sequence[Background] = (),
 ) -> SceneCounts:
-    """Count what a detector did on one scene.
+    """Count hits, misses and false accepts of a detector on one scene.
 
     Args:
         events: the events of the scene.
         detections: the detections of the detector.
-        hours: length of the scene.
-        counting: the rule.
-        passed: of each event whether a window that holds it passed the gates, [events]; see :func:`events_passed`.
-        backgrounds: what lies behind the events where; a false accept belongs to the first stretch that it lies in.
+        hours: length of the scene in hours.
+        counting: the counting rule.
+        passed: whether the gates passed a window that holds each event, [events]; see :func:`events_passed`.
+        backgrounds: the stretches of background; a false accept belongs to the first stretch in which it lies.
 
     Raises:
         DataError: the scene has no length, or ``passed`` has another length than ``events``.
@@ -115,7 +124,7 @@ def count_scene(
 
 
 def snr_band(snr_db: float | None) -> str:
-    """Return the band of a level over the background, five decibels wide.
+    """Return the name of the band of a level over the background; a band is 5 dB wide.
 
     >>> snr_band(7.5), snr_band(-0.1), snr_band(None)
     ('5 to 10 dB', '-5 to 0 dB', 'unknown')
@@ -127,15 +136,16 @@ def snr_band(snr_db: float | None) -> str:
 
 
 def events_passed(events: Sequence[Event], window_ends_s: Array, stopped: Array, window_s: float) -> list[bool]:
-    """Say of each event whether the gates passed any window that holds it.
+    """Return, for each event, whether the gates passed any window that holds it.
 
-    A window holds an event that lies inside it. One that is longer than a window is held by every window inside it.
+    A window holds an event that lies inside the window. An event that is longer than a window is held by every window
+    that lies inside the event.
 
     Args:
         events: the events of the scene.
-        window_ends_s: the end of each hop's window in ascending order, [hops].
+        window_ends_s: time in seconds at which each hop's window ends, ascending, [hops].
         stopped: whether a gate stopped each hop, [hops].
-        window_s: length of a window.
+        window_s: length of a window in seconds.
 
     >>> ends = np.array([1.0, 1.5, 2.0])
     >>> events_passed([Event("stop", 0.6, 1.4)], ends, np.array([False, True, True]), window_s=1.0)
@@ -145,8 +155,8 @@ def events_passed(events: Sequence[Event], window_ends_s: Array, stopped: Array,
     """
     open_ends_s = window_ends_s[~stopped.astype(bool)]
     bounds = [(event.start_s + window_s, event.end_s) for event in events]
-    # A window that ends at t holds [start, end] if end <= t <= start + window; it lies inside of a long event if
-    # start + window <= t <= end.
+    # A window that ends at t holds the event [start, end] if end <= t <= start + window. It lies inside a longer event
+    # if start + window <= t <= end.
     lows = np.searchsorted(open_ends_s, [min(pair) - ROUNDING_S for pair in bounds], "left")
     highs = np.searchsorted(open_ends_s, [max(pair) + ROUNDING_S for pair in bounds], "right")
     return [bool(high > low) for low, high in zip(lows, highs, strict=True)]
