@@ -1,4 +1,4 @@
-"""Pass: folds a batch normalisation into the convolution before it, if nothing else reads that convolution.
+"""Pass: folds a batch normalisation into the convolution that it alone reads.
 
 The pass assumes evaluation mode and a graph that may be changed. It keeps the function up to rounding. In evaluation a
 batch normalisation is a scale and an offset for each channel. The pass multiplies the scale into the convolution's

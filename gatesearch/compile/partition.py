@@ -1,4 +1,4 @@
-"""Pass: cuts a stage into parts: stretches of plain layers, which LiteRT runs, and layers that kernels run.
+"""Pass: cuts a stage into parts for LiteRT (plain layers) and parts for kernels.
 
 The pass assumes a graph whose layers are final. The parts, run one after the other, compute what the stage computes.
 There are no parts if the core runs no kernels, or if no layer has a kernel. The stage's own program remains: it is the

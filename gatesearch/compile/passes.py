@@ -1,4 +1,4 @@
-"""The order in which a gated model is compiled: a stage goes through the passes from the first to the last.
+"""The passes that compile the stages of a gated model, in the order in which they run.
 
 Each pass is a function from a stage to a stage. It has a module of its own, whose docstring says what the pass assumes
 and guarantees. The order matters:

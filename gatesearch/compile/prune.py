@@ -1,4 +1,4 @@
-"""Channel pruning, the pass that removes the channels that a gate suppresses from the layers on both sides of its cut.
+"""Pass: removes the channels that a gate suppresses from the layers on both sides of its cut.
 
 The pass assumes a traced stage in evaluation mode whose suppressed inputs are zero. It returns a copy with plain
 weights that computes the same values in the remaining channels. Later passes change this copy in place. A stage

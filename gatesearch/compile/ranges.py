@@ -1,4 +1,4 @@
-"""Repairs of the quantiser's output: activation ranges and biases that an int8 program cannot represent.
+"""Repairs activation ranges and biases of the quantiser that an int8 program cannot represent.
 
 A product, such as a convolution, sums x w over int8 values. Their steps are s_x and, for output channel c, s_w[c]. The
 sum and the bias are int32 numbers in steps of s_x s_w[c]; the output has steps of s_y. The engine multiplies the sum by

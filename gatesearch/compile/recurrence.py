@@ -1,4 +1,4 @@
-"""The steps of a recurrent layer as one operator of PyTorch, which the converter to .tflite writes out step by step.
+"""One PyTorch operator for all steps of a recurrent layer, so that conversion to .tflite is fast.
 
 Without it, ``torch.export`` traces fifty steps of an LSTM as a thousand operators. Every pass of the conversion walks
 through them in Python, which takes a minute. With it, the trace holds one operator. The converter expands it by running

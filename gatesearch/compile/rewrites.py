@@ -1,4 +1,4 @@
-"""Rewrites modules before conversion, so that every engine and the NPU run their operators with the same result.
+"""Rewrites modules before conversion, so that all engines compute the same results.
 
 The rewriting assumes a module in evaluation mode that may be changed. It keeps the function up to rounding. It changes
 only plain modules, because a subclass may compute something else, and a hook would be lost.

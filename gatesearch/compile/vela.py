@@ -1,4 +1,4 @@
-"""The back end for Arm Ethos-U: runs the compiler Vela in this process, which is fast enough for a search.
+"""The back end for Arm Ethos-U: runs the compiler Vela in this process and caches its results.
 
 Results stay in the user's cache folder, under a digest of the model, the arguments and Vela's version.
 

@@ -1,4 +1,4 @@
-"""Prices a plan on the engine that runs its exported files, where the printed price is that of another engine.
+"""Prices a plan on the engine that runs its exported files, if the plan's price is of another.
 
 A core's price may be that of an engine for which no exporter writes files, such as gatesearch's own kernels. The files
 of such a core then run on another engine, at another price.

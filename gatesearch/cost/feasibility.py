@@ -1,4 +1,4 @@
-"""Checks whether a device can run a plan: memory, operators, gated layers, links, and the pace of the stream."""
+"""Checks whether a device can run a plan: memory, operators, layers, links and speed."""
 
 from __future__ import annotations
 

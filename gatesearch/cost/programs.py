@@ -1,4 +1,4 @@
-"""Compiles the pieces of a backbone to .tflite programs, in the number formats that a device's cores need."""
+"""Compiles the pieces of a backbone to .tflite, in the number formats that the cores need."""
 
 from __future__ import annotations
 

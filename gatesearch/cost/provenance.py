@@ -1,4 +1,4 @@
-"""The basis of each gate's price on each core: timed or counted kernels, or figures of the device profile.
+"""The basis of each gate's price on each core: readings of kernels, or figures of the profile.
 
 ``gatesearch measure`` prints these bases. :data:`REASONS` lists the reasons why a price is not based on a kernel.
 """

@@ -1,4 +1,4 @@
-"""The price of a plan over a stream: each part runs by hops while it is open, and catches up when it opens.
+"""The price of a plan over a stream, whose parts run by hops and catch up when their gates open.
 
 Let a part run at a share ``r`` of the hops, and open at a share ``o`` of them. Its mean cost per hop is
 

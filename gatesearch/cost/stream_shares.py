@@ -1,4 +1,4 @@
-"""The mixture of kinds of windows in a stream, and the share of windows that reaches each stage of a cascade."""
+"""The shares of kinds of windows in a stream, and the share that reaches each stage."""
 
 from __future__ import annotations
 

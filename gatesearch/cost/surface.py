@@ -1,4 +1,4 @@
-"""A block's reading as a function of the share of channels that remains at its input and at its output.
+"""A block's reading as a function of the shares of channels that remain at its two ends.
 
 Gates at cuts remove channels. The work of a convolution or a linear layer is the product of its input and output
 channels. The work of a depthwise layer, a normalisation or a pool is linear in one of the two. A call has a fixed

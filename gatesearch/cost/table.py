@@ -1,4 +1,4 @@
-"""The latency table of a backbone: readings of its blocks, gate heads and layers on every core, as values and JSON.
+"""The latency table of a backbone: readings of its blocks, heads and layers on every core.
 
 A *reading* is in the unit of a core's timing (:mod:`gatesearch.devices.profile`): microseconds on this host, NPU
 cycles, instructions, or multiply-accumulates. Only the core's timing converts a reading to microseconds.

@@ -1,4 +1,4 @@
-"""Builds the latency table of a backbone: a source of latencies reads every piece on each core; tables are cached."""
+"""Builds the latency table of a backbone, by reading every piece on each core; tables are cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules that derive timings of kernels from other timings, so that a table of many kernels fits its budget.
+"""Rules that derive times of kernels from other times, so that timings fit their budget.
 
 A kernel has a time for every shape and variant, and for every point of a grid of shares. The shares are those of its
 inputs, of its outputs, and of its open outputs, which a precision gate computes at full precision. These are too many

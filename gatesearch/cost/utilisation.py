@@ -1,4 +1,6 @@
-"""The utilisation of each core: the share of the period, the time from window to window, for which the core is busy.
+"""The utilisation of each core: the share of a period for which the core is busy.
+
+The period is the time from window to window.
 
 A core that is busy for longer than the period falls behind at every window. Cores work side by side, so each core has
 the whole period for its own stages. A stage keeps its core busy while the core wakes, receives the tensor that enters

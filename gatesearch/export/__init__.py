@@ -1,1 +1,1 @@
-"""Turns a model into a bundle: a file for each stage and format, a manifest, and a check against the model."""
+"""Turns a model into a bundle of files with a manifest, and checks it against the model."""

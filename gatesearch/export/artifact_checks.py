@@ -1,4 +1,4 @@
-"""Checks each file of a bundle: runs it on this host if possible, else inspects it, else checks only its sha256.
+"""Checks each file of a bundle: runs it, else inspects it, else checks only its sha256.
 
 The outputs of a file that runs are compared with those of the stage's program, the .tflite of the manifest.
 """

@@ -1,4 +1,4 @@
-"""Writes a bundle: an artifact for each stage, core and format, and a manifest that says how to run them."""
+"""Writes a bundle: a file for each stage and format, and a manifest that says how to run them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plug point for export formats: an exporter turns a compiled stage into the file that a core runs."""
+"""The plug point for exporters, which turn a compiled stage into the file that a core runs."""
 
 from __future__ import annotations
 

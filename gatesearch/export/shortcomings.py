@@ -1,4 +1,4 @@
-"""Lists what a bundle lacks: missing formats, gated layers that are computed in full, programs that are too large."""
+"""Lists a bundle's shortcomings: missing formats, layers computed in full, large programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sets the thresholds of a bundle's gates on the logits of its programs, and reads them from a manifest."""
+"""Sets the thresholds of a bundle's gates on its programs' logits, and reads them from a manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verification: runs the test split through a bundle and through its PyTorch model, and measures their agreement."""
+"""Verification: runs test samples through a bundle and its model, and measures their agreement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base class of trained layers with feature boosting and suppression (FBS), which compute only winning channels."""
+"""The base class of trained layers with feature boosting and suppression (FBS)."""
 
 from __future__ import annotations
 

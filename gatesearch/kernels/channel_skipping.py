@@ -1,4 +1,4 @@
-"""Convolutions that compute only winning channels, single ones or blocks: the base of ``fbs_single`` and ``fbs_pg``."""
+"""The base of ``fbs_single`` and ``fbs_pg``: convolutions that compute only winning channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feature boosting and suppression of blocks of 16 channels: one call picks the winners and computes only them."""
+"""Feature boosting and suppression (FBS) of blocks of 16 channels, of which the winners are computed."""
 
 from __future__ import annotations
 

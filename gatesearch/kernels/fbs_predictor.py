@@ -1,4 +1,4 @@
-"""The predictor of feature boosting and suppression (FBS, Gao et al. 2019), which picks the channels to compute.
+"""The predictor of feature boosting and suppression (FBS), which picks the channels to compute.
 
 A linear layer predicts from the means of the input channels how much each output channel matters. The groups with the
 largest predictions win. :class:`Boost` holds the arrays, :class:`Decision` decides in numpy.

@@ -1,4 +1,4 @@
-"""Feature boosting and suppression (FBS) of single channels: the kernel gathers the winners' filters and multiplies."""
+"""Feature boosting and suppression (FBS) of single channels, whose filters the kernel gathers."""
 
 from __future__ import annotations
 

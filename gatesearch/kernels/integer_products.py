@@ -1,4 +1,4 @@
-"""Products in whole numbers for precision gating: references, bounds that keep them in 32 bits, and thresholds."""
+"""Products in whole numbers for precision gating: references, checks of ranges, and thresholds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A shared library of compiled kernels, called through ctypes; the types of arguments that kernels take."""
+"""The shared library of compiled kernels, and the types of their arguments, for ctypes."""
 
 from __future__ import annotations
 

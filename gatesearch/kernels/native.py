@@ -1,4 +1,4 @@
-"""The compiled kernels of every installed package, loaded once for the best instruction set of the CPU."""
+"""Loads the compiled kernels of all installed packages for the best instruction set of the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits signed inputs and nine-bit weights into operands for kernels of unsigned levels and signed bytes.
+"""Splits signed inputs and nine-bit weights into operands that the precision-gating kernels multiply.
 
 The kernels of precision gating multiply unsigned levels x by signed bytes w. If inputs are signed or weights have nine
 bits, each channel of the input is split into several operands, each with its own weights:

@@ -1,4 +1,4 @@
-"""The weights of a recurrent layer's gates in four forms: dense, hybrid (HMD), of low rank, and pruned."""
+"""The weights of a recurrent layer's gates: dense, hybrid (HMD), of low rank, or pruned."""
 
 from __future__ import annotations
 

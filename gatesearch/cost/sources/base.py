@@ -1,4 +1,4 @@
-"""The interface of sources of latencies, which read the pieces of a backbone on the cores of a device.
+"""The interface of sources of latencies, which read pieces of a backbone on a device's cores.
 
 A core's timing decides which source reads its pieces. The readings are in the unit of the timing.
 ``core.timing.latency_us`` turns a reading into microseconds; ``core.timing.provenance`` says whether the result is

@@ -1,4 +1,4 @@
-"""The source of latencies for cores with a kernel table: the reading of a piece is the sum of its kernel calls."""
+"""The source of latencies for cores with a kernel table: it adds up the calls of a piece."""
 
 from __future__ import annotations
 

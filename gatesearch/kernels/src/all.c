@@ -1,5 +1,6 @@
-/* Includes every kernel. The build compiles this file once for each instruction set, with GS_SUFFIX as the set's name.
-   */
+/* Includes every kernel, for one instruction set.
+
+   The build compiles this file once for each set, with GS_SUFFIX as the set's name. */
 #include "compact.c"
 #include "conv_f32.c"
 #include "conv_u8.c"

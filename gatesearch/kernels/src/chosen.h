@@ -1,4 +1,4 @@
-/* Shared by the kernels that gather winning channels (fbs_single.c, fbs_pg.c): picking winners, copying their values.
+/* Picks winning channels and copies their values, for the kernels fbs_single.c and fbs_pg.c.
 
    Feature boosting and suppression (FBS) computes only the output channels that win. The packed weights of 16
    neighbouring channels are interleaved, so a tile cannot read the filter of a single channel. These kernels therefore
@@ -19,8 +19,8 @@ typedef struct {
   const uint16_t *masks; /* a bit for each channel of each block of 16 */
 } gs_kept;
 
-/* List the channels of some groups of size channels, size being 1 or 16. groups lists n_groups of them; NULL means all.
-   */
+/* List the channels of some groups of size channels, size being 1 or 16. groups lists n_groups of them; NULL means
+   all. */
 GS_INLINE gs_kept gs_kept_of(const int32_t *groups, int n_groups, int size, int channels, char **at) {
   const int blocks = GS_BLOCKS(channels);
   int32_t *list = gs_take(at, (size_t)blocks * GS_BLOCK * sizeof(int32_t));
@@ -43,8 +43,8 @@ GS_INLINE size_t gs_kept_size(int channels) {
   return GS_BLOCKS(channels) * (GS_BLOCK * sizeof(int32_t) + sizeof(uint16_t)) + 192;
 }
 
-/* Copy the values of the channels of k together, out of a row of whole blocks. to has room for k->n values and 16 more.
-   */
+/* Copy the values of the channels of k together, out of a row of whole blocks. to has room for k->n values and 16
+   more. */
 GS_INLINE void gs_keep_words(const uint32_t *from, const gs_kept *k, int blocks, uint32_t *to) {
 #if defined(__AVX512F__)
   for (int b = 0; b < blocks; b++) {
@@ -156,8 +156,8 @@ GS_INLINE size_t gs_choose_scratch(const gs_conv *c) {
          gs_kept_size(c->c_out) + 1024;
 }
 
-/* Return the channels of k out of x [pixels][channels], copied to [pixels][k->n]; where k has all channels, x itself.
-   */
+/* Return the channels of k out of x [pixels][channels], copied to [pixels][k->n]; where k has all channels, x
+   itself. */
 GS_INLINE const float *gs_kept_pixels(const float *x, int pixels, int channels, const gs_kept *k, char **at) {
   if (k->n == channels) return x;
   float *made = gs_take(at, (size_t)pixels * k->n * sizeof(float));

@@ -1,6 +1,7 @@
-/* Encodes a tensor that crosses from one core to the next: its active channels, or a bitmap and its nonzero values.
+/* Encodes a tensor that crosses from one core to the next, so that fewer bytes cross.
 
-   No Python code calls these functions; tests/kernels/driver.c runs them on every instruction set. */
+   The encodings are its active channels alone, or a bitmap and the values that are not zero. No Python code calls these
+   functions; tests/kernels/driver.c runs them on every instruction set. */
 #include "kernels.h"
 #include "simd.h"
 

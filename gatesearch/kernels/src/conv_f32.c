@@ -1,5 +1,6 @@
-/* Convolution in float, y = act(scale conv(x) + shift), of all channels or only of the active blocks of 16.
+/* Convolution in float, of all channels or only of the active blocks of 16 channels.
 
+     y = act(scale conv(x) + shift)
    act is a ReLU or the identity. gatesearch/kernels/conv.py calls it, and so do the kernels of feature boosting and
    suppression. recurrent_weights.py packs the rows of matrices with conv_f32_pack. */
 #include "image.h"

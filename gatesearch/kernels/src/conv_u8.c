@@ -1,6 +1,7 @@
-/* Convolution of uint8 activations with int8 weights, summed in int32, of all channels or only of active blocks of 16.
+/* Convolution in int8, of all channels or only of the active blocks of 16 channels.
 
-   gatesearch/kernels/conv.py calls it, and so do fbs.c and stage.c. A kit's runner calls prepare_conv and run_conv. */
+   Activations are uint8, weights int8 and sums int32. gatesearch/kernels/conv.py calls it, and so do fbs.c and stage.c.
+   A kit's runner calls prepare_conv and run_conv. */
 #ifndef GS_KIT
 #include "image.h"
 #include "kernels.h"
@@ -71,8 +72,8 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int there, const i
   }
 }
 
-/* One case of the switch over kinds, with a loop over the rows of a tile: the kind is then a constant inside the loop.
-   */
+/* One case of the switch over kinds, with a loop over the rows of a tile: the kind is then a constant inside the
+   loop. */
 #define GS_FINISH(kind)                                                                                             \
   case kind:                                                                                                        \
     for (int r = 0; r < rows; r++) {                                                                                \

@@ -1,6 +1,7 @@
-/* Depthwise convolution in int8: each channel of a uint8 map has a filter of its own; sums are requantised to bytes.
+/* Depthwise convolution in int8: each channel has a filter of its own.
 
-   gatesearch/kernels/depthwise.py and stage.c call it. A kit's runner calls prepare_depthwise and run_depthwise. */
+   Maps are uint8, weights int8; the int32 sums are requantised to bytes. gatesearch/kernels/depthwise.py and stage.c
+   call it. A kit's runner calls prepare_depthwise and run_depthwise. */
 #ifndef GS_KIT
 #include "kernels.h"
 

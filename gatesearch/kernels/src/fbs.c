@@ -1,11 +1,13 @@
-/* Feature boosting and suppression (FBS, Gao et al. 2019): a convolution that computes only winning blocks of channels.
+/* Feature boosting and suppression (FBS, Gao et al. 2019) of blocks of 16 channels.
 
+   A convolution computes only the blocks that win:
      u = mean of x over its pixels, for each input channel
      g = relu(phi u + rho)                              predicts how much each output channel matters
      y = act(g (slope conv(x) + offset) + beta)         for the blocks of 16 channels with the largest mean of g
    slope and offset are the batch normalisation, one value for each channel; act is a ReLU or the identity. Inactive
-   input blocks are not read. gatesearch/kernels/fbs.py calls fbs_f32 and fbs_u8. A kit's runner calls prepare_fbs and
-   run_fbs. */
+   input blocks are not read.
+
+   gatesearch/kernels/fbs.py calls fbs_f32 and fbs_u8. A kit's runner calls prepare_fbs and run_fbs. */
 #ifndef GS_KIT
 #include "kernels.h"
 
@@ -48,8 +50,8 @@ void GS(fbs_f32)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_
 }
 
 /* Compute the layer for x and y in uint8, in which the byte 0 represents 0; so clipping to bytes is also a ReLU.
-   level_in, level_weight and level_out are the real values of a step of x, of a weight and of y. no_bias holds zeros.
-   */
+   level_in, level_weight and level_out are the real values of a step of x, of a weight and of y. no_bias holds
+   zeros. */
 void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level_in, const int32_t *in, int n_in,
                 const int8_t *packed, const int32_t *sums, float level_weight, const int32_t *no_bias,
                 float level_out, uint8_t *y, int32_t *out, void *scratch) {

@@ -3,10 +3,13 @@
    FBS picks the output channels that win; no other channel is computed. Phase one of PG multiplies the high bits of the
    input for all outputs of the winners, phase two adds the low bits for those outputs that are open. A group of
    channels opens at a pixel where the mean of its winners' high products exceeds the group's threshold. fbs.c and pg.c
-   have the formulas of either gate. x and y are float. Levels of x have at most 16 bits, weights 8 or 9 bits; products
-   are int32. The filters of the winners are gathered for each sample, so that what follows is a dense convolution of
-   fewer channels: chosen.h says why. gatesearch/kernels/fbs_pg.py calls fbs_pg. A kit's runner calls prepare_fbs_pg and
-   run_fbs_pg. */
+   have the formulas of either gate.
+
+   x and y are float. Levels of x have at most 16 bits, weights 8 or 9 bits; products are int32. The filters of the
+   winners are gathered for each sample, so that what follows is a dense convolution of fewer channels: chosen.h says
+   why.
+
+   gatesearch/kernels/fbs_pg.py calls fbs_pg. A kit's runner calls prepare_fbs_pg and run_fbs_pg. */
 #ifndef GS_KIT
 #include "chosen.h"
 #include "tile.h"
@@ -32,8 +35,8 @@ typedef struct {
   int32_t *list;             /* pixels at which the current block has an open output */
 } gs_hybrid;
 
-/* Return the bytes of scratch memory that a call of fbs_pg needs, whatever wins; pieces are those of an input channel.
-   */
+/* Return the bytes of scratch memory that a call of fbs_pg needs, whatever wins; pieces are those of an input
+   channel. */
 size_t GS(fbs_pg_scratch)(const gs_conv *c, int pieces) {
   const gs_conv wide = gs_fewer(c, c->c_in * pieces, c->c_out);
   const gs_conv narrow = gs_fewer(c, GS_MIN(wide.c_in, GS_BLOCK - 1), c->c_out);
@@ -140,8 +143,8 @@ static gs_hybrid hybrid_of(const gs_conv *c, const gs_split *s, const float *x, 
   return h;
 }
 
-/* Compute the limit of each group that has winners. The mean of its n winners exceeds the threshold where
-   level 2^low_bits sum > threshold n, sum being that of their high products. Sums are whole numbers, so this is
+/* Compute the limit of each group that has winners. The mean of its n winners exceeds the threshold where level
+   2^low_bits sum > threshold n, sum being that of their high products. Sums are whole numbers, so this is
    sum > floor(floor(threshold n / level) / 2^low_bits). */
 static void limits(gs_hybrid *h, const gs_split *s, const gs_kept *out) {
   const int outs = h->g.blocks_out * GS_BLOCK;

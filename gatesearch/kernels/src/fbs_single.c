@@ -1,7 +1,8 @@
 /* Feature boosting and suppression (FBS, Gao et al. 2019) where channels win one by one, in float.
 
-   A convolution computes only the channels that win: fbs.c has the formulas. Winners may be any channels, so their
-   filters are gathered for each sample, and a dense convolution of fewer channels follows: chosen.h says why.
+   A convolution computes only the channels that win; fbs.c has the formulas. The winners need not be neighbours. So
+   their filters are gathered for each sample, and a dense convolution of fewer channels follows; chosen.h says why.
+
    gatesearch/kernels/fbs_single.py calls fbs_single. A kit's runner calls prepare_fbs_single and run_fbs_single. */
 #ifndef GS_KIT
 #include "chosen.h"

@@ -1,11 +1,12 @@
-/* What all kernels of gated layers share: the shape of a convolution, names, blocks of channels and scratch memory.
+/* What all kernels share: the shape of a convolution, names, blocks and scratch memory.
 
-   The kernels are C11 with GNU extensions. They allocate nothing and need no library beyond the compiler's own.
-   Each file is compiled once for each instruction set. The build defines GS_SUFFIX as the name of the set, and GS(name)
-   is the name of a function for that set: gs_NAME_SUFFIX. simd.h holds most of what differs between sets.
-   Channels come in blocks of 16: gates skip whole blocks, and one 512-bit register holds a block of floats.
-   Activations are height x width x channels. Sizes are in elements unless a name says bytes. The caller provides the
-   scratch memory; functions named ..._scratch return the bytes that a kernel needs. */
+   The kernels are C11 with GNU extensions. They allocate nothing and need no library beyond the compiler's own. Each
+   file is compiled once for each instruction set. The build defines GS_SUFFIX as the name of the set, and GS(name) is
+   the name of a function for that set: gs_NAME_SUFFIX. simd.h holds most of what differs between sets.
+
+   Channels come in blocks of 16: gates skip whole blocks, and one 512-bit register holds a block of floats. Activations
+   are [height][width][channels]. Sizes are in elements unless a name says bytes. The caller provides the scratch
+   memory; functions named ..._scratch return the bytes that a kernel needs. */
 #ifndef GS_H
 #define GS_H
 

@@ -1,4 +1,4 @@
-/* The parts of a gate's head: pooling over pixels, the linear layer that computes a logit, and the choice of winners.
+/* The head of a gate: pooling over pixels, a linear layer, and the choice of winners.
 
    gatesearch/kernels/elementwise.py calls gate_f32, for gates at cuts. fbs.c and chosen.h call the pooling and winners.
    A kit's runner calls prepare_gate and run_gate. */

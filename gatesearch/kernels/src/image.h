@@ -1,4 +1,4 @@
-/* Prepares the input of a convolution for tiles: pads the image, and lists which values each output reads.
+/* Prepares the input of a convolution: pads the image, and lists which values each output reads.
 
    A patch is what one output reads: the input channels at every tap of the kernel. A step is 16 input channels of one
    tap. Tiles read an output's patch step by step, so an image must have whole blocks of 16 channels and a border as

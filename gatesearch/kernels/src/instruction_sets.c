@@ -1,4 +1,4 @@
-/* Instruction sets of the kernels: the names of those that are compiled, and a check whether this processor has one.
+/* The instruction sets for which kernels are compiled, and whether this processor has one.
 
    gatesearch/kernels/library.py calls both functions to load the best kernels. The build defines GS_SETS as the names
    with commas between, the best first. */

@@ -1,9 +1,12 @@
 /* Declarations of all kernels for one instruction set, and the structures that callers pass to them.
 
-   The C file of a kernel describes each function. Python declares the same structures with ctypes. Abbreviations:
-   feature boosting and suppression (FBS), precision gating (PG), hybrid matrix decomposition (HMD), compressed sparse
-   rows (CSR). Arguments that recur: live (or in, out) lists the active blocks of channels, NULL means all; n_live
-   (n_in, n_out) is their number; relu says whether negative outputs become 0. */
+   The C file of a kernel describes each function. Python declares the same structures with ctypes.
+
+   Abbreviations: feature boosting and suppression (FBS), precision gating (PG), hybrid matrix decomposition (HMD),
+   compressed sparse rows (CSR).
+
+   Arguments that recur: live (or in, out) lists the active blocks of channels, NULL means all. n_live (or n_in, n_out)
+   is their number. relu says whether negative outputs become 0. */
 #ifndef GS_KERNELS_H
 #define GS_KERNELS_H
 
@@ -75,8 +78,8 @@ typedef struct {
 /* How a layer with FBS and PG splits its input and its filters.
 
    Each input channel becomes one or more pieces (operands in Python, see gatesearch/kernels/operand_split.py): one for
-   each sign of x, and of these two where weights have 9 bits. A piece holds unsigned levels and has weights of its own.
-   */
+   each sign of x, and of these two where weights have 9 bits. A piece holds unsigned levels and has weights of its
+   own. */
 typedef struct {
   const int8_t *taps;     /* weights, [kh kw][pieces c_in][16 * blocks_out] */
   const int32_t *sums;    /* sums of the weights over all taps, [pieces c_in][16 * blocks_out] */

@@ -1,11 +1,15 @@
-/* Helpers with which a kernel prepares a call for a kit: a folder of C sources that times kernels on a board.
+/* Helpers that prepare a kernel's call for a kit, which times kernels on a board.
 
-   A row of the kit is one call to time: a kernel, a shape, a variant and shares of work. The helpers allocate the
-   memory of a row, fill it with random numbers and pack weights. With GS_KIT defined, a kernel's C file holds two
-   functions instead of the kernel: prepare_NAME(gs_call *) allocates and fills what the call needs, and
-   run_NAME(gs_call *) runs the kernel. The kit's rows.h includes these files. It numbers the kernels as GS_KERNEL_NAME
-   and calls the functions of a row's kernel. GS_ROOM is the memory for one row in bytes; GS_ARENA is its address, for
-   boards on which it cannot be an array. */
+   A kit is a folder of C sources that a user compiles and runs on the board. A row of the kit is one call to time: a
+   kernel, a shape, a variant and shares of work. The helpers allocate the memory of a row, fill it with random numbers
+   and pack weights.
+
+   With GS_KIT defined, a kernel's C file holds two functions instead of the kernel: prepare_NAME(gs_call *) allocates
+   and fills what the call needs, and run_NAME(gs_call *) runs the kernel. The kit's rows.h includes these files. It
+   numbers the kernels as GS_KERNEL_NAME and calls the functions of a row's kernel.
+
+   The build may define GS_ROOM, the bytes of memory for one row, and GS_ARENA, the address of that memory. Without
+   GS_ARENA the memory is an array. */
 #ifndef GS_KIT_H
 #define GS_KIT_H
 

@@ -1,4 +1,4 @@
-/* The mel front end, frame by frame: a logarithmic mel spectrum or its cosine transform (MFCC), rounded to int8.
+/* The mel front end: a logarithmic mel spectrum or its cosine transform (MFCC), in int8.
 
      samples x window -> |Fourier transform| -> mel bands -> log(. + 1e-6) [-> cosine transform] -> normalise -> round
    Samples are float32 of full scale 1. gatesearch/kernels/mel.py calls mel for clips and mel_stream for streams. */
@@ -36,8 +36,8 @@ static float *transform(int n, const float *turn, float *from, float *to) {
 /* Return the natural logarithm of x > 0, with an error of about 2^-22.
 
    x = 2^e (1 + f), with 1 + f from sqrt(1/2) to sqrt(2); log x = e log 2 + log(1 + f). The polynomial for log(1 + f) is
-   that of the Cephes library. log 2 is split into 0.693359375 - 2.12194440e-4, so that e times the first part is exact.
-   */
+   that of the Cephes library. log 2 is split into 0.693359375 - 2.12194440e-4, so that e times the first part is
+   exact. */
 GS_INLINE float logarithm(float x) {
   int32_t bits;
   memcpy(&bits, &x, 4);
@@ -74,8 +74,9 @@ static void compute_frame(const gs_mel *m, const float *samples, int8_t *out, vo
   for (int k = m->frame / 2; k < n; k++) a[k] = a[n + k] = 0;
   if (m->frame % 2) a[m->frame / 2] = samples[m->frame - 1] * m->window[m->frame - 1];
   const float *re = transform(n, m->turn, a, b), *im = re + n;
-  /* Z is that transform. The transform of the even samples is (Z_k + conj(Z_-k)) / 2, that of the odd samples (Z_k -
-     conj(Z_-k)) / 2i. The spectrum is the first plus the second rotated by -2 pi k / fft. size is its magnitude. */
+  /* Z is that transform. The transform of the even samples is (Z_k + conj(Z_-k)) / 2, that of the odd samples
+     (Z_k - conj(Z_-k)) / 2i. The spectrum is the first plus the second rotated by -2 pi k / fft. size is its
+     magnitude. */
   for (int k = 0; k < bins; k++) {
     const int here = k < n ? k : 0, there = k && k < n ? n - k : 0;
     const float even_re = re[here] + re[there], even_im = im[here] - im[there];

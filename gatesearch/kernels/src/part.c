@@ -1,4 +1,4 @@
-/* Steps around kernels that replace layers of a float network: rounding, normalising, clearing, loops over time.
+/* Steps around kernels that replace layers: rounding, normalising, clearing, loops over time.
 
    They take and return float32 in C order. The classes of trained layers in gatesearch/kernels call them: pg.py
    (levels, spread, affine), fbs.py (clear), recurrent.py (recurrence). */
@@ -25,9 +25,9 @@ void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, voi
 /* Round x [pixels][channels] to levels and write the pieces of each pixel one after the other.
 
    A piece is one operand of all channels of a pixel: the positive part of x and, with sign, the negative part. With
-   wide, weights have 9 bits and are split as w = 2 (w >> 1) + (w & 1), so each piece is written twice: doubled for w >>
-   1, and as it is for w & 1. Doubling must not carry the low part of a level into its high part. So with wide there is
-   a zero bit between the high part and the low part, and the low part takes low_bits + 1 bits. */
+   wide, weights have 9 bits and are split as w = 2 (w >> 1) + (w & 1), so each piece is written twice: doubled for
+   w >> 1, and as it is for w & 1. Doubling must not carry the low part of a level into its high part. So with wide
+   there is a zero bit between the high part and the low part, and the low part takes low_bits + 1 bits. */
 void GS(spread_f32)(const float *x, int pixels, int channels, float step, float top, int low_bits, int wide, int sign,
                     int bytes, void *out) {
   uint8_t *narrow = out;
@@ -49,8 +49,8 @@ void GS(spread_f32)(const float *x, int pixels, int channels, float step, float 
   }
 }
 
-/* Compute y = act(y scale + shift) in place, y [pixels][channels]. With relu, act is a ReLU; else it is the identity.
-   */
+/* Compute y = act(y scale + shift) in place, y [pixels][channels]. With relu, act is a ReLU; else it is the
+   identity. */
 void GS(affine_f32)(float *restrict y, int pixels, int channels, const float *restrict scale,
                     const float *restrict shift, int relu) {
   const float floor = relu ? 0.0f : -__FLT_MAX__;

@@ -1,14 +1,19 @@
-/* Precision gating (PG, Zhang et al. 2020): a convolution in two phases, the second for open outputs alone.
+/* Precision gating (PG, Zhang et al. 2020): a convolution in two phases.
 
      x = 2^low_bits high + low     y = level (2^low_bits conv(high) + open conv(low)) + bias
+
+   Phase one computes conv(high) for every output. Phase two adds conv(low) to the open outputs alone (open is 1 or 0).
+   A group of outputs is open where the sum of its conv(high) exceeds the group's limit. A group is one output, some
+   channels of a pixel, or all channels of a pixel (the masks 3d, M2 and M1 of gatesearch/gates/pg).
+
    x holds unsigned levels (uint8 or uint16), weights are int8, sums are int32, y is float. level is the real value of a
-   step of the product. Phase one computes conv(high) for every output. An output is open (1, else 0) where the sum of
-   conv(high) over its group exceeds the group's limit. Phase two adds conv(low) to the open outputs. A group is one
-   output, some channels of a pixel, or all channels of a pixel (the masks 3d, M2 and M1 of gatesearch/gates/pg).
+   step of the product.
+
    What phase two computes depends on the size of the groups:
      16 or more, or all   whole rows of tiles, for the listed open pixels
      8                    whole blocks of 16 outputs in which one is open; closed outputs are discarded
      1                    single outputs, each a dot product of its own; or whole blocks, as for 8
+
    gatesearch/kernels/pg_conv.py calls pg and pg_dense. A kit's runner calls prepare_pg and run_pg. */
 #ifndef GS_KIT
 #include "image.h"
@@ -32,8 +37,8 @@ void GS(pg_rows)(const gs_conv *c, const int8_t *weights, int8_t *rows) {
   }
 }
 
-/* What lies in scratch memory during a call. A high product is an output of phase one, a low product one of phase two.
-   */
+/* What lies in scratch memory during a call. A high product is an output of phase one, a low product one of phase
+   two. */
 typedef struct {
   uint8_t *high, *low;   /* the high and the low part of x, padded */
   int32_t *offsets;      /* where the patch of each output pixel begins */
@@ -226,8 +231,8 @@ static void first_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p, 
 /* Decide which outputs are open, and list the pixels that have some; span is the number of blocks that share a list,
    which is 1 for groups of 16 or fewer channels. Return the number of open outputs.
 
-   The loops write a pixel always and count it only where it is open: so they need no branch that could be mispredicted.
-   */
+   The loops write a pixel always and count it only where it is open: so they need no branch that could be
+   mispredicted. */
 static int32_t listed(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, int span) {
   int32_t open = 0;
   for (int i = 0; i * span < g->blocks_out; i++) {
@@ -310,8 +315,8 @@ GS_ELEMENTS(2)
 GS_ELEMENTS(3)
 GS_ELEMENTS(4)
 
-/* Phase two by single outputs: add conv(low) to each open output of y, as dot products of up to four outputs at a time.
-   */
+/* Phase two by single outputs: add conv(low) to each open output of y, as dot products of up to four outputs at a
+   time. */
 static void single_outputs(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, float *y,
                            int32_t *low) {
   const int channels = g->blocks_in * GS_BLOCK, size = g->steps * GS_BLOCK;

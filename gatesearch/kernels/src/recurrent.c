@@ -5,8 +5,10 @@
    A holds the dense (rich) rows. Below them are J parts, side by side: each is a column b_j times a row c_j, and x_j
    are the inputs of its columns. A and the rows c_j of all gates make one dense product with x. What remains is a
    weighted sum of the J columns b_j for each gate. A step reads each weight once, and reading the weights takes most of
-   its time. gatesearch/kernels/recurrent_step.py calls the steps. A kit's runner calls prepare_lstm, run_lstm,
-   prepare_gru and run_gru. */
+   its time.
+
+   gatesearch/kernels/recurrent_step.py calls the steps. A kit's runner calls prepare_lstm, run_lstm, prepare_gru and
+   run_gru. */
 #ifndef GS_KIT
 #include "kernels.h"
 #include "tile.h"
@@ -99,8 +101,8 @@ static void add_product(const gs_matrix *m, const float *x, float *y, char *at) 
 
 /* Return e^x with a relative error of about 1e-7, for any x (clipped to -87 .. 88); after the Cephes library.
 
-   x = n log 2 + r with a whole number n, so e^x = 2^n e^r. A polynomial computes e^r; n goes into the exponent's bits.
-   */
+   x = n log 2 + r with a whole number n, so e^x = 2^n e^r. A polynomial computes e^r; n goes into the exponent's
+   bits. */
 GS_INLINE float gs_exp(float x) {
   x = x < -87.0f ? -87.0f : x;
   x = x > 88.0f ? 88.0f : x;

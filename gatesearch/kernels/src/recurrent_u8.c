@@ -1,4 +1,4 @@
-/* One step of an LSTM or GRU in whole numbers: int8 weights, dense or in hybrid form (HMD), bytes in and out.
+/* One step of an LSTM or GRU in int8, with dense or hybrid weights (HMD).
 
    recurrent.c computes the same in float and explains HMD. The number formats are
      x, h                       uint8; a value h of the state represents (h - 128) / 128

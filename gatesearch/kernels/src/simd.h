@@ -1,14 +1,16 @@
-/* Vectors of each instruction set under common names: GS_LANES floats or GS_LANES_I int32, and products of bytes.
+/* Vectors and products of bytes, under common names, for each instruction set.
 
-   The compiler's flags select one section: AVX-512 with VNNI, AVX2, Neon, MVE (Cortex-M55), or plain C, in which a
-   Cortex-M4 multiplies bytes with SMLAD. With GS_PORTABLE defined, Arm cores run the plain C. Each section defines
+   The compiler's flags select one section of this file: AVX-512 with VNNI, AVX2, Neon, MVE (Cortex-M55), or plain C, in
+   which a Cortex-M4 multiplies bytes with SMLAD. With GS_PORTABLE defined, Arm cores run the plain C. A vector holds
+   GS_LANES floats or GS_LANES_I int32. Each section defines
      gs_vf, gs_vi          a vector of floats, and of int32, with functions such as gs_load_f and gs_fma (acc + a b)
      gs_quad, gs_weights   the same four bytes of an input in each lane, and four weights for each lane
      gs_dot(acc, a, w)     adds to each lane the exact sum of four products (a - GS_OFFSET) w. GS_OFFSET is 128 for sets
                            that multiply only signed bytes; kernels correct their sums for it
      GS_ROWS, GS_COLUMNS   outputs, and blocks of 16 channels, of the largest tile whose sums stay in registers
-   The functions behind the sections (gs_run, gs_block_sums, gs_greater, gs_list_greater) serve precision gating.
-   AVX-512 has its own; the other sets share those at the end of the file, where comments say what they compute. */
+
+   The functions gs_run, gs_block_sums, gs_greater and gs_list_greater serve precision gating. AVX-512 has its own; the
+   other sets share those at the end of the file, where comments say what they compute. */
 #ifndef GS_SIMD_H
 #define GS_SIMD_H
 

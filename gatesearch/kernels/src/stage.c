@@ -1,4 +1,4 @@
-/* Runs the first stage of an always-on cascade: a chain of int8 operators that ends in a gate's logit.
+/* Runs the first, always-on stage of a cascade: int8 operators that end in a gate's logit.
 
    hear runs the stage on one window, stream on several. Windows are int8, as front ends return them; the stage computes
    in uint8. gatesearch/runtime/stage.py builds the operators and calls both functions. */

@@ -1,4 +1,4 @@
-/* The inner loop of all convolutions: sums of a few pixels (rows) by a few blocks of 16 channels (columns).
+/* The inner loop of all convolutions: sums of a few pixels by a few blocks of 16 channels.
 
    The sums of such a tile stay in registers. A row is the address of a pixel's patch, the values that it reads. A step
    is the offset of 16 input channels of one tap, in a patch and in the packed weights of a column. Dense layers list
@@ -10,8 +10,8 @@
 
 #include "simd.h"
 
-/* Compute a tile of float products; rows and columns are constants after inlining, so every loop over them is unrolled.
-   */
+/* Compute a tile of float products; rows and columns are constants after inlining, so every loop over them is
+   unrolled. */
 GS_INLINE void gs_tile_f32(const int rows, const int columns, const float *const *x, const float *const *w,
                            const gs_step *steps, int n_steps, float *out) {
   gs_vf acc[GS_ROWS][GS_MOST_COLUMNS][GS_VECTORS];
@@ -132,8 +132,8 @@ GS_CHOICE(u8, uint8_t, int8_t, int32_t)
    last. */
 GS_INLINE int gs_rows(int left) { return left > GS_SMALLER ? GS_ROWS : left > 1 ? GS_SMALLER : 1; }
 
-/* Return the columns of the next tile when left columns remain. Two tiles of two columns are faster than three and one.
-   */
+/* Return the columns of the next tile when left columns remain. Two tiles of two columns are faster than three and
+   one. */
 GS_INLINE int gs_columns(int left) {
   return left == 4 && GS_COLUMNS == 3 ? 2 : GS_MIN(left, GS_COLUMNS);
 }

@@ -1,4 +1,4 @@
-"""The source of latencies for cores with a kernel table, counted in an emulator or timed by a kit on a board."""
+"""Kernel tables of cores, counted in an emulator or timed on a board, as a source of latencies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes a kit's C header, rows.h: the calls that the runner times, and the functions that prepare and run them."""
+"""Writes a kit's C header, rows.h: the calls to time, and the functions that run them."""
 
 from __future__ import annotations
 

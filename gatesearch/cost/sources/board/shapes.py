@@ -1,4 +1,4 @@
-"""The kernel calls that every board's table measures, and the held-out calls that show the table's error."""
+"""The kernel calls that each board's table measures, and held-out calls that show its error."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The source of latencies for this host: times programs and kernels with LiteRT and gatesearch's kernels."""
+"""The source of latencies for this host, which times LiteRT programs and gatesearch's kernels."""

@@ -1,4 +1,4 @@
-"""Times a gated model on this host, with its stages as they would run from a bundle; no bundle is written."""
+"""Times a gated model on this host as a bundle would run it, without writing the bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The source of latencies for this host: timed LiteRT programs, kernels of gated layers, and the loop around them."""
+"""The source of latencies for this host: times programs, kernels and the loop around them."""
 
 from __future__ import annotations
 

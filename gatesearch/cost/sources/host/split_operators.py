@@ -1,4 +1,4 @@
-"""Splits a .tflite model into its operators, each a model of its own, so that equal operators are timed once.
+"""Splits a .tflite model into models of one operator, so that equal operators are timed once.
 
 XNNPACK, LiteRT's library of kernels, runs the operators of a model one after the other. So the time of a model is the
 sum over its operators. Besides the fusions of the converter, XNNPACK only fuses padding into the convolution that reads

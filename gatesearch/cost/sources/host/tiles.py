@@ -1,4 +1,4 @@
-"""Measures the tile of convolutions on this host: the number of output channels that are computed together.
+"""Measures how many output channels a convolution computes together on this host (its tile).
 
 XNNPACK, LiteRT's library of kernels, chooses a micro-kernel by processor and number format, and only timings show its
 width. With tiles of 32 channels, 40 and 64 channels are two tiles each and take equally long. With tiles of 8 they are

@@ -1,5 +1,6 @@
-/* The clock of a board, in the unit GS_UNIT. Each file clock_*.c of this folder defines it for one kind of machine; a
-   file of your own may define it instead. */
+/* The clock of a board, in the unit GS_UNIT.
+
+   Each file clock_*.c of this folder defines it for one kind of machine; a file of your own may define it instead. */
 #ifndef GS_CLOCK_H
 #define GS_CLOCK_H
 

@@ -1,4 +1,4 @@
-/* The clock of a Cortex-M in cycles: SysTick or, with GS_DWT defined, the cycle counter of the debug unit.
+/* The clock of a Cortex-M, in cycles: SysTick or, with GS_DWT defined, the debug unit's counter.
 
    SysTick has 24 bits; its interrupt counts the overflows. The debug unit's counter (Cortex-M3 and later) has 32 bits;
    no call may take longer than that. */

@@ -1,4 +1,6 @@
-/* Start-up code of a Cortex-M: the vector table, and a reset handler that enables the floating-point and vector units.
+/* Start-up code of a Cortex-M: the vector table, and a handler that enables its units at reset.
+
+   The units are those for floating-point and vector instructions.
 
    The build defines STACK as the top of the RAM. With GS_OWN_STARTUP defined the code is left out, for boards with
    start-up code of their own. */
