@@ -1,4 +1,4 @@
-"""Every shipped backbone passes the conformance suite, and the suite names each broken promise."""
+"""Tests that every shipped backbone passes the conformance suite, and that the suite names each broken promise."""
 
 from __future__ import annotations
 

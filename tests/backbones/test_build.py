@@ -1,4 +1,4 @@
-"""Building the backbone that a recipe names, and the size of the shipped DS-CNN."""
+"""Tests of building the backbone that a recipe names, and of the size of the shipped DS-CNN."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_class_by_import_path_gets_the_arguments_that_it_has_parameters_for(ow
     assert isinstance(net, own_nets.Tiny)
     assert (net.linear.in_features, net.linear.out_features) == (7, 5)
     assert make("own_nets:anything", colour="red").in_features == 3
-    assert make("own_nets:Tiny", num_classes=2).linear.out_features == 2  # what the recipe says goes first
+    assert make("own_nets:Tiny", num_classes=2).linear.out_features == 2  # an argument of the recipe takes precedence
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_ds_cnn_l_of_hello_edge_has_the_multiplications_of_its_paper() -> None:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.register_forward_hook(count)
     assert large(torch.zeros(1, 1, 49, 10)).shape == (1, 12)
-    assert 2 * sum(macs) == pytest.approx(56.9e6, rel=0.02)  # table 5 of the paper
+    assert 2 * sum(macs) == pytest.approx(56.9e6, rel=0.02)  # operations in Table 5 of Zhang et al. 2017, "Hello Edge"
 
 
 def test_ds_cnn_has_the_size_of_mlperf_tiny():

@@ -1,4 +1,4 @@
-"""Networks that a run cannot train are refused in one line before the run begins."""
+"""Tests that a network which a run cannot train is refused in one line before the run begins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def net(depth: int = 2) -> nn.Sequential:
 
 
 class Forward(nn.Module):
-    """A network whose forward is a function of it and its input."""
+    """A network whose forward calls a given function with the network and the input."""
 
     def __init__(self, function: Callable[..., object], inner: nn.Module) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Forward(nn.Module):
 
 
 def set_child(network: nn.Module, index: int, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """Change one layer of a network, drawn by its index."""
+    """Replace the layer with parameters at an index (modulo their number) by ``change`` of it."""
     names = [name for name, module in network.named_children() if list(module.parameters())]
     name = names[index % len(names)]
     network.set_submodule(name, change(network.get_submodule(name)))
@@ -95,7 +95,7 @@ FORMS: dict[str, tuple[Callable[[nn.Module, int], nn.Module], str]] = {
 def test_a_form_that_cannot_be_trained_is_refused_in_one_line(depth: int, layer: int, form: str, deep: bool) -> None:
     change, message = FORMS[form]
     network = change(net(depth), layer)
-    if deep and form not in ("frozen", "empty"):  # somewhere inside a larger network
+    if deep and form not in ("frozen", "empty"):  # puts the network inside a larger one
         network = nn.Sequential(network, nn.ReLU())
         message = message.replace(r" network\.", r" 0\.")
     with pytest.raises(UserError, match=rf"^given: \w+: .*{message}") as error:

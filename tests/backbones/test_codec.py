@@ -1,4 +1,4 @@
-"""The audio codec backbone: it is causal and can be cut at every site, and its quantiser learns its codebooks."""
+"""Tests of the audio codec backbone: it is causal, it can be cut at every site, and its quantiser learns codebooks."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ def test_unused_codewords_are_reset_to_vectors_of_the_batch():
     with torch.no_grad():
         quantiser.codebooks.fill_(100.0)
     vectors = torch.randn(3, 2, 6, 1)
-    quantiser.train()(vectors)  # nothing was ever used
+    quantiser.train()(vectors)  # no vector is near a codeword, so all codewords are unused
     flat = vectors.squeeze(3).transpose(1, 2).reshape(-1, 2)
     assert all((flat - code).abs().sum(1).min() < 1e-6 for code in quantiser.codebooks[0])
     kept = quantiser.codebooks.detach().clone()
     quantiser(vectors)
-    assert torch.equal(quantiser.codebooks, kept)  # all are fresh
+    assert torch.equal(quantiser.codebooks, kept)  # codewords that were just reset stay

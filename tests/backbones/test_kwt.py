@@ -1,4 +1,4 @@
-"""The keyword transformer: its cut sites, its size against hand counts, and its attention against PyTorch's."""
+"""Tests of the keyword transformer: its cut sites, its size by hand, and its attention compared with PyTorch's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_keyword_transformer_can_be_cut_anywhere(args):
 
 def test_there_is_a_site_behind_the_tokens_and_behind_each_block():
     sites = {site.name: site.shape for site in cut_sites(kwt(blocks=3, patch=2), torch.zeros(1, *SHAPE))}
-    # Only the class token is read behind the last block.
+    # The classifier reads the class token alone, so the last site has one token.
     expected = {"tokens": (7, 8), "blocks.0": (7, 8), "blocks.1": (7, 8), "readout": (8,)}
     assert expected.items() <= sites.items()
 

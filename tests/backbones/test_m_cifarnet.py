@@ -1,4 +1,4 @@
-"""M-CifarNet has the layers and the size of its paper, and can be gated and cut."""
+"""Tests that M-CifarNet has the layers and the size of its paper (Gao et al. 2018), and can be gated and cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gatesearch.backbones.m_cifarnet import MCifarNet, scale_channels
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.testing.backbones import check_backbone
 
-TABLE = {  # of the published network: output of every layer, millions of multiply-accumulates
+TABLE = {  # the published network: output shape of every layer, and its millions of multiply-accumulates
     "conv0.0": ((64, 30, 30), 1.555),
     "conv1.0": ((64, 30, 30), 33.178),
     "conv2.0": ((128, 15, 15), 16.589),
@@ -34,7 +34,7 @@ def test_the_number_of_weights_is_as_published() -> None:
     weights = sum(m.weight.numel() for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear))
     assert weights == 1_293_888
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert sum(norm.num_features for norm in norms) == 1088  # the table counts as many biases in FBS
+    assert sum(norm.num_features for norm in norms) == 1088  # the paper's number of biases in FBS
     assert sum(p.numel() for p in net.parameters()) == weights + 2 * 1088 + 10
 
 

@@ -1,4 +1,4 @@
-"""Recurrent backbones: their sizes, and that they can be cut and gated."""
+"""Tests of recurrent backbones: their sizes, and that they can be cut and gated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CIFAR ResNets have the size of their paper, and can be gated and cut."""
+"""Tests that CIFAR ResNets have the size of their paper (He et al. 2016), and can be gated and cut."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def test_resnet20_has_the_published_size() -> None:
     net = resnet20()
     sites = layer_sites(net, torch.zeros(1, 3, 32, 32))
     assert sum(site.macs for site in sites) == 40_551_040
-    assert sum(p.numel() for p in net.parameters()) == 269_722  # 0.27M in table 6 of the paper
+    assert sum(p.numel() for p in net.parameters()) == 269_722  # 0.27M in Table 6 of the paper
     assert len(sites) == 20
     first = [site for site in sites if site.name.endswith("conv1")]
     assert [site.name for site in first] == [f"{block}.conv1" for block in BLOCKS]
-    # What precision gating can gate, section 1.5 of the specification: 46.5 % of all.
+    # Precision gating can gate the first convolution of each block: 46.5 % of all MACs.
     assert round(sum(site.macs for site in first) / 40_551_040, 3) == 0.465
 
 
@@ -35,7 +35,8 @@ def test_deeper_networks_have_more_of_the_same_blocks(depth: int, params: int) -
 def test_a_block_can_be_gated_inside_and_cut_behind() -> None:
     net = resnet20()
     sites = cut_sites(net, torch.zeros(1, 3, 32, 32))
-    # The last block of a stage ends the stage; what the last one leaves is pooled before anything multiplies.
+    # The site behind the last block of a stage has the name of the stage. Behind the last block of all, only pooling
+    # follows before the classifier, so its site is "flatten".
     behind = ["stage1.0", "stage1.1", "stage1", "stage2.0", "stage2.1", "stage2", "stage3.0", "stage3.1"]
     assert [site.name for site in sites] == ["input", "stem", *behind, "flatten"]
     assert [site.shape for site in sites[2::3]] == [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
@@ -43,7 +44,7 @@ def test_a_block_can_be_gated_inside_and_cut_behind() -> None:
     for block in BLOCKS:
         conv1, conv2 = layers[f"{block}.conv1"], layers[f"{block}.conv2"]
         assert (conv1.norm, conv1.activation) == (f"{block}.norm1", f"{block}.relu1")
-        assert (conv2.norm, conv2.activation) == (f"{block}.norm2", None)  # the sum reads it first
+        assert (conv2.norm, conv2.activation) == (f"{block}.norm2", None)  # a sum lies between it and the activation
         assert (conv1.source, conv2.source) == (None, f"{block}.conv1")
 
 

@@ -1,8 +1,9 @@
-"""The noisy quadratic model, a problem whose critical batch size can be computed.
+"""The noisy quadratic model: a training problem whose critical batch size can be computed.
 
-After Zhang et al. 2019, "Which algorithmic choices matter at which batch sizes?" (arXiv 1907.04164): curvatures h_i,
-gradients with noise of variance proportional to h_i / batch. The expected loss obeys a linear recursion, so the fewest
-steps over any set of configs are known without training.
+It is taken from Zhang et al. 2019, "Which algorithmic choices matter at which batch sizes?" (arXiv 1907.04164). The
+loss is 1/2 sum h_i theta_i^2, with curvatures h_i and parameters theta_i. The noise of the gradient has a variance in
+proportion to h_i / batch. The expected loss follows a linear recursion, so the fewest steps over any set of configs are
+known without training.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from gatesearch.batch_study.config import Config
 
 SIZE, NOISE = 240, 0.1
 CURVATURE = np.geomspace(1.0, 1 / 400, SIZE)
-START = 1 / np.sqrt(SIZE * CURVATURE)  # a loss of 1/2, of which every direction has the same share
+START = 1 / np.sqrt(SIZE * CURVATURE)  # initial parameters: a loss of 1/2, with an equal share of every direction
 
 
 class NoisyQuadratic:
-    """The problem; ``samples`` is the size of no real data set."""
+    """The problem; ``samples`` stands in for the size of a training split."""
 
     def __init__(self, samples: int = 100_000) -> None:
         self.samples = samples
@@ -30,7 +31,7 @@ class NoisyQuadratic:
 
 
 class Descent:
-    """One descent."""
+    """One training of the problem by SGD with Nesterov momentum."""
 
     def __init__(self, problem: NoisyQuadratic, batch: int, seed: int) -> None:
         self.problem = problem
@@ -52,9 +53,10 @@ class Descent:
 
 
 def expected_steps(configs: Sequence[Config], batch: int, goal: float, most: int) -> float:
-    """Return the fewest steps after which the expected loss of a config is at the goal; rates do not fall.
+    """Return the fewest steps after which a config's expected loss reaches the goal, without decay of the rate.
 
-    The state of each direction is (theta, speed): x' = A x + b noise, so E[x x'] follows from step to step.
+    Each direction has the state x = (theta, speed) and the step x <- A x + b noise. The second moments E[x x^T] after a
+    step follow from those before it: A E[x x^T] A^T + b b^T var(noise). Their three entries are tt, ts and ss.
     """
     rate = np.array([c.learning_rate(0, 1) for c in configs])[:, None]
     m = np.array([c.momentum for c in configs])[:, None]

@@ -1,4 +1,4 @@
-"""A small backbone with batch normalisation that trains in a millisecond per step."""
+"""A small backbone with batch normalisation, which takes a millisecond for a training step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``retrain.batch_size: auto`` takes the batch size from the recipe's study, or an error says how to run one."""
+"""Tests that ``retrain.batch_size: auto`` takes the batch size of the recipe's study, or says how to run a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainings of a batch-size study on a recipe's backbone: seeds, accumulated gradients, and the optimiser's step."""
+"""Tests of a batch-size study's trainings on a backbone: seeds, accumulated gradients, and the optimiser's step."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_step_is_nesterov_momentum(problem: Problem) -> None:
     learner.step(0.1, 0.75)
     gradient = torch.cat([p.grad.flatten() for p in learner.model.parameters() if p.grad is not None])
     torch.testing.assert_close(weights(learner), start - 0.1 * (1 + 0.75) * gradient)
-    learner.step(0.1, 0.0)  # no momentum, which PyTorch's Nesterov refuses
+    learner.step(0.1, 0.0)  # a momentum of 0, which PyTorch's own Nesterov option refuses
 
 
 def test_the_error_is_the_share_of_wrong_validation_answers_and_training_lowers_it(problem: Problem) -> None:

@@ -1,4 +1,4 @@
-"""The command ``gatesearch scaling``: a whole small study, its files, and errors of one line."""
+"""Tests of the command ``gatesearch scaling``: a whole small study, its files, and errors of one line."""
 
 from __future__ import annotations
 

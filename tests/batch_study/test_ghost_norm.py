@@ -1,4 +1,4 @@
-"""Ghost batch normalisation: statistics and gradients are those of each group of samples."""
+"""Tests of ghost batch normalisation, which normalises each group of a batch's samples by itself."""
 
 from __future__ import annotations
 

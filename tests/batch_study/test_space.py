@@ -1,4 +1,4 @@
-"""The search space of one batch size: quasi-random points, and bounds that move when the best point is near them."""
+"""Tests of the search space of one batch size: quasi-random points, and bounds that move if the best point is near."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_points_are_quasi_random_and_the_first_of_a_longer_series() -> None:
     assert points != space.sample(16, seed=4)
     for name in NAMES:
         places = [getattr(space, name).position(getattr(point, name)) for point in points]
-        # Sixteen points of a Sobol sequence: one in each sixteenth of every range.
+        # Of sixteen points of a Sobol sequence, one lies in each sixteenth of every range.
         assert sorted(math.floor(16 * place) for place in places) == list(range(16))
 
 

@@ -1,4 +1,4 @@
-"""Batch-size studies of a noisy quadratic problem whose critical batch size is known."""
+"""Tests of batch-size studies on a noisy quadratic problem, whose critical batch size is known."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gatesearch.errors import UserError
 from tests.batch_study.quadratic import Descent, NoisyQuadratic, expected_steps
 
 ONE = Range(1.0, 1.0, 1.0, 1.0)
-# The recursion knows no decay.
+# Learning rates without decay, because the recursion for the expected loss has none.
 STEADY = Space(
     rate=Range(0.3, 300.0, 1e-6, 1e6), slack=Range(0.05, 1.0, 0.05, 1.0), decay=replace(ONE, log=False), end=ONE
 )
@@ -63,7 +63,7 @@ def test_a_noisy_quadratic_shows_three_regimes_and_its_critical_batch_size(
         assert found is not None and found.critical_batch == pytest.approx(known.critical_batch, rel=0.2)
         assert drawn is not None and drawn[0] < found.critical_batch < drawn[1] < 2 * drawn[0]
         inside.append(drawn[0] < known.critical_batch < drawn[1])
-    assert sum(inside) >= 2  # of three intervals of 90 %
+    assert sum(inside) >= 2  # two of three 90 % intervals contain the true critical batch size
 
 
 @pytest.mark.usefixtures("short")
@@ -105,7 +105,7 @@ def test_every_training_is_on_disk_when_it_has_ended(tmp_path: Path, monkeypatch
 
 @pytest.mark.usefixtures("short")
 def test_a_bound_near_the_best_point_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Too small, and hardly a range: the best is at the high bound.
+    # The range of rates is narrow and too low, so the best point is at its high bound.
     monkeypatch.setattr("gatesearch.batch_study.study.RATE_FACTOR", 2.0)
     space = replace(STEADY, rate=replace(STEADY.rate, low=0.4, high=0.6))
     (pilot, studies), _ = run(tmp_path / "trials.jsonl", space=space)
@@ -115,7 +115,7 @@ def test_a_bound_near_the_best_point_is_moved(tmp_path: Path, monkeypatch: pytes
         bound = 2.0 * pilot.rate * math.sqrt(study.batch / pilot.batch)
         assert max(entry.config.rate for entry in first) <= bound < best.config.rate
         assert best.result.steps < min(entry.result.steps_to_goal for entry in first)
-    # Two moves of a bound are allowed; the outcome says where they were too few.
+    # A bound may move twice. The outcome names the bounds for which that was not enough.
     assert any(study.near_edges for study in studies)
 
 

@@ -1,4 +1,4 @@
-"""The trade-off between steps and batch size: the hyperbola that is fitted, its regimes, and its uncertainty."""
+"""Tests of the trade-off between steps and batch size: the fitted hyperbola, its regimes and its uncertainty."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_bootstrap_intervals_reflect_the_spread_of_the_trials(monkeypatch: pytes
     assert drawn == bootstrap(studies, 0) != bootstrap(studies, 1)
     assert drawn.critical_batch is not None and drawn.critical_batch[0] < 100 < drawn.critical_batch[1] < 200
     for each, (low, high) in zip(studies, drawn.steps, strict=True):
-        # Nothing drawn can be better than the best; one in twenty is without the best three now and then.
+        # No draw is better than the best trial, and few draws lack the best trials.
         assert low == steps_to_goal(each) <= high < each.trials[6].result.steps
 
 
@@ -103,17 +103,17 @@ def test_batch_sizes_that_rarely_reach_the_goal_have_no_upper_bound() -> None:
     lucky = study(8, [40, *[math.inf] * 19], {0: [40, 41, 42]})
     drawn = bootstrap([lucky, *[study(b, [9] * 20, {0: [9] * 3}) for b in (16, 32)]], 0)
     assert drawn.steps[0] == (40.0, math.inf)
-    assert drawn.critical_batch is not None  # from the draws in which three sizes reached it
+    assert drawn.critical_batch is not None  # from the draws in which three batch sizes reach the goal
 
 
 @pytest.mark.parametrize(
     ("steps", "critical", "chosen"),
     [
-        ([1000, 500, 250, 125], 1e5, 64),  # perfect scaling: the largest
-        ([10, 10, 10, 10], 0.1, 8),  # maximal parallelism: the smallest
+        ([1000, 500, 250, 125], 1e5, 64),  # perfect scaling: the largest size
+        ([10, 10, 10, 10], 0.1, 8),  # maximal parallelism: the smallest size
         ([110, 60, 35, 22.5], 33.0, 32),
-        ([110, 60, 70, 22.5], 33.0, 16),  # what was measured at 32 costs more than twice the samples
-        ([math.inf, 60, 35, math.inf], 200.0, 32),  # what did not reach the goal is no choice
+        ([110, 60, 70, 22.5], 33.0, 16),  # batch size 32 needs more than twice the samples
+        ([math.inf, 60, 35, math.inf], 200.0, 32),  # a size that did not reach the goal is never chosen
     ],
 )
 def test_the_batch_size_to_train_with(steps: list[float], critical: float, chosen: int) -> None:

@@ -1,4 +1,4 @@
-"""One training of a batch-size study: when it reaches the goal, ends without it, or diverges."""
+"""Tests of one training of a batch-size study: it reaches the goal, ends without reaching it, or diverges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEADY = Config(rate=1.0, slack=0.5, decay=1.0, end=1.0)
 
 
 class Scripted:
-    """Losses and errors as functions of the step; notes the rates."""
+    """A problem with losses and errors that are functions of the step; it records learning rates and momenta."""
 
     samples = 100
 

@@ -1,4 +1,4 @@
-"""Device profiles: the shipped ones load, and a mistake gives one line with file, key and value."""
+"""Tests of device profiles: the shipped ones load, and a mistake gives one line with file, key and value."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def written() -> dict:
 
 @pytest.fixture()
 def broken(written, tmp_path):
-    """Write three_core with one change and return the error."""
+    """A function that changes one value of three_core (None deletes it), loads it, and returns the error."""
 
     def change(*path_and_value) -> str:
         *path, key, value = path_and_value

@@ -1,4 +1,4 @@
-"""The bundle that all export tests read: it is written once, because each conversion takes a second."""
+"""Fixtures with one bundle for all export tests; it is written once, because each conversion takes a second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.export.small_model import CLASSES, PLAN, POSITIVE, Exported, gated, w
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """One bundle for all tests: each conversion takes a second."""
+    """The exported model, its bundle, and windows to test it."""
     model, folder = gated(PLAN), tmp_path_factory.mktemp("export") / "bundle"
     calibration, validation = windows(96, seed=1).features, windows(200, seed=2)
     device = profile.load("three_core")

@@ -1,4 +1,4 @@
-"""A small gated DS-CNN on three cores, and windows that it can tell apart."""
+"""A small gated DS-CNN on three cores, and windows of classes that it can distinguish."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gatesearch.training import FeatureSplit
 
 CLASSES = ("yes", "no", "_unknown_", "_silence_")
 POSITIVE = torch.tensor([True, True, False, False])
-LOUDNESS = (1.0, 1.0, 0.9, 0.05)  # what tells the classes apart here
+LOUDNESS = (1.0, 1.0, 0.9, 0.05)  # factor on the windows of each class
 
 
 def windows(count: int, seed: int) -> FeatureSplit:
-    """Feature maps [count, 1, 49, 10] whose pattern and loudness say which class they are."""
+    """Return feature maps [count, 1, 49, 10] whose pattern and loudness depend on their class."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % len(CLASSES)
     patterns = torch.randn(len(CLASSES), 1, 49, 10, generator=torch.Generator().manual_seed(7))
@@ -33,14 +33,14 @@ def windows(count: int, seed: int) -> FeatureSplit:
 
 
 def gated(plan: GatePlan) -> GatedModel:
-    """A small DS-CNN with gates whose statistics are those of the windows and whose thresholds are calibrated."""
+    """Return a small DS-CNN with the gates of a plan, briefly trained on the windows."""
     torch.manual_seed(3)
     backbone = DSCNN(len(CLASSES), width=16, blocks=2)
     split = windows(200, seed=1)
     model = GatedModel(backbone, plan, cut_sites(backbone, split.features[:1]), len(CLASSES))
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     model.train()
-    for _ in range(15):  # enough for logits with two ends, as trained gates have them
+    for _ in range(15):  # enough for logits in two clusters, as trained gates have
         output = model(split.features)
         loss = torch.nn.functional.cross_entropy(output.logits, split.labels)
         for gate in output.gates:
@@ -64,7 +64,7 @@ PLAN = GatePlan(
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle on disk, the model with its thresholds, and the stages as the passes left them."""
+    """A bundle on disk, the model with its thresholds, the stages after all passes, and windows."""
 
     folder: Path
     model: GatedModel

@@ -1,4 +1,4 @@
-"""Verification checks each file of a bundle: it is run, inspected, or only its sha256 is checked."""
+"""Tests that verification checks each file of a bundle: it runs or inspects the file, or checks its sha256 alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ONNX, VELA = "app/stage2.onnx", "npu/stage1_vela.tflite"
 
 
 def copy_with(exported: Exported, folder: Path, path: str, content: bytes, **changes: str) -> Path:
-    """Return a copy of the bundle in which a file has another content, and the manifest says so."""
+    """Return a copy of the bundle in which a file has another content, with a manifest that fits this content."""
     shutil.copytree(exported.folder, folder)
     (folder / path).write_bytes(content)
     manifest = json.loads((folder / "manifest.json").read_text())

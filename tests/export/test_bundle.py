@@ -1,4 +1,4 @@
-"""Bundles: the manifest, the programs of each stage against the model, and thresholds."""
+"""Tests of bundles: the manifest, each stage's programs compared with the model, and thresholds."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ def shapes(model: bytes) -> set[tuple[int, ...]]:
 
 def test_channels_are_removed_on_both_sides_of_the_gate(exported: Exported) -> None:
     npu = shapes((exported.folder / "npu/stage1.tflite").read_bytes())
-    assert (8, 1, 1, 16) in npu and (16, 1, 1, 16) not in npu  # the pointwise convolution that makes them
+    assert (8, 1, 1, 16) in npu and (16, 1, 1, 16) not in npu  # the pointwise convolution before the gate
     assert (1, 25, 5, 8) in npu
     app = shapes((exported.folder / "app/stage2.tflite").read_bytes())
-    assert (1, 3, 3, 8) in app and (1, 3, 3, 16) not in app  # the depthwise one that takes them
-    assert (1, 25, 5, 16) in app  # behind it, all are there again
+    assert (1, 3, 3, 8) in app and (1, 3, 3, 16) not in app  # the depthwise convolution behind the gate
+    assert (1, 25, 5, 16) in app  # later layers have all channels again
 
 
 def test_lowered_stages_compute_what_the_model_computes(exported: Exported) -> None:
@@ -132,7 +132,7 @@ def test_the_onnx_file_computes_what_the_stage_computes(exported: Exported) -> N
 
 
 def unfolded(kept: torch.Tensor, channels: list[int], count: int) -> torch.Tensor:
-    """Put back the channels that were cut away, as zeros."""
+    """Return activations with all channels, in which the removed ones are zero."""
     whole = kept.new_zeros(len(kept), count, *kept.shape[2:])
     whole[:, channels] = kept
     return whole
@@ -156,7 +156,7 @@ def test_decisions_differ_only_within_rounding(exported: Exported, bundle_run: B
         margin = abs(logit - float(exported.model.gate(0).theta)) / spec.scale
         near += margin <= 6
         assert (integer > theta) == (logit > float(exported.model.gate(0).theta)) or margin <= 6
-    assert near < 60  # the test says something
+    assert near < 60  # most logits are far from the threshold, so the check above is not empty
 
 
 def test_thresholds_keep_the_recall_target_on_validation(exported: Exported, bundle_run: Bundle) -> None:
@@ -165,11 +165,11 @@ def test_thresholds_keep_the_recall_target_on_validation(exported: Exported, bun
     for k, placed in enumerate(PLAN.gates):
         reached = positive & (exits >= k)
         assert (exits[reached] > k).double().mean() >= placed["recall"]
-    assert (exits[~positive] < 2).double().mean() > 0.2  # and something is stopped
+    assert (exits[~positive] < 2).double().mean() > 0.2  # the gates stop some negatives
 
 
 def test_a_second_export_replaces_the_first(exported: Exported, tmp_path: Path, monkeypatch: Any) -> None:
-    """No new conversions: what is tested is what happens to folders."""
+    """The test is about folders, so it converts nothing: every program is a copy of an earlier one."""
     blob = (exported.folder / "app/stage2.tflite").read_bytes()
     monkeypatch.setattr(compiled.tflite, "compile", lambda *_: blob)
     split, device = windows(40, seed=5), profile.load("three_core")
@@ -177,7 +177,7 @@ def test_a_second_export_replaces_the_first(exported: Exported, tmp_path: Path, 
     features = torch.randn(8, 16, 25, 5)[:, :8].repeat(1, 2, 1, 1)
     arguments: dict[str, Any] = {"formats": ["tflite"], "classes": CLASSES, "about": {}}
     folder = tmp_path / "bundle"
-    (tmp_path / "bundle.1.part" / "app").mkdir(parents=True)  # a run that was killed left it
+    (tmp_path / "bundle.1.part" / "app").mkdir(parents=True)  # as a killed run leaves it
     for _ in range(2):
         write_bundle(folder, model, device, features, split, POSITIVE, **arguments)
         assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
@@ -185,7 +185,7 @@ def test_a_second_export_replaces_the_first(exported: Exported, tmp_path: Path, 
     monkeypatch.setattr(bundle, "write_whole", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
     with pytest.raises(OSError, match="disk full"):
         write_bundle(folder, model, device, features, split, POSITIVE, **arguments)
-    assert Bundle(folder).manifest["stages"]  # the last good one is still there
+    assert Bundle(folder).manifest["stages"]  # after a failed export, the bundle before it is still there
 
 
 def test_no_gate_and_a_gate_at_the_input(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_no_gate_and_a_gate_at_the_input(tmp_path: Path) -> None:
 
 
 def test_a_gate_that_no_positive_reaches_stops_nothing(exported: Exported) -> None:
-    """A threshold of minus infinity has an integer, too."""
+    """Without positives the threshold is minus infinity, which becomes the integer -129."""
     model = gated(GatePlan(PLAN.gates[:1], ("mcu", "app")))
 
     class Stage:

@@ -1,4 +1,4 @@
-"""Damaged bundles give an error of one line that names the file, or run as before."""
+"""Tests that a damaged bundle gives an error of one line that names the file, or still runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def change(document: Any, path: tuple[Any, ...], action: str, value: Any) -> None:
-    """Replace, drop or double what lies at a path."""
+    """Replace, drop or repeat the value at a path of a JSON document."""
     for key in path[:-1]:
         document = document[key]
     if action == "drop":
@@ -95,7 +95,7 @@ def test_nesting_without_end_is_one_line(copy: Path) -> None:
 
 
 def test_a_bundle_of_symbolic_links_runs(exported: Exported, tmp_path: Path) -> None:
-    """Caches of model hubs hold files by their digests, and links to them."""
+    """Caches of model hubs store files under their digests, and links to these files."""
     blobs, links = tmp_path / "blobs", tmp_path / "snapshots" / "main"
     blobs.mkdir()
     for i, path in enumerate(sorted(p for p in exported.folder.rglob("*") if p.is_file())):

@@ -1,4 +1,4 @@
-"""What the dry run does to an untrained model before it exports it."""
+"""Tests of how a dry run prepares an untrained model for its export."""
 
 from __future__ import annotations
 

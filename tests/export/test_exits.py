@@ -1,4 +1,4 @@
-"""A codec with a light path, exported: the light path is one more artifact, which runs only for samples that leave."""
+"""Tests of an exported codec with a light path, which is an artifact of its own for the samples that leave there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POSITIVE = torch.tensor([True, True])
 
 
 def sounds(count: int, seed: int) -> FeatureSplit:
-    """Windows of slow waves, every other one in noise, which its label says."""
+    """Return windows of slow waves; every other window also has noise, and the label 1."""
     generator = torch.Generator().manual_seed(seed)
     slow = torch.randn(count, 1, 8, generator=generator)
     waves = torch.nn.functional.interpolate(slow, 256, mode="linear")[:, 0]
@@ -61,7 +61,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         optimizer.zero_grad()
         (loss + switch).backward()
         optimizer.step()
-    model.gates[0].q.zero_()  # the gate's own loss, which this training leaves out, would set it
+    model.gates[0].q.zero_()  # the gate's own loss would set this value; the training above leaves that loss out
     model.eval()
     calibrate(model, validation, POSITIVE)
     folder = tmp_path_factory.mktemp("exits") / "bundle"
@@ -84,7 +84,7 @@ def test_the_exit_is_an_artifact_of_its_own(exported: Exported):
     assert all((exported.folder / name).stat().st_size > 0 for name in names)
     assert first["gate"]["exit"]["program"]["path"] == "host/stage0_exit.tflite" and last["gate"] is None
     assert set(last["outputs"]) == {"output"} and last["logit_offset"] == 0.0
-    # Half the channels are gone from what crosses, on both paths.
+    # On both paths, half of the channels are removed from the activations that cross.
     assert first["outputs"]["passed"]["shape"] == [1, 16, 1, 4] == last["input"]["shape"]
     assert first["gate"]["exit"]["input"]["shape"] == [1, 16, 1, 4]
 

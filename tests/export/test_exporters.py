@@ -1,4 +1,4 @@
-"""Every shipped exporter passes the conformance suite."""
+"""Tests that every shipped exporter passes the conformance suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exported stages with gates in the place of layers agree with the model, in float."""
+"""Tests that exported stages with gated layers, which are in float, agree with the model."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def net() -> nn.Sequential:
 
 
 def images(count: int, seed: int) -> FeatureSplit:
-    """Noise over a pattern of the class; what is no signal has none."""
+    """Return images of noise over the pattern of their class; the third class has no pattern."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
     patterns = 2 * torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(9))
@@ -94,7 +94,7 @@ def trained(plan: GatePlan) -> GatedModel:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
-    """Bundles by the name of their plan, each written once: a conversion takes a second."""
+    """A function that returns the bundle of a named plan; each is written once, as a conversion takes a second."""
     result: dict[str, Exported] = {}
 
     def of(name: str) -> Exported:
@@ -136,7 +136,7 @@ def test_a_stage_with_gated_layers_is_in_float_and_no_other(
 def test_the_bundle_does_what_the_model_does(exported: Callable[[str], Exported], name: str) -> None:
     result = exported(name)
     assert result.parity.gate_agreement >= 0.95 and result.parity.prediction_agreement >= 0.95
-    assert len(result.parity.labels.unique()) == 3  # it tells the classes apart, and so does the test
+    assert len(result.parity.labels.unique()) == 3  # the bundle answers all three classes
     if result.manifest["stages"][-1]["arithmetic"] == "float32" and len(result.manifest["stages"]) == 1:
         assert result.parity.max_abs_error < 1e-3 and result.parity.prediction_agreement == 1.0
 
@@ -153,7 +153,7 @@ def test_thresholds_are_in_the_arithmetic_of_their_stage(exported: Callable[[str
     for answer in answers:
         assert isinstance(answer.gate_logits[0], type(threshold))
         assert (answer.exit > 0) == (answer.gate_logits[0] > threshold)
-    # The model's own threshold, set anew on the artifact's logits, cuts alike.
+    # The model with the thresholds of the artifacts stops the same windows.
     cascade = run_cascade(result.model, test.features)
     exits = torch.tensor([answer.exit for answer in answers])
     assert 0 < int((exits == 0).sum()) < 90
@@ -192,7 +192,7 @@ def test_the_model_in_float_is_its_stage_of_tflite_and_onnx(exported: Callable[[
         [by_tflite] = program(channel_last(sample.numpy()))
         np.testing.assert_allclose(by_onnx[0] + floor, logits, atol=1e-3)
         np.testing.assert_allclose(by_tflite[0] + floor, logits, atol=1e-3)
-    assert np.ptp(expected, axis=0).min() > 0.5  # logits move, so that the agreement says something
+    assert np.ptp(expected, axis=0).min() > 0.5  # the logits vary, so their agreement is meaningful
 
 
 def test_lowering_says_which_stage_is_in_float() -> None:
@@ -204,7 +204,7 @@ def test_lowering_says_which_stage_is_in_float() -> None:
 
 @pytest.mark.parametrize("kind", [None, "pg"])
 def test_weights_that_lie_channels_last_are_read_in_their_own_order(kind: str | None) -> None:
-    """With three convolutions of a kind the converter read memory as it lies, whatever the strides said."""
+    """With three such convolutions, the converter once read weights in memory order and ignored their strides."""
     torch.manual_seed(0)
     layers: list[Any] = [nn.Conv2d(8, 8, 3, padding=1) for _ in range(3)]
     x = torch.randn(3, 8, 4, 4)
@@ -222,4 +222,4 @@ def test_weights_that_lie_channels_last_are_read_in_their_own_order(kind: str | 
         [result] = program(channel_last(sample.numpy()))
         expected: Tensor = module(sample)
         np.testing.assert_allclose(result, channel_last(expected.detach().numpy()), atol=1e-5)
-    assert not any(p.is_contiguous() for p in weights)  # the module is copied, not changed
+    assert not any(p.is_contiguous() for p in weights)  # the conversion changes a copy of the module alone

@@ -1,4 +1,7 @@
-"""Stages whose gated layers run in kernels agree with the model, with or without a C compiler."""
+"""Tests that stages whose gated layers run in C kernels agree with the model, with or without a C compiler.
+
+Such a stage consists of parts: programs of ordinary operators, and kernels between them.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ POSITIVE = torch.tensor([True, True, False])
 
 
 class Residual(nn.Module):
-    """A stem, a block with a shortcut around two convolutions, pooling, a linear layer."""
+    """A network with a stem, a residual block of two convolutions, pooling and a linear layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +55,7 @@ class Residual(nn.Module):
 
 
 class Sequence(nn.Module):
-    """Two recurrent layers and a linear one on the last step."""
+    """Two recurrent layers, and a linear layer that reads the last step."""
 
     def __init__(self, cell: type[nn.RNNBase], both: bool) -> None:
         super().__init__()
@@ -69,11 +72,11 @@ class Case(NamedTuple):
     net: Callable[[], nn.Module]
     shape: tuple[int, ...]
     gates: tuple[PlacedGate, ...]
-    kernels: tuple[str | None, ...]  # of the parts, in order
+    kernels: tuple[str | None, ...]  # kernel of each part in order; None for a program
 
 
 PG = {"bits": 8, "high_bits": 4, "weight_bits": 7}
-WIDE = {"bits": 8, "high_bits": 4}  # weights of as many
+WIDE = {"bits": 8, "high_bits": 4}  # weights also have 8 bits
 HMD = PlacedGate.of("hmd", "rnn", factor=2)
 LMF = PlacedGate.of("lmf", "rnn", factor=2)
 CUT = PlacedGate.of("gc", "relu0", mode="channel", keep=0.5, recall=0.9)
@@ -149,7 +152,7 @@ SHORT = (
     "behind a cut",
     "gru, both ways",
     "lstm without a gate",
-)  # the others are slow: conversions take seconds
+)  # the other cases are marked slow, because conversions take seconds
 
 
 class Exported(NamedTuple):
@@ -164,7 +167,7 @@ class Exported(NamedTuple):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
-    """Bundles by the name of their case, each written once: a conversion takes a second."""
+    """A function that returns the bundle of a named case; each is written once, as a conversion takes a second."""
     result: dict[str, Exported] = {}
 
     def of(name: str) -> Exported:
@@ -175,7 +178,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
             cuts = sum(gate.kind == "gc" for gate in case.gates)
             plan = GatePlan(case.gates, ("host",) * (cuts + 1))
             model = GatedModel(backbone, plan, cut_sites(backbone, x[:1]), 3, layers=layer_sites(backbone, x[:1]))
-            for _ in range(2):  # statistics of norms and ranges
+            for _ in range(2):  # sets the statistics of normalisations and the ranges of quantisers
                 model.train()(x)
             split = FeatureSplit(x, torch.arange(48) % 3, (torch.arange(48) % 3 == 2).long())
             folder = tmp_path_factory.mktemp("parts") / "bundle"
@@ -200,7 +203,7 @@ def test_parts_do_what_the_model_does(exported: Callable[[str], Exported], name:
     assert isinstance(last, PartsProgram)
     x = inputs(case.shape, 20, 2)
     body = result.model.stages[-1]
-    if len(result.model.gates):  # what the cut lets through, in float: the stage before is in int8
+    if len(result.model.gates):  # the activations that pass the cut, in float, because the stage before is in int8
         with torch.no_grad():
             full = result.model.gate(0)(result.model.stages[0](x)).passed
         given = full[:, result.manifest["stages"][0]["channels"]]
@@ -211,11 +214,11 @@ def test_parts_do_what_the_model_does(exported: Callable[[str], Exported], name:
     outputs = np.array([last(channel_last(one[None].numpy()))[0][0] + floor for one in given])
     assert np.ptp(expected, axis=0).max() > 0.01
     same = np.isclose(outputs, expected, rtol=1e-4, atol=2e-4).all(1)
-    assert same.mean() >= 0.95  # of blocks that tie, rounding decides which one wins
+    assert same.mean() >= 0.95  # where two blocks are equally strong, rounding decides which one wins
 
 
 def test_a_stage_runs_again_and_again_with_the_same_answer(exported: Callable[[str], Exported]) -> None:
-    """Buffers are shared between parts: nothing of a window may be left for the next one."""
+    """Parts share buffers, so a window could leave values for the next one."""
     result = exported("one after the other")
     loaded, windows = Bundle(result.folder), inputs((3, 8, 8), 6, 3).numpy()
     first = [loaded(window).logits for window in windows]
@@ -237,7 +240,8 @@ def test_a_kernel_reads_only_the_blocks_that_the_one_before_computed(exported: C
 
 def test_channels_that_win_singly_are_read_singly(exported: Callable[[str], Exported]) -> None:
     first, second, third, _ = exported("both in one").stage["parts"]
-    # A shortcut reads what the first one leaves; blocks are read by what reads channels.
+    # The shortcut also reads the first part's output, so the second part reads all of it. The third part reads only the
+    # channels that the second one computed.
     assert (first["source"], second["source"], third["source"]) == (None, None, 1)
     assert (first["whole"], second["whole"], third["whole"]) == (True, False, True)
 

@@ -1,4 +1,4 @@
-"""Exported recurrent stages, dense and with hybrid matrices, agree with the model, in float."""
+"""Tests that exported recurrent stages, dense or compressed, agree with the model; they are in float."""
 
 from __future__ import annotations
 

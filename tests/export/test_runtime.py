@@ -1,4 +1,4 @@
-"""Running a bundle: the cascade window by window, its engines, and parity with the model."""
+"""Tests of running a bundle: the cascade window by window, its engines, and its parity with the model."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_files_with_a_wrong_sha256_are_refused(exported: Exported, tmp_path: Pat
     artifact.unlink()
     assert "npu/stage1.tflite: No such file or directory; the bundle is incomplete" in told(copy)
     artifact.symlink_to(exported.folder / "mcu" / "stage0.tflite")
-    assert "npu/stage1.tflite: sha256" in told(copy)  # a link may lead anywhere: its content is what counts
+    assert "npu/stage1.tflite: sha256" in told(copy)  # a link is allowed; the content of its target is checked
     for text, line in [("{", "not JSON"), ("[]", "Input should be"), ("\xff", "not JSON")]:
         (copy / "manifest.json").write_bytes(text.encode("latin1"))
         assert line in told(copy)
@@ -215,7 +215,7 @@ def test_kinds_that_the_stream_does_not_name_do_not_occur() -> None:
 
 def test_streaming_times_both(exported: Exported) -> None:
     bundle = Bundle(exported.folder, dict.fromkeys(("mcu", "npu", "app"), "litert"))
-    whole = (exported.folder / "mcu/stage0.tflite").read_bytes()  # any program will do to be timed
+    whole = (exported.folder / "mcu/stage0.tflite").read_bytes()  # stands in for the ungated program
     result = time_stream(bundle, whole, exported.test.features[:6], rounds=2)
     assert result.windows == 6 and result.gated_us > 0 and result.ungated_us > 0
     assert result.ratio == pytest.approx(result.ungated_us / result.gated_us)

@@ -1,4 +1,4 @@
-"""Warnings about a bundle that gives less than its plan promises."""
+"""Tests of the warnings about a bundle that saves less than its plan promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle on a stream: kernels and interpreter give the same answers."""
+"""Tests of a bundle on a stream: kernels and interpreter give the same answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENGINES = {"mcu": "litert", "npu": "litert"}
 
 @pytest.fixture(scope="module")
 def listening(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A bundle whose first gate reads the front end."""
+    """A bundle whose first gate reads the features of the front end."""
     folder = tmp_path_factory.mktemp("listen") / "bundle"
     calibration, validation = windows(96, seed=1).features, windows(200, seed=2)
     about = {"recipe": "kws", "synthetic_data": True, "frontend": {"name": "mfcc"}}

@@ -1,4 +1,4 @@
-"""An exported keyword transformer: pruned features of tokens, and int8 or float by core."""
+"""Tests of an exported keyword transformer: pruned features of tokens, and int8 or float stages by core."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_only_kept_features_of_tokens_cross(exported: Exported) -> None:
 def test_the_bundle_does_what_the_model_does(exported: Exported) -> None:
     parity = verify.verify(exported.model, exported.loaded, exported.test.features)
     assert parity.gate_agreement > 0.95 and parity.prediction_agreement > 0.95
-    assert 0 < float((parity.exits < 2).double().mean()) < 1  # some stop and some do not
+    assert 0 < float((parity.exits < 2).double().mean()) < 1  # the gates stop some windows and pass others
 
 
 def test_onnx_of_a_float_stage_is_the_lowered_stage(exported: Exported) -> None:
