@@ -26,7 +26,7 @@ from gatesearch.kernels.arrays import Array, aligned_zeros
 from gatesearch.kernels.library import SOURCES, Library, Signatures
 
 Calls = list[Callable[[], object]]  # the native calls of a layer, in order
-Axes = dict[str, tuple[float, ...]]  # by name of a share, the values at which a kernel is timed
+Axes = dict[str, tuple[float, ...]]  # the values of each share at which a kernel is timed, by its name
 OUTSIDE_RANK = 1000  # kernels of other packages come after those of this one
 
 
@@ -156,10 +156,10 @@ class CountedKernel(Kernel):
 
     Attributes:
         runner: name of the two C functions; kernels may share them.
-        case: order among the cases of the runner's switch; it moves a count by about one instruction.
+        case: order among the cases of the runner's switch; another order changes counts by about one instruction.
         shares: names of the quantities that a call can skip in part, in the order of the runner's shares.
-        observed: the :attr:`shares` that depend on data: the runner reports the actual share, which is close to the
-            requested one.
+        observed: the :attr:`shares` that depend on data. For these the runner reports the actual share, which is close
+            to the requested one.
         variants: names of whole numbers that select other loops, in the order of the runner's variants.
         listings: kinds of shapes at which tables measure it; see :mod:`gatesearch.cost.sources.board.shapes`.
         skips: parts of its input that it can skip, by the names of :class:`~gatesearch.gates.Call`.

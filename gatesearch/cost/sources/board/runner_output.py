@@ -1,4 +1,7 @@
-"""Reads and checks the lines that a kit's runner prints."""
+"""Reads and checks the lines that the runner of a kit prints.
+
+A kit is a folder of C sources that times kernels on a board; its program, the runner, prints a line for each call.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-void gs_start_clock(void); /* starts the clock from 0; called before every turn */
-uint64_t gs_now(void);     /* returns the ticks since then */
+void gs_start_clock(void); /* called before every turn; a clock that counts from a start begins anew */
+uint64_t gs_now(void);     /* returns the clock's ticks; the difference of two calls is the time between them */
 
 #endif
