@@ -47,7 +47,7 @@ def _work() -> None:
         total += number
 
 
-# All timings of the process share one beat: a timing that is disturbed throughout is slower than the beats before it.
+# All timings of the process share one beat: if a timing is disturbed throughout, its beats are slower than before.
 PROCESS_BEAT = Beat()
 
 
