@@ -1,1 +1,1 @@
-"""General helpers that know nothing of gates: files, text for people, the console, plug-ins, timing."""
+"""General helpers that do not depend on gates: files, formatted text, the console, plug-ins, timing."""

@@ -1,6 +1,6 @@
-"""Output for people: lines, tables and progress, with rich on a terminal and in plain text everywhere else.
+"""Prints lines, tables, progress and warnings: with rich on a terminal, as plain text elsewhere.
 
-Results go to standard output, progress to standard error, so that either can be redirected alone.
+Results go to standard output; progress and warnings go to standard error. So each can be redirected by itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _warning_holds = 0
 
 
 def console(stderr: bool = False) -> Console:
-    """Return a new console on the present ``sys.stdout``, which tests and notebooks replace."""
+    """Return a new console on the current ``sys.stdout`` or ``sys.stderr``, which tests and notebooks replace."""
     console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if console.is_terminal:
         return console
@@ -39,14 +39,14 @@ def console(stderr: bool = False) -> Console:
 
 
 def say(text: str = "") -> None:
-    """Print a line as it is: never wrapped, no markup read into it."""
+    """Print a line as it is, without wrapping and without interpreting markup."""
     console().print(Text(text), soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """Print one line on standard error about a fallback or a doubt, and pass it to the run that is under way.
+    """Print a warning of one line on standard error, and pass it to the current run.
 
-    Call it wherever the program does something other than what was asked for, or than what a reader would expect.
+    Call this function wherever the program does something other than the user asked for or a reader would expect.
     """
     line = one_line(" ".join(text.split()))
     if _diversions:
@@ -63,7 +63,7 @@ def warn(text: str) -> None:
 
 @contextmanager
 def collect_warnings() -> Iterator[list[str]]:
-    """Collect the texts of :func:`warn`, each once.
+    """Yield a list that collects the texts of :func:`warn`, each once; they are printed as well.
 
     >>> with collect_warnings() as lines:
     ...     warn("the cache is damaged")
@@ -77,7 +77,9 @@ def collect_warnings() -> Iterator[list[str]]:
 
 @contextmanager
 def divert_warnings() -> Iterator[list[str]]:
-    """Collect the texts of :func:`warn`, each once, and print none: another process gets them and warns.
+    """Yield a list that collects the texts of :func:`warn`, each once; none is printed.
+
+    Worker processes use this function; the process that started them prints the warnings.
 
     >>> with divert_warnings() as lines:
     ...     warn("the cache is damaged")
@@ -94,7 +96,7 @@ def divert_warnings() -> Iterator[list[str]]:
 
 @contextmanager
 def pass_warnings(sink: Callable[[str], None]) -> Iterator[None]:
-    """Pass the texts of :func:`warn` to a function at once, within the context."""
+    """Within the context, pass each text of :func:`warn` to a function as soon as it comes."""
     _warning_sinks.append(sink)
     try:
         yield
@@ -104,7 +106,7 @@ def pass_warnings(sink: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def hold_warnings() -> Iterator[None]:
-    """Print the warnings of the context when it ends: within it, the output belongs to an outside tool."""
+    """Print the warnings of the context only when it ends, because an outside tool owns the output until then."""
     global _warning_holds
     _warning_holds += 1
     try:
@@ -128,12 +130,12 @@ def print_json(document: object) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; columns of numbers are aligned right, None is shown as ``-``.
+    """Print a table; columns of numbers are aligned right, and None is shown as ``-``.
 
     Args:
         title: a line above the table.
-        columns: the heads.
-        rows: a cell a column; floats are shown with four digits, anything else as ``str`` has it.
+        columns: the heads of the columns.
+        rows: the rows, with one cell per column; floats are shown with four digits, other values as ``str`` gives them.
     """
     out = console()
     cells = [list(row) for row in rows]
@@ -146,7 +148,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     )
     for index, head in enumerate(columns):
         justify: Literal["left", "right"] = "right" if _is_numeric(row[index] for row in cells) else "left"
-        # The first column names the row: the others make room for it.
+        # The first column names the row, so it is not wrapped; other columns are, if there is too little space.
         grid.add_column(Text(head), justify=justify, overflow="fold", no_wrap=index == 0)
     for row in cells:
         grid.add_row(*(Text(format_cell(value)) for value in row))
@@ -154,10 +156,10 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 
 class Steps(Protocol):
-    """The counter of a loop that :func:`progress` shows."""
+    """The counter of a loop whose progress :func:`progress` shows."""
 
     def advance(self, n: int = 1, note: str = "") -> None:
-        """Count ``n`` steps more, with a note on the latest one, such as a loss."""
+        """Count ``n`` further steps, with a note about the latest one, such as a loss."""
 
 
 @contextmanager
@@ -169,16 +171,17 @@ def progress(
     *,
     done: int = 0,
 ) -> Iterator[Steps]:
-    """Show the progress of a loop, the time it took and the time that remains.
+    """Show the progress of a loop, the elapsed time and the remaining time.
 
-    A bar on a terminal; elsewhere a line at the start, one every ``every_s`` seconds at most, one at the end.
+    On a terminal this is a bar. Elsewhere, it is a line at the start, a line at most every ``every_s`` seconds, and a
+    line at the end.
 
     Args:
-        total: steps in all; None where the number is not known.
-        label: a word or two for the work.
-        every_s: seconds between plain lines.
-        clock: returns seconds; tests replace it.
-        done: steps of an earlier session; the remaining time follows from this session's pace alone.
+        total: number of all steps; None if it is unknown.
+        label: one or two words that name the work.
+        every_s: least time in seconds between plain lines.
+        clock: function that returns seconds; tests replace it.
+        done: number of steps that an earlier process did; the remaining time follows from the pace since then.
 
     >>> with progress(2, "training") as steps:
     ...     for epoch in range(2):

@@ -1,4 +1,4 @@
-"""The processor cores that this process may use: its affinity and its container's quota, not the machine's count."""
+"""Counts the processor cores that this process may use, by its affinity and its container's quota."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
-BUSY_LOAD = 1.5  # threads a core, from which on they wait for each other most of the time
+BUSY_LOAD = 1.5  # threads per core above which threads wait for each other most of the time
 
 
 def available_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
-    """Return how many cores the process may keep busy, 1 at least.
+    """Return the number of cores that the process may keep busy, at least 1.
 
     Args:
-        cgroups: where the control groups of Linux are mounted.
-        membership: the file that says in which of them the process is.
+        cgroups: folder in which the control groups of Linux are mounted.
+        membership: file that lists the control groups of the process.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = min(_quotas(cgroups, membership), default=math.inf)
@@ -25,7 +25,7 @@ def available_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> i
 
 
 def _quotas(cgroups: Path, membership: Path) -> Iterator[float]:
-    """Yield the quota, in cores, of each control group around the process, in version 2 and in version 1."""
+    """Yield the quota, in cores, of each control group of the process, in version 1 or 2 of control groups."""
     try:
         groups = [line.strip().split(":", 2)[1:] for line in membership.read_text().splitlines()]
     except OSError:
@@ -59,10 +59,10 @@ def _first_version(group: Path) -> float | None:
 
 
 def describe_load(threads: int) -> str | None:
-    """Return a line if more threads want to run than the machine has cores for; None if there is room.
+    """Return a line that says that the machine has too few cores for all threads; None if it has enough.
 
     Args:
-        threads: those that this process is about to keep busy.
+        threads: number of threads that this process will keep busy.
     """
     if not hasattr(os, "getloadavg"):
         return None

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all, and read it with a check of what it holds."""
+"""Writes files completely or not at all, and detects damaged files by a digest."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from gatesearch.errors import UserError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of the system that no other path or file would mend."""
+"""Errors of the operating system that say that the disk is full."""
 
 _SEAL = b"gatesearch sha256 "
 _SEAL_BYTES = len(_SEAL) + 64 + 1  # the digest in hexadecimal and a line end
 
 
 class DamagedFile(UserError):
-    """A file does not hold what was written to it.
+    """A file whose content differs from what was written.
 
     Args:
         path: the path of the file.
-        reason: what is wrong with it, in words that follow "PATH: ".
+        reason: what is wrong with the file, as text that follows "PATH: ".
     """
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -30,20 +30,20 @@ class DamagedFile(UserError):
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
-    """Replace what a file holds in one step; an error or a kill leaves the old file as it is.
+    """Replace the content of a file in one step; an error or a kill leaves the old file as it is.
 
-    The new file is written beside the target, because a rename is one step within a file system only; file and folder
-    are flushed to the disk, so that a power cut leaves the old file or the new one.
+    The new file is written beside the target and then renamed, because a rename is one step only within a file system.
+    File and folder are flushed to the disk, so that a power cut leaves either the old file or the new one.
 
     Args:
-        path: the path of the file; its folder is made where it is not there.
+        path: the path of the file; its folder is created if necessary.
         content: bytes, or text, which is written as UTF-8.
 
     Returns:
         The path of the file.
 
     Raises:
-        UserError: a folder is in the way of the file, or a file in the way of its folder.
+        UserError: there is a folder at the path of the file, or a file at the path of its folder.
         OSError: the disk is full, or the folder cannot be written.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -65,15 +65,15 @@ def write_whole(path: Path, content: str | bytes) -> Path:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """Return what a file holds, or None where it is not there.
+    """Return the content of a file, or None if there is no file.
 
     Raises:
-        DamagedFile: something else than a file is there.
-        UserError: it cannot be read.
+        DamagedFile: there is something other than a file at the path.
+        UserError: the file cannot be read.
     """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise DamagedFile(path, "is no file")  # to read a pipe would wait for ever
+            raise DamagedFile(path, "is no file")  # reading a pipe could wait for ever
         return path.read_bytes()
     except FileNotFoundError:
         return None
@@ -84,7 +84,7 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename what is at a path to NAME.damaged, or NAME.damaged-2 and so on where that is taken; return that path."""
+    """Rename a file to NAME.damaged, or to NAME.damaged-2 and so on if that name exists; return the new path."""
     number = 1
     while True:
         aside = path.with_name(f"{path.name}.damaged{f'-{number}' if number > 1 else ''}")
@@ -103,7 +103,7 @@ def digest(content: bytes) -> str:
 
 
 def seal(payload: bytes) -> bytes:
-    """Return bytes with a first line that says their digest, for :func:`unseal`.
+    """Return bytes with a first line that holds their digest, which :func:`unseal` checks.
 
     >>> unseal(Path("x"), seal(b"weights"))
     b'weights'
@@ -112,10 +112,10 @@ def seal(payload: bytes) -> bytes:
 
 
 def unseal(path: Path, content: bytes) -> bytes:
-    """Return the bytes behind a seal; bytes without one, of an older version, as they are.
+    """Return the bytes behind the first line of :func:`seal`; bytes without such a line are returned as they are.
 
     Raises:
-        DamagedFile: they are not what was sealed.
+        DamagedFile: the bytes differ from those that were sealed.
     """
     if not content.startswith(_SEAL):
         return content
@@ -126,7 +126,7 @@ def unseal(path: Path, content: bytes) -> bytes:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file or a folder is on the disk."""
+    """Wait until a file or a folder is written to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

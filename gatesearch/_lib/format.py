@@ -1,17 +1,17 @@
-"""Figures for people: SI prefixes, percentages, time spans."""
+"""Formats numbers as text for people: SI prefixes, percentages, time spans."""
 
 from __future__ import annotations
 
 import math
 
 MISSING = "-"
-"""What stands for a figure that there is none of."""
+"""Text that stands for a missing number."""
 
 _PREFIXES = {-12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 
 
 def format_si(value: float | None, unit: str, digits: int = 3) -> str:
-    """Return a figure with an SI prefix; ``value`` is in the bare unit, None is shown as ``-``.
+    """Return a number with an SI prefix; ``value`` is in the unit without a prefix, and None is shown as ``-``.
 
     >>> format_si(12.3e-6, "J"), format_si(0.99996, "s"), format_si(0, "W"), format_si(None, "J")
     ('12.3 uJ', '1 s', '0 W', '-')
@@ -22,7 +22,7 @@ def format_si(value: float | None, unit: str, digits: int = 3) -> str:
         return MISSING
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
-    rounded = float(f"{value:.{digits - 1}e}")  # first, so that 999.96 m becomes 1
+    rounded = float(f"{value:.{digits - 1}e}")  # rounding comes first, so that 999.96 m becomes 1
     power = 3 * math.floor(math.log10(abs(rounded)) / 3 + 1e-12)
     power = min(max(power, min(_PREFIXES)), max(_PREFIXES))
     return f"{rounded / 10**power:.{digits}g} {_PREFIXES[power]}{unit}"
@@ -38,7 +38,7 @@ def format_percent(share: float | None, digits: int = 1) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time span as people read a clock.
+    """Return a time span in the form of a clock: seconds, minutes:seconds or hours:minutes:seconds.
 
     >>> format_duration(7.4), format_duration(83), format_duration(3725)
     ('7 s', '1:23', '1:02:05')

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM stop a run with KeyboardInterrupt, even where other code swallows the first exception.
+"""Stops a run at SIGINT or SIGTERM with KeyboardInterrupt, even if other code swallows the exception.
 
 Python raises KeyboardInterrupt at the main thread's current line. In a destructor or a callback of a C++ library the
 exception is printed and lost. Lightning checks for SIGTERM only between batches. So a flag stores the signal, and
@@ -19,10 +19,10 @@ _pending = False
 
 @contextmanager
 def as_exceptions() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into KeyboardInterrupt within the context; other threads than the main one ignore it.
+    """Turn SIGINT and SIGTERM into KeyboardInterrupt within the context; outside the main thread, do nothing.
 
     Raises:
-        KeyboardInterrupt: a signal came; the end of the context raises it at the latest.
+        KeyboardInterrupt: a signal came; the end of the context raises the exception at the latest.
     """
     global _pending
     if threading.current_thread() is not threading.main_thread():

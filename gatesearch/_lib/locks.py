@@ -1,4 +1,4 @@
-"""Locks on files that end with their process, however that ends."""
+"""Locks files for one process; a lock ends with its process, also when that is killed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gatesearch.errors import UserError
 
 
 def lock(file: IO[Any], label: str, describe_refusal: Callable[[], str]) -> None:
-    """Lock an open file until it is closed; the file system drops the lock of a process that dies.
+    """Lock an open file until it is closed; the file system removes the lock of a process that dies.
 
     Args:
-        file: to lock.
-        label: what errors call it.
-        describe_refusal: returns the error's text where another process holds the lock.
+        file: the open file.
+        label: name of the file in errors.
+        describe_refusal: function that returns the error's text if another process holds the lock.
 
     Raises:
-        UserError: another process holds it, or the file system knows no locks.
+        UserError: another process holds the lock, or the file system does not support locks.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -37,10 +37,10 @@ def lock(file: IO[Any], label: str, describe_refusal: Callable[[], str]) -> None
 
 @contextmanager
 def lock_with_owner(path: Path, label: str) -> Iterator[None]:
-    """Hold a lock on a file that says which process holds it.
+    """Hold a lock on a file and write into the file which process holds the lock.
 
     Raises:
-        UserError: another process holds it; names its id and its host.
+        UserError: another process holds the lock; the message names its id and its host.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,5 +59,5 @@ def _describe_owner(path: Path) -> str:
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
         return f"process {owner['pid']} on {owner['host']}"
-    except (OSError, ValueError, KeyError, TypeError):  # it is about to write
+    except (OSError, ValueError, KeyError, TypeError):  # the owner has not written the file yet
         return "another process"

@@ -1,7 +1,7 @@
 """Loads plug-ins that a user names, and checks that the packages of extras are installed.
 
-A plug-in is an entry point of a group, a group a plug point, or any object by ``package.module:Name``. This is the one
-place that looks such names up.
+A plug-in is an entry point, or any object that a user names by ``package.module:Name``. Each plug point has its own
+group of entry points. Only this module looks up such names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from gatesearch._lib.files import DISK_FULL
 from gatesearch.errors import UserError, quote, unknown
 
-# What errors call a member of a group.
+# The nouns by which errors call a member of each group.
 _NOUNS: Mapping[str, str] = {
     "gatesearch.backbones": "backbone",
     "gatesearch.data": "data set",
@@ -68,11 +68,11 @@ def load_plugin(group: str, name: str, where: str) -> Any:
 
     Args:
         group: the group of entry points, such as ``gatesearch.backbones``.
-        name: an entry point's name, or ``package.module:Name``.
+        name: name of an entry point, or ``package.module:Name``.
         where: key of the recipe, for errors.
 
     Raises:
-        UserError: there is no such name, module or attribute; the message names the nearest.
+        UserError: there is no such name, module or attribute; the message names the nearest one.
 
     >>> load_plugin("gatesearch.backbones", "ds_cnn", "backbone").__name__
     'DSCNN'
@@ -95,17 +95,17 @@ def load_plugins(group: str) -> dict[str, Any]:
 
 
 def import_object(path: str, where: str) -> Any:
-    """Return the class or function at an import path; modules in the working folder are found, too.
+    """Return the class or function at an import path; the working folder is searched, too.
 
-    Python's own library holds no plug-in, and much that runs programs (``os:system``): it is refused, also where
-    another module has it under a name of its own.
+    Objects of Python's standard library are refused, even if another module imports them. They are no plug-ins, and
+    some of them run programs (``os:system``).
 
     Args:
-        path: such as ``my_package.models:MyNet``.
+        path: import path, such as ``my_package.models:MyNet``.
         where: key of the recipe, for errors.
 
     Raises:
-        UserError: the module cannot be imported, has no such name, or the name is part of Python's own library.
+        UserError: the module cannot be imported, has no such name, or the object is of Python's standard library.
 
     >>> import_object("gatesearch.backbones.ds_cnn:DSCNN", "backbone").__name__
     'DSCNN'
@@ -116,7 +116,7 @@ def import_object(path: str, where: str) -> Any:
         sys.path.insert(0, os.getcwd())  # a console script does not search the working folder
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError, TypeError) as error:  # the last two: an empty or a relative name
+    except (ImportError, ValueError, TypeError) as error:  # an empty or relative name raises one of the last two
         raise UserError(f"{where}: cannot import {module_name!r} of {path!r}: {error}") from error
     except (Exception, SystemExit) as error:
         fail_plugin(f"{where}: {module_name!r} of {path!r}", error)
@@ -139,9 +139,9 @@ def _refuse_standard_library(where: str, path: str, module_name: str) -> None:
 
 
 def fail_plugin(what: str, error: BaseException) -> NoReturn:
-    """Raise the error for an exception that left a plug-in: one line that says class, text, file and line.
+    """Raise an error of one line for an exception of a plug-in, with its class, text, file and line.
 
-    An error of one line and a full disk, which is no fault of the plug-in, stay as they are.
+    A UserError, which has one line already, and the error of a full disk are raised as they are.
     """
     if isinstance(error, UserError) or getattr(error, "errno", None) in DISK_FULL:
         raise error
@@ -151,12 +151,12 @@ def fail_plugin(what: str, error: BaseException) -> NoReturn:
 
 
 def check_types(where: str, parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments that are not what their parameters' annotations say: numbers, text, true or false.
+    """Refuse arguments whose type is not that of their parameter's annotation.
 
-    Annotations of other types are left to the plug-in.
+    Only int, float, str, bool and None are checked; a plug-in checks arguments of other types itself.
 
     Raises:
-        UserError: names the first such argument, its value, and what it has to be.
+        UserError: an argument has the wrong type; the message names the first one, its value and the right type.
     """
     for name, value in arguments.items():
         parameter = parameters.get(name)
@@ -176,7 +176,7 @@ _MEANINGS: Mapping[str, str] = {
 
 
 def _plain_types(annotation: Any) -> list[str]:
-    """Return the words of an annotation such as ``int | None``; none where one of them is of another type."""
+    """Return the words of an annotation such as ``int | None``; an empty list if one of them is another type."""
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     words = [word.strip() for word in text.split("|")]
     return words if all(word in _MEANINGS for word in words) else []
@@ -202,7 +202,7 @@ def _is_finite(value: float) -> bool:
 def parameters_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the parameters of a plug-in by name.
 
-    A class whose constructor ends in ``**keywords`` passes them on to its base class, whose parameters then follow.
+    If the constructor of a class has ``**keywords``, the parameters of its base class follow, too.
 
     >>> class Base:
     ...     def __init__(self, size=1): ...
@@ -226,23 +226,23 @@ def parameters_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def unknown_argument(parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> str | None:
-    """Return the first argument that fits no parameter, or None where all fit."""
+    """Return the name of the first argument that has no parameter; None if all have one."""
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return None
     return next((name for name in arguments if name not in parameters), None)
 
 
 def need(user: str, *modules: str) -> None:
-    """Check that packages of an extra are installed; call it before the function that imports them.
+    """Check that packages of an extra are installed; call this function before importing them.
 
-    The core does without every extra, so that only functions import such a package.
+    The core works without extras, so packages of an extra are imported only inside functions.
 
     Args:
-        user: what cannot work without them, for the error: a key of the recipe, a command or a step.
-        modules: top-level names, each in :data:`EXTRAS`.
+        user: the key of the recipe, the command or the step that needs the packages, for the error.
+        modules: top-level names of the packages, each in :data:`EXTRAS`.
 
     Raises:
-        UserError: one is missing; the message names the extra that brings it.
+        UserError: a package is missing; the message names the extra that installs it.
 
     >>> need("report", "jinja2")
     """
@@ -257,5 +257,5 @@ def _is_installed(module: str) -> bool:
         return True
     try:
         return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # a finder refuses it, or it is half imported
+    except (ImportError, ValueError):  # an import hook refuses the package, or its import is incomplete
         return False

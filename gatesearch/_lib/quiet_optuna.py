@@ -10,7 +10,7 @@ import optuna
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Let Optuna log warnings and errors alone; its level is the user's again afterwards."""
+    """Let Optuna log only warnings and errors within the context; then restore the user's level."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
     try:

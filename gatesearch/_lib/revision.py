@@ -1,4 +1,4 @@
-"""The revision of gatesearch's code, to store with the figures that it made."""
+"""Finds the revision of gatesearch's code, which is stored with the figures that the code computes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gatesearch._lib.version import __version__
 
 @cache
 def revision() -> str:
-    """Return the version and, where the package lies in a git checkout of its own, the commit.
+    """Return the version of gatesearch and, if the package is in its own git checkout, the commit.
 
     >>> revision().startswith("gatesearch ")
     True
@@ -20,9 +20,9 @@ def revision() -> str:
 
 
 def describe(package: Path) -> str:
-    """Return the version, and of a package's folder in a checkout the commit and whether files differ from it.
+    """Return the version; in a git checkout also the commit, and whether files differ from the commit.
 
-    What lies in a checkout of another project, such as a virtual environment in somebody's repository, is not of it.
+    A package in a checkout of another project, such as in a virtual environment there, has no commit.
     """
     name = f"gatesearch {__version__}"
     tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")

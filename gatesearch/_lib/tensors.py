@@ -1,4 +1,4 @@
-"""Number formats, memory layouts and digests of tensors."""
+"""Converts number formats and memory layouts of tensors, and computes digests of tensors."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def to_float(inputs: Tensor) -> Tensor:
 
 
 def channels_last(features: Tensor) -> Tensor:
-    """Return images [N, C, H, W] in channels-last memory order, anything else as it is."""
+    """Return images [N, C, H, W] in channels-last memory order; other tensors as they are."""
     return features.contiguous(memory_format=torch.channels_last) if features.ndim == 4 else features
 
 
 def digest_tensors(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """Return the sha256 of tensors: their names, which may be empty, and their types, shapes and values.
+    """Return the sha256 of tensors, over their names, types, shapes and values; a name may be empty.
 
     >>> zeros, ones = torch.zeros(2), torch.ones(2)
     >>> digest_tensors([("a", zeros)]) == digest_tensors([("a", ones)])

@@ -15,7 +15,7 @@ from typing import Any
 
 from gatesearch._lib.cores import available_cores
 
-# CPU flags that decide how fast int8 and float kernels run.
+# CPU flags on which the speed of int8 and float kernels depends.
 FLAGS = frozenset(
     {"sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni"}
     | {"avx512_bf16", "amx_int8", "amx_tile"}
@@ -35,10 +35,10 @@ LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Microseconds of one call: the minimum and the median over rounds, and the number of rounds.
+    """The time of one call in microseconds: the minimum and the median over rounds, and the number of rounds.
 
-    Other load only adds time, so the minimum is the better estimate of the call. The median shows how busy the machine
-    was.
+    Other load on the machine only adds time, so the minimum is the better estimate. The median shows how busy the
+    machine was.
     """
 
     minimum_us: float
@@ -53,16 +53,18 @@ def interleaved(
 
     Args:
         calls: functions without arguments, by name.
-        rounds: how often each name has its turn.
-        min_seconds: a turn repeats its call until it lasts at least this long, so that the clock's own cost is small.
-        samples: timings in a turn. With more than one, a turn first runs its call untimed, since the other calls have
-            emptied the caches. A busy machine takes the processor away for milliseconds, and some samples escape.
+        rounds: number of turns of each call.
+        min_seconds: least duration of a turn in seconds. A turn repeats its call until then, so that the clock's own
+            cost is small.
+        samples: number of timings in a turn. With more than one, a turn first runs its call untimed, because other
+            calls have filled the caches. A busy machine takes the processor away for milliseconds; with several
+            samples, some are not affected.
 
     Returns:
         A timing for every name. Compare only figures of the same call of this function.
 
     Raises:
-        ValueError: fewer than one round.
+        ValueError: ``rounds`` is below 1.
 
     >>> sorted(interleaved({"a": lambda: sum(range(100)), "b": lambda: None}, rounds=2))
     ['a', 'b']
@@ -82,7 +84,10 @@ def interleaved(
 
 @contextmanager
 def not_collecting() -> Iterator[None]:
-    """Switch garbage collection off, which would disturb timings and takes a tenth of a conversion to .tflite."""
+    """Switch garbage collection off within the context.
+
+    It would disturb timings, and takes a tenth of the time of a conversion to .tflite.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -93,7 +98,7 @@ def not_collecting() -> Iterator[None]:
 
 
 def _repeats(call: Callable[[], object], min_seconds: float) -> int:
-    """Double the number of calls until a turn is long enough; this also warms up the caches."""
+    """Return the number of calls that make a turn long enough; finding it also warms up the caches."""
     count = 1
     while elapsed_ns(call, count) < min_seconds * 1e9:
         count *= 2
@@ -101,7 +106,7 @@ def _repeats(call: Callable[[], object], min_seconds: float) -> int:
 
 
 def elapsed_ns(call: Callable[[], object], count: int) -> int:
-    """Return the nanoseconds of so many calls."""
+    """Return the time of ``count`` calls in nanoseconds."""
     start = time.perf_counter_ns()
     for _ in range(count):
         call()
@@ -109,17 +114,17 @@ def elapsed_ns(call: Callable[[], object], count: int) -> int:
 
 
 def fingerprint() -> dict[str, Any]:
-    """Describe the machine and the libraries behind a measurement; no host name, user or path is in it.
+    """Return a description of the machine and the libraries of a measurement, without host name, user or paths.
 
     Returns:
-        JSON-ready ``cpu``, ``architecture``, ``cores`` (that this process may use), ``flags``, ``system``,
-        ``python`` and ``versions``.
+        JSON-ready values: ``cpu``, ``architecture``, ``cores`` (number of cores that this process may use), ``flags``,
+        ``system``, ``python`` and ``versions``.
     """
     about = _cpuinfo()
     flags = set((about.get("flags") or about.get("Features") or "").split())
     model = about.get("model name") or platform.processor() or platform.machine()
     return {
-        # Virtual machines may hide the model's name; family and model number still tell the generation.
+        # Virtual machines may hide the processor's name; family and model number still tell its generation.
         "cpu": f"{model} (family {about['cpu family']}, model {about['model']})" if "cpu family" in about else model,
         "architecture": platform.machine(),
         "cores": available_cores(),
@@ -131,7 +136,7 @@ def fingerprint() -> dict[str, Any]:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """Read the first processor's entry; empty where the system has none."""
+    """Return the first processor's entry in /proc/cpuinfo; empty if there is no such file."""
     try:
         first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
     except OSError:

@@ -15,23 +15,22 @@ from gatesearch._lib import console
 
 MAX_MESSAGE_LINES = 12
 
-# File descriptors belong to the whole process: two threads that swap them at once would lose one of them.
+# File descriptors belong to the whole process. Two threads that swap them at the same time would lose one of them.
 _lock = threading.RLock()
 
 
 class ToolError(RuntimeError):
-    """An outside tool (converter, quantiser, compiler) failed; the message ends with its last lines."""
+    """The failure of an outside tool (converter, quantiser, compiler); the message ends with its last output lines."""
 
 
 @contextlib.contextmanager
 def quiet(what: str) -> Iterator[Callable[[], str]]:
-    """Redirect file descriptors 1 and 2 to a temporary file.
+    """Redirect file descriptors 1 and 2 to a temporary file, and yield a function that returns the output so far.
 
-    That captures Python's ``sys.stdout``, C++ logging and progress bars. Yields a function that returns the output so
-    far.
+    The redirection captures Python's ``sys.stdout``, C++ logging and progress bars.
 
     Args:
-        what: the step in words, which begins the error's message.
+        what: description of the step, with which the error's message begins.
 
     Raises:
         ToolError: the block raises; the message has the last lines of the output.
@@ -51,7 +50,7 @@ def quiet(what: str) -> Iterator[Callable[[], str]]:
 
         def read_output() -> str:
             writer.flush()
-            # pread leaves the shared file position alone, which is where the tool writes next.
+            # pread does not move the shared file position, at which the tool writes next.
             return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0).decode(errors="replace")
 
         sys.stdout.flush()
@@ -68,7 +67,7 @@ def quiet(what: str) -> Iterator[Callable[[], str]]:
             ):
                 warnings.simplefilter("ignore")
                 yield read_output
-        # Command-line tools called in process report bad arguments by SystemExit.
+        # Command-line tools that run in this process report bad arguments by SystemExit.
         except (Exception, SystemExit) as error:
             failure = error
         finally:
@@ -76,7 +75,7 @@ def quiet(what: str) -> Iterator[Callable[[], str]]:
                 os.dup2(copy, descriptor)
                 os.close(copy)
         if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise failure  # a full disk is no fault of the tool's
+            raise failure  # a full disk is not the tool's fault
         if failure is not None:
             raise ToolError(_message(what, failure, read_output())) from failure
 

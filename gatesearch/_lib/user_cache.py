@@ -1,8 +1,8 @@
-"""Files in the user's cache folder; a file that another user or program changed is not used.
+"""Stores files in the user's cache folder; a file that another user or program changed is not used.
 
-Compiled kernels run in this process, and tables decide what a search picks. So a folder of them belongs to the user
-and is closed to others (mode 0700), and a file's name holds the SHA-256 of its content. A file that was cut, changed
-or put there by somebody else does not count; its content is made anew.
+Compiled kernels run in this process, and cached tables affect the result of a search. So the folder belongs to the user
+and is closed to others (mode 0700), and a file's name holds the SHA-256 of its content. A file that is truncated,
+changed or owned by another user is not used; its content is computed again.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ DIGEST_CHARACTERS = 32
 
 
 def find_folder(name: str) -> Path:
-    """Return a folder of the user's cache; one for this process alone where that folder is not the user's own."""
+    """Return a folder of the user's cache; if it is not the user's own, a temporary folder for this process."""
     import platformdirs
 
     return close_folder(Path(platformdirs.user_cache_dir("gatesearch")) / name)
 
 
 def close_folder(folder: Path) -> Path:
-    """Make a folder, or close one that is there to other users, and return it.
+    """Create a folder if it does not exist, and close it to other users.
 
     Returns:
-        The folder; where it cannot be the user's own, a temporary one, after a line on standard error.
+        The folder. If it cannot be the user's own, a temporary folder, after a warning.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,13 +57,14 @@ def _temporary_folder(folder: Path, reason: str) -> Path:
 
 
 def find_file(folder: Path, stem: str, suffix: str) -> Path | None:
-    """Return the file of a name in a closed folder; None where there is none, or none that is whole.
+    """Return the path of a cached file; None if there is none, or if it is damaged.
 
-    A damaged file is removed, after a line on standard error.
+    A damaged file is removed, after a warning.
 
     Args:
-        folder: see :func:`close_folder`.
-        stem, suffix: the file's name before and after the digest.
+        folder: a folder that :func:`close_folder` returned.
+        stem: the file's name before the digest.
+        suffix: the file's name behind the digest.
     """
     for path in sorted(folder.glob(f"{stem}.*{suffix}")):
         reason = _damage(path, stem, suffix)
@@ -76,18 +77,18 @@ def find_file(folder: Path, stem: str, suffix: str) -> Path | None:
 
 
 def read_file(folder: Path, stem: str, suffix: str) -> bytes | None:
-    """Return the content of :func:`find_file`; None where there is none."""
+    """Return the content of a cached file; None if there is none, or if it is damaged. See :func:`find_file`."""
     path = find_file(folder, stem, suffix)
     return None if path is None else path.read_bytes()
 
 
 def store_file(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
-    """Write a file that :func:`find_file` finds, and return its path."""
+    """Write a cached file for :func:`find_file`, and return its path."""
     return write_whole(folder / _name(stem, suffix, content), content)
 
 
 def _damage(path: Path, stem: str, suffix: str) -> str | None:
-    """Return why a file does not count; None where it does."""
+    """Return the reason why a cached file is not used; None if it can be used."""
     about = path.lstat()
     if not stat.S_ISREG(about.st_mode):
         return "is no regular file"

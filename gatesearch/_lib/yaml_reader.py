@@ -1,8 +1,8 @@
-"""Reads YAML files that strangers may have written: plain values alone, of a bounded size, each key once.
+"""Reads YAML files from untrusted sources: only plain values, of limited size, without duplicate keys.
 
-PyYAML's safe loader builds no Python objects. But it lets the last of two equal keys win, reads ``1e-3`` as text,
-``010`` as eight and ``1:30`` as ninety, and follows aliases however large the result is ("billion laughs"). This loader
-refuses or mends each of them. Every YAML file of the package is read here.
+PyYAML's safe loader builds no Python objects. But it accepts duplicate keys, reads ``1e-3`` as text, ``010`` as eight
+and ``1:30`` as ninety, and follows aliases however large the result is ("billion laughs"). This loader refuses or
+corrects each of these. The package reads all its YAML files by this module.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MAX_DEPTH = 40
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_TAGS = frozenset(_TAG + name for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge", "value"))
 _MERGE = f"{_TAG}merge"
-# YAML 1.2's numbers, with underscores. YAML 1.1 has base 60 and octal numbers without a sign of it, and needs a dot in
-# 1e-3.
+# The numbers of YAML 1.2, with underscores. YAML 1.1 would read 1:30 in base 60 and 010 as octal, and would need a dot
+# in 1e-3.
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?0b[01_]+")
 _REAL = re.compile(
     r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"
@@ -34,12 +34,13 @@ _NUMBER_STARTS = "-+0123456789."
 
 
 class YamlError(UserError):
-    """A text that is not the plain YAML that this module reads.
+    """A text that is not plain YAML.
 
     Args:
-        where: what the text is called.
-        problem: what is wrong.
-        line, column: where, from 1; 0 where that is not known.
+        where: name of the text in the message.
+        problem: description of the error.
+        line: line of the error, counted from 1; 0 if it is unknown.
+        column: column of the error, counted from 1; 0 if it is unknown.
     """
 
     def __init__(self, where: str, problem: str, line: int = 0, column: int = 0) -> None:
@@ -49,7 +50,7 @@ class YamlError(UserError):
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The safe loader with YAML 1.2's numbers, and without dates."""
+    """PyYAML's safe loader with the numbers of YAML 1.2 and without dates."""
 
 
 _REPLACED = {f"{_TAG}int", f"{_TAG}float", f"{_TAG}timestamp"}
@@ -62,21 +63,21 @@ for _name, _pattern in (("int", _INTEGER), ("float", _REAL)):
 
 
 def read_yaml_file(path: Path, where: str) -> Any:
-    """Return the plain values in a YAML file; None where it is empty.
+    """Return the plain values in a YAML file; None if it is empty.
 
     Args:
-        path: a file in UTF-8, with or without a byte order mark.
-        where: what errors call it.
+        path: path of a file in UTF-8, with or without a byte order mark.
+        where: name of the file in errors.
 
     Raises:
-        UserError: it cannot be read, is not UTF-8, too large or not plain YAML, or has a key twice.
+        UserError: the file cannot be read, is not UTF-8, is too large, is not plain YAML, or has a duplicate key.
     """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         text = content[:MAX_BYTES].decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if error.start < MAX_BYTES - 4:  # else the limit cut a character in two
+        if error.start < MAX_BYTES - 4:  # behind that, the size limit may have cut a character in two
             raise UserError(f"{where}: not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise UserError(f"{where}: cannot be read: {error.strerror}") from None
@@ -86,10 +87,10 @@ def read_yaml_file(path: Path, where: str) -> Any:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Return the plain values in a YAML text; None where it is empty.
+    """Return the plain values in a YAML text; None if it is empty.
 
     Raises:
-        UserError: it is too large or not plain YAML, or has a key twice; names line and column.
+        UserError: the text is too large, is not plain YAML, or has a duplicate key; the message names line and column.
 
     >>> parse_yaml("{rate: 1e-3, on: [010, 1:30]}", "my.yaml")
     {'rate': 0.001, True: ['010', '1:30']}
@@ -112,16 +113,18 @@ def parse_yaml(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         raise YamlError(where, str(error)) from None
     except (ValueError, LookupError) as error:
-        # PyYAML trusts explicit tags (!!int '', !!bool x); Python reads no number of thousands of digits.
+        # PyYAML does not check values with explicit tags (!!int '', !!bool x). Python refuses numbers with thousands of
+        # digits.
         raise YamlError(where, f"a value is not what its tag or its length says: {error}") from None
 
 
 def _check_size(text: str, where: str) -> None:
-    """Count nodes and depth, aliases as what they stand for, before anything is built."""
+    """Refuse a text with too many or too deeply nested nodes before any value is built; aliases count in full."""
     if len(text) > MAX_BYTES:
         raise UserError(f"{where}: more than {MAX_BYTES:,} characters, too large")
-    sizes: dict[str, int] = {}  # of each anchor's node
-    open_nodes: list[tuple[str | None, int, Any]] = [(None, 0, None)]  # anchor, nodes so far and start, outermost first
+    sizes: dict[str, int] = {}  # number of nodes below each anchor
+    # Anchor, number of nodes so far and start of each open node, the outermost first.
+    open_nodes: list[tuple[str | None, int, Any]] = [(None, 0, None)]
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, 1, event.start_mark))
@@ -148,7 +151,7 @@ def _check_size(text: str, where: str) -> None:
 
 
 def _check_nodes(root: Node, where: str) -> None:
-    """Refuse tags of other types, and keys that are there twice."""
+    """Refuse tags of other types, and duplicate keys."""
     checked: set[int] = set()
     waiting = [root]
     while waiting:

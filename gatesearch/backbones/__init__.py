@@ -1,4 +1,7 @@
-"""Backbones that recipes name, and any other ``nn.Module`` by ``package.module:Class``."""
+"""Backbones: the networks that recipes name and that gates go into.
+
+A recipe can also name any other ``nn.Module`` by ``package.module:Class``.
+"""
 
 from gatesearch.backbones.batches import check_batches
 from gatesearch.backbones.build import build

@@ -1,4 +1,7 @@
-"""A check that a network treats each sample of a batch alone, as gates do."""
+"""Checks that a network's output for a sample does not depend on the other samples of its batch.
+
+Gates stop each sample by itself, so a network has to treat samples independently.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,20 @@ from torch import Tensor, nn
 from gatesearch.errors import UserError, first_line
 from gatesearch.graph.repeatable import check_repeatable
 
-TOLERANCE = 1e-3  # of the largest output: rounding depends on the size of the batch
+TOLERANCE = 1e-3  # as a share of the largest output, because rounding depends on the batch size
 
 
 @torch.no_grad()
 def check_batches(network: nn.Module, samples: Tensor) -> tuple[int, ...]:
-    """Return the shape of a network's output for one sample; check that it treats each sample of a batch alone.
+    """Return the shape of a network's output for one sample; check that samples of a batch do not affect each other.
 
     Args:
-        network: its mode stays.
-        samples: [N, *shape]; the first two are tried, one of them twice where there is no other.
+        network: the network; the check runs it in evaluation mode and then restores its mode.
+        samples: inputs [N, *shape]; the check uses the first two, or a single one twice.
 
     Raises:
-        UserError: the network does not take two samples, returns no tensor [2, *output] for them, or its output for a
-            sample depends on the other.
+        UserError: the network does not accept two samples, returns no tensor [2, *output] for them, or its output for
+            one sample depends on the other.
 
     >>> check_batches(nn.Sequential(nn.Linear(3, 2), nn.Flatten(0)), torch.zeros(2, 3))
     Traceback (most recent call last):
@@ -60,7 +63,7 @@ def check_batches(network: nn.Module, samples: Tensor) -> tuple[int, ...]:
         raise UserError(f"backbone: {kind} returns values that are not finite for samples of the training split")
     scale = together.abs().max().clamp(min=1e-6)
     if not bool(((together[:1] - alone).abs() <= TOLERANCE * scale).all()):
-        check_repeatable(network, pair)  # answers that are random differ, too, and the operation has a name
+        check_repeatable(network, pair)  # random outputs differ, too; this error names the random operation
         raise UserError(
             f"backbone: {kind}: its output for a sample depends on the others of its batch, such as by a batch "
             "normalisation without running statistics; gates stop each sample alone"

@@ -20,12 +20,13 @@ def build(name: str, *, num_classes: int, input_shape: tuple[int, ...], args: Ma
     Args:
         name: an entry point of the group ``gatesearch.backbones``, or ``package.module:Name`` for any callable that
             returns an ``nn.Module`` mapping [N, *input_shape] to logits [N, num_classes].
-        num_classes, input_shape: passed on where the callable has parameters of these names.
-        args: further keyword arguments, the recipe's ``backbone_args``.
+        num_classes: number of classes; passed on if the callable has a parameter of this name.
+        input_shape: shape of one sample's features; passed on if the callable has a parameter of this name.
+        args: further keyword arguments, from the recipe's ``backbone_args``.
 
     Raises:
         UserError: the name, the module, the attribute or an argument does not exist, or a run cannot train the
-            result.
+            network.
     """
     factory = load_plugin(GROUP, name, "backbone")
     if not callable(factory):

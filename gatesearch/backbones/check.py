@@ -1,4 +1,4 @@
-"""Checks of a network before a run: one line for each form of ``nn.Module`` that cannot be trained or exported."""
+"""Checks a network before a run, and refuses forms of ``nn.Module`` that a run cannot train or export."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def check_network(network: object, where: str = "backbone") -> nn.Module:
-    """Return a network that a run can train, gate and export.
+    """Return the network if a run can train, gate and export it.
 
     Args:
-        network: checked as it is, in any mode; nothing of it changes.
-        where: the argument or key, for the message.
+        network: the network, in any mode; it does not change.
+        where: name of the argument or key, for the message.
 
     Raises:
-        UserError: the first reason why not, with what to do.
+        UserError: a run cannot use the network; the message gives the first reason and what to do.
 
     >>> check_network(nn.Linear(3, 2).half())
     Traceback (most recent call last):
@@ -108,7 +108,7 @@ def _shared(network: nn.Module) -> str | None:
 
 
 def _hooks(network: nn.Module) -> str | None:
-    # Tracing looks through modules that are not of torch.nn: it would run their hooks once, on no data.
+    # Tracing goes inside modules that are not of torch.nn. It would run their hooks once, without data.
     for name, module in network.named_modules():
         is_container = isinstance(module, nn.Sequential) or not type(module).__module__.startswith("torch.")
         if name == "" or is_container:

@@ -1,8 +1,9 @@
 """A small neural audio codec after SoundStream (Zeghidour et al. 2021, arXiv 2107.03312).
 
-A causal convolutional encoder, a residual vector quantiser, a mirrored decoder. What differs from the paper, so that
-it trains within minutes and runs as int8: it is far smaller, each encoder block strides first and computes then, ReLU
-stands for ELU, a transposed convolution's kernel is as long as its stride, and there is no discriminator.
+The codec consists of a causal convolutional encoder, a residual vector quantiser and a mirrored decoder. It differs
+from the paper, so that it trains within minutes and runs in int8. It is far smaller and has no discriminator. Each
+encoder block first strides and then computes. ReLU replaces ELU. The kernel of a transposed convolution is as long as
+its stride.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from torch import Tensor, nn
 
 from gatesearch.backbones.quantiser import ResidualQuantiser
 
-STEM_KERNEL, LAST_KERNEL = 3, 7  # of the decoder's first and last convolution
+STEM_KERNEL, LAST_KERNEL = 3, 7  # kernel sizes of the decoder's first and last convolution
 
 
 def causal(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Return a convolution over time, [N, inputs, T, 1] to [N, outputs, T / stride, 1], that reads no later sample.
+    """Return a causal convolution over time, [N, inputs, T, 1] to [N, outputs, T / stride, 1].
 
-    All padding, of kernel - stride zeros, is in front.
+    An output reads no later input. All padding, kernel - stride zeros, is in front.
     """
     padding = nn.ZeroPad2d((0, 0, kernel - stride, 0))
     return nn.Sequential(
@@ -30,7 +31,7 @@ def causal(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequen
 
 
 class Unit(nn.Module):
-    """A residual unit: x + f(x), all of it causal."""
+    """A causal residual unit: x + f(x), where f has two convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -45,19 +46,19 @@ class Unit(nn.Module):
 
 
 class Codec(nn.Module):
-    """Maps a waveform [N, 1, S, 1] to its reconstruction, through a quantiser that leaves few bits.
+    """Maps a waveform [N, 1, S, 1] to its reconstruction, through a quantiser with few bits.
 
     Args:
-        input_shape: (1, S, 1); S is a multiple of all strides together.
-        width: channels behind the first stride; they double with each further one.
-        strides: the strides of the encoder, from the input on; the decoder goes back.
-        units: residual units in each block.
-        dimension: the dimension of the vectors that are quantised.
-        levels: codebooks.
-        codes: codewords in each.
+        input_shape: shape of a waveform, (1, S, 1); S is a multiple of the product of all strides.
+        width: number of channels behind the first stride; it doubles with each further stride.
+        strides: strides of the encoder, from the input on; the decoder has them in reverse order.
+        units: number of residual units in each block.
+        dimension: dimension of the quantised vectors.
+        levels: number of codebooks.
+        codes: number of codewords in each codebook.
 
     Raises:
-        ValueError: an input that is no waveform, or whose length the strides do not divide.
+        ValueError: the input is no waveform, or its length is no multiple of the product of all strides.
 
     >>> import torch
     >>> codec = Codec((1, 512, 1), width=4)
@@ -99,10 +100,10 @@ class Codec(nn.Module):
         self.decoder = nn.Sequential(OrderedDict(stem=stem, **blocks, last=causal(channels[0], 1, LAST_KERNEL)[:2]))
 
     def bits_per_second(self, sample_rate: int) -> float:
-        """Return what the quantised vectors take."""
+        """Return the number of bits per second of the quantised vectors."""
         return self.quantiser.bits * sample_rate / self.stride
 
     def forward(self, waves: Tensor) -> Tensor:
-        """Encode, quantise, decode [N, 1, S, 1]."""
+        """Encode, quantise and decode waveforms [N, 1, S, 1]."""
         decoded: Tensor = self.decoder(self.quantiser(self.encoder(waves)))
         return decoded

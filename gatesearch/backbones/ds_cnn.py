@@ -1,4 +1,7 @@
-"""The depthwise-separable CNN for keyword spotting of Hello Edge (arXiv 1711.07128) as MLPerf Tiny sizes it."""
+"""DS-CNN: the depthwise-separable convolutional network for keyword spotting.
+
+It is from Hello Edge (arXiv 1711.07128); the default sizes are those of MLPerf Tiny.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ STEM_KERNEL, STEM_PADDING = (10, 4), (5, 1)
 
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:
-    first, second = values  # a recipe has a list
+    first, second = values  # recipes give a list, PyTorch needs a tuple
     return first, second
 
 
@@ -38,18 +41,19 @@ class DSCNN(nn.Module):
     Args:
         num_classes: size of the output.
         input_shape: (1, frames, coefficients) of the front end.
-        width: channels throughout; MLPerf Tiny uses 64.
+        width: number of channels of every convolution; MLPerf Tiny uses 64.
         blocks: number of depthwise-separable blocks; MLPerf Tiny uses 4.
-        dropout: before the linear layer.
+        dropout: share of values dropped before the linear layer.
         stem_stride: the stride of the first convolution, along frames and coefficients.
         first_stride: the stride of the first block.
 
-    Hello Edge's DS-CNN-L is ``width=276, blocks=5, stem_stride=(2, 1), first_stride=(2, 2)``: 28.1 million
-    multiply-accumulates, where the paper's table counts 56.9 million operations, two for each.
+    Hello Edge's DS-CNN-L is ``width=276, blocks=5, stem_stride=(2, 1), first_stride=(2, 2)``. It has 28.1 million
+    multiply-accumulates; the paper's table has 56.9 million operations and counts two for each multiply-accumulate.
 
-    The first convolution is 10 x 4. It pads (5, 1) on both sides where TensorFlow's "same" pads (4, 5) and (1, 1): the
-    same 25 x 5 output from 49 x 10 at stride 2 without a padding operator in the exported graph; at stride (2, 1) it is
-    25 x 9 where TensorFlow has 25 x 10.
+    The first convolution has a 10 x 4 kernel. It pads 5 frames and 1 coefficient on both sides, so that the exported
+    graph needs no padding operator. TensorFlow's "same" pads 4 frames in front and 5 behind, and 1 coefficient on both
+    sides. From 49 x 10 features, both compute 25 x 5 outputs at stride 2. At stride (2, 1), this network has 25 x 9
+    outputs, and TensorFlow has 25 x 10.
 
     >>> import torch
     >>> DSCNN(num_classes=12, input_shape=(1, 49, 10))(torch.zeros(2, 1, 49, 10)).shape
@@ -73,7 +77,7 @@ class DSCNN(nn.Module):
         self.blocks = nn.Sequential(*(_separable_block(width, stride) for stride in strides))
         after_stem = map(_length, size, STEM_KERNEL, stem_stride, STEM_PADDING)
         rows, columns = map(_length, after_stem, (3, 3), first_stride, (1, 1))
-        # A fixed kernel, not an adaptive one: it stays one average-pooling operator on an NPU.
+        # With a fixed kernel, the pooling stays one operator on an NPU; an adaptive one may not.
         self.pool = nn.AvgPool2d((rows, columns))
         self.flatten = nn.Flatten()
         self.dropout = nn.Dropout(dropout)

@@ -1,4 +1,7 @@
-"""The keyword transformer (Berg, O'Connor and Cruz 2021, arXiv 2104.00769), as small as a few thousand clips allow."""
+"""KWT: the keyword transformer (Berg, O'Connor and Cruz 2021, arXiv 2104.00769) in small sizes.
+
+The default size is small enough to train on a few thousand clips.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ NORMS = ("pre", "post")
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention in plain products, which every exporter knows.
+    """Multi-head self-attention, written as plain products, which every exporter supports.
 
     Args:
-        width: the width of a token.
-        heads: they share the width evenly.
+        width: width of a token.
+        heads: number of heads, which share the width evenly.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -27,20 +30,21 @@ class Attention(nn.Module):
         query, key, value = (
             project(tokens).unflatten(2, self.split).transpose(1, 2) for project in (self.query, self.key, self.value)
         )  # each [N, heads, T, width / heads]
-        # Scaled before the product: int8 steps of the scores are then as fine as those of their factors.
+        # The query is scaled before the product. The int8 steps of the scores are then as fine as those of the factors.
         scores = (query * self.split[1] ** -0.5) @ key.transpose(2, 3)
         out: Tensor = self.out((torch.softmax(scores, 3) @ value).transpose(1, 2).flatten(2))
         return out
 
 
 class Block(nn.Module):
-    """Attention, then a perceptron, each beside a residual path.
+    """A transformer block: attention and then a perceptron, each with a residual connection.
 
     Args:
-        width, heads: see :class:`Attention`.
+        width: width of a token.
+        heads: number of heads of the attention.
         hidden: width of the perceptron between its two layers.
-        norm: ``"post"`` normalises each sum, as the paper does; ``"pre"`` what each branch reads.
-        dropout: share dropped of each branch.
+        norm: ``"post"`` normalises each sum, as in the paper; ``"pre"`` normalises the input of each branch.
+        dropout: share of values dropped in each branch.
     """
 
     def __init__(self, width: int, heads: int, hidden: int, norm: str, dropout: float) -> None:
@@ -61,13 +65,13 @@ class Block(nn.Module):
 
 
 class Tokens(nn.Module):
-    """Frames of a front end to tokens: a linear layer over each patch of frames, and a learned position.
+    """Maps frames of a front end to tokens: a linear layer over each patch of frames, plus a learned position.
 
     Args:
         input_shape: (channels, frames, coefficients) of the front end.
-        patch: frames to a token; frames at the end that fill no patch are dropped.
-        width: the width of a token.
-        class_token: whether a learned token goes in front of them.
+        patch: number of frames per token; frames at the end that do not fill a patch are dropped.
+        width: width of a token.
+        class_token: whether a learned class token is added in front.
     """
 
     def __init__(self, input_shape: tuple[int, ...], patch: int, width: int, class_token: bool) -> None:
@@ -102,25 +106,26 @@ class Readout(nn.Module):
 
 
 class KWT(nn.Module):
-    """Keyword transformer: patches of frames as tokens, encoder blocks, a linear layer on what is read of the tokens.
+    """Keyword transformer: patches of frames as tokens, encoder blocks, and a linear classifier.
 
-    The paper's KWT-1 has 12 blocks of width 64 with 1 head and a perceptron of 256, over 98 frames of 40 coefficients;
-    it was trained on 85,000 clips. There is no batch normalisation in it.
+    The paper's KWT-1 has 12 blocks of width 64 with 1 head and a perceptron of 256, over 98 frames of 40 coefficients.
+    It was trained on 85,000 clips. The network has no batch normalisation.
 
     Args:
         num_classes: size of the output.
         input_shape: (channels, frames, coefficients) of the front end.
-        width: the width of a token.
+        width: width of a token.
         blocks: number of encoder blocks.
-        heads: the number of heads of each attention; they share the width evenly.
-        mlp_ratio: width of the perceptron over that of a token.
-        patch: frames to a token.
+        heads: number of heads of each attention, which share the width evenly.
+        mlp_ratio: width of the perceptron, divided by that of a token.
+        patch: number of frames per token.
         norm: ``"post"`` as in the paper, or ``"pre"``.
-        class_token: whether the classifier reads a class token, as in the paper, or the mean of the tokens.
-        dropout: share dropped of each branch.
+        class_token: whether the classifier reads a class token, as in the paper; if not, it reads the mean of the
+            tokens.
+        dropout: share of values dropped in each branch.
 
     Raises:
-        ValueError: an argument that does not fit the others.
+        ValueError: an argument is not valid, or does not fit the others.
 
     >>> KWT(12, width=32, blocks=2)(torch.zeros(2, 1, 49, 10)).shape
     torch.Size([2, 12])

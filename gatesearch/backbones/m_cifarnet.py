@@ -1,4 +1,7 @@
-"""M-CifarNet, the network of Feature Boosting and Suppression (Gao et al. 2019, arXiv 1810.05331) for CIFAR-10."""
+"""M-CifarNet: a convolutional network for CIFAR-10.
+
+It is the network of Feature Boosting and Suppression (Gao et al. 2019, arXiv 1810.05331).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-# Channels and stride of conv0 to conv7, as in the authors' models/cifarnet.yaml.
+# Channels and stride of conv0 to conv7, from the authors' models/cifarnet.yaml.
 LAYERS = ((64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (192, 2), (192, 1), (192, 1))
 DROPOUT_LAYERS = (3, 6)  # these convolutions are followed by dropout
 MIN_UNPADDED_PIXELS = 32  # conv0 pads images with a shorter side
@@ -15,17 +18,17 @@ MIN_UNPADDED_PIXELS = 32  # conv0 pads images with a shorter side
 class MCifarNet(nn.Sequential):
     """Eight 3 x 3 convolutions with batch normalisation and ReLU, average pooling, a linear layer.
 
-    Maps images [N, *input_shape] to logits [N, num_classes]. At the defaults it has 174.30 million multiply-accumulates
-    and 1.294 million weights (1.296 million parameters with those of the normalisation).
+    The network maps images [N, *input_shape] to logits [N, num_classes]. At the defaults, it has 174.30 million
+    multiply-accumulates and 1.294 million weights (1.296 million parameters with those of the normalisation).
 
-    conv0 has no padding, so that 32 x 32 pixels become 30 x 30. For images of less than 32 pixels it has the padding of
-    the other layers, and 8 x 8 pixels end as 2 x 2. Strided convolutions pad one pixel on every side; TensorFlow's
-    "same" may pad one side only, which gives the same shapes.
+    conv0 has no padding, so that 32 x 32 pixels become 30 x 30. For images with a side below 32 pixels, conv0 pads like
+    the other layers, and 8 x 8 pixels end as 2 x 2. Strided convolutions pad one pixel on every side. TensorFlow's
+    "same" may pad one side only; the shapes are equal.
 
     Args:
         num_classes: size of the output.
         input_shape: (channels, height, width) of an image.
-        width: multiplies the channels of every layer; they are rounded to multiples of 16, or of 4 under 16.
+        width: factor of the channels of every layer, which are rounded to multiples of 16, or of 4 if below 16.
         dropout: share of values dropped behind conv3 and conv6.
 
     Raises:
@@ -60,7 +63,7 @@ class MCifarNet(nn.Sequential):
             # Dropout is inside the block, so that the cut site after the block has the name of its convolution.
             parts[f"conv{i}"] = nn.Sequential(*block, *([nn.Dropout(dropout)] if i in DROPOUT_LAYERS else []))
             channels, size = outputs, [(side + 2 * padding - 3) // stride + 1 for side in size]
-        # A fixed kernel, not an adaptive one: it stays one average-pooling operator on an NPU.
+        # With a fixed kernel, the pooling stays one operator on an NPU; an adaptive one may not.
         parts["pool"] = nn.AvgPool2d((size[0], size[1]))
         parts["flatten"] = nn.Flatten()
         parts["classifier"] = nn.Linear(channels, num_classes)
@@ -68,7 +71,9 @@ class MCifarNet(nn.Sequential):
 
 
 def scale_channels(channels: int, width: float) -> int:
-    """Return a layer's channels at a width: the nearest multiple of 16, or of 4 under 16, and at least 4.
+    """Return the number of a layer's channels at a width: the nearest multiple of 16, or of 4 if it is below 16.
+
+    The result is at least 4.
 
     >>> [scale_channels(192, width) for width in (1.0, 0.6, 0.5, 0.0625, 0.001)]
     [192, 112, 96, 12, 4]

@@ -1,9 +1,9 @@
-"""Residual vector quantisation: a vector as a sum of codewords, one from each of a few codebooks.
+"""Residual vector quantisation: a vector becomes a sum of codewords, one from each codebook.
 
-After SoundStream (Zeghidour et al. 2021, arXiv 2107.03312, section III-C). Two things are simpler here. Codebooks are
-learned by gradient, as in the first VQ-VAE (van den Oord et al. 2017, arXiv 1711.00937, equation 3), not by moving
-averages, so that the optimiser updates them like all parameters. An unused codeword moves to a vector of the
-batch at once, not after several batches.
+The quantiser is that of SoundStream (Zeghidour et al. 2021, arXiv 2107.03312, section III-C), but two things are
+simpler. Codebooks are learned by gradient, as in the first VQ-VAE (van den Oord et al. 2017, arXiv 1711.00937, equation
+3). So the optimiser updates them like all parameters, without moving averages. An unused codeword moves to a vector of
+the batch at once, not after several batches.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ DEAD_USAGE = 0.02  # a codeword below this usage is replaced; the mean usage is 
 
 
 class ResidualQuantiser(nn.Module):
-    """Maps [N, D, T, 1] to the same shape, each of the N T vectors rounded to a sum of codewords.
+    """Rounds each of the N T vectors in [N, D, T, 1] to a sum of codewords; the shape stays.
 
-    With r_0 = v, level k picks the codeword c_k nearest to the residual r_k, and r_(k+1) = r_k - c_k; the output is
-    the sum of all c_k. Rounding has no gradient, so that of the output passes unchanged to the input. In
-    training every forward sets :meth:`extra_loss`, which pulls codewords and residuals together: |c - sg(r)|^2 +
-    0.25 |sg(c) - r|^2 with sg for "no gradient".
+    For a vector v, r_0 = v. Level k selects the codeword c_k nearest to the residual r_k, and r_(k+1) = r_k - c_k. The
+    output is the sum of all c_k. Rounding has no gradient, so the gradient of the output passes unchanged to the input.
+    In training, every forward sets :meth:`extra_loss`, which pulls codewords c and residuals r together:
+    |c - sg(r)|^2 + 0.25 |sg(c) - r|^2. Here sg(x) is x without its gradient.
 
     Args:
-        dimension: D.
-        levels: number of codebooks; each rounds the residual of those before it.
+        dimension: D, the dimension of the vectors.
+        levels: number of codebooks; each rounds the residual of the one before it.
         codes: number of codewords in each codebook.
 
     >>> quantiser = ResidualQuantiser(4, levels=2, codes=8).eval()
@@ -62,7 +62,8 @@ class ResidualQuantiser(nn.Module):
                 self._restart_dead(level, residual.detach())
             book = self.codebooks[level]
             fixed = book.detach()
-            # The nearest codeword, as one linear layer: |c - r|^2 = |r|^2 - (2 r.c - |c|^2), with one |r|^2 for all.
+            # A linear layer finds the nearest codeword: |c - r|^2 = |r|^2 - (2 r.c - |c|^2), with the same |r|^2 for
+            # all c.
             indices = F.linear(residual, 2 * fixed, -fixed.square().sum(1)).argmax(2)
             code = F.embedding(indices, book)
             if self.training:
@@ -81,7 +82,7 @@ class ResidualQuantiser(nn.Module):
 
     def extra_loss(self) -> Tensor:
         """Return the loss that the last forward in training sets, a scalar; a second call returns zero."""
-        # The module drops the loss, because a module that holds an autograd graph cannot be copied.
+        # The module does not keep the loss, because a module that holds an autograd graph cannot be copied.
         extra, self._extra = self._extra, None
         return self.codebooks.new_zeros(()) if extra is None else extra
 
@@ -93,10 +94,10 @@ class ResidualQuantiser(nn.Module):
 
     @torch.no_grad()
     def _restart_dead(self, level: int, residual: Tensor) -> None:
-        """Move unused codewords to random vectors of the batch; before the first batch all are unused."""
+        """Move unused codewords to random vectors of the batch; at the first batch, all codewords are unused."""
         dead = self.usage[level] < DEAD_USAGE
         if bool(dead.any()):
             vectors = residual.flatten(0, 1)
             rows = torch.randint(len(vectors), (int(dead.sum()),), device=residual.device)
-            self.codebooks.data[level, dead] = vectors[rows]  # outside the optimiser's steps
+            self.codebooks.data[level, dead] = vectors[rows]  # without autograd, and not by the optimiser
             self.usage[level, dead] = 1.0

@@ -1,8 +1,8 @@
-"""Recurrent backbones: an LSTM or a GRU over the frames of a window, and a linear layer on the last state.
+"""Recurrent backbones: an LSTM or a GRU over the frames of a window, and a linear layer.
 
-Sizes after the sister paper of hybrid matrices (Thakker et al. 2019, arXiv 1906.02876): keyword spotting with an LSTM
-of 118 or a GRU of 154 units, activities with an LSTM that reads both ways. KWS-LSTM and KWS-GRU as kinds of network are
-those of Hello Edge (arXiv 1711.07128).
+KWS-LSTM and KWS-GRU are networks for keyword spotting from Hello Edge (arXiv 1711.07128). Their default sizes, 118 and
+154 units, are from Thakker et al. 2019 (arXiv 1906.02876), a companion paper of hybrid matrix decomposition. The
+bidirectional LSTM recognises human activities.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class Sequences(nn.Module):
-    """Drops the one channel of a window [N, 1, T, F]; passes a sequence [N, T, F] on as it is."""
+    """Removes the channel axis of a window [N, 1, T, F]; a sequence [N, T, F] stays as it is."""
 
     def __init__(self, channels: bool) -> None:
         super().__init__()
@@ -26,11 +26,13 @@ class Sequences(nn.Module):
 
 
 class Last(nn.Module):
-    """The final state of a recurrent layer: its last step and, where it reads both ways, the first step backwards.
+    """Selects the final state of a recurrent layer.
+
+    In the forward direction this is the last step; in the backward direction, the first step.
 
     Args:
-        hidden: units in one direction.
-        directions: 1 or 2.
+        hidden: number of units in one direction.
+        directions: number of directions, 1 or 2.
     """
 
     def __init__(self, hidden: int, directions: int = 1) -> None:
@@ -45,19 +47,21 @@ class Last(nn.Module):
 
 
 class RecurrentNet(nn.Module):
-    """Recurrent layers, each a module of its own, so that a gate may stand at each and a cut behind each.
+    """Recurrent layers and a linear classifier.
+
+    Each recurrent layer is a module of its own, so that a gate can replace it and a cut can follow it.
 
     Args:
         cell: ``"lstm"`` or ``"gru"``.
         num_classes: size of the output.
-        input_shape: (1, T, F) or (T, F).
-        hidden: units of a layer, in one direction.
-        depth: layers.
-        bidirectional: whether they read both ways.
-        dropout: in front of the linear layer.
+        input_shape: (1, T, F) or (T, F), where T counts steps and F features.
+        hidden: number of units of a layer in one direction.
+        depth: number of recurrent layers.
+        bidirectional: whether the layers have two directions.
+        dropout: share of values dropped before the linear layer.
 
     Raises:
-        ValueError: no such cell, or an input that is no sequence.
+        ValueError: there is no such cell, or the input is no sequence.
 
     >>> RecurrentNet("lstm", 5, (128, 6), hidden=8, depth=2, bidirectional=True)(torch.zeros(2, 128, 6)).shape
     torch.Size([2, 5])
@@ -92,7 +96,7 @@ class RecurrentNet(nn.Module):
 
     @torch.no_grad()
     def _open_forget_gates(self) -> None:
-        """Set the biases of forget gates to 1 (Jozefowicz et al. 2015): the state then lasts a window."""
+        """Set the biases of forget gates to 1 (Jozefowicz et al. 2015), so that the state lasts for a window."""
         for layer in self.rnn:
             for name, bias in layer.named_parameters():
                 if name.startswith("bias_ih"):
@@ -117,9 +121,9 @@ def kws_lstm(
     depth: int = 1,
     dropout: float = 0.1,
 ) -> RecurrentNet:
-    """KWS-LSTM: 2.96 million multiply-accumulates and 63 thousand parameters at the defaults, classifier included.
+    """Return KWS-LSTM, with 2.96 million multiply-accumulates and 63 thousand parameters at the defaults.
 
-    See :class:`RecurrentNet` for the arguments.
+    :class:`RecurrentNet` explains the arguments.
     """
     return RecurrentNet("lstm", num_classes, input_shape, hidden, depth, dropout=dropout)
 
@@ -131,9 +135,9 @@ def kws_gru(
     depth: int = 1,
     dropout: float = 0.1,
 ) -> RecurrentNet:
-    """KWS-GRU: 3.72 million multiply-accumulates and 79 thousand parameters at the defaults, classifier included.
+    """Return KWS-GRU, with 3.72 million multiply-accumulates and 79 thousand parameters at the defaults.
 
-    See :class:`RecurrentNet` for the arguments.
+    :class:`RecurrentNet` explains the arguments.
     """
     return RecurrentNet("gru", num_classes, input_shape, hidden, depth, dropout=dropout)
 
@@ -145,8 +149,8 @@ def har_bilstm(
     depth: int = 1,
     dropout: float = 0.1,
 ) -> RecurrentNet:
-    """Activities of a window by an LSTM that reads both ways; the sister paper's has 179 units a direction.
+    """Return a bidirectional LSTM that recognises human activities in a window of sensor data.
 
-    See :class:`RecurrentNet` for the arguments.
+    The network in Thakker et al. 2019 has 179 units per direction. :class:`RecurrentNet` explains the arguments.
     """
     return RecurrentNet("lstm", num_classes, input_shape, hidden, depth, bidirectional=True, dropout=dropout)

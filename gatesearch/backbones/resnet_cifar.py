@@ -9,17 +9,18 @@ from torch import Tensor, nn
 
 
 class Shortcut(nn.Module):
-    """Option A of the paper: every second row and column, and zeros for the channels that are new.
+    """The shortcut of the paper's option A: every second row and column, with zeros in the new channels.
 
     Args:
-        inputs, outputs: channels, at most three times as many as before; half of the new ones go in front and half
-            behind.
+        inputs: number of input channels.
+        outputs: number of output channels, at most three times ``inputs``; half of the new ones are in front of the
+            others and half behind.
         stride: 1 or 2.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        # Pooling over one pixel: the same values as a strided slice, and an operator that NPUs have.
+        # Pooling over one pixel returns the same values as a strided slice, and NPUs support it.
         self.subsample = nn.AvgPool2d(1, stride) if stride > 1 else nn.Identity()
         new = outputs - inputs
         self.front, self.back = new // 2, new - new // 2
@@ -29,13 +30,13 @@ class Shortcut(nn.Module):
         smaller: Tensor = self.subsample(hidden)
         if not self.front + self.back:
             return smaller
-        # Not F.pad: padding of channels is exported between transpositions, a concatenation is not.
+        # Export would surround F.pad over channels with transpositions; it does not do so for a concatenation.
         zeros = torch.zeros_like(smaller)
         return torch.cat([zeros[:, : self.front], smaller, zeros[:, : self.back]], 1)
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut; a ReLU behind the first and behind the sum."""
+    """Two 3 x 3 convolutions with a shortcut; a ReLU follows the first convolution and the sum."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -57,16 +58,16 @@ class Block(nn.Module):
 class ResNetCifar(nn.Module):
     """ResNet of depth 6n + 2: a stem, three stages of n blocks, global average pooling, a linear layer.
 
-    Weights start as in He et al. 2015 (``kaiming_normal_``), the linear layer's too.
+    All weights are initialised as in He et al. 2015 (``kaiming_normal_``), including those of the linear layer.
 
     Args:
         num_classes: size of the output.
         input_shape: (channels, height, width) of an image.
-        depth: 20, 32, 44, 56, 110 in the paper.
-        width: channels of the first stage; the others have twice and four times as many.
+        depth: number of weighted layers; 20, 32, 44, 56 or 110 in the paper.
+        width: number of channels of the first stage; the others have twice and four times as many.
 
     Raises:
-        ValueError: a depth that is not 6n + 2, or an input that is no image.
+        ValueError: the depth is not 6n + 2, or the input is no image.
 
     >>> import torch
     >>> ResNetCifar(depth=8, width=4)(torch.zeros(2, 3, 32, 32)).shape
@@ -97,7 +98,7 @@ class ResNetCifar(nn.Module):
         self.stage1 = _stage(width, width, 1, blocks)
         self.stage2 = _stage(width, 2 * width, 2, blocks)
         self.stage3 = _stage(2 * width, 4 * width, 2, blocks)
-        # A fixed kernel, not an adaptive one: it stays one average-pooling operator on an NPU.
+        # With a fixed kernel, the pooling stays one operator on an NPU; an adaptive one may not.
         self.pool = nn.AvgPool2d(((rows + 3) // 4, (columns + 3) // 4))
         self.flatten = nn.Flatten()
         self.classifier = nn.Linear(4 * width, num_classes)
@@ -118,8 +119,8 @@ def _stage(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Sequential
 
 
 def resnet20(num_classes: int = 10, input_shape: tuple[int, ...] = (3, 32, 32), width: int = 16) -> ResNetCifar:
-    """ResNet-20: 40.55 million multiply-accumulates and 0.27 million parameters at the defaults.
+    """Return ResNet-20, with 40.55 million multiply-accumulates and 0.27 million parameters at the defaults.
 
-    See :class:`ResNetCifar` for the arguments.
+    :class:`ResNetCifar` explains the arguments.
     """
     return ResNetCifar(num_classes, input_shape, 20, width)

@@ -2,6 +2,7 @@
 
 A scene is one labelled stream. :func:`count_scene` counts hits, misses and false accepts of one scene, and
 :func:`stream_figures` computes the figures of all scenes. The package needs only NumPy and SciPy.
+
 >>> from gatesearch.metrics.streams import Detection, Event, count_scene, stream_figures
 """
 
