@@ -1,4 +1,4 @@
-"""Data sets and augmentation.
+"""Data sets and their augmentation: the types, the loader by name, and the checks before a training.
 
 >>> from gatesearch.data import WaveAugment, load_dataset
 """

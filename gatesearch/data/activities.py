@@ -1,7 +1,8 @@
-"""Synthetic accelerometer and gyroscope windows, for trying everything out without a data set.
+"""Generates synthetic accelerometer and gyroscope windows, to try recipes without a data set.
 
 Each simulated subject has a gait, a strength and a way to wear the device. A window is a movement of the body, rotated
-into the device's axes, with noise. Figures from such data say nothing about real activities and are labelled so.
+into the device's axes, with noise. Figures from such data are labelled synthetic, because they say nothing about real
+activities.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ WINDOW_STEPS = 128
 SAMPLE_RATE = 50.0  # steps a second
 SUBJECTS, TEST_SUBJECTS = 20, 5
 GRAVITY = 9.81  # m/s^2
-LEAN_RADIANS = 1.1  # between a thigh that sits and one that stands
+LEAN_RADIANS = 1.1  # angle between the thigh of a sitting and of a standing person
 
 Array = npt.NDArray[np.float64]
 
@@ -23,7 +24,7 @@ Array = npt.NDArray[np.float64]
 def make_windows(seed: int, windows_per_subject: int) -> tuple[Array, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Make windows [N, 128, 6] (acceleration in m/s^2, rotation in rad/s), their labels [N] and subjects [N].
 
-    The same arguments give the same windows, every class nearly equally often with each subject.
+    The same arguments give the same windows. Each subject has every class nearly equally often.
     """
     parts = [_subject(np.random.default_rng([seed, 7, number]), windows_per_subject) for number in range(SUBJECTS)]
     x, y = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -1,4 +1,4 @@
-"""Reads .npz archives of users, with an error of one line for a broken file."""
+"""Reads users' .npz archives, and reports a broken file in one line."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def read_archive(path: Path, where: str, unreadable: str = "cannot be read") -> 
     Args:
         path: the path of the archive.
         where: the start of an error's line.
-        unreadable: what to say of a file that is no archive; the reason follows.
+        unreadable: the words about a file that is no archive; the reason follows them.
 
     Raises:
-        UserError: no such file, or no archive of plain arrays.
+        UserError: the file does not exist, or is no archive of plain arrays.
     """
     if not path.exists():
         raise UserError(f"{where}: no such file")
@@ -36,13 +36,13 @@ def read_archive(path: Path, where: str, unreadable: str = "cannot be read") -> 
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     except (
-        AttributeError,  # an .npy, which is one array
+        AttributeError,  # the file is an .npy, which is one array
         EOFError,
         KeyError,
         MemoryError,  # a header may promise any size
-        NotImplementedError,  # compressed in a way that zipfile does not know
+        NotImplementedError,  # a compression that zipfile does not support
         OSError,
-        RuntimeError,  # encrypted
+        RuntimeError,  # an encrypted archive
         SyntaxError,  # a header that is no Python literal
         TypeError,
         UnicodeError,
@@ -55,17 +55,17 @@ def read_archive(path: Path, where: str, unreadable: str = "cannot be read") -> 
 
 
 def check_whole(array: npt.NDArray[Any], name: str, where: str, *, count: int, most: int | None = None) -> None:
-    """Check an array of whole numbers from 0.
+    """Check that an array holds whole numbers from 0.
 
     Args:
-        array: any.
+        array: the array.
         name: the name of the array, for the error.
         where: the start of the error's line.
-        count: how many numbers there have to be.
-        most: the largest that is allowed; None for any.
+        count: the required number of numbers.
+        most: the largest allowed number; None for no limit.
 
     Raises:
-        UserError: another shape or type, or a number out of its range.
+        UserError: the array has another shape or type, or a number is out of range.
     """
     if array.shape != (count,) or array.dtype.kind not in "iu":
         form = f"{array.dtype} {list(array.shape)}"

@@ -1,4 +1,4 @@
-"""Long background recordings cut into clips; each split has its own stretches of a recording."""
+"""Cuts long background recordings into clips; each split has its own stretches of a recording."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ SPLIT_BOUNDS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """Recordings, and where each split may cut them.
+    """The stretches of background recordings that each split may cut into clips.
 
     The first 80 % of a recording are for training, then 10 % each for validation and test. A recording shorter than
     ten clips goes to one split as a whole.
 
     Args:
         samples: length of a clip.
-        stretches: name, place of the first sample, and samples of every usable stretch, by split.
-        problems: one message a skipped file.
+        stretches: for each split, its usable stretches: name, position of the first sample, and samples.
+        problems: one message for each skipped file.
     """
 
     samples: int
@@ -38,7 +38,7 @@ class Background:
         """Read the recordings.
 
         Raises:
-            UserError: the first unusable file, unless ``skip_bad``.
+            UserError: a file is unusable and ``skip_bad`` is False.
         """
         stretches: dict[str, list[tuple[str, int, Int16Waveform]]] = {split: [] for split in SPLITS}
         problems = []
@@ -61,14 +61,14 @@ class Background:
         return cls(samples, stretches, tuple(problems))
 
     def blocks(self, split: str) -> Int16Waveform:
-        """Return everything once, in clips one after the other [n, samples]."""
+        """Return all stretches of a split as clips that follow one another without overlap, [n, samples]."""
         whole = [wave[: len(wave) // self.samples * self.samples] for *_, wave in self.stretches[split]]
         return np.concatenate([np.empty(0, np.int16), *whole]).reshape(-1, self.samples)
 
     def crops(self, split: str, count: int, rng: np.random.Generator) -> tuple[Int16Waveform, list[str]]:
         """Return random crops [n, samples] and their names.
 
-        n is ``count``, or 0 where there is nothing to cut. Volume is uniform from 0 to 1, as in the reference
+        Here n is ``count``, or 0 where the split has no stretch. The volume is uniform from 0 to 1, as in the reference
         pipeline of Speech Commands (``input_data.py``).
         """
         pool = self.stretches[split]

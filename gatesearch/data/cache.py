@@ -1,6 +1,6 @@
-"""A cache of arrays between runs.
+"""Caches arrays in files between runs.
 
-Parameters determine a file's name; a checksum guards its contents.
+The parameters of the arrays determine the name of their file. A checksum guards the contents.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 def read(path: Path) -> Arrays | None:
-    """Return the arrays; None where the file is missing, or corrupt, which a line on stderr says."""
+    """Return the arrays; None where the file is missing or corrupt; a warning tells of a corrupt file."""
     if not path.exists():
         return None
     try:
@@ -73,7 +73,7 @@ def read(path: Path) -> Arrays | None:
 def write(path: Path, arrays: Arrays) -> None:
     """Write the arrays; the file appears whole or not at all.
 
-    A cache that cannot be written (no room, no permission) is not an error; a warning on stderr says why.
+    A cache that cannot be written (no room, no permission) is not an error; a warning gives the reason.
     """
     content = io.BytesIO()
     np.savez(content, **arrays, **{CHECKSUM_KEY: np.array(digest(arrays))})  # type: ignore[arg-type]

@@ -1,4 +1,7 @@
-"""CIFAR-10 (Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images): 60,000 colour images."""
+"""Loads CIFAR-10: 60,000 colour images of ten classes (Krizhevsky 2009).
+
+The reference is A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 BINARY, PICKLED = "cifar-10-batches-bin", "cifar-10-batches-py"
 TRAIN_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 TEST_FILE = "test_batch.bin"
-RECORD = 1 + 3 * 32 * 32  # a label, then the red, the green and the blue plane
+RECORD = 1 + 3 * 32 * 32  # bytes of a record: a label, then the red, the green and the blue plane
 
 NPZ = f"an .npz with {', '.join(ARRAYS)} (uint8 images [N, 32, 32, 3], labels 0 to 9)"
 MEND = (
@@ -40,24 +43,24 @@ def load(
 ) -> Dataset:
     """Load CIFAR-10.
 
-    The validation split comes out of the 50,000 training images; the test split is the usual 10,000. Both splits and
-    the limit on training images keep the shares of the classes. For one seed and size of the validation split, fewer
-    training images are a subset of more.
+    The validation split is taken from the 50,000 training images; the test split is the usual 10,000. The validation
+    split and a smaller training split keep the shares of the classes. At one seed and one size of the validation split,
+    a smaller training split is a subset of a larger one.
 
     Args:
         root: an .npz with ``x_train``, ``y_train``, ``x_test`` and ``y_test`` (uint8 [N, 32, 32, 3], labels [N]); or
             ``cifar-10-batches-bin`` as published; or the folder that holds either. The pickled ``cifar-10-batches-py``
-            is not read: unpickling runs whatever code a file holds.
-        train: how many training images, for short protocols; None for all that validation leaves.
-        validation: how many images are held out.
+            is not read, because unpickling runs any code that a file holds.
+        train: number of training images, for short protocols; None for all that validation leaves.
+        validation: number of images that are held out for validation.
         seed: the seed of the split.
-        positives: ``"all"``, so that there are no negatives; or the classes to wake for, the others being negatives.
+        positives: ``"all"``, which leaves no negatives; or the classes to wake for, and the others are negatives.
 
     Returns:
-        uint8 images [N, 3, 32, 32], red, green, blue, and ten classes.
+        A data set of uint8 images [N, 3, 32, 32], with the channels red, green and blue, and ten classes.
 
     Raises:
-        UserError: no data at ``root``, data of another shape, or a number or class that does not fit.
+        UserError: ``root`` holds no data or data of another shape, or a number or a class does not fit.
     """
     flags = positive_flags(CLASSES, positives)
     path = _find(root)
@@ -130,7 +133,7 @@ def _read_npz(path: Path) -> tuple[Array, Array, Array, Array]:
         if images.shape[1:] != (32, 32, 3) or images.dtype != np.uint8:
             is_now = f"{images.dtype} {list(images.shape)}"
             raise UserError(f"data.root: x_{part} of {path} is {is_now}; wanted: uint8 [N, 32, 32, 3]")
-        if labels.shape == (len(images), 1):  # as Keras hands them out
+        if labels.shape == (len(images), 1):  # Keras stores labels in this shape
             arrays[f"y_{part}"] = labels = labels[:, 0]
         if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
             is_now = f"{labels.dtype} {list(labels.shape)}"

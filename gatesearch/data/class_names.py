@@ -1,4 +1,4 @@
-"""Names of classes, and which of them are positives."""
+"""Checks the names of classes, and the flags that say which classes are positives."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 
 from gatesearch.errors import DataError, quote
 
-POSITIVE_KIND = "positive"  # the name of all positives together, beside the names of negative classes
+POSITIVE_KIND = "positive"  # stands for all positives together, beside the names of negative classes
 
 
 def to_flags(values: Any, where: str) -> tuple[bool, ...]:
     """Return a flag for each class.
 
     Raises:
-        DataError: something else than true and false; numbers could be indices of classes.
+        DataError: a value is not true or false; numbers are refused, because they could be indices of classes.
 
     >>> to_flags(np.array([True, False]), "data 'toy'")
     (True, False)
@@ -38,12 +38,13 @@ def _has_values(tensor: torch.Tensor) -> bool:
 
 
 def check_classes(values: Any, positive: Sequence[bool], where: str) -> tuple[str, ...]:
-    """Return class names, each once.
+    """Return class names, after a check that no two are equal.
 
-    Results are kept by kind: all positives under the name ``positive``, each negative class under its own.
+    Figures are stored by kind: those of all positives under the name ``positive``, those of each negative class under
+    its own name.
 
     Raises:
-        DataError: a name twice, an empty name, a negative named ``positive``, or not a flag for each name.
+        DataError: a name occurs twice or is empty, a negative is named ``positive``, or a name has no flag.
 
     >>> check_classes(["yes", "no"], (True, False), "data 'toy'")
     ('yes', 'no')
@@ -58,7 +59,7 @@ def check_classes(values: Any, positive: Sequence[bool], where: str) -> tuple[st
     classes = tuple(values)
     if len(classes) != len(positive):
         raise DataError(f"{where}: {len(classes)} classes but {len(positive)} positive flags")
-    # One name may be written in two sequences of code points, or with a space that nobody sees.
+    # Two equal names may be different sequences of code points, or differ in a space that a reader does not see.
     plain = [unicodedata.normalize("NFC", name).strip() for name in classes]
     for index, name in enumerate(plain):
         if name in plain[:index]:

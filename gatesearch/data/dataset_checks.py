@@ -1,8 +1,8 @@
 """Checks a data set once, before any training, with errors of one line.
 
-Folder loaders and plug-ins come here through :func:`gatesearch.data.load_dataset`, a program's own data through
-``gatesearch.run``. What would give a wrong figure is refused in one line that names split and sample. What only casts a
-doubt is a warning; see :mod:`gatesearch.data.dataset_doubts`.
+:func:`gatesearch.data.load_dataset` checks the data of loaders and plug-ins, and ``gatesearch.run`` the data of a
+calling program. An error refuses data that would give a wrong figure, and names the split and the sample. A warning
+tells of data that may be right but look doubtful; see :mod:`gatesearch.data.dataset_doubts`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from gatesearch.data.split_scan import SplitScan, scan_split
 from gatesearch.data.types import SPLITS, Dataset
 from gatesearch.errors import DataError
 
-LARGEST_INPUT = 1e15  # sums of squares of more leave float32
-INT16_PEAK = 256.0  # sound in float beyond that is in the numbers of int16, not in those of full scale 1
-LARGEST_SCALE_RATIO = 100.0  # of the standard deviations of two splits; 0 to 1 and 0 to 255 differ by more
+LARGEST_INPUT = 1e15  # the sum of squares of larger values does not fit float32
+INT16_PEAK = 256.0  # float sound beyond this peak has the scale of int16, not a full scale of 1
+LARGEST_SCALE_RATIO = 100.0  # ratio of the standard deviations of two splits; values 0..1 and 0..255 differ by more
 
 
 def check_dataset(data: Any, *, warns: bool = True) -> Dataset:
-    """Return a data set that can be learned from; print a warning for each doubt.
+    """Return the data set if a network can learn from it; print a warning for each doubt.
 
     Args:
-        data: what a loader returned, or a program holds.
-        warns: whether doubts are printed; not where the same data are checked again.
+        data: the data set that a loader returned or a program passed.
+        warns: whether to print doubts; False where the same data are checked again.
 
     Raises:
-        DataError: no data set, or one that would give wrong figures.
+        DataError: the value is no data set, or the data set would give wrong figures.
 
     >>> from gatesearch.data import Split
     >>> inputs = torch.tensor([[0.0, 1.0], [1.0, float("nan")]])
@@ -57,7 +57,7 @@ def check_dataset(data: Any, *, warns: bool = True) -> Dataset:
 
 
 def _check_shapes(data: Dataset) -> None:
-    """Refuse an empty split, and splits of other shapes or types."""
+    """Refuse an empty split, and splits that differ in shape or type."""
     for name in SPLITS:
         split, train = getattr(data, name), data.train
         if not len(split):
@@ -76,13 +76,14 @@ def _check_shapes(data: Dataset) -> None:
 
 
 def _check_kinds(data: Dataset) -> None:
-    """Refuse a kind that a split cannot speak of: shares, recalls and energies are figures of each kind."""
+    """Refuse a split without samples of a kind, because shares, recalls and energies are figures of each kind."""
     if not any(data.positive):
         raise DataError(f"data {data.name!r}: no class is a positive: nothing would ever be reported")
     for name in SPLITS:
         split = getattr(data, name)
         present = set(data.kinds(split.labels).tolist())
-        # A network may meet a negative that it never learned from; a figure of a kind needs samples of it.
+        # The training split may lack a negative kind. The other splits may not, because a figure of a kind needs
+        # samples of it.
         needed = data.kind_names[:1] if name == "train" else data.kind_names
         for index, kind in enumerate(needed):
             if index not in present:
@@ -91,7 +92,7 @@ def _check_kinds(data: Dataset) -> None:
 
 
 def _check_values(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
-    """Refuse values that are not finite, or in other numbers than they should be."""
+    """Refuse values that are not finite, or that have another scale than they should have."""
     for name, scan in scans.items():
         split = getattr(data, name)
         for index in (~scan.finite).nonzero().flatten().tolist()[:1]:
@@ -117,7 +118,7 @@ def _check_values(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
 
 
 def _check_scale(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
-    """Refuse splits in other units, such as images from 0 to 1 in one and from 0 to 255 in another."""
+    """Refuse splits that differ in scale, such as images from 0 to 1 in one split and from 0 to 255 in another."""
     reference = scans["train"].std
     for name in SPLITS[1:]:
         std = scans[name].std
@@ -129,7 +130,7 @@ def _check_scale(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
 
 
 def _check_overlap(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
-    """Refuse a split whose samples are all in another one: its figures would say nothing of new samples."""
+    """Refuse a split whose samples are all in another split, because its figures would say nothing of new samples."""
     for first, second in permutations(SPLITS, 2):
         own, others = scans[first].first_indices(), scans[second].first_indices()
         if own and own.keys() <= others.keys():

@@ -1,4 +1,4 @@
-"""Warnings about a data set that may be right, but often points to a mistake: silent clips, repeated samples."""
+"""Lists doubts about a data set, such as silent clips and repeated samples, which are often mistakes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatesearch.data.folders import BACKGROUND_FOLDERS
 from gatesearch.data.split_scan import SplitScan
 from gatesearch.data.types import SPLITS, Dataset, Split
 
-SMALL_UINT8_PEAK = 3  # of 255; images that reach no more were probably scaled to 0..1 before they were made uint8
+SMALL_UINT8_PEAK = 3  # of 255; images with a lower peak were probably scaled to 0..1 before they became uint8
 CHANNEL_COUNTS = (1, 3, 4)
 
 
@@ -80,7 +80,7 @@ def _list_repeated_names(split: Split, name: str) -> Iterator[str]:
 
 
 def _list_equal_samples(data: Dataset, scans: Mapping[str, SplitScan]) -> Iterator[str]:
-    """Yield a line where equal samples are in two splits, where one is repeated in a split, or where labels differ."""
+    """Yield lines on equal samples: in two splits, within one split, and with two labels."""
     places = {name: scans[name].first_indices() for name in SPLITS}
     for first, second in combinations(SPLITS, 2):
         common = [digest for digest in places[second] if digest in places[first]]
@@ -101,7 +101,7 @@ def _list_equal_samples(data: Dataset, scans: Mapping[str, SplitScan]) -> Iterat
 
 
 def _describe(flags: Tensor, split: Split, of_all: str, what: str) -> Iterator[str]:
-    """Yield a line that counts the samples with a flag and names the first, if there is one."""
+    """Yield a line that counts the flagged samples and names the first, if there is one."""
     indices = flags.nonzero().flatten().tolist()
     if indices:
         verb = "is" if len(indices) == 1 else "are"

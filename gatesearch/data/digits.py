@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: real images for tests and first runs, without a download."""
+"""Loads scikit-learn's handwritten digits: real images for tests and first runs, without a download."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatesearch.data.labels import positive_flags, stratified_order
 from gatesearch.data.types import Dataset, Split
 
 CLASSES = tuple("0123456789")
-DARKEST_VALUE = 16  # of scikit-learn: black dots among 4 x 4
+DARKEST_VALUE = 16  # largest pixel value in scikit-learn, which counts the black dots among 4 x 4
 
 
 def load(seed: int = 0, positives: Sequence[str] | str = "all") -> Dataset:
@@ -20,13 +20,13 @@ def load(seed: int = 0, positives: Sequence[str] | str = "all") -> Dataset:
 
     Args:
         seed: the seed of the split.
-        positives: ``"all"``, so that there are no negatives; or the digits to wake for, the others being negatives.
+        positives: ``"all"``, which leaves no negatives; or the digits to wake for, and the others are negatives.
 
     Returns:
-        uint8 images [N, 1, 8, 8], 0 to 255 in 17 steps, and ten classes.
+        A data set of uint8 images [N, 1, 8, 8], from 0 to 255 in 17 steps, with ten classes.
 
     Raises:
-        UserError: a positive that is no digit.
+        UserError: a positive is no digit.
 
     >>> data = load(positives=["3", "7"])
     >>> data.train.inputs.shape, len(data.validation), len(data.test), data.kind_names[:3]
@@ -34,7 +34,7 @@ def load(seed: int = 0, positives: Sequence[str] | str = "all") -> Dataset:
     """
     flags = positive_flags(CLASSES, positives)
     need("data.name: digits", "sklearn")
-    from sklearn.datasets import load_digits  # takes its time
+    from sklearn.datasets import load_digits  # a slow import
 
     images, labels = load_digits().images, load_digits().target
     pixels = np.rint(images * (255 / DARKEST_VALUE)).astype(np.uint8)[:, None]

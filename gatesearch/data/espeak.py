@@ -1,4 +1,4 @@
-"""Speech synthesis with eSpeak NG in a subprocess."""
+"""Synthesises speech with the program eSpeak NG, in a subprocess."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ import numpy as np
 from gatesearch.data.waveforms import Int16Waveform
 from gatesearch.errors import UserError
 
-NOISE_SEED = 1  # the synthesiser's seed; it is fixed because all variation comes from the utterances
+NOISE_SEED = 1  # the seed of the synthesiser, which is fixed because all variation comes from the utterances
 
 
 class Utterance(NamedTuple):
-    """A text, and how to say it.
+    """A text, and the way to say it.
 
     Args:
-        text: what to say.
-        voice: ``<accent>+<variant>``.
-        words_per_minute: pace; from about 260 the ends of words are lost.
-        pitch: 0 to 100.
-        pitch_range: 0 (monotone) to 100.
+        text: the text.
+        voice: the voice, as ``<accent>+<variant>``.
+        words_per_minute: the pace; from about 260 on, the ends of words are lost.
+        pitch: the pitch, from 0 to 100.
+        pitch_range: the range of the pitch, from 0 (monotone) to 100.
     """
 
     text: str
@@ -56,7 +56,7 @@ def synthesise(utterances: Sequence[Utterance]) -> Iterator[tuple[int, Int16Wave
             'data.root: null synthesises speech, which needs eSpeak NG: pip install "gatesearch[speech]";'
             " or set data.root to a folder of recordings"
         )
-    # -P keeps the worker's folder off the module path: its types.py would hide that of the standard library.
+    # -P keeps the worker's folder off the module path, because its types.py would hide that of the standard library.
     command = [sys.executable, "-P", str(Path(__file__).with_name("espeak_worker.py"))]
     payload = json.dumps({"seed": NOISE_SEED, "utterances": utterances}).encode()
     with tempfile.TemporaryFile() as errors:

@@ -1,11 +1,12 @@
 """The subprocess that synthesises speech with eSpeak NG; :mod:`gatesearch.data.espeak` starts it.
 
-eSpeak NG is GPL-3 and keeps its state in globals, so it never enters the process of its caller. The worker runs by path
-with ``python -P`` (this folder has a ``types.py``), so it imports neither the package nor torch.
+eSpeak NG has the licence GPL-3 and keeps its state in globals, so it never enters the process of the caller. Python
+runs the worker by its path with ``-P``, because this folder has a ``types.py``. So the worker imports neither the
+package nor torch.
 
-In, on standard input: JSON, ``{"seed": int, "utterances": [[text, voice, words a minute, pitch, pitch range], ...]}``.
-Out, on standard output: the sample rate as a little-endian uint32. Then for each utterance, in order, the number of its
-samples as a uint32, and the samples as int16.
+Standard input holds JSON: ``{"seed": int, "utterances": [[text, voice, words a minute, pitch, pitch range], ...]}``.
+Standard output holds the sample rate as a little-endian uint32. Then come, for each utterance in order, the number of
+its samples as a uint32, and the samples as int16.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import struct
 import sys
 
-SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: samples go to the callback alone
+SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: the library passes samples to the callback only
 RATE, PITCH, RANGE = 1, 3, 4  # espeak_PARAMETER
 UTF8 = 1  # espeakCHARS_UTF8
 UNKNOWN_VOICE_STATUS = 3  # exit status
@@ -38,7 +39,7 @@ def main() -> int:
             blocks.append(ctypes.string_at(samples, 2 * count))  # type: ignore[arg-type]
         return 0
 
-    callback = callback_type(collect)  # a reference for as long as the library may call it
+    callback = callback_type(collect)  # this reference keeps the callback alive while the library may call it
     sample_rate = library.espeak_Initialize(SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
     if sample_rate <= 0:
         print("espeak_Initialize failed", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Folders of labelled WAV files: their files, and the split of each file."""
+"""Finds the labelled WAV files under a folder, and the class and the split of each file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatesearch.data.split_lists import read_split_lists
 from gatesearch.data.wav_files import WavFiles, compose, describe_names, find_wavs, list_folder
 from gatesearch.errors import UserError
 
-LONG_BACKGROUND = "_background_noise_"  # long recordings, cut into clips
+LONG_BACKGROUND = "_background_noise_"  # the folder of long recordings, which are cut into clips
 BACKGROUND_FOLDERS = ("_silence_", LONG_BACKGROUND)  # one of them may be absent
 ANY_OTHER = "*"  # stands for every folder that no class names
 
@@ -24,9 +24,9 @@ class Tree:
 
     Args:
         root: the folder.
-        files: paths by file name, by class folder, both sorted; names are in Unicode's composed form.
-        listed: split by ``<folder>/<file>``, or None where the tree has no lists.
-        remarks: what was left out, a line each.
+        files: for each class folder, the paths by file name; both are sorted, and names are in Unicode's composed form.
+        listed: the split of each ``<folder>/<file>`` in the lists, or None where the tree has no lists.
+        remarks: lines that say what was left out.
     """
 
     root: Path
@@ -50,8 +50,8 @@ def scan(root: str | Path) -> Tree:
     """List the WAV files and read the split lists under a folder.
 
     Raises:
-        UserError: no such folder, no class folders in it, a folder that cannot be listed, one list without the other,
-            or a list that names a file that is not there.
+        UserError: the folder does not exist, it has no class folders, a folder cannot be listed, there is only one of
+            the lists, or a list names a missing file.
     """
     top = Path(root).expanduser()
     where = "data.root"
@@ -74,7 +74,7 @@ def scan(root: str | Path) -> Tree:
 
 
 def _remark(contents: Mapping[str, WavFiles]) -> list[str]:
-    """Return what is in class folders and is not read."""
+    """Return remarks on the files in class folders that are not read."""
     kinds = {
         "hidden files are left out": [
             f"{name}/{file}" for name, content in contents.items() for file in content.hidden
@@ -90,7 +90,7 @@ def _remark(contents: Mapping[str, WavFiles]) -> list[str]:
 
 
 def speaker_of(folder: str, file: str) -> str:
-    """Return who speaks, or what stands in for it.
+    """Return the speaker in a file's name, or the folder and the file where the name has no speaker.
 
     >>> speaker_of("yes", "0bac8a71_nohash_1.wav"), speaker_of("yes", "a.wav")
     ('0bac8a71', 'yes/a')
@@ -102,8 +102,8 @@ def speaker_of(folder: str, file: str) -> str:
 def hashed_split(speaker: str) -> str:
     """Return the split of a speaker: train 80 %, validation 10 %, test 10 %.
 
-    The same speaker is always in the same split, whatever other files come or go; this is ``which_set`` of
-    Speech Commands (Warden 2018, section 7.1).
+    A speaker stays in the same split when other files are added or removed. The rule is ``which_set`` of Speech
+    Commands (Warden 2018, section 7.1).
 
     >>> hashed_split("0bac8a71")
     'test'
@@ -113,10 +113,10 @@ def hashed_split(speaker: str) -> str:
 
 
 def assign(tree: Tree, positives: Sequence[str], negatives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return the folders of every class, positives first; ``"*"`` becomes every folder not named elsewhere.
+    """Return the folders of every class, positives first; ``"*"`` becomes every folder that no class names.
 
     Raises:
-        UserError: a folder that is not there, holds no WAV file, or belongs to two classes.
+        UserError: a folder does not exist, holds no WAV file, or belongs to two classes.
     """
     check_names(positives, negatives)
     classes = {word: [compose(word)] for word in positives}
@@ -144,10 +144,10 @@ def assign(tree: Tree, positives: Sequence[str], negatives: Mapping[str, Sequenc
 
 
 def check_names(positives: Sequence[str], negatives: Mapping[str, Sequence[str]]) -> None:
-    """Check what the user wrote about classes.
+    """Check the names of classes and folders that the user wrote.
 
     Raises:
-        UserError: no positives or negatives, a class or folder named twice, or a word that YAML read as true
+        UserError: there are no positives or no negatives, a class or folder is named twice, or YAML read a word as true
             or false.
 
     >>> check_names(["yes"], {"_unknown_": ["*"]})

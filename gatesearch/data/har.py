@@ -1,4 +1,4 @@
-"""Human activities from an accelerometer and a gyroscope: recorded windows, or synthetic ones."""
+"""Loads windows of human activities from accelerometer and gyroscope, recorded or synthetic."""
 
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ def load(
         root: an .npz, or a folder with ``har_windows.npz``, that holds ``x`` [N, steps, 6] (three axes of acceleration,
             three of rotation), ``y`` [N] indices into ``classes``, ``subject`` [N] and ``is_test`` [N]; None makes a
             synthetic set.
-        seed: the seed of the choice of the subjects for validation, and of the synthetic set.
-        positives: ``"all"``, so that there are no negatives; or the classes to wake for.
-        validation_subjects: how many of those that are not for testing.
-        windows_per_subject: size of the synthetic set.
+        seed: the seed of the choice of validation subjects, and of the synthetic set.
+        positives: ``"all"``, which leaves no negatives; or the classes to wake for.
+        validation_subjects: number of subjects for validation, out of those that are not for test.
+        windows_per_subject: number of windows of each subject in the synthetic set.
 
     Returns:
-        float windows [N, steps, 6].
+        A data set of float windows [N, steps, 6].
 
     Raises:
-        UserError: no such file, a file of another form, a positive that is no class, or too few subjects or windows.
+        UserError: the file does not exist or has another form, a positive is no class, or there are too few subjects or
+            windows.
 
     >>> data = load(windows_per_subject=10)
     >>> data.train.inputs.shape[1:], data.synthetic, data.classes[:2]
@@ -91,7 +92,7 @@ def load(
 
 
 def draw_subjects(candidates: npt.NDArray[np.integer], count: int, seed: int) -> npt.NDArray[np.integer]:
-    """Return the subjects that validate, sorted; windows and streams of the same subjects get the same ones."""
+    """Return the validation subjects, sorted; windows and streams of the same subjects get the same choice."""
     return np.sort(np.random.default_rng([seed, 2]).choice(candidates, count, replace=False))
 
 
@@ -121,7 +122,7 @@ def _read(path: Path) -> Arrays:
         raise UserError(f"{where}: classes is {form}; wanted: names [classes]")
     check_whole(arrays["y"], "y", where, count=len(x), most=arrays["classes"].size - 1)
     check_whole(arrays["subject"], "subject", where, count=len(x))
-    # A mask of 0 and 1 in another type would be read as indices.
+    # NumPy would read a mask of 0 and 1 in an integer type as indices.
     is_test = arrays["is_test"]
     if is_test.shape != (len(x),) or not np.isin(is_test, (0, 1)).all():
         raise UserError(f"{where}: is_test is {is_test.dtype} {list(is_test.shape)}; wanted: true or false [{len(x)}]")

@@ -1,4 +1,4 @@
-"""Labels: which classes are positives, and splits in which every class has its share."""
+"""Marks the positive classes, and orders samples so that every split holds each class in its share."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def positive_flags(classes: Sequence[str], positives: Sequence[object] | str) ->
 
     Args:
         classes: class names, by label.
-        positives: names of the positives, or ``"all"``; gates that stop nothing need no negatives.
+        positives: names of the positives, or ``"all"``, which suits gates that stop nothing.
 
     Raises:
-        UserError: a name that is no class, or neither ``"all"`` nor a list of names.
+        UserError: a name is no class, or the value is neither ``"all"`` nor a list of names.
 
     >>> positive_flags(("cat", "dog", "ship"), ["cat", "dog"]), positive_flags(("cat", "dog"), "all")
     ((True, True, False), (True, True))
@@ -38,13 +38,13 @@ def positive_flags(classes: Sequence[str], positives: Sequence[object] | str) ->
 def stratified_order(labels: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.int64]:
     """Return a random order of all samples in which every stretch holds the classes in about their shares.
 
-    A split is a stretch of this order. Shares are exact where all classes are equally large and the split is a multiple
-    of their number; else they are a sample or two off. Sample j of the n of a class has the key (j + 1/2) / n, and all
-    samples are sorted by key: so each class is spread evenly over the order.
+    A split is a stretch of this order. Its shares are exact where all classes are equally large and the size of the
+    split is a multiple of their number; otherwise they are off by a sample or two. Sample j of the n samples of a class
+    has the key (j + 1/2) / n. Sorting all samples by their keys spreads each class evenly over the order.
 
     Args:
         labels: class of every sample [N].
-        seed: another seed, another order.
+        seed: the seed of the order.
 
     >>> labels = np.repeat([0, 1, 2], 4)
     >>> sorted(labels[stratified_order(labels, seed=0)[:6]].tolist())

@@ -1,4 +1,4 @@
-"""Background noise made from random numbers, one clip at a time, at unit power."""
+"""Generates background noise of several kinds from random numbers, one clip at a time, at unit power."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Maker = Callable[[np.random.Generator, int, int], FloatWaveform]
 
 
 def _coloured(slope: float) -> Maker:
-    """Return a maker of noise whose power density is f^-slope: 0 is white, 1 pink, 2 brown.
+    """Return a maker of noise whose power density at frequency f is f^-slope: 0 is white, 1 pink, 2 brown.
 
-    Each bin of the spectrum is a complex normal number, scaled by the magnitude f^(-slope / 2); the inverse FFT makes a
-    wave of it. Below 20 Hz the power rises no further.
+    Each bin of the spectrum is a complex normal number, scaled by the magnitude f^(-slope / 2). The inverse FFT turns
+    the spectrum into a wave. Below 20 Hz the power does not rise further.
     """
 
     def make(rng: np.random.Generator, samples: int, sample_rate: int) -> FloatWaveform:
@@ -33,7 +33,7 @@ white, pink, brown = _coloured(0.0), _coloured(1.0), _coloured(2.0)
 
 
 def hum(rng: np.random.Generator, samples: int, sample_rate: int) -> FloatWaveform:
-    """Mains or a motor: a fundamental of 45 to 130 Hz, its harmonics, and some pink noise."""
+    """Make the hum of mains or of a motor: a fundamental of 45 to 130 Hz, its harmonics, and some pink noise."""
     time = np.arange(samples) / sample_rate
     order = np.arange(1, 13)[:, None]
     strength = rng.uniform(0, 1, (12, 1)) / order
@@ -42,7 +42,7 @@ def hum(rng: np.random.Generator, samples: int, sample_rate: int) -> FloatWavefo
 
 
 def babble(rng: np.random.Generator, samples: int, sample_rate: int) -> FloatWaveform:
-    """A few voices far away: bands of noise within 200 to 4000 Hz that swell at the pace of syllables."""
+    """Make a few far voices: bands of noise centred between 200 and 4000 Hz, which swell at the pace of syllables."""
     time = np.arange(samples) / sample_rate
     hertz = np.fft.rfftfreq(samples, 1 / sample_rate)
     total = np.zeros(samples)
@@ -56,7 +56,7 @@ def babble(rng: np.random.Generator, samples: int, sample_rate: int) -> FloatWav
 
 
 def clicks(rng: np.random.Generator, samples: int, sample_rate: int) -> FloatWaveform:
-    """Keys, cups and taps: short decaying bursts over faint pink noise."""
+    """Make clicks of keys, cups and taps: short decaying bursts over faint pink noise."""
     impulses, count = np.zeros(samples), int(rng.integers(1, 9))
     impulses[rng.integers(samples, size=count)] = rng.uniform(0.2, 1.0, count)
     length = min(samples, round(0.03 * sample_rate))

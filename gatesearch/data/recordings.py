@@ -1,4 +1,4 @@
-"""Recordings to cut windows from: a folder of WAV files, an archive, or speech synthesis."""
+"""Finds recordings to cut windows from: a folder of WAV files, an archive, or synthetic speech."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gatesearch.data.wav_files import describe_names, walk_wavs
 from gatesearch.data.waveforms import Int16Waveform
 from gatesearch.errors import UserError
 
-WORDS = ("yes", "seven", "forward", "happy")  # that the synthesiser says
+WORDS = ("yes", "seven", "forward", "happy")  # the words that the synthesiser says
 CLASSES = ("speech", "noise")
 
 
@@ -41,11 +41,11 @@ class Recordings:
 
     Args:
         name: the name of the set.
-        source: where it came from and how it is split, for the report.
+        source: the origin of the set and how it is split, for the report.
         classes: names of the labels.
-        recordings: all of them.
-        group_noun: name of what a group is, in the plural, for errors.
-        split_of: the split of a recording where the set itself says; None where groups are drawn at random.
+        recordings: all recordings.
+        group_noun: plural noun for the groups in errors, such as ``speakers``.
+        split_of: returns the split of a recording; None where the set has no splits and groups are drawn at random.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Recordings:
 
 
 def from_folder(root: Path) -> Recordings:
-    """Find WAV files at any depth; files in one folder of the top level have one label.
+    """Find WAV files at any depth; all files in one folder of the top level have the same label.
 
-    Lists of Speech Commands (``validation_list.txt``, ``testing_list.txt``) say who is held out; without them a group
-    is a speaker, where names tell (``<speaker>_nohash_<n>.wav``), or a file.
+    Lists of Speech Commands (``validation_list.txt``, ``testing_list.txt``) give the splits. Without them, a group is a
+    speaker where names tell it (``<speaker>_nohash_<n>.wav``), or else a file.
 
     Raises:
-        UserError: no WAV file, or one that cannot be read.
+        UserError: there is no WAV file, or one cannot be read.
     """
     paths: dict[str, Path] = {}
     hidden: list[str] = []
@@ -105,11 +105,11 @@ def from_folder(root: Path) -> Recordings:
 def from_archive(path: Path) -> Recordings:
     """Take clips from an ``.npz``.
 
-    ``audio`` is int16 [clips, samples], or [samples] with ``offsets`` [clips + 1]. ``label`` [clips] indexes
-    ``classes``. Clips of one ``fold`` or ``speaker`` [clips] stay in one split.
+    ``audio`` is int16 [clips, samples], or [samples] with ``offsets`` [clips + 1]. ``sample_rate`` is in Hz. ``label``
+    [clips] holds indices into ``classes``. Clips of one ``fold`` or ``speaker`` [clips] stay in one split.
 
     Raises:
-        UserError: the file cannot be read, or lacks one of these arrays.
+        UserError: the file cannot be read, or an array is missing or wrong.
     """
     where = f"data.root: {path}"
     if not path.exists():
@@ -153,7 +153,7 @@ def from_archive(path: Path) -> Recordings:
 
 
 def _clip_bounds(arrays: Arrays, count: int, where: str) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
-    """Return the first sample of each clip in the flat audio, and the one after its last."""
+    """Return the first sample of each clip in the flat audio, and the sample after its last one."""
     audio = arrays["audio"]
     if audio.dtype != np.int16:
         raise UserError(f"{where}: audio is {audio.dtype}; wanted: int16, full scale 32768")
@@ -180,7 +180,8 @@ def synthesise(
     """Synthesise words and noise, enough for a number of windows; see :mod:`gatesearch.data.synthetic`."""
     from gatesearch.data import synthetic
 
-    # Clips of two windows, 70 % of them to train on, in two classes more than there are words; some are too quiet.
+    # A clip holds two windows, 70 % of the clips are for training, and the classes are the words and two kinds of
+    # noise. There are 20 % more clips than that takes, because some are too quiet.
     clips = max(synthetic.FEWEST_CLIPS, round(1.2 * windows / 2 / 0.7 / (len(WORDS) + len(folders.BACKGROUND_FOLDERS))))
     data = synthetic.load(
         WORDS,

@@ -1,4 +1,4 @@
-"""Data sets by the names that recipes use: entry points of the group ``gatesearch.data``, or import paths."""
+"""Loads data sets by the names in recipes: entry points of group ``gatesearch.data`` or import paths."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def dataset_names() -> tuple[str, ...]:
 
 
 def shows_progress(name: str) -> bool:
-    """Return whether a data set takes a ``progress`` to call with (done, total)."""
+    """Return whether a data set takes an argument ``progress``, which it calls with (done, total)."""
     return name in dataset_names() and "progress" in parameters_of(load_plugin(GROUP, name, "data.name"))
 
 
@@ -33,13 +33,13 @@ def load_dataset(name: str, **arguments: Any) -> Dataset:
     """Load a data set by name; a plug-in adds one as an entry point of the group ``gatesearch.data``.
 
     Args:
-        name: what the recipe says under ``data.name``: an entry point, or ``package.module:Name`` for any function
-            that returns a :class:`Dataset`.
-        **arguments: passed on as they are.
+        name: the recipe's ``data.name``: an entry point, or ``package.module:Name`` for any function that returns a
+            :class:`Dataset`.
+        **arguments: arguments of that function.
 
     Raises:
-        UserError: an unknown name or argument, a missing argument, what the data set itself refuses, or a data set
-            that would give wrong figures; see :func:`gatesearch.data.check_dataset`.
+        UserError: a name or an argument is unknown, an argument is missing, the function refuses an argument, or the
+            data set would give wrong figures; see :func:`gatesearch.data.check_dataset`.
     """
     function = load_plugin(GROUP, name, "data.name")
     if not callable(function):

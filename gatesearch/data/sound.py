@@ -1,6 +1,6 @@
-"""Windows of sound from any recordings, to train a codec on.
+"""Loads windows of sound from any recordings, to train a codec (an encoder and decoder) on.
 
-The labels are the folders or classes of the recordings. Reports list them; nothing is trained on them.
+The labels are the folders or classes of the recordings. Reports list them; no training uses them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from gatesearch.data.wav import Progress
 from gatesearch.data.waveforms import INT16_FULL_SCALE, Int16Waveform, fit_length, resample
 from gatesearch.errors import UserError
 
-SPLIT_SHARES = {"train": 1.0, "validation": 0.25, "test": 0.25}  # of data.windows
-HELD_OUT_SHARE = 0.15  # of the speakers, folds or files, for validation and test each
-WINDOWS_PER_RECORDING = 8  # at most
-SILENCE_RMS = 1e-3 * INT16_FULL_SCALE  # root mean square of a window that is left out, -60 dB of full scale
+SPLIT_SHARES = {"train": 1.0, "validation": 0.25, "test": 0.25}  # windows of each split, as a share of data.windows
+HELD_OUT_SHARE = 0.15  # share of the speakers, folds or files that validation and test get each
+WINDOWS_PER_RECORDING = 8  # largest number of windows from one recording
+SILENCE_RMS = 1e-3 * INT16_FULL_SCALE  # windows with a lower root mean square (-60 dB of full scale) are left out
 
 
 def load(
@@ -35,12 +35,12 @@ def load(
     """Cut windows out of recordings; no speaker, fold or file is in two splits.
 
     Args:
-        root: a folder with WAV files at any depth; an ``.npz`` with ``audio``, ``sample_rate`` and what tells its clips
-            apart (see :func:`gatesearch.data.recordings.from_archive`); None for words of a speech synthesiser and
+        root: a folder with WAV files at any depth; or an ``.npz`` of clips, as
+            :func:`gatesearch.data.recordings.from_archive` describes; None for words of a speech synthesiser and
             generated noise.
         sample_rate: the sample rate of the windows; recordings of another rate are resampled.
         seconds: length of a window.
-        windows: how many to train on, at most; a quarter as many to validate and to test.
+        windows: largest number of windows to train on; validation and test get a quarter as many each.
         seed: the seed of the choice of windows and splits, and of the synthesised set.
         cache_dir: folder of the synthesised set; None is the user's cache folder.
         progress: called with (done, total) while the set is synthesised.
@@ -49,7 +49,7 @@ def load(
         int16 windows [N, sample_rate * seconds], all of them positives. Windows below -60 dB are left out.
 
     Raises:
-        UserError: no such file or folder, nothing usable in it, or too little for three splits.
+        UserError: the file or folder does not exist, it holds nothing usable, or too little for three splits.
     """
     samples = round(sample_rate * seconds)
     if samples < 1 or windows < 8:
@@ -82,7 +82,7 @@ def load(
 
 
 def _draw_split(recordings: Recordings, split: str, seed: int) -> list[Recording]:
-    """Return the recordings of a split: as the set itself says, else of groups that are drawn at random.
+    """Return the recordings of a split: by the set's own splits, or else from groups that are drawn at random.
 
     Raises:
         UserError: there are too few groups.

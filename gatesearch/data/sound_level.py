@@ -10,18 +10,18 @@ import numpy.typing as npt
 from gatesearch.data.waveforms import FloatWaveform
 from gatesearch.errors import UserError
 
-LARGEST_PEAK = 2.0  # of full scale, 6 dB above; what exceeds it less is clipped
-INT16_PEAKS = (256.0, 65536.0)  # a peak between is in the numbers of int16
-CANCELLED_POWER = 1e-3  # of the mean of the channels, -30 dB; their mean has less where they cancel
+LARGEST_PEAK = 2.0  # peak over full scale (6 dB) up to which samples are clipped; a higher peak is an error
+INT16_PEAKS = (256.0, 65536.0)  # a peak between these means that the file has the scale of int16
+CANCELLED_POWER = 1e-3  # power of the mixed channels over their mean power (-30 dB); less means that they cancel
 
 
 def mix_channels(values: npt.NDArray[np.float64], path: Path) -> tuple[FloatWaveform, bool]:
     """Return the mean of the channels, [samples, channels] -> [samples], and whether it exceeds full scale.
 
-    Integer formats end at full scale; files of floats may hold anything.
+    Integer formats end at full scale, but a file of floats may hold any value.
 
     Raises:
-        UserError: a value that is not finite, a peak that no recording has, or channels that cancel each other.
+        UserError: a value is not finite, a peak is higher than any recording has, or channels cancel each other.
 
     >>> mix_channels(np.array([[0.5, 0.25], [1.0, 1.0]]), Path("a.wav"))
     (array([0.375, 1.   ]), False)

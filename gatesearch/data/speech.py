@@ -1,4 +1,4 @@
-"""Loads data sets of spoken words: recordings from a folder, or synthetic speech if no folder is named."""
+"""Loads data sets of spoken words: recordings of a folder, or synthetic speech without a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatesearch.data.types import SPLITS, Dataset, Split
 from gatesearch.data.wav import Progress
 from gatesearch.errors import UserError
 
-LARGEST_REST_RATIO = 2.0  # largest size of a "*" class, as a multiple of the mean positive class
+LARGEST_REST_RATIO = 2.0  # largest size of a negative class of several folders, over that of the mean positive class
 
 Files = list[tuple[str, int]]  # "<folder>/<file>", label
 
@@ -36,26 +36,28 @@ def load(
 ) -> Dataset:
     """Load clips of the words that the device wakes for (positives) and of everything else (negatives).
 
-    Three sources: ``root=None`` synthesises speech; a folder with ``validation_list.txt`` and
-    ``testing_list.txt`` is read as Speech Commands; any other folder ``root/<class>/<clip>.wav`` is split
-    80/10/10 by speaker (``<speaker>_nohash_<n>.wav``) or file. Long files in ``_background_noise_`` are cut
-    into clips, the splits from different stretches of each file.
+    There are three sources. ``root=None`` synthesises speech. A folder with ``validation_list.txt`` and
+    ``testing_list.txt`` is read as Speech Commands. Any other folder with ``<class>/<clip>.wav`` is split 80/10/10 by
+    speaker (``<speaker>_nohash_<n>.wav``) or by file. Long files in ``_background_noise_`` are cut into clips; each
+    split takes its own stretch of each file.
 
     Args:
-        root: folder, or None.
+        root: the folder, or None.
         positives: folders (words) of the positive classes, one for each class.
-        negatives: folders (words) by class; ``"*"`` means every folder not named elsewhere. A class with it
-            loses random clips until it has at most twice as many as the mean positive class, in each split.
-        seed: seed of every random choice.
+        negatives: for each negative class, its folders (words); ``"*"`` means every folder that no class names. A class
+            of several folders loses random clips, in each split, until it has at most twice as many as the mean
+            positive class.
+        seed: the seed of every random choice.
         clips_per_class: size of the synthetic classes, all splits together.
-        sample_rate: samples per second of the clips; files that were sampled faster are resampled.
+        sample_rate: samples per second of the clips; files with a higher rate are resampled.
         seconds: length of a clip; files are cropped or padded at both ends.
-        skip_bad_files: leave files out that cannot be used, and say so in ``source``, instead of raising.
+        skip_bad_files: whether to leave unusable files out and to say so in ``source``, instead of raising an error.
         cache_dir: folder of the synthetic set; None is the user's cache folder.
         progress: called with (done, total) as files are read or synthesised.
 
     Returns:
-        int16 waveforms [N, sample_rate * seconds]; ``noise`` likewise, from the training split.
+        A data set of int16 waveforms [N, sample_rate * seconds], with ``noise`` of the same form from the training
+        split.
 
     Raises:
         UserError: a name, a folder or a file cannot be used.
@@ -114,7 +116,7 @@ def load(
 def _select(
     tree: folders.Tree, classes: Mapping[str, list[str]], positives: int, rng: np.random.Generator
 ) -> tuple[dict[str, Files], list[str]]:
-    """Return the files of every split, and a remark for each "*" class that loses clips."""
+    """Return the files of every split, and a remark for each negative class that loses clips."""
     files: dict[str, Files] = {split: [] for split in SPLITS}
     for label, own_folders in enumerate(classes.values()):
         for folder in own_folders:

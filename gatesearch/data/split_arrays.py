@@ -1,6 +1,7 @@
-"""Converts the arrays of a split to the types that the package computes with, or refuses them in one line.
+"""Converts the arrays of a split to the types that the package uses, or refuses them in one line.
 
-Nothing is changed but the type: what would change a value, or could mean two things, is refused.
+A conversion changes the type alone. An array is refused where the conversion would change a value, or where the array
+could mean two things.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from torch import Tensor
 
 from gatesearch.errors import DataError, quote
 
-# Integers whose full scale is the full scale of what they hold: images in uint8, sound in int16.
+# Integer types whose full scale is that of their content, such as uint8 for images and int16 for sound.
 SCALED_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32)
-LARGEST_LABEL = 2**31  # no data set has as many classes
-LARGEST_NARROW_VALUE = 65535  # an int32 array within this holds the numbers of a narrower type
+LARGEST_LABEL = 2**31  # no data set has so many classes
+LARGEST_NARROW_VALUE = 65535  # int32 values up to this are probably numbers of a narrower type
 
 
 def to_inputs(values: Any, what: str = "inputs") -> Tensor:
@@ -25,10 +26,10 @@ def to_inputs(values: Any, what: str = "inputs") -> Tensor:
 
     Args:
         values: a tensor or a numpy array.
-        what: the word for them in messages.
+        what: the word for the inputs in messages.
 
     Raises:
-        DataError: neither of both, or numbers of a type whose scale is not known.
+        DataError: the inputs are no tensor or numpy array, or their type does not tell their scale.
 
     >>> to_inputs(np.zeros((2, 3))).dtype
     torch.float32
@@ -41,7 +42,7 @@ def to_inputs(values: Any, what: str = "inputs") -> Tensor:
     if tensor.dtype in (torch.bool, torch.complex64, torch.complex128):
         raise DataError(f"{what} are {_type(tensor)}; wanted: numbers, such as {what}.float()")
     if tensor.dtype not in SCALED_INTEGERS:
-        # Integers are divided by their full scale: 255 of 2^63 would be nothing.
+        # Integers are divided by their full scale, so that 255 of 2^63 would become almost 0.
         raise DataError(
             f"{what} are {_type(tensor)}; wanted: {_narrower(tensor)}, or float in the scale of the network"
         )
@@ -60,7 +61,7 @@ def to_labels(values: Any) -> Tensor:
         values: whole numbers as a tensor, a numpy array or a list.
 
     Raises:
-        DataError: anything else, with what turns it into class indices.
+        DataError: the values are no class indices; the message says how to make class indices of them.
 
     >>> to_labels([0, 2, 1]).dtype, to_labels(np.array([1, 0], np.uint8)).tolist()
     (torch.int64, [1, 0])
@@ -90,7 +91,7 @@ def to_names(values: Any) -> tuple[str, ...]:
     """Return the names of samples as a tuple.
 
     Raises:
-        DataError: one string, or something that is no text.
+        DataError: the names are one string, or a name is not text.
 
     >>> to_names(["a", "b"])
     ('a', 'b')
@@ -113,7 +114,7 @@ def _to_tensor(values: Any, what: str) -> Tensor:
         native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
         if native.dtype in (np.longdouble, np.clongdouble):
             native = native.astype(np.float64)
-        return torch.tensor(native)  # a copy: the program may write to its array
+        return torch.tensor(native)  # a copy, because the program may still write to its array
     if not isinstance(values, Tensor):
         hint = f"; wanted: torch.stack({what})" if isinstance(values, list | tuple) else "; wanted: a tensor [N, ...]"
         raise DataError(f"{what} are a {type(values).__name__}{hint}")
@@ -127,7 +128,7 @@ def _to_tensor(values: Any, what: str) -> Tensor:
 
 
 def _narrower(tensor: Tensor) -> str:
-    """Return the type that fits the values, in words."""
+    """Return the name of the narrowest type that fits the values."""
     if not tensor.numel():
         return "uint8 or int16"
     values = tensor.numpy()  # torch cannot compare each unsigned type

@@ -1,4 +1,4 @@
-"""The lists of Speech Commands that say which files are held out for validation and test."""
+"""Reads the lists of Speech Commands that say which files are held out for validation and test."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Files = Mapping[str, Collection[str]]  # names of files by folder
 def read_split_lists(top: Path, files: Files) -> tuple[dict[str, str] | None, list[str]]:
     """Read the lists of a folder.
 
-    Entries of folders that are not there are left out: a copy of Speech Commands may lack words. A list may come from
-    Windows, with a byte order mark and backslashes.
+    Entries of missing class folders are left out, because a copy of Speech Commands may lack words. A list may come
+    from Windows, with a byte order mark and backslashes.
 
     Args:
         top: the folder.
-        files: names of its files by class folder.
+        files: for each class folder, the names of its files.
 
     Returns:
-        The split by ``<folder>/<file>``, or None where there are no lists; and remarks for the reader.
+        The split of each ``<folder>/<file>``, or None where there are no lists; and remarks for the user.
 
     Raises:
-        UserError: one list without the other, an entry whose file is not in its folder, or a file in both lists.
+        UserError: there is only one of the lists, an entry names a missing file, or a file is in both lists.
     """
     present = [name for name in SPLIT_LISTS if (top / name).is_file()]
     if not present:
@@ -74,7 +74,7 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _find_entry(entry: str, files: Files) -> str:
-    """Return an entry as ``<folder>/<file>``; a backslash separates where no file has one in its name."""
+    """Return an entry as ``<folder>/<file>``; a backslash counts as a separator unless a file has it in its name."""
     folder, _, file = entry.partition("/")
     if file in files.get(folder, ()):
         return entry
@@ -82,7 +82,7 @@ def _find_entry(entry: str, files: Files) -> str:
 
 
 def _no_file(where: str, entry: str, files: Files) -> UserError:
-    """Return the error of an entry; to look for the nearest file takes far too long to do it for every entry."""
+    """Return the error of one entry, with the nearest file, which takes too long to find for every entry."""
     folder, _, file = entry.partition("/")
     close_folder = folder if folder in files else errors.nearest(folder, files)
     close = errors.nearest(file, files[close_folder]) if close_folder else None

@@ -1,4 +1,4 @@
-"""Scans the inputs of a split in one pass, to find samples that are broken, constant, clipped or repeated."""
+"""Scans the inputs of a split in one pass for samples that are broken, constant, clipped or repeated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SplitScan:
     def first_indices(self) -> dict[bytes, int]:
         """Return the index of the first sample with each digest, to find samples that are repeated.
 
-        Constant samples are left out: silence may be in two splits, or twice in one, without a fault.
+        Constant samples are left out, because silence may be in two splits, or twice in one, without a fault.
         """
         indices: dict[bytes, int] = {}
         for index, (digest, constant) in enumerate(zip(self.digests, self.constant.tolist(), strict=True)):

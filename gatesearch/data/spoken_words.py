@@ -1,4 +1,4 @@
-"""Speaks single words with eSpeak NG, in voices of one split, at the sample rate of the data set."""
+"""Synthesises single words with eSpeak NG, in the voices of a split, at the data set's sample rate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gatesearch.errors import UserError
 
 # Bounds of the random draws: the lowest value, and one above the highest.
 WORDS_PER_MINUTE, PITCHES, PITCH_RANGES = (120, 225), (20, 81), (25, 76)
-CHECKED_CLIPS = 10  # utterances of a word that decide whether it fits into a clip
+CHECKED_CLIPS = 10  # number of utterances of a word that decide whether the word fits into a clip
 
 
 def draw_utterance(rng: np.random.Generator, split: str, word: str) -> Utterance:
@@ -39,7 +39,7 @@ def speak_words(
     """Yield each utterance with its waveform, cut to the word and at most ``samples`` long.
 
     Raises:
-        UserError: eSpeak NG says nothing for a word, or the word is usually longer than a clip.
+        UserError: eSpeak NG makes no sound for a word, or the word is usually longer than a clip.
     """
     from scipy import signal
 
@@ -47,7 +47,7 @@ def speak_words(
     longest: dict[str, list[int]] = {}
     for utterance, (voice_rate, wave) in zip(utterances, espeak.synthesise(utterances), strict=True):
         up, down = sample_rate // gcd(sample_rate, voice_rate), voice_rate // gcd(sample_rate, voice_rate)
-        if taps is None:  # designed once: scipy's default filter, which it would design anew for each clip
+        if taps is None:  # scipy's default filter, designed once here, because scipy would design it for each clip
             most = max(up, down)
             taps = signal.firwin(20 * most + 1, 1 / most, window=("kaiser", 5.0))
         word = trim(signal.resample_poly(wave.astype(np.float64), up, down, window=taps))

@@ -1,4 +1,4 @@
-"""A data set of streams: windows to train on, and a scene for each split to draw windows of or to judge on."""
+"""The type of a data set of streams: windows to train on, and a labelled scene for each split."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from gatesearch.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class StreamDataset(Dataset):
-    """Windows that are cut from scenes, and the scenes.
+    """Windows that are cut from scenes, together with the scenes.
 
     Args:
-        streams: a scene for ``"validation"`` and one for ``"test"``; with one for ``"train"``, each epoch draws other
-            windows of it.
+        streams: a scene for ``"validation"`` and one for ``"test"``. Where there is one for ``"train"``, each epoch
+            draws new windows from it.
         window_s: length of a window in seconds.
         hop_s: seconds from decision to decision.
         positive_share: share of the training windows with an event in them.
         inside: share of an event that makes a window a positive.
 
     Raises:
-        DataError: as :class:`Dataset`; a scene is missing, has no event, or is at another rate than the windows.
+        DataError: the arguments of :class:`Dataset` are wrong, or a scene is missing, has no event, or has another
+            sample rate than the windows.
     """
 
     streams: Mapping[str, Scene] = field(default_factory=dict, repr=False)
@@ -33,7 +34,7 @@ class StreamDataset(Dataset):
     inside: float = 1.0
 
     def __post_init__(self) -> None:
-        # A dataclass with slots is made anew, so that super() without arguments would name the class before it.
+        # ``slots=True`` makes a new class, so super() without arguments would refer to the class before it.
         Dataset.__post_init__(self)
         for name in ("validation", "test"):
             if name not in self.streams:

@@ -1,4 +1,4 @@
-"""The data set ``scenes``: scenes are drawn from sources of clips; windows of the training scene are what trains."""
+"""Loads the data set ``scenes``: a scene for each split, drawn from clips, and windows of the scenes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatesearch.data.types import SPLITS, Split
 from gatesearch.errors import UserError, nearest
 
 HOURS = {"train": 1.0, "validation": 0.5, "test": 0.5}
-TRAINING_SHARE = 0.2  # of the training windows: as many validate, and as many test
+TRAINING_SHARE = 0.2  # number of validation windows, and of test windows, as a share of the training windows
 
 
 def load(
@@ -35,20 +35,20 @@ def load(
     """Draw a scene for each split, and windows from each.
 
     Args:
-        sources: as in the settings of a scene; None for synthetic speech and noise.
-        root: has no use here; sources have roots of their own.
-        hours: length of the scene of each split.
-        seconds: length of a window.
+        sources: sources of clips, as in the settings of a scene; None for synthetic speech and noise.
+        root: must be None, because each source has a root of its own.
+        hours: length of the scene of each split, in hours.
+        seconds: length of a window in seconds.
         hop_ms: milliseconds from decision to decision.
-        windows: to train on, an epoch.
+        windows: number of training windows in an epoch.
         positive_share: share of the windows with an event in them.
         inside: share of an event that makes a window a positive.
-        seed: of the scenes and of the windows.
-        progress: called with the scenes that are done, and their number.
+        seed: the seed of the scenes and of the windows.
+        progress: called with the number of scenes that are done, and the number of all scenes.
         **drawing: other settings of a scene, such as ``snr_db`` and ``events_per_hour``.
 
     Raises:
-        UserError: a setting that does not fit, or sources that cannot be used.
+        UserError: a setting does not fit, or a source cannot be used.
     """
     if root is not None:
         raise UserError("data.root: scenes have sources with roots of their own; write it there: data.sources")
@@ -91,20 +91,20 @@ def from_scenes(
     inside: float = 1.0,
     seed: int = 0,
 ) -> StreamDataset:
-    """Return a data set of labelled scenes, such as recordings of one's own.
+    """Return a data set of labelled scenes, such as scenes made of the user's own recordings.
 
     Args:
-        scenes: one each for train, validation and test.
-        name, source, synthetic: of the data set.
+        scenes: one scene each for train, validation and test.
+        name, source, synthetic: see :class:`gatesearch.data.types.Dataset`.
         window_s: length of a window in seconds.
         hop_s: seconds from decision to decision.
-        windows: to train on; a fifth of them validates, and a fifth tests.
+        windows: number of training windows; validation and test get a fifth as many each.
         positive_share: share of the windows with an event in them.
         inside: share of an event that makes a window a positive.
-        seed: of the windows.
+        seed: the seed of the windows.
 
     Raises:
-        UserError: a scene without a class or kind of the training scene, or too short for the windows.
+        UserError: a scene lacks a class or kind of the training scene, or is too short for the windows.
     """
     positives = scenes["train"].classes
     _, classes = name_classes(scenes["train"], None, None)

@@ -1,4 +1,4 @@
-"""Synthetic speech data: words that eSpeak NG speaks, mixed with generated noise, where there are no recordings.
+"""Generates synthetic speech data: words that eSpeak NG speaks, mixed with generated noise.
 
 Accuracy on synthetic speech says nothing about people. Every figure from it is labelled as synthetic.
 """
@@ -21,12 +21,12 @@ from gatesearch.data.wav import Progress
 from gatesearch.data.waveforms import FloatWaveform, Int16Waveform, to_int16
 from gatesearch.errors import UserError
 
-VERSION = 1  # part of the data set's name in the cache: a change of the clips needs a new one
+VERSION = 1  # a part of the data set's name in the cache; it changes whenever the clips change
 HELD_OUT_SHARES = {"validation": 0.15, "test": 0.15}
-FEWEST_CLIPS = 10  # of a class
-SPEECH_DB = (-36.0, -16.0)  # root mean square of the word against full scale
-SNR_DB = (5.0, 30.0)  # power of the word, not of the clip, over power of the noise
-SILENCE_DB = (-80.0, -20.0)
+FEWEST_CLIPS = 10  # smallest number of clips of a class
+SPEECH_DB = (-36.0, -16.0)  # lowest and highest root mean square of a word, against full scale
+SNR_DB = (5.0, 30.0)  # lowest and highest power of the word (not of the whole clip) over the power of the noise
+SILENCE_DB = (-80.0, -20.0)  # lowest and highest root mean square of a clip of noise, against full scale
 REPORT_EVERY_CLIPS = 200
 
 

@@ -1,4 +1,4 @@
-"""The type of a data set: three splits, and which classes count as positive."""
+"""The types of a data set and of its splits: inputs, labels, names, and which classes are positives."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Split:
     """One part of a data set.
 
     Args:
-        inputs: what the front end takes [N, ...]; int16 for waveforms. Numpy arrays become tensors, floats
+        inputs: inputs of the front end [N, ...]; int16 for waveforms. Numpy arrays become tensors, and floats become
             float32.
         labels: class indices [N], whole numbers of any type; they become int64.
-        names: one name a clip, for reports and error messages.
+        names: the name of each clip, for reports and error messages.
 
     Raises:
-        DataError: arrays of another form, or of different lengths.
+        DataError: the arrays have another form, or different lengths.
 
     >>> len(Split(torch.zeros(2, 16000), torch.tensor([0, 1]), ("a.wav", "b.wav")))
     2
@@ -51,26 +51,26 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Train, validation and test split, and what their labels mean.
+    """Training, validation and test split, and the meaning of their labels.
 
-    A *kind* is what a gate tells apart: the positives together, and each negative class by itself, since the
-    stream of a device in use has its own share of each.
+    The positives together are one *kind*, and each negative class is a kind of its own. A gate tells kinds apart, and
+    the stream of a device in use has a share of each.
 
     Args:
         name: short name for tables.
-        source: where the data came from and what was left out, for the report.
-        synthetic: whether a machine made the data; every figure from such data is labelled so.
+        source: the origin of the data and what was left out, for the report.
+        synthetic: whether a machine made the data; every figure from such data is labelled synthetic.
         classes: class names, by label.
         positive: whether the device should wake, by label.
-        train: what is fitted on.
-        validation: what thresholds and choices are made on.
-        test: what is reported.
+        train: the split to which weights are fitted.
+        validation: the split on which thresholds are set and plans are picked.
+        test: the split of the reported figures.
         noise: background from the training split only [M, samples], or None.
         sample_rate: samples per second, or None where inputs are no signals in time.
 
     Raises:
-        DataError: a label without a class, a class without a flag, two classes of one name, a negative class named
-            ``positive``, or an argument of another type. :func:`gatesearch.data.check_dataset` checks the values.
+        DataError: a label has no class, a class has no flag, two classes have one name, a negative class is named
+            ``positive``, or an argument has another type. :func:`gatesearch.data.check_dataset` checks the values.
 
     >>> split = Split(torch.zeros(3, 4), torch.tensor([0, 1, 2]), ("a", "b", "c"))
     >>> classes, positive = ("yes", "no", "_silence_"), (True, True, False)
@@ -124,7 +124,7 @@ class Dataset:
         return (POSITIVE_KIND, *negative)
 
     def kinds(self, labels: Tensor) -> Tensor:
-        """Return the index into :attr:`kind_names` of every label, int64 [N]."""
+        """Return for each label the index of its kind in :attr:`kind_names`, int64 [N]."""
         kind_of, used = [], 0
         for wakes in self.positive:
             used += not wakes
@@ -132,7 +132,7 @@ class Dataset:
         return torch.tensor(kind_of, device=labels.device)[labels]
 
     def is_positive(self, labels: Tensor) -> Tensor:
-        """Return whether each label is one the device should wake for, bool [N]."""
+        """Return whether the device should wake for each label, bool [N]."""
         return torch.tensor(self.positive, device=labels.device)[labels]
 
 

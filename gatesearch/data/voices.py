@@ -1,7 +1,7 @@
-"""Voices, accents and words of the synthetic set; no voice and no accent is in two splits.
+"""Voices, accents and words of the synthetic speech; no voice and no accent is in two splits.
 
-Voice variants of eSpeak NG 1.52, without the robots, whispers and monsters. Variants of one name (``iven``,
-``iven2``) are near copies and stay together.
+The voices are the variants of eSpeak NG 1.52, without robots, whispers and monsters. Variants of one name (``iven``,
+``iven2``) are near copies and stay in one split.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ ACCENTS: Mapping[str, tuple[str, ...]] = {
     "test": ("en-gb-x-rp", "en-us-nyc"),
 }
 
-# The words of Speech Commands (Warden 2018). "*" draws from those that are no class. A word of ONLY_IN is in one split
-# alone, so that a test meets unknown words that no training had.
+# The words of Speech Commands (Warden 2018). "*" draws from the words that are no class of the data set. A word of
+# ONLY_IN is in one split alone, so that the test split has unknown words that training did not have.
 WORDS = (
     "yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "bed", "bird", "dog", "eight",
     "five", "four", "happy", "house", "nine", "one", "seven", "sheila", "three", "two", "zero", "forward",

@@ -1,4 +1,4 @@
-"""Reads WAV files into int16 samples, with errors that name the file."""
+"""Reads WAV files as int16 samples, one file or many in parallel, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READER_THREADS = 4  # reading waits for the disk more than for the processor
 REPORT_EVERY_FILES = 500
 HIGHEST_SAMPLE_RATE = 768_000
 MAX_VALUES = 2**29  # 9 hours of one channel at 16 kHz; more does not fit the memory of a laptop
-SHORT_SHARE, LONG_SHARE = 0.1, 1.5  # of a clip; files beyond are worth a remark
+SHORT_SHARE, LONG_SHARE = 0.1, 1.5  # of a clip's length; shorter and longer files get a remark
 
 
 class Reading(NamedTuple):
@@ -36,10 +36,10 @@ class Clips(NamedTuple):
     """Files as clips of one length.
 
     Args:
-        waves: [N, samples].
-        indices: which path each clip comes from.
-        problems: one message a file that was left out.
-        remarks: what to know of the others, a line each.
+        waves: the clips [N, samples].
+        indices: the index of each clip's path.
+        problems: one message for each file that was left out.
+        remarks: lines on files that were read but look unusual.
     """
 
     waves: Int16Waveform
@@ -52,7 +52,7 @@ def sample_rate(path: Path) -> int:
     """Return the sample rate of a file.
 
     Raises:
-        UserError: not a readable WAV.
+        UserError: the file is not a readable WAV file.
     """
     return _open_header(path)[0]
 
@@ -60,13 +60,13 @@ def sample_rate(path: Path) -> int:
 def read(path: Path, sample_rate: int) -> Int16Waveform:
     """Read one file of any sample format as int16 [samples]; channels are averaged.
 
-    Files that were sampled faster are resampled. Those that were sampled slower are not: nothing is in their upper
-    band, and a network would tell a class of such files by that. A float file that exceeds full scale by less than
-    6 dB is clipped, with a warning.
+    A file with a higher sample rate is resampled. A file with a lower rate is refused: its upper band would be empty,
+    and a network would recognise a class of such files by that. A float file that exceeds full scale by less than 6 dB
+    is clipped, with a warning.
 
     Raises:
-        UserError: not a readable WAV, empty, cut short, of a lower sample rate, not finite, far beyond full scale, or
-            of channels that cancel each other.
+        UserError: the file is not a readable WAV file, is empty or cut short, has a lower sample rate, has values that
+            are not finite or far beyond full scale, or has channels that cancel each other.
     """
     wave, clipped = _read(path, sample_rate)
     if clipped:
@@ -81,17 +81,17 @@ def read_clips(
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> Clips:
-    """Read files in parallel.
+    """Read files in parallel, as clips of one length.
 
     Args:
         paths: the paths of the files, in the order of the clips.
         sample_rate: the sample rate of the clips; see :func:`read`.
         samples: length of a clip; see :func:`gatesearch.data.waveforms.fit_length`.
-        skip_bad: leave unusable files out instead of raising.
+        skip_bad: whether to leave unusable files out instead of raising an error.
         progress: called with (done, total) now and then.
 
     Raises:
-        UserError: the first unusable file, unless ``skip_bad``.
+        UserError: a file is unusable and ``skip_bad`` is False.
     """
 
     def read_path(path: Path) -> Reading | UserError:
@@ -153,7 +153,7 @@ def _read(path: Path, sample_rate: int) -> Reading:
 
 
 def _open_header(path: Path) -> tuple[int, int]:
-    """Return the sample rate and the number of values, of all channels, that the header of a file says."""
+    """Return the sample rate and the number of values in all channels, as the header of a file states them."""
     need("data.root", "soundfile")
     import soundfile
 

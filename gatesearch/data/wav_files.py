@@ -1,4 +1,4 @@
-"""Finds WAV files in folders, with links, hidden files and file names in two Unicode forms."""
+"""Finds WAV files in folders; handles links, hidden files and names in two Unicode forms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class WavFiles:
     """The WAV files of a folder.
 
     Args:
-        paths: by name; a name is in Unicode's composed form, whatever the file system has.
+        paths: the path of each name; a name is in Unicode's composed form, whatever the form on the file system.
         hidden: names of hidden WAV files, such as those that macOS adds (``._a.wav``).
         other: names of sound files of another format.
         folders: names of folders.
@@ -32,15 +32,15 @@ class WavFiles:
 
 
 def compose(name: str) -> str:
-    """Return a name in Unicode's composed form (NFC): one name, one sequence of code points."""
+    """Return a name in Unicode's composed form (NFC), so that equal names are equal sequences of code points."""
     return unicodedata.normalize("NFC", name)
 
 
 def list_folder(folder: Path, where: str) -> dict[str, Path]:
-    """Return what a folder holds, by composed name, sorted.
+    """Return the paths in a folder by their composed names, sorted.
 
     Raises:
-        UserError: it cannot be listed, or two names differ in their Unicode form alone.
+        UserError: the folder cannot be listed, or two names differ in their Unicode form alone.
     """
     try:
         paths = sorted(folder.iterdir())
@@ -56,7 +56,7 @@ def list_folder(folder: Path, where: str) -> dict[str, Path]:
 
 
 def find_wavs(folder: Path, where: str) -> WavFiles:
-    """Find the WAV files of one folder; hidden ones are none."""
+    """Find the WAV files of one folder; hidden files are listed apart."""
     result = WavFiles()
     for name, path in list_folder(folder, where).items():
         suffix = Path(name).suffix.lower()
@@ -72,9 +72,9 @@ def find_wavs(folder: Path, where: str) -> WavFiles:
 
 
 def walk_wavs(root: Path, where: str) -> Iterator[tuple[str, WavFiles]]:
-    """Yield each folder below a root by its name within the root, with its WAV files; links to folders are followed.
+    """Yield a root and each folder below it, by the name within the root, with its WAV files.
 
-    Each folder comes once, also where links make a circle.
+    Links to folders are followed. Each folder comes once, even where links make a circle.
     """
     seen_folders: set[str] = set()
     pending = [("", root)]
@@ -91,10 +91,10 @@ def walk_wavs(root: Path, where: str) -> Iterator[tuple[str, WavFiles]]:
 
 
 def check_file(path: Path) -> None:
-    """Check that a file can be opened: reading a pipe or a device would wait for ever.
+    """Check that a path is a regular file, because reading a pipe or a device could wait forever.
 
     Raises:
-        UserError: no regular file, or a name that no report can hold.
+        UserError: the path is no regular file, or its name is not UTF-8 and fits into no report.
     """
     try:
         str(path).encode()
@@ -108,7 +108,7 @@ def check_file(path: Path) -> None:
 
 
 def describe_names(count_noun: str, names: list[str]) -> str:
-    """Return how many there are, and the first.
+    """Return the number of names, and the first name.
 
     >>> describe_names("hidden files", ["yes/._a.wav", "yes/._b.wav"])
     "2 hidden files, first: 'yes/._a.wav'"

@@ -1,6 +1,6 @@
 """Checks the header of a WAV file against the file's size and for contradictions.
 
-libsndfile reads a file that was cut short, and a header whose fields contradict each other, without a word.
+libsndfile does not report a file that was cut short, or a header whose fields contradict each other.
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ from pathlib import Path
 from gatesearch.errors import UserError
 
 RIFF_HEAD, CHUNK_HEAD = 12, 8  # bytes
-# A program that writes to a pipe does not know the size in advance, and leaves one of these.
+# A program that writes to a pipe does not know the size in advance. It leaves one of these sizes, or a huge one.
 OPEN_ENDED_SIZES = (0, 0xFFFFFFFF)
-SMALLEST_PLACEHOLDER = 0x7FFF0000
+SMALLEST_PLACEHOLDER = 0x7FFF0000  # a size from here on is a placeholder, too
 MAX_CHUNKS = 10_000
-FORMAT_BYTES = 16  # of the fields that every format chunk has
-PLAIN_FORMATS = (1, 3, 6, 7)  # integers, floats, A-law, mu-law: one value after the other, no blocks
-CODE_BITS = {6: 8, 7: 8, 64: 4}  # of a value in A-law, mu-law and G.721
+FORMAT_BYTES = 16  # size of the fields that every format chunk has
+PLAIN_FORMATS = (1, 3, 6, 7)  # integers, floats, A-law and mu-law, which store one value after the other
+CODE_BITS = {6: 8, 7: 8, 64: 4}  # bits of a value in A-law, mu-law and G.721
 
 
 def check_header(path: Path) -> None:
-    """Check that a RIFF file is what its header says; pass over files of other formats.
+    """Check that a RIFF file agrees with its header; files of other formats are not checked.
 
-    Chunks follow one another: four characters, a size in bytes, and that many bytes, padded to an even number
-    (Microsoft and IBM, Multimedia Programming Interface and Data Specifications 1.0, 1991).
+    A RIFF file is a sequence of chunks. A chunk has four characters, its size in bytes, and that many bytes, padded to
+    an even number (Microsoft and IBM, Multimedia Programming Interface and Data Specifications 1.0, 1991).
 
     Raises:
-        UserError: fewer bytes of sound than declared, more that no chunk holds, or fields that contradict each other.
+        UserError: the file holds fewer bytes of sound than it declares, or bytes outside its chunks, or the fields of
+            its header contradict each other.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -72,7 +73,7 @@ def _check_sound(path: Path, declared: int, present: int) -> None:
 
 
 def _check_rest(path: Path, declared: int, start: int, size: int) -> None:
-    """Refuse what follows the sound and is neither a whole chunk nor zeros: the header says too little."""
+    """Refuse bytes after the sound that are neither a whole chunk nor zeros: the header declares too little sound."""
     if declared in OPEN_ENDED_SIZES or size <= start:
         return
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Audio clips as NumPy arrays: their types, and functions that change their length, sample rate and number format."""
+"""Audio clips as NumPy arrays: types, and functions that change length, sample rate and number format."""
 
 from __future__ import annotations
 

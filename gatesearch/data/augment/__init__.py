@@ -1,6 +1,7 @@
-"""Augmentation in batches: every sample draws its own values, nothing loops over samples.
+"""Augments batches of waveforms, spectrograms and images; every sample draws its own random values.
 
-All randomness is torch's global generator. In ``eval()`` the modules pass data on unchanged.
+The modules compute on whole batches, without a loop over samples. All random numbers come from torch's global
+generator. In ``eval()`` mode the modules return their input unchanged.
 """
 
 from gatesearch.data.augment.image import ImageAugment

@@ -1,4 +1,4 @@
-"""Checks of the values that a recipe has under ``augment``."""
+"""Checks the values that a recipe has under ``augment``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def check_range(key: str, values: Sequence[float]) -> tuple[float, float]:
     """Return the lowest and the highest value.
 
     Raises:
-        UserError: not two values in rising order.
+        UserError: the values are not two values in rising order.
 
     >>> check_range("speed", [0.9, 1.1])
     (0.9, 1.1)
@@ -22,10 +22,10 @@ def check_range(key: str, values: Sequence[float]) -> tuple[float, float]:
 
 
 def check_not_negative(unit: str = "", **values: float) -> None:
-    """Check values by the recipe's key.
+    """Check that no value is negative; each value is named by its key in the recipe.
 
     Raises:
-        UserError: one is negative.
+        UserError: a value is negative.
     """
     for key, value in values.items():
         if value < 0:

@@ -1,4 +1,4 @@
-"""Augmentation of images: random crop, horizontal flip and cutout."""
+"""Augments images: random crop, horizontal flip and cutout."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ class ImageAugment(nn.Module):
     those of torch's global generator on the images' device. Memory format and dtype stay as they are.
 
     Args:
-        pad: pixels by which the crop may leave the image on any side, as if it were padded by that much.
+        pad: pixels by which the crop may leave the image on any side, as if the image were padded by that much.
         flip: whether half of the images are mirrored left to right.
-        cutout: side of the square that is cut out, in pixels; its centre is anywhere in the image, so that part of it
-            may fall outside (DeVries and Taylor 2017, arXiv 1708.04552; 16 there for CIFAR-10). 0 cuts nothing.
+        cutout: side of the square that is cut out, in pixels; 0 cuts nothing. The centre of the square is anywhere in
+            the image, so a part of the square may fall outside. The method, and a side of 16 pixels for CIFAR-10, are
+            from DeVries and Taylor 2017 (arXiv 1708.04552).
 
     Raises:
-        UserError: a negative number, or (in ``forward``) a pad as large as the image.
+        UserError: a number is negative, or ``pad`` is as large as the image (in ``forward``).
 
     >>> _ = torch.manual_seed(0)
     >>> out = ImageAugment(pad=1)(torch.ones(200, 3, 4, 4))
@@ -53,26 +54,26 @@ class ImageAugment(nn.Module):
             visible &= ~(hole_rows[:, :, None] & hole_columns[:, None, :])
         rows = rows.clamp(0, height - 1)[:, :, None]
         columns = columns.clamp(0, width - 1)[:, None, :]
-        # Indexing selects whole pixels, so the channels are the last axis here and move back afterwards.
+        # Indexing selects whole pixels. So the channels become the last axis here, and move back afterwards.
         pixels = images.permute(0, 2, 3, 1)[sample, rows, columns]
         augmented = pixels.masked_fill_(~visible.unsqueeze(-1), 0).permute(0, 3, 1, 2)
         order = torch.contiguous_format if images.is_contiguous() else torch.channels_last
         return augmented.contiguous(memory_format=order)
 
     def _draw_crop(self, count: int, size: int, device: torch.device) -> Tensor:
-        """Draw a crop: return the row (or column) of the image for each one of the result, [count, size]."""
+        """Draw crops: return, for each row (or column) of a result, that of its image, [count, size]."""
         positions = torch.arange(size, device=device).expand(count, -1)
         if not self.pad:
             return positions
         return positions + torch.randint(-self.pad, self.pad + 1, (count, 1), device=device)
 
     def _draw_hole(self, count: int, size: int, device: torch.device) -> Tensor:
-        """Draw a cutout: return whether each row (or column) crosses it, bool [count, size]."""
+        """Draw cutouts: return whether each row (or column) crosses the cutout of its image, bool [count, size]."""
         start = torch.randint(size, (count, 1), device=device) - self.cutout // 2
         positions = torch.arange(size, device=device)
         return (positions >= start) & (positions < start + self.cutout)
 
 
 def _inside(positions: Tensor, size: int) -> Tensor:
-    """Return whether rows (or columns) lie in an image of that size, bool."""
+    """Return whether rows (or columns) lie in an image of a size, bool."""
     return (positions >= 0) & (positions < size)

@@ -1,4 +1,4 @@
-"""Augmentation of spectrograms: masks over time and frequency."""
+"""Augments spectrograms: masks over time and frequency (SpecAugment)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from gatesearch.data.augment.arguments import check_not_negative
 class SpecAugment(nn.Module):
     """Masks stretches of time and of frequency in features [N, 1, T, F] with zeros.
 
-    After Park et al. 2019 (SpecAugment, section 2), without time warping. Features are normalised before, so that zero
-    is their mean.
+    The method is that of Park et al. 2019 (SpecAugment, section 2), without time warping. Features are normalised
+    before, so that zero is their mean.
 
     Args:
         time_masks: number of masked stretches of time in every clip.
-        time_width: frames in the widest; each is uniform from 0.
+        time_width: largest width of a stretch of time, in frames; widths are uniform from 0.
         freq_masks: number of masked stretches of frequency in every clip.
-        freq_width: features in the widest; each is uniform from 0.
+        freq_width: largest width of a stretch of frequency, in features; widths are uniform from 0.
 
     Raises:
-        UserError: a negative number.
+        UserError: a number is negative.
 
     >>> masked = SpecAugment(time_masks=2, time_width=6)(torch.ones(5, 1, 49, 10))
     >>> masked.shape, bool((masked.mean((1, 2, 3)) >= (49 - 12) / 49 - 1e-6).all())

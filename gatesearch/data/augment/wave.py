@@ -1,4 +1,4 @@
-"""Augmentation of waveforms: speed, shift, background noise and gain."""
+"""Augments waveforms: speed, shift, background noise and gain."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from gatesearch._lib.tensors import to_float
 from gatesearch.data.augment.arguments import check_not_negative, check_range
 from gatesearch.errors import UserError
 
-QUIETEST_RMS = 1e-3  # noise below -60 dBFS is not amplified: it may be nothing but rounding
+QUIETEST_RMS = 1e-3  # root mean square (-60 dB of full scale); quieter noise counts as this, as it may be rounding only
 
 
 class WaveAugment(nn.Module):
     """Speed, shift, background noise and gain on waveforms [N, samples].
 
-    Speed and shift are one linear interpolation, with zeros from outside the clip (pitch moves with speed). Noise is a
-    random clip of ``noise`` from a random offset, wrapped around, of either polarity, at a random signal-to-noise ratio
-    over the whole clip. The result is clipped to +-1.
+    Speed and shift are one linear interpolation, with zeros outside the clip; the pitch changes with the speed. The
+    added noise is a random clip of ``noise``. It starts at a random offset, wraps around at its end, and has a random
+    sign and a random signal-to-noise ratio over the whole clip. The result is clipped to +-1.
 
     Args:
-        noise: background [M, any length of at least a clip], from the training split only; None adds none.
-        shift_ms: largest shift either way.
+        noise: background [M, any length of at least a clip], from the training split only; None adds no noise.
+        shift_ms: largest shift either way, in milliseconds.
         noise_probability: share of clips that get noise.
-        snr_db: lowest and highest signal-to-noise ratio.
-        speed: slowest and fastest factor.
-        gain_db: lowest and highest gain.
+        snr_db: lowest and highest signal-to-noise ratio, in decibels.
+        speed: slowest and fastest speed, as factors.
+        gain_db: lowest and highest gain, in decibels.
         sample_rate: samples per second.
 
     Raises:
-        UserError: a range that runs backwards, or a value out of its range.
+        UserError: a range is not in rising order, or a value is out of its range.
 
     >>> augment = WaveAugment(torch.randn(3, 16000), shift_ms=100, noise_probability=0.8)
     >>> augment(torch.zeros(5, 16000, dtype=torch.int16)).shape
@@ -62,7 +62,8 @@ class WaveAugment(nn.Module):
         if self.speed[0] <= 0:
             raise UserError(f"augment.speed: {list(speed)!r}; wanted: factors above 0")
         self.noise_length = 0 if noise is None or not len(noise) else noise.shape[1]
-        # Twice in a row, so that a whole clip follows any offset. Not part of a checkpoint: it is data.
+        # The buffer holds the noise twice in a row, so that a whole clip follows any offset. Checkpoints leave it out,
+        # because it is data.
         doubled = torch.cat([noise, noise], 1) if noise is not None and self.noise_length else None
         self.register_buffer("noise", doubled, persistent=False)
 
@@ -91,8 +92,9 @@ class WaveAugment(nn.Module):
         speed = _uniform(count, self.speed, waves.device)
         shift = _uniform(count, (-self.shift, self.shift), waves.device)
         middle = (samples - 1) / 2
-        # Where each output sample is read, speed acting around the middle of the clip; 1 is the first sample, since
-        # there is a zero in front. In place where it can be: fresh pages cost more than the arithmetic.
+        # The position in the padded clip from which each output sample is read. Speed acts around the middle of the
+        # clip. Position 1 is the first sample, because a zero stands before it. Operations are in place where they can
+        # be: new memory takes more time than the arithmetic.
         positions = torch.arange(samples, device=waves.device) - middle - shift
         positions.mul_(speed).add_(middle + 1).clamp_(0, samples + 1)
         padded = nn.functional.pad(waves, (1, 2))  # a zero on each side, and one for the right neighbour
@@ -106,7 +108,7 @@ class WaveAugment(nn.Module):
         device = waves.device
         row = torch.randint(len(noise), (count,), device=device)
         offset = torch.randint(self.noise_length, (count,), device=device)
-        # Every window of the flat buffer as a view: picking rows of it copies each clip in one stretch.
+        # A view of every window of the flat buffer; index_select on its rows copies each clip in one stretch.
         windows = noise.view(-1).unfold(0, samples, 1)
         clips = to_float(windows.index_select(0, row * noise.shape[1] + offset))
         power = _power(waves) / 10 ** (_uniform(count, self.snr_db, device) / 10)
