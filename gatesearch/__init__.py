@@ -1,8 +1,9 @@
-"""gatesearch finds where the gates go: search for gated, always-on neural networks under a hardware cost model.
+"""gatesearch finds where the gates go in always-on neural networks, under a hardware cost model.
 
-``gatesearch.run(model, data, space=..., stream=..., device=...)`` does from Python what the command line does; see
-:func:`gatesearch.api.run`. A name is imported when a program first asks for it, so that ``import gatesearch`` and the
-command line's help answer without torch.
+A gate stops easy samples, or skips work that a sample does not need. ``gatesearch.run(model, data, space=...,
+stream=..., device=...)`` does in Python what ``gatesearch run`` does on the command line; see
+:func:`gatesearch.api.run`. A name is imported when a program first uses it. So ``import gatesearch`` and the command
+line's help do not import PyTorch.
 
 >>> import gatesearch
 >>> print(gatesearch.GatePlan())

@@ -1,4 +1,4 @@
-"""``python -m gatesearch``: the command line."""
+"""Runs the command line for ``python -m gatesearch``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The Python entry for programs that have a network and data in memory: ``gatesearch.run(model, data, ...)``."""
+"""``gatesearch.run(model, data, ...)``: runs a search for a network and data of a Python program."""
 
 from __future__ import annotations
 
@@ -41,21 +41,23 @@ def run(
     """Find the gates of a network: search, retrain, export and report, as ``gatesearch run`` does.
 
     Args:
-        model: maps [n, *features] to logits [n, classes] (or to a signal, with ``goal="reconstruction"``); any module
-            that torch.fx can trace. Training starts from its weights, on a copy.
-        data: three splits; without a ``frontend``, the model sees their inputs as they are.
-        space: name or path of a search space, its keys, or what ``gatesearch.recipe.load_space`` returns.
-        stream: the windows that the device sees, ``{"period_s": 1.0, "shares": {"positive": 0.01, "other": 0.99}}``.
-        device: name or path of a device profile, or what ``gatesearch.load_device`` returns for a name.
+        model: a network that maps [n, *features] to logits [n, classes], or to a signal with ``goal="reconstruction"``.
+            It can be any module that torch.fx can trace. Training starts from its weights, on a copy.
+        data: the data set with three splits; without a ``frontend``, the model reads its inputs as they are.
+        space: name or path of a search space, its keys, or a result of ``gatesearch.recipe.load_space``.
+        stream: the mix of windows that the device reads, such as
+            ``{"period_s": 1.0, "shares": {"positive": 0.01, "other": 0.99}}``.
+        device: name or path of a device profile, or a result of ``gatesearch.load_device`` for a name.
         name: the name of the run; None for the name of the data.
-        out: run folder; None for runs/NAME-N.
-        resume: run folder to continue; its recipe applies, and all arguments but model and data are left out of
-            account, with a warning for each that differs.
-        trust: with ``resume``, follow the modules and clusters that the folder's recipe names; see docs/security.md.
+        out: the run folder; None for runs/NAME-N.
+        resume: a run folder to continue. Its own recipe applies; other arguments besides model and data are ignored,
+            with a warning for each that differs.
+        trust: with ``resume``, whether to load the modules and connect to the clusters that the folder's recipe names;
+            see docs/security.md.
         **groups: any other group of a recipe, such as ``search={"trials": 60}`` or ``constraints={...}``.
 
     Raises:
-        UserError: an argument cannot be used, or a resumed run had another network or other data; one line says which.
+        UserError: an argument is not valid, or a resumed run had another network or other data; one line says which.
             Nothing is written before all arguments are checked.
 
     >>> import gatesearch, torch
@@ -83,7 +85,8 @@ def run(
     for key in groups:
         if key in STAND_IN_KEYS:
             raise UserError(f"{WHERE}: {key}: this group stands for the model and data of the program; leave it out")
-    # The recipe of the run folder names the two stand-ins below, and identifies what they stand for by digests.
+    # The recipe in the run folder cannot hold the model and the data. It names the functions `data` and `backbone`
+    # instead, and identifies data and model by digests.
     stand_ins = {
         "data": {"name": f"{__name__}:data", "digest": _digest_data(data)},
         "backbone": f"{__name__}:backbone",
@@ -106,7 +109,7 @@ def run(
             _check_resumable(folders["resume"], checked, trust)
         inputs = Inputs(copy_network(model), data)
         return pipeline.resume(folders["resume"], inputs=inputs, trust=trust, warnings=warnings)
-    check_dataset(data, warns=False)  # here as well, so that a refusal leaves no run folder
+    check_dataset(data, warns=False)  # the pipeline checks as well; checked here, a refusal leaves no run folder
     frontends.build_for(
         checked.frontend.name,
         checked.frontend.arguments,
@@ -118,19 +121,19 @@ def run(
 
 
 def data(**_: Any) -> NoReturn:
-    """Stand in a recipe for the data of a program; the command line cannot load it."""
+    """Raise an error: this name in a recipe stands for a program's data, which the command line cannot load."""
     raise UserError(f"data: comes from a Python program; go on there with {WHERE}(model, data, ..., resume=RUN_DIR)")
 
 
 def backbone(**_: Any) -> NoReturn:
-    """Stand in a recipe for the network of a program; the command line cannot build it."""
+    """Raise an error: this name in a recipe stands for a program's network, which the command line cannot build."""
     raise UserError(
         f"backbone: comes from a Python program; go on there with {WHERE}(model, data, ..., resume=RUN_DIR)"
     )
 
 
 def _read_path(argument: str, written: object) -> Path | None:
-    """Return an argument that names a folder as a path."""
+    """Return the path of a folder that an argument names; None if the argument is None."""
     if written is None:
         return None
     if not isinstance(written, str | Path) or not str(written):
@@ -139,7 +142,10 @@ def _read_path(argument: str, written: object) -> Path | None:
 
 
 def _name_device(device: object) -> object:
-    """Return the name of a device that was loaded by its name; a recipe cannot hold the profile itself."""
+    """Return the name of a loaded device; names, paths and other values are returned for the recipe to check.
+
+    A recipe can hold the name of a profile, but not the profile itself.
+    """
     from gatesearch.devices import profile
 
     if not isinstance(device, profile.Device):
@@ -151,7 +157,7 @@ def _name_device(device: object) -> object:
 
 def _check_resumable(folder: Path, arguments: Recipe, trust: bool) -> None:
     """Check that a folder holds a run of this data and this network; warn of other arguments that differ."""
-    if not os.path.isfile(folder / "recipe.yaml"):  # False, where a path is longer than the system takes
+    if not os.path.isfile(folder / "recipe.yaml"):  # also False if the path is too long for the file system
         raise UserError(f"{WHERE}: resume={folder}: holds no run")
     stored = recipe.load_run(folder, trust=trust)
     if stored.data.model_dump(exclude={"root"}) != arguments.data.model_dump(exclude={"root"}):
@@ -164,7 +170,7 @@ def _check_resumable(folder: Path, arguments: Recipe, trust: bool) -> None:
 
 
 def _digest_data(dataset: Dataset) -> str:
-    """Return a digest of classes, inputs and labels."""
+    """Return a digest of a data set's classes, inputs and labels."""
     parts: list[str | Tensor] = [str((dataset.classes, dataset.positive))]
     for split in (dataset.train, dataset.validation, dataset.test):
         parts += [split.inputs, split.labels]
@@ -172,7 +178,10 @@ def _digest_data(dataset: Dataset) -> str:
 
 
 def _digest_network(model: nn.Module) -> str:
-    """Return a digest of names and shapes; a program that draws new weights can still resume its run."""
+    """Return a digest of the names and shapes of a network's tensors.
+
+    Values are not in it, so that a program with newly drawn weights can resume its run.
+    """
     tensors = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items()]
     return _digest([type(model).__name__, *shapes])

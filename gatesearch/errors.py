@@ -1,4 +1,4 @@
-"""Errors that a user can fix: one line each, unlike bugs, which have a traceback."""
+"""Errors that a user can fix; each prints one line without a traceback."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ MAX_QUOTE_CHARACTERS = 60
 
 
 class UserError(Exception):
-    """The user's input cannot be used; the one-line message says which input it is and what to write instead.
+    """An error in the user's input; the message of one line says which input it is and what to write instead.
 
-    A file name in the message may hold line breaks or bytes that are not UTF-8; they are escaped.
+    Line breaks, and bytes of file names that are not UTF-8, are escaped in the message.
     """
 
     def __init__(self, message: object = "") -> None:
@@ -20,11 +20,11 @@ class UserError(Exception):
 
 
 class DataError(UserError, ValueError):
-    """Data cannot be used; it is also a ``ValueError``, because constructors raise it."""
+    """An error in data; it is also a ``ValueError``, because constructors raise it."""
 
 
 def one_line(text: str) -> str:
-    r"""Return text as one line of printable characters, at most 2,000 of them.
+    r"""Return text as one line of at most 2,000 printable characters; other characters are escaped.
 
     >>> one_line(chr(9) + "a.wav: bad") == r"\ta.wav: bad"
     True
@@ -34,7 +34,7 @@ def one_line(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's text, or its class where it has no text.
+    """Return the first line of an exception's text, or the name of its class if it has no text.
 
     >>> first_line(ValueError("no digit\\nin line 2")), first_line(KeyError())
     ('no digit', 'KeyError')
@@ -43,14 +43,14 @@ def first_line(error: BaseException) -> str:
 
 
 def quote(value: object) -> str:
-    """Return a value as a message shows it: short, and without an error, whatever a program hands over.
+    """Return a short text of a value for a message; it never raises an error, whatever the value is.
 
     >>> quote("host"), quote(10**5000), quote([0] * 100)[-4:]
     ("'host'", 'a number of 16610 bits', ',...')
     """
     try:
         text = repr(value)
-    except Exception:  # an object's own, or Python's, which does not write more than 4,300 digits
+    except Exception:  # from the object's own repr, or from Python, which refuses integers of more than 4,300 digits
         return f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
     return text if len(text) <= MAX_QUOTE_CHARACTERS else f"{text[: MAX_QUOTE_CHARACTERS - 3]}..."
 
@@ -76,7 +76,7 @@ def nearest(written: str, choices: Iterable[str]) -> str | None:
 
 
 def unknown_name(what: str, written: str, choices: Iterable[str]) -> str:
-    """Say that a name is not among the choices, and which is nearest.
+    """Return a text that says that a name is not among the choices, and which choice is nearest.
 
     >>> unknown_name("device", "tree_core", ["three_core", "host"])
     "unknown device 'tree_core'; nearest: 'three_core' (choices: three_core, host)"

@@ -1,6 +1,6 @@
-"""The gated model: a backbone cut into stages by the gates of a plan.
+"""The gated model: a backbone with the gates of a plan, cut into stages.
 
-Gates at layer sites replace their layers first; then gates at cut sites cut the result.
+Gates at layer sites replace their layers. Then gates at cut sites cut the backbone into stages.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from gatesearch.plan import GatePlan, PlacedGate
 
 
 class GatedOutput(NamedTuple):
-    """The soft forward, for training: the last stage's ``logits`` [N, *output] and each gate's output."""
+    """The result of the forward for training, which runs all stages: final ``logits`` and each gate's output.
+
+    ``logits`` [N, *output] is the output of the last stage.
+    """
 
     logits: Tensor
     gates: tuple[GateOutput, ...]
 
 
 class Cascade(NamedTuple):
-    """The result of the hard forward, as on a device.
+    """The result of the hard cascade, in which samples stop at gates as on a device.
 
-    ``logits`` [N, *output] is the output of the last stage, or of the exit of the gate that stopped the sample; NaN if
-    that gate has no exit. ``exit`` [N] is the index of the gate that stopped the sample, or the number of gates if none
-    did. ``gate_logits`` [N, gates] are NaN at gates that the sample did not reach.
+    ``logits`` [N, *output] is the output of the last stage, or of the exit of the gate that stopped the sample. It is
+    NaN if that gate has no exit. ``exit`` [N] is the index of the gate that stopped the sample, or the number of gates
+    if none did. ``gate_logits`` [N, gates] is NaN at gates that the sample did not reach.
     """
 
     logits: Tensor
@@ -43,20 +46,20 @@ class Cascade(NamedTuple):
 class GatedModel(nn.Module):
     """A backbone with the gates of a plan.
 
-    The empty plan gives the ungated backbone: one stage, bit for bit the same. The backbone is copied, never changed.
+    With the empty plan, the model is the ungated backbone: one stage with the same output bit for bit. The backbone is
+    copied and does not change.
 
     Args:
-        backbone: maps [N, *shape] to [N, *output], such as logits [N, classes].
-        plan: gates in the order of their sites.
+        backbone: the network, which maps [N, *shape] to [N, *output], such as logits [N, classes].
+        plan: the plan. Its gates at cut sites come first, then those at layer sites, each in the order of their sites.
         sites: cut sites of this backbone, from :func:`gatesearch.graph.sites.cut_sites`.
         outputs: shape of the backbone's output for one sample, or the number of classes.
         saliency: importance of each channel [C] by site name, from :func:`gatesearch.training.saliency`.
         layers: layer sites of this backbone, from :func:`gatesearch.graph.sites.layer_sites`.
 
     Raises:
-        UserError: a site of the plan is of another network, a site or gate kind of the plan does not exist, a parameter
-            is out of range, two gates stand at one layer, or the gates are not in the order of their sites, those at
-            cut sites first.
+        UserError: a site of the plan is of another network, a site or gate kind does not exist, a parameter is out of
+            range, two gates stand at one layer, or the gates are in the wrong order.
     """
 
     answers: Tensor
@@ -98,7 +101,7 @@ class GatedModel(nn.Module):
         names = [dict(stage.named_modules()) for stage in self.stages]
         self.layer_stages = tuple(k for site in self.layer_sites for k, own in enumerate(names) if site.name in own)
         self.output_shape = (outputs,) if isinstance(outputs, int) else tuple(outputs)
-        # The class that a sample gets which a gate stops; calibration sets it.
+        # For each gate, the class that a stopped sample gets; calibration sets it.
         self.register_buffer("answers", torch.zeros(len(gates), dtype=torch.long))
 
     def gate(self, k: int) -> CutGate:
@@ -112,7 +115,7 @@ class GatedModel(nn.Module):
 
     @property
     def layer_gates(self) -> dict[str, LayerGate]:
-        """The gates in the place of layers, by site."""
+        """The gates that replace layers, by site."""
         return {
             site.name: cast(LayerGate, self.stages[k].get_submodule(site.name))
             for site, k in zip(self.layer_sites, self.layer_stages, strict=True)
@@ -132,7 +135,7 @@ class GatedModel(nn.Module):
 
     @torch.no_grad()
     def cascade(self, inputs: Tensor) -> Cascade:
-        """Run stage by stage; later stages get only samples that no gate stopped, an exit only those of its gate."""
+        """Run the hard cascade: a stage runs only samples that no gate has stopped, an exit only those of its gate."""
         count, number = len(inputs), len(self.gates)
         exits = torch.full((count,), number)
         gate_logits = inputs.new_full((count, number), torch.nan)
@@ -159,7 +162,7 @@ class GatedModel(nn.Module):
 
 
 def _check_order(plan: GatePlan, first: int, order: Sequence[int]) -> None:
-    """Check the gates of a plan from ``first`` on, given the places of their sites."""
+    """Check the order of the plan's gates from index ``first`` on, given the positions of their sites."""
     for k, (place_before, place) in enumerate(pairwise(order), first + 1):
         if place < place_before:
             early, late = plan.gates[k].site, plan.gates[k - 1].site
@@ -177,13 +180,13 @@ def _replace(backbone: nn.Module, site: LayerSite, placed: PlacedGate) -> None:
 
 
 def split(backbone: nn.Module, nodes: list[str]) -> list[fx.GraphModule]:
-    """Cut a model behind the named nodes of its traced graph, in order.
+    """Cut a model behind the named nodes of its traced graph, and return the stages in order.
 
-    Modules are shared with ``backbone``, not copied, so that training mode and parameters stay what they are. A node
-    may be named twice; the stage between is then the identity.
+    The stages share their modules with ``backbone``, so that training mode and parameters do not change. A node may be
+    named twice; the stage between is then the identity.
 
     Raises:
-        UserError: the graph has no such node, or not in this order.
+        UserError: the graph has no such node, or has the nodes in another order.
     """
     traced = trace(backbone)
     stages: list[fx.GraphModule] = []
@@ -195,7 +198,7 @@ def split(backbone: nn.Module, nodes: list[str]) -> list[fx.GraphModule]:
         stages.append(fx.GraphModule(traced, graph))
 
     def value_of(node: fx.Node) -> fx.Node:
-        if node not in env and node.op == "get_attr":  # a parameter that stages on both sides read
+        if node not in env and node.op == "get_attr":  # a parameter that stages on both sides of a cut read
             env[node] = graph.node_copy(node)
         return env[node]
 

@@ -1,7 +1,8 @@
-"""The plan: which gate goes where, and which core runs each stage.
+"""The plan: the gates of a network with their sites, and the core that runs each stage.
 
-Search proposes plans, the gated model is built from one, the cost model prices it, export cuts by it and the report
-draws it. A plan is frozen, hashable and JSON; its digest names the trial, the cache entry and the artifact.
+A search proposes plans. The gated model is built from a plan, the cost model prices it, export cuts the network by it,
+and the report draws it. A plan is frozen, hashable and can be written as JSON. Its digest names the trial, the cache
+entry and the artifact.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from gatesearch.errors import UserError, first_line, quote
 
 Scalar = str | int | float | bool | None
-MAX_INTEGER_BITS = 1024  # Python writes them, and a float of the same value is finite
+MAX_INTEGER_BITS = 1024  # number of bits of the largest finite float
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class PlacedGate:
     Args:
         kind: name of the gate kind, such as ``"gc"``.
         site: name of the site, as ``gatesearch sites`` prints it.
-        params: the kind's parameters, sorted by name so that equal gates are equal objects.
+        params: parameters of the gate, sorted by name, so that equal gates are equal objects.
 
     >>> PlacedGate.of("gc", "blocks.2", recall=0.99, keep=0.5).params
     (('keep', 0.5), ('recall', 0.99))
@@ -46,15 +47,16 @@ class PlacedGate:
         return dict(self.params)[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the gate as JSON-ready values."""
+        """Return the gate as a JSON-ready dictionary."""
         return {"kind": self.kind, "site": self.site, "params": dict(self.params)}
 
 
 @dataclass(frozen=True, slots=True)
 class GatePlan:
-    """Gates in the order in which data meets them, and the core of every stage.
+    """The gates of a network, and the core of every stage.
 
-    ``cores`` has one entry a stage, that is one more than there are cut gates. The empty plan is the ungated backbone.
+    Gates at cut sites come first, then gates at layer sites, each in the order in which data meets them. ``cores`` has
+    one entry per stage, which is one more than there are cut gates. The empty plan is the ungated backbone.
 
     >>> plan = GatePlan((PlacedGate.of("gc", "input", keep=1.0),), ("mcu", "npu"))
     >>> GatePlan.from_dict(plan.to_dict()) == plan
@@ -74,15 +76,15 @@ class GatePlan:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON-ready values."""
+        """Return the plan as a JSON-ready dictionary."""
         return {"gates": [gate.to_dict() for gate in self.gates], "cores": list(self.cores)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> GatePlan:
-        """Rebuild a plan from :meth:`to_dict`; further keys, such as its digest, are left out.
+        """Rebuild a plan from the result of :meth:`to_dict`; other keys, such as a digest, are ignored.
 
         Raises:
-            UserError: a key is missing, or a value is of another type.
+            UserError: a key is missing, or a value has the wrong type.
         """
         gates, cores = (_read_list(values, key) for key in ("gates", "cores"))
         for index, core in enumerate(cores):
@@ -90,9 +92,9 @@ class GatePlan:
         return cls(tuple(_read_gate(gate, f"gates[{index}]") for index, gate in enumerate(gates)), tuple(cores))
 
     def to_json(self) -> str:
-        """Return canonical JSON: equal plans give equal text."""
+        """Return the plan as canonical JSON; equal plans have equal text."""
         values = self.to_dict()
-        for gate in values["gates"]:  # 1 and 1.0 are equal, so plans with either are one plan
+        for gate in values["gates"]:  # 1 and 1.0 are equal, so both are written as 1
             gate["params"] = {
                 name: int(value) if isinstance(value, float) and value.is_integer() else value
                 for name, value in sorted(gate["params"].items())
@@ -101,10 +103,10 @@ class GatePlan:
 
     @classmethod
     def from_json(cls, text: str) -> GatePlan:
-        """Rebuild a plan from :meth:`to_json`.
+        """Rebuild a plan from the result of :meth:`to_json`.
 
         Raises:
-            UserError: not JSON, or as :meth:`from_dict`.
+            UserError: the text is not JSON, a key is missing, or a value has the wrong type.
         """
         if not isinstance(text, str):
             raise UserError(f"plan: {quote(text)} is not JSON text")
@@ -115,7 +117,7 @@ class GatePlan:
         return cls.from_dict(values)
 
     def __str__(self) -> str:
-        gates = [  # neighbours that differ in their site alone share an entry
+        gates = [  # neighbouring gates that differ only in their site share an entry
             f"{kind}@{', '.join(g.site for g in group)}({', '.join(f'{k}={v}' for k, v in params)})"
             for (kind, params), group in groupby(self.gates, key=lambda g: (g.kind, g.params))
         ]
@@ -156,7 +158,7 @@ def _check_text(value: object, where: str) -> None:
 
 
 def _check_scalar(value: object, where: str) -> None:
-    """Refuse what JSON cannot hold: then two equal plans would have two digests, or none."""
+    """Refuse a value that JSON cannot hold, because equal plans could then have different digests, or none."""
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"plan: {where}: {value} is not a finite number")
     if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:

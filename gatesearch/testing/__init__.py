@@ -1,1 +1,4 @@
-"""Conformance suites for the authors of plug-ins: pytest classes, one module for each plug point."""
+"""Conformance suites for authors of plug-ins: pytest classes, with one module for each plug point.
+
+A failed test says which promise of an interface a plug-in breaks.
+"""

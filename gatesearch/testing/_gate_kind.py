@@ -1,4 +1,4 @@
-"""The conformance tests of every gate kind, at cut sites and at layer sites."""
+"""The conformance tests that every gate kind has to pass, at cut sites and at layer sites."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ from gatesearch.runtime.program import Program
 from gatesearch.testing._suite import fixed_torch_seed
 
 SAMPLES = 32
-PROGRAM_SAMPLES = 4  # that a .tflite runs
-PROGRAM_TOLERANCE = 0.01  # of the largest output, on average: a decision on its threshold may fall the other way
+PROGRAM_SAMPLES = 4  # number of samples that a .tflite program runs
+# Mean error of a program, as a share of the largest output. It bounds the mean only, because rounding may change single
+# decisions at a threshold.
+PROGRAM_TOLERANCE = 0.01
 
 
 class GateConformance:
-    """Promises of :class:`gatesearch.gates.GateKind`; see :mod:`gatesearch.testing.gates` for how to use it.
+    """Tests the promises of :class:`gatesearch.gates.GateKind`; :mod:`gatesearch.testing.gates` shows its use.
 
     Attributes:
-        kind: an instance of the technique.
-        site: where to place its gates.
-        params: what a plan writes; what it leaves out has the defaults.
+        kind: an instance of the gate kind.
+        site: the site of its gates.
+        params: parameters of the gates, as in a plan; others have their defaults.
     """
 
     kind: GateKind[Any, Any]
@@ -41,25 +43,25 @@ class GateConformance:
     params: Mapping[str, Scalar] = {}
 
     def layer(self) -> nn.Module | None:
-        """Return the layer at the site, of which a gate takes the place; an LSTM is batch first."""
+        """Return the layer that a gate at the site replaces; an LSTM has to be batch first."""
         return None
 
     def norm(self) -> nn.BatchNorm2d | None:
-        """Return a batch normalisation behind the layer, in the state that training left it in."""
+        """Return the trained batch normalisation behind the layer; None if there is none."""
         return None
 
     def build(self, **changes: Scalar) -> Any:
-        """Return a gate with the suite's parameters and some changes."""
+        """Return a gate with the suite's parameters, changed as given."""
         return self.kind.build(self.site, self.read(**changes), self.layer(), self.norm())
 
     def read(self, **changes: Scalar) -> GateParams:
-        """Return the suite's parameters, checked, with some changes."""
+        """Return the suite's parameters, changed as given and checked."""
         params = self.kind.Params.read({**self.params, **changes})
         self.kind.check(self.site, params)
         return params
 
     def test_kind_is_complete(self) -> None:
-        """The kind has a name, parameters and a type of sites, and fits the site."""
+        """The kind has a name, parameters and a type of site, and fits the suite's site."""
         kind = self.kind
         assert isinstance(kind, GateKind), f"{type(kind).__name__} is not derived from GateKind"
         assert isinstance(kind.name, str) and kind.name, "name must be a text"
@@ -69,7 +71,7 @@ class GateConformance:
         assert kind.fits(self.site), f"fits() refuses site {self.site.name!r}"
 
     def test_parameters_are_described(self) -> None:
-        """Every field is declared by ``param()``, its default and choices are values of it, and JSON."""
+        """Every field is declared by ``param()``; its default and its choices are valid values, and JSON."""
         for name, rule in self.kind.Params.fields().items():
             assert rule.doc, f"{name} has no doc"
             for value in (rule.default, *rule.choices):
@@ -77,7 +79,7 @@ class GateConformance:
                 assert json.loads(json.dumps(value)) == value, f"{name}: {value!r} is not JSON"
 
     def test_choices_are_parameters(self) -> None:
-        """What is searched at the site is a choice of values, and every combination can be built."""
+        """Every combination of the choices at the site is valid, and every choice can be built."""
         choices, parameters = self.kind.choices(self.site), self.kind.Params.fields()
         for name, values in choices.items():
             assert name in parameters, f"choices() names {name!r}, which is no parameter"
@@ -90,7 +92,7 @@ class GateConformance:
                     self.build(**{name: value})
 
     def test_unknown_parameter_is_refused(self) -> None:
-        """An error for the user is one line."""
+        """An unknown parameter raises an error of one line."""
         try:
             self.read(no_such_parameter=1)
         except GateError as error:
@@ -99,7 +101,7 @@ class GateConformance:
             raise AssertionError("Params.read() accepts a parameter that does not exist")
 
     def test_state_is_whole(self) -> None:
-        """A checkpoint of the state and the parameters makes the same gate again."""
+        """A gate that loads the state of another one with the same parameters computes the same."""
         with self.trained() as (gate, inputs):
             file, twin = io.BytesIO(), self.build()
             torch.save(gate.state_dict(), file)
@@ -109,7 +111,7 @@ class GateConformance:
             assert same, "state_dict() does not hold all of the gate's state"
 
     def test_tunable_parameters_need_no_training(self) -> None:
-        """Another value of a parameter that is tunable after training makes the same trained module."""
+        """Another value of a parameter that is tunable after training does not change what a trained gate computes."""
         for name, rule in self.kind.Params.fields().items():
             for value in self.kind.choices(self.site).get(name, ()) if rule.tunable_after_training else ():
                 with self.trained() as (gate, inputs):
@@ -119,7 +121,7 @@ class GateConformance:
                     assert same, f"{name} is tunable after training, yet {value!r} changes what the gate does"
 
     def test_steering_yields_own_parameters_once(self) -> None:
-        """Parameters with a learning rate of their own are the gate's."""
+        """``control_parameters()`` yields parameters of the gate, each once."""
         with fixed_torch_seed():
             gate = self.build()
         own, steering = {id(p) for p in gate.parameters()}, [id(p) for p in gate.control_parameters()]
@@ -127,16 +129,16 @@ class GateConformance:
         assert len(set(steering)) == len(steering), "control_parameters() yields a parameter twice"
 
     def trained(self) -> AbstractContextManager[tuple[Any, Tensor]]:
-        """Give a gate that took some steps, in evaluation, and inputs for it [N, ...]."""
+        """Yield a gate after a few training steps, in evaluation mode, and inputs for it, [N, ...]."""
         raise NotImplementedError
 
     def output(self, gate: Any, inputs: Tensor) -> Tensor:
-        """Return what a gate makes of its inputs, as one tensor [N, ...]."""
+        """Return the outputs of a gate as one tensor [N, ...]."""
         raise NotImplementedError
 
 
 def check_gradients(module: nn.Module, leaf: Tensor) -> None:
-    """Check that gradients are finite and reach the layers before the gate."""
+    """Check that gradients are finite and that they reach the layers before the gate, at ``leaf``."""
     for name, parameter in [("the activations", leaf), *module.named_parameters()]:
         finite = parameter.grad is None or bool(torch.isfinite(parameter.grad).all())
         assert finite, f"the gradient of {name} is not finite"
@@ -144,12 +146,12 @@ def check_gradients(module: nn.Module, leaf: Tensor) -> None:
 
 
 def check_export(module: nn.Module, inputs: Tensor, what: str) -> None:
-    """Check that ``torch.export`` takes a module in evaluation, and that LiteRT runs its .tflite to the same result.
+    """Check that ``torch.export`` accepts a module, and that its .tflite program computes the same in LiteRT.
 
     Args:
-        module: the module that ends up in a bundle.
+        module: the module that a bundle would contain.
         inputs: samples [n, ...].
-        what: the module in words.
+        what: name of the module in messages.
     """
     try:
         torch.export.export(module.eval(), (inputs[:1],))

@@ -18,19 +18,19 @@ from gatesearch.testing._suite import fixed_torch_seed
 
 
 class CutGateConformance(LoweringConformance):
-    """Promises of :class:`gatesearch.gates.CutGate`; see :mod:`gatesearch.testing.gates` for how to use it."""
+    """Tests the promises of :class:`gatesearch.gates.CutGate`; :mod:`gatesearch.testing.gates` shows its use."""
 
     def inputs(self) -> Tensor:
-        """Return activations [N, *site.shape] as a ReLU leaves them, larger where a sample is positive."""
+        """Return activations [N, *site.shape] as behind a ReLU; those of positive samples are larger."""
         shift = self.positive().float().view(-1, *[1] * len(self.site.shape))
         return torch.relu(torch.randn(SAMPLES, *self.site.shape) + shift)
 
     def positive(self) -> Tensor:
-        """Return the labels of :meth:`inputs`, [N]: half of them positive."""
+        """Return whether each sample of :meth:`inputs` is positive, [N]; half of them are."""
         return torch.arange(SAMPLES) % 2 == 0
 
     def output(self, gate: Any, inputs: Tensor) -> Tensor:
-        """Return what passes and the logit, [N, features]."""
+        """Return the activations that pass and the logit, [N, features]."""
         output = gate(inputs)
         return torch.cat([output.passed.flatten(1), output.logit[:, None]], 1)
 
@@ -77,7 +77,7 @@ class CutGateConformance(LoweringConformance):
             optimizer.step()
 
     def test_gate_is_a_module_that_starts_open(self) -> None:
-        """A gate that is not calibrated stops nothing, and a checkpoint holds its threshold."""
+        """A gate without calibration stops no sample, and a checkpoint holds its threshold."""
         with fixed_torch_seed():
             gate = self.build()
         assert isinstance(gate, CutGate), f"build() returned a {type(gate).__name__} that is no CutGate"
@@ -86,7 +86,7 @@ class CutGateConformance(LoweringConformance):
         assert float(gate.theta) == -math.inf, "theta must start at -inf: a gate not calibrated stops nothing"
 
     def test_samples_do_not_mix(self) -> None:
-        """In evaluation mode a sample's output does not depend on its batch, and the gate does not change its input."""
+        """In evaluation, a sample's output does not depend on its batch, and the gate does not change its input."""
         with self.trained() as (gate, hidden):
             untouched, output = hidden.clone(), gate(hidden)
             assert torch.equal(hidden, untouched), "the gate changes its input in place"
@@ -120,7 +120,7 @@ class CutGateConformance(LoweringConformance):
 
 
 def _distance(target: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return the error of each sample [N] as a function of outputs [N, *output]; none where the site has no output."""
+    """Return a function from outputs [N, *output] to the error of each sample [N]; 0 if the site has no output."""
     if target.ndim == 1:
         return lambda answer: answer.new_zeros(SAMPLES)
     return lambda answer: (answer - target).square().flatten(1).mean(1)

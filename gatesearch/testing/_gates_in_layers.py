@@ -20,12 +20,12 @@ from gatesearch.testing._suite import fixed_torch_seed
 
 
 class LayerGateConformance(GateConformance):
-    """Promises of :class:`gatesearch.gates.LayerGate`; see :mod:`gatesearch.testing.gates` for how to use it."""
+    """Tests the promises of :class:`gatesearch.gates.LayerGate`; :mod:`gatesearch.testing.gates` shows its use."""
 
     site: LayerSite
 
     def layer(self) -> nn.Module:
-        """Return the layer that the gate replaces; an LSTM is batch first."""
+        """Return the layer that the gate replaces; an LSTM has to be batch first."""
         raise NotImplementedError
 
     def inputs(self) -> Tensor:
@@ -33,14 +33,14 @@ class LayerGateConformance(GateConformance):
         return torch.randn(SAMPLES, *self.site.shape_in) + 0.5
 
     def output(self, gate: Any, inputs: Tensor) -> Tensor:
-        """Return the output tensor alone; a recurrent layer returns its state, too."""
+        """Return the output tensor of a gate; the state that a recurrent layer returns is left out."""
         output = gate(inputs)
         first: Tensor = output if isinstance(output, Tensor) else output[0]
         return first
 
     @contextmanager
     def trained(self) -> Iterator[tuple[Any, Tensor]]:
-        """Yield a gate and inputs for it; the gate is trained for four steps and is in evaluation."""
+        """Yield a gate after four training steps, in evaluation mode, and inputs for it."""
         with fixed_torch_seed():
             gate, inputs = self.build(), self.inputs()
             self._train(gate.train(), inputs)
@@ -64,7 +64,7 @@ class LayerGateConformance(GateConformance):
             optimizer.step()
 
     def test_gate_is_a_module_that_tracing_leaves_whole(self) -> None:
-        """A trace of a model with the gate calls the gate alone."""
+        """The trace of a model with the gate has one node for the gate."""
         with fixed_torch_seed():
             gate = self.build()
         assert isinstance(gate, LayerGate), f"build() returned a {type(gate).__name__} that is no LayerGate"
@@ -74,7 +74,7 @@ class LayerGateConformance(GateConformance):
         assert calls == ["0"], f"a trace calls {calls}, not the gate alone"
 
     def test_trained_layer_stays_as_it_is(self) -> None:
-        """A gate copies the weights that it uses of the layer and of the normalisation after it."""
+        """A gate copies weights of the layer and of the normalisation behind it, and does not change them."""
         with fixed_torch_seed():
             layer, norm = self.layer(), self.norm()
             originals = nn.ModuleList([layer] if norm is None else [layer, norm])
@@ -86,9 +86,10 @@ class LayerGateConformance(GateConformance):
                 assert same, "training the gate changes the layer that it was made from: copy what you keep"
 
     def test_samples_do_not_mix(self) -> None:
-        """In evaluation a sample's output does not depend on its batch; input and state do not change.
+        """In evaluation, a sample's output does not depend on its batch, and input and state do not change.
 
-        The released code of precision gating (Zhang et al. 2020) breaks this: it quantises by a batch's maximum.
+        The released code of Precision Gating (Zhang et al. 2020) breaks this promise, because it quantises by a batch's
+        maximum.
         """
         with self.trained() as (gate, inputs):
             inputs[0] *= 100  # changes the batch's maximum and mean
@@ -103,7 +104,7 @@ class LayerGateConformance(GateConformance):
             assert same, "evaluation changes the state of the gate"
 
     def test_gate_can_be_copied(self) -> None:
-        """A checkpoint copies a gate during training."""
+        """A gate can be copied after a forward in training, as a checkpoint does."""
         with self.trained() as (gate, inputs):
             state, expected = copy.deepcopy(gate.state_dict()), self.output(gate, inputs)
             with torch.enable_grad():
@@ -123,7 +124,7 @@ class LayerGateConformance(GateConformance):
             check_export(_Output(gate), inputs, "the gate")
 
     def test_report_sums_over_samples(self) -> None:
-        """A report covers every sample since the last reset in evaluation and does not depend on the batches."""
+        """A report covers all samples in evaluation since the last reset, however they are batched."""
         with self.trained() as (gate, inputs):
             gate.reset()
             empty, whole = self._report(gate), self._report(gate, inputs)
@@ -140,7 +141,7 @@ class LayerGateConformance(GateConformance):
             assert self._report(gate) == parts, "report() counts what came by in training"
 
     def _report(self, gate: Any, *batches: Tensor) -> dict[str, float]:
-        """Run the batches in evaluation, check the report against the figures that the kind declares, and return it."""
+        """Run batches in evaluation and return the report, after a check against the figures that the kind declares."""
         gate.eval()
         for batch in batches:
             gate(batch)
@@ -153,7 +154,7 @@ class LayerGateConformance(GateConformance):
         return report
 
     def test_work_is_least_without_a_report(self) -> None:
-        """Shares of work lie between 0 and 1; without a report the work is the least that the parameters allow."""
+        """Shares of work lie between 0 and 1; without a report, the work is the least that the parameters allow."""
         with self.trained() as (gate, inputs):
             gate.reset()
             gate(inputs)
@@ -174,7 +175,7 @@ class LayerGateConformance(GateConformance):
                 assert lower <= higher + 1e-9, f"work(): without a report {message}"
 
     def test_kernels_are_installed(self) -> None:
-        """Every kernel that the work names is installed; where it names none, a reference computes the layer."""
+        """Every kernel that the work names is installed."""
         for call in self.work().kernels:
             assert layer_kernel(call.kernel, "work()").axes(call)
 
@@ -190,7 +191,7 @@ class LayerGateConformance(GateConformance):
 
 
 class _Output(nn.Module):
-    """A gate as a module that returns its output tensor alone, for the converter."""
+    """A gate as a module that returns only its output tensor, for the converter."""
 
     def __init__(self, gate: nn.Module) -> None:
         super().__init__()

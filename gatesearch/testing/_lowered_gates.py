@@ -1,4 +1,4 @@
-"""The conformance tests of a cut gate's exported form, and of the price of that form."""
+"""The conformance tests of the exported (lowered) form of a cut gate, and of its declared work."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gatesearch.testing._gate_kind import SAMPLES, GateConformance, check_export
 
 
 class LoweringConformance(GateConformance):
-    """Promises of :meth:`gatesearch.gates.CutGate.lower`, and of the price of what it returns."""
+    """Tests the promises of :meth:`gatesearch.gates.CutGate.lower`, and that ``work()`` counts the lowered form."""
 
     site: CutSite
 
     def test_lowered_head_is_the_gate(self) -> None:
-        """On the kept channels the lowered head does what the gate does, and dropped channels are zero."""
+        """The lowered head computes the same as the gate on the channels that stay; the other channels are zero."""
         with self.trained() as (gate, hidden):
             channels, head, _ = gate.lower()
             indices, axis = _channel_list(self.site, channels), self.site.channel_axis + 1
@@ -37,7 +37,7 @@ class LoweringConformance(GateConformance):
             assert not select(output.passed, rest, axis).any(), "a channel that lower() drops is not zero"
 
     def test_lowered_gate_can_be_exported(self) -> None:
-        """The converter takes the lowered head and exit, and their programs compute the same."""
+        """The converter accepts the lowered head and exit, and their programs compute the same."""
         with self.trained() as (gate, hidden):
             channels, head, light = gate.lower()
             indices = select(hidden, _channel_list(self.site, channels), self.site.channel_axis + 1)
@@ -46,7 +46,7 @@ class LoweringConformance(GateConformance):
                     check_export(part, indices, f"the lowered {name}")
 
     def test_work_is_that_of_the_lowered_head(self) -> None:
-        """Parameters and multiply-accumulates that are priced are those that run."""
+        """``work()`` counts the parameters and multiply-accumulates of the lowered head."""
         with self.trained() as (gate, hidden):
             work, (channels, head, _) = self.work(), gate.lower()
             indices = _channel_list(self.site, channels)
@@ -59,7 +59,7 @@ class LoweringConformance(GateConformance):
                 assert work.macs >= macs, f"work(): macs is {work.macs}, the lowered head takes {macs}"
 
     def test_exit_is_priced_and_lowered(self) -> None:
-        """What samples get that leave through the exit is the same in training and in use, at its price."""
+        """The lowered exit computes the same as the exit in training, and ``work()`` counts its work."""
         with self.trained() as (gate, hidden):
             work, (channels, _, light) = self.work(), gate.lower()
             if gate.exit is None:
@@ -93,7 +93,7 @@ def _channel_list(site: CutSite, channels: Sequence[int] | None) -> list[int]:
 
 
 def _size(module: nn.Module, inputs: Tensor) -> tuple[int, int]:
-    """Return a module's parameters, and its multiply-accumulates for inputs."""
+    """Return the number of a module's parameters, and its multiply-accumulates for ``inputs``."""
     with FlopCounterMode(display=False) as counter:
         module(inputs)
     return sum(p.numel() for p in module.parameters()), counter.get_total_flops() // 2

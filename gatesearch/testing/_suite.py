@@ -10,19 +10,19 @@ import torch
 
 @contextmanager
 def fixed_torch_seed() -> Iterator[None]:
-    """Seed torch with 0 inside the block, and restore torch's global random state (of the CPU) after it."""
+    """Seed PyTorch with 0 inside the block; restore PyTorch's random state of the CPU behind it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
 
 
 def run_suite(suite: object) -> None:
-    """Call every method of a suite whose name begins with ``test_``, in the order of the names, without pytest.
+    """Run all tests of a suite without pytest, in the order of their names.
 
-    This serves code that builds many suites in a loop.
+    This is for code that builds many suites in a loop. A test is a method whose name begins with ``test_``.
 
     Args:
-        suite: an instance whose attributes (kind, site, params) are set.
+        suite: an instance of a suite, with its attributes set, such as kind, site and params.
 
     Raises:
         AssertionError: a test failed; the message says which promise is broken. The remaining tests do not run.

@@ -1,6 +1,6 @@
 """The conformance suite of backbones.
 
-Derive a class in your own tests; pytest runs what it inherits, and each failure says which promise is broken:
+Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
 
     class TestMyNet(BackboneConformance):
         input_shape = (1, 49, 10)
@@ -27,11 +27,11 @@ SAMPLES = 4
 
 
 class BackboneConformance:
-    """Promises of a backbone: it can be cut at every site that is found in it, and works sample by sample.
+    """Tests that a backbone can be cut at each of its sites, and that samples of a batch do not affect each other.
 
     Attributes:
         input_shape: the shape of one sample.
-        outputs: shape of the output for one sample; a number stands for so many classes.
+        outputs: shape of the output for one sample, or the number of classes.
     """
 
     input_shape: Sequence[int]
@@ -42,7 +42,7 @@ class BackboneConformance:
         raise NotImplementedError
 
     def example(self) -> Tensor:
-        """Return inputs [N, *input_shape], N at least 2."""
+        """Return inputs [N, *input_shape] with N at least 2."""
         return torch.randn(SAMPLES, *self.input_shape)
 
     def test_models_share_no_parameters(self) -> None:
@@ -54,7 +54,7 @@ class BackboneConformance:
         assert not shared, "two models of the factory share parameters"
 
     def test_tracing_leaves_the_model_as_it_is(self) -> None:
-        """Looking for sites changes nothing, and finds some."""
+        """The search for cut sites does not change the model, and finds at least one besides the input."""
         with fixed_torch_seed():
             model = self.build()
             before, training = copy.deepcopy(model.state_dict()), model.training
@@ -64,7 +64,7 @@ class BackboneConformance:
 
     @torch.no_grad()
     def test_takes_any_batch_size(self) -> None:
-        """One sample or many: the same logits, of the right shape."""
+        """A sample's logits have the right shape and do not depend on the batch size."""
         with fixed_torch_seed():
             model, example = self.build().eval(), self.example()
             logits = model(example)
@@ -74,7 +74,7 @@ class BackboneConformance:
 
     @torch.no_grad()
     def test_evaluation_is_deterministic(self) -> None:
-        """The same input gives the same logits, and leaves model and input alone."""
+        """Equal inputs have equal logits, and evaluation changes neither model nor input."""
         with fixed_torch_seed():
             model, example = self.build().eval(), self.example()
             before, untouched = copy.deepcopy(model.state_dict()), example.clone()
@@ -85,7 +85,7 @@ class BackboneConformance:
 
     @torch.no_grad()
     def test_state_dict_holds_the_whole_state(self) -> None:
-        """A second model with the same state gives the same logits."""
+        """A second model with the same state computes the same logits."""
         with fixed_torch_seed():
             model, twin, example = self.build().eval(), self.build().eval(), self.example()
             twin.load_state_dict(model.state_dict())
@@ -103,7 +103,7 @@ class BackboneConformance:
 
     @torch.no_grad()
     def test_a_gate_that_stops_nothing_changes_nothing(self) -> None:
-        """With an open gate at any cut site the logits are equal, bit for bit."""
+        """With an open gate at any cut site, the logits stay equal bit for bit."""
         with fixed_torch_seed():
             model, example = self.build(), self.example()
             sites = cut_sites(model, example)
@@ -122,12 +122,12 @@ class BackboneConformance:
 
 
 def check_backbone(factory: Callable[[], nn.Module], example: Tensor, outputs: int | Sequence[int]) -> None:
-    """Run the whole suite of one backbone, for those who check many in a loop.
+    """Run all tests on one backbone, for code that checks many backbones in a loop.
 
     Args:
-        factory: builds the model anew at each call.
-        example: inputs [N, *shape], N at least 2.
-        outputs: shape of the model's output for one sample; a number stands for so many classes.
+        factory: function that builds a new model at each call.
+        example: inputs [N, *shape] with N at least 2.
+        outputs: shape of the model's output for one sample, or the number of classes.
 
     Raises:
         AssertionError: a promise is broken; the message says which.

@@ -1,6 +1,6 @@
 """The conformance suite of data sets.
 
-Derive a class in your own tests; pytest runs what it inherits, and each failure says which promise is broken:
+Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
 
     class TestMyData(DatasetConformance):
         def load(self):
@@ -19,14 +19,14 @@ from gatesearch.testing._suite import fixed_torch_seed
 
 
 class DatasetConformance:
-    """Promises of :class:`gatesearch.data.Dataset` that its constructor does not check."""
+    """Tests the promises of :class:`gatesearch.data.Dataset` that its constructor does not check."""
 
     def load(self) -> Dataset:
-        """Return the data set, loaded anew at each call."""
+        """Load and return the data set; each call loads it again."""
         raise NotImplementedError
 
     def _load(self) -> Dataset:
-        """Return the data set; what its constructor refuses is a broken promise, too."""
+        """Load the data set; an error of its constructor fails the test."""
         try:
             return self.load()
         except DataError as error:
@@ -39,7 +39,7 @@ class DatasetConformance:
         return {"train": data.train, "validation": data.validation, "test": data.test}
 
     def test_inputs_are_finite_and_of_one_shape(self) -> None:
-        """No split is empty; all agree in shape and type."""
+        """No split is empty, inputs are finite, and all splits have the same shape and type."""
         splits = self.splits()
         for name, split in splits.items():
             assert len(split), f"the {name} split is empty"
@@ -49,7 +49,7 @@ class DatasetConformance:
         assert len(set(shapes.values())) == 1, f"splits differ in shape or type: {shapes}"
 
     def test_a_run_takes_it(self) -> None:
-        """A run refuses no value, no kind and no split of it; see :func:`gatesearch.data.check_dataset`."""
+        """A run accepts all values, kinds and splits; :func:`gatesearch.data.check_dataset` does the checks."""
         data = self._load()
         try:
             check_dataset(data)
@@ -57,7 +57,7 @@ class DatasetConformance:
             raise AssertionError(str(error)) from error
 
     def test_splits_do_not_overlap(self) -> None:
-        """No name is in two splits."""
+        """No sample's name is in two splits."""
         for (first, one), (second, two) in combinations(self.splits().items(), 2):
             common = sorted(set(one.names) & set(two.names))
             assert not common, f"{common[0]!r} is in the {first} and in the {second} split"
@@ -70,20 +70,20 @@ class DatasetConformance:
         assert all(name for name in classes), "a class has no name"
 
     def test_there_is_a_positive_class(self) -> None:
-        """The device has something to wake for, and to learn it from."""
+        """There is a positive class, and the training split has a sample of one."""
         data = self._load()
         assert any(data.positive), "no class is a positive: nothing would ever be reported"
         assert bool(data.is_positive(data.train.labels).any()), "the training split has no positive"
 
     def test_every_class_is_in_the_training_split(self) -> None:
-        """There is something to learn each class from."""
+        """The training split has at least one sample of each class."""
         data = self._load()
         present = set(data.train.labels.tolist())
         absent = [name for label, name in enumerate(data.classes) if label not in present]
         assert not absent, f"the training split has no sample of class {absent[0]!r}"
 
     def test_noise_fits_the_inputs(self) -> None:
-        """Background is at least as long as a clip."""
+        """Recordings of noise are at least as long as a clip."""
         data = self._load()
         if data.sample_rate is not None:
             assert data.sample_rate > 0, f"sample_rate is {data.sample_rate}"
@@ -99,6 +99,6 @@ class DatasetConformance:
             assert same and split.names == second[name].names, f"the {name} split differs from load to load"
 
     def test_the_source_is_told(self) -> None:
-        """Reports can say what the data are."""
+        """The data set has a name and a source, which reports show."""
         data = self._load()
         assert data.name and data.source, "name and source must say what the data are"

@@ -1,6 +1,6 @@
 """The conformance suite of device profiles.
 
-Derive a class in your own tests; pytest runs what it inherits, and each failure says which promise is broken:
+Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
 
     class TestBoard(DeviceConformance):
         device = load("board.yaml")
@@ -13,11 +13,11 @@ from typing import ClassVar
 
 from gatesearch.devices.profile import Core, Device, list_constants
 
-POWER_FLOOR_SHARE = 1e-9  # relative difference of two energies that rounding explains
+POWER_FLOOR_SHARE = 1e-9  # relative difference of two energies that rounding can cause
 
 
 class DeviceConformance:
-    """Promises of a device profile to the cost model, which prices plans with it.
+    """Tests the promises of a device profile on which the cost model relies.
 
     Attributes:
         device: the device of the profile.
@@ -26,19 +26,19 @@ class DeviceConformance:
     device: ClassVar[Device]
 
     def test_every_constant_says_its_unit_and_where_it_comes_from(self) -> None:
-        """Each constant has a unit and a source of four words or more; a measured one says what was measured."""
+        """Each constant has a unit and a source of four words or more; a measured one names its measurement."""
         for path, constant in list_constants(self.device):
             assert constant.unit, f"{path}: no unit"
             assert len(constant.source.split()) >= 4, f"{path}: {constant.source!r} is no sentence"
             assert constant.provenance != "measured" or "measure" in constant.source, f"{path}: measured how?"
 
     def test_paths_of_constants_are_unique(self) -> None:
-        """The sensitivity analysis changes a constant by its path."""
+        """Each constant has a path of its own, by which the sensitivity analysis changes it."""
         paths = [path for path, _ in list_constants(self.device)]
         assert len(set(paths)) == len(paths), f"{self.device.name}: two constants of one path"
 
     def test_latency_grows_with_the_reading_and_starts_at_zero(self) -> None:
-        """The cost model adds readings, the entries of a latency table, so latency is proportional to them."""
+        """Latency is proportional to readings, the entries of a latency table, because the cost model adds them."""
         for core in self.device.cores:
             us = core.timing.latency_us(1.0)
             assert core.timing.latency_us(0.0) == 0.0, f"{core.name}: no work takes time"
@@ -46,7 +46,7 @@ class DeviceConformance:
             assert math.isclose(core.timing.latency_us(1e6), 1e6 * us), f"{core.name}: latency is not in proportion"
 
     def test_a_core_that_runs_draws_power(self) -> None:
-        """A core that computes draws active power in addition to its constant idle power."""
+        """A core draws active power while it computes, in addition to its constant idle power."""
         for core in self.device.cores:
             assert core.active_mw.value > 0, f"{core.name}: computes for nothing"
 
@@ -58,7 +58,7 @@ class DeviceConformance:
                 assert core.wake_uj.value <= limit * (1 + POWER_FLOOR_SHARE), f"{core.name}: wakes with {_wake(core)}"
 
     def test_a_front_end_and_links_lead_to_every_core(self) -> None:
-        """Each core gets data: the sensor's core from the front end, every other core over a link."""
+        """Each core receives data: the sensor's core from the front end, and every other core over a link."""
         first = self.device.sense.core
         assert self.device.core(first).timing.frontend_us(1.0) is not None, f"{first}: no figure for the front end"
         targets = {first, *(link.target for link in self.device.links)}

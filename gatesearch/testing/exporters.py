@@ -1,4 +1,4 @@
-"""The conformance suite of exporters."""
+"""The conformance suite of exporters, the plug-ins that write a stage in a file format."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from gatesearch.export.exporters import Exporter, exporter
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan
 
-TOLERANCE = 0.05  # of the largest output: some int8 steps
+TOLERANCE = 0.05  # as a share of the largest output: a few int8 steps
 
 
 class ExporterConformance:
-    """Promises of an exporter. Derive a class in your own tests that names yours::
+    """Tests the promises of an exporter. Derive a class in your own tests that names the exporter::
 
     class TestMyFormat(ExporterConformance):
         exporter = MyFormat
         device, core = "three_core", "app"  # a core that runs the format
 
     Attributes:
-        exporter: the class.
-        device, core: a shipped device profile, or the path of one, and a core of it that runs the format.
+        exporter: the class of the exporter.
+        device: name of a shipped device profile, or the path of a profile.
+        core: a core of the device that runs the format.
     """
 
     exporter: ClassVar[type[Exporter]]
@@ -36,7 +37,7 @@ class ExporterConformance:
 
     @pytest.fixture(scope="class")
     def stage(self) -> CompiledStage:
-        """A small network on the core, compiled."""
+        """Return the compiled stage of a small network on the core."""
         torch.manual_seed(0)
         layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(16, 3)]
         model = GatedModel(nn.Sequential(*layers).eval(), GatePlan((), (self.core,)), (), 3)
@@ -44,21 +45,21 @@ class ExporterConformance:
         return stage
 
     def test_it_is_found_by_its_name(self) -> None:
-        """The name of the entry point is the exporter's own."""
+        """The entry point has the exporter's own name."""
         assert isinstance(exporter(self.exporter.name), self.exporter)
 
     def test_its_suffix_ends_a_file_name(self) -> None:
-        """The suffix brings its dot along."""
+        """The suffix contains its dot, and no slash."""
         assert "." in self.exporter.suffix and "/" not in self.exporter.suffix
 
     def test_a_stage_has_one_file(self, stage: CompiledStage) -> None:
-        """The same stage gives the same bytes."""
+        """An exporter writes the same bytes for the same stage."""
         form = self.exporter()
         blob = form.write(stage)
         assert blob and form.write(stage) == blob
 
     def test_the_file_computes_what_the_stage_computes(self, stage: CompiledStage) -> None:
-        """Where this host runs the format, outputs are the stage's up to rounding."""
+        """If this host runs the format, outputs equal the stage's up to rounding."""
         form = self.exporter()
         blob = form.write(stage)
         for sample in stage.graph.samples[:8].split(1):

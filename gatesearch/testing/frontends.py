@@ -1,6 +1,6 @@
 """The conformance suite of front ends.
 
-Derive a class in your own tests; pytest runs what it inherits, and each failure says which promise is broken:
+Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
 
     class TestMyFeatures(FrontendConformance):
         name = "my_package.features:MyFeatures"
@@ -24,12 +24,13 @@ from gatesearch.testing._suite import fixed_torch_seed
 
 
 class FrontendConformance:
-    """Promises of :class:`gatesearch.frontends.Frontend`.
+    """Tests the promises of :class:`gatesearch.frontends.Frontend`.
 
     Attributes:
         name: an entry point of the group ``gatesearch.frontends``, or ``package.module:Name``.
-        arguments: the arguments of its constructor.
-        tolerance: by how much features may differ between batch sizes; a front end that rounds to a grid needs a step.
+        arguments: the arguments of the front end's constructor.
+        tolerance: largest difference of features between batch sizes. A front end that rounds features needs one step
+            of its rounding.
     """
 
     name: str
@@ -37,17 +38,17 @@ class FrontendConformance:
     tolerance: float = 1e-4
 
     def inputs(self) -> Tensor:
-        """Return training samples [N, *input_shape], N at least 2."""
+        """Return training samples [N, *input_shape] with N at least 2."""
         raise NotImplementedError
 
     def fit(self) -> tuple[Frontend, Tensor]:
-        """Return a fitted front end and the samples."""
+        """Return a fitted front end and the samples on which it was fitted."""
         with fixed_torch_seed():
             inputs = self.inputs()
             return build(self.name, **self.arguments).fit(inputs), inputs
 
     def test_fit_returns_the_front_end_and_leaves_samples_as_they_are(self) -> None:
-        """``fit`` returns its front end, notes the shape and changes no sample."""
+        """``fit`` returns its front end, sets ``input_shape`` and changes no sample."""
         with fixed_torch_seed():
             inputs = self.inputs()
             untouched, frontend = inputs.clone(), build(self.name, **self.arguments)
@@ -58,7 +59,7 @@ class FrontendConformance:
         assert tuple(frontend.input_shape) == shape, f"input_shape is {frontend.input_shape}, the samples have {shape}"
 
     def test_features_have_the_output_shape_and_range(self) -> None:
-        """Features are finite floats of the shape and within the range that are declared."""
+        """Features are finite floats with the declared shape, within the declared range."""
         frontend, inputs = self.fit()
         features = frontend(inputs)
         shape = (len(inputs), *frontend.output_shape)
@@ -71,7 +72,7 @@ class FrontendConformance:
             assert inside, f"features leave the output range {frontend.output_range}"
 
     def test_features_depend_on_their_own_sample_alone(self) -> None:
-        """One sample or many: the same features."""
+        """A sample's features do not depend on the batch, and are the same at each call."""
         frontend, inputs = self.fit()
         together = frontend(inputs)
         assert torch.equal(frontend(inputs), together), "one input gives two answers"
@@ -80,7 +81,7 @@ class FrontendConformance:
         assert same, "a sample's features depend on the rest of its batch"
 
     def test_a_description_restores_it_bit_for_bit(self) -> None:
-        """``describe`` is JSON, and holds all that a fitted front end is."""
+        """``describe`` returns JSON-ready values from which ``restore`` rebuilds the same front end."""
         frontend, inputs = self.fit()
         description = frontend.describe()
         text = json.dumps(description)
@@ -90,7 +91,7 @@ class FrontendConformance:
         assert json.dumps(twin.describe()) == text, "a restored front end describes itself otherwise"
 
     def test_macs_are_a_count(self) -> None:
-        """``macs`` is a whole number, and the one that ``describe`` gives."""
+        """``macs`` returns an integer, which is also the one in ``describe``."""
         frontend, _ = self.fit()
         macs = frontend.macs()
         assert isinstance(macs, int) and macs >= 0, f"macs() is {macs!r}, not a count"

@@ -1,6 +1,6 @@
 """The conformance suite of gate kinds.
 
-Derive a class in your own tests; pytest runs what it inherits, and each failure says which promise is broken:
+Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
 
     class TestMean(CutGateConformance):
         kind = Mean()

@@ -1,4 +1,6 @@
-"""The conformance suites of kernels.
+"""The conformance suites of kernels, C functions that skip work which gates leave out.
+
+Derive a class in your own tests. pytest runs the tests that it inherits:
 
     from gatesearch.testing.kernels import LayerKernelConformance
 
@@ -6,7 +8,7 @@
         kernel = TopKKernel()
         calls = (KernelCall("topk", (3, 17, 5), (), (("read", 0.5),)),)
 
-The suites compile, so they are skipped where there is no C compiler.
+The suites compile C code, so they are skipped if there is no C compiler.
 """
 
 from __future__ import annotations
@@ -32,18 +34,18 @@ from gatesearch.kernels.arrays import Array
 from gatesearch.kernels.build import FLAGS, BuildError, Compiler
 from gatesearch.kernels.library import SOURCES
 
-SHAPE_NUMBERS, VARIANTS, SHARES = 12, 3, 3  # that a row of a kit holds
+SHAPE_NUMBERS, VARIANTS, SHARES = 12, 3, 3  # largest numbers of each that a row of a kit can hold
 STRICT = ("-Werror", "-Wall", "-Wextra")
 
 
 class KernelConformance:
-    """Promises of :class:`gatesearch.kernels.Kernel`."""
+    """Tests the promises of :class:`gatesearch.kernels.Kernel`."""
 
     kernel: Any
 
     @pytest.fixture
     def compiler(self) -> Compiler:
-        """The C compiler of this machine."""
+        """Return the C compiler of this machine."""
         try:
             return Compiler.find()
         except BuildError as error:
@@ -51,19 +53,22 @@ class KernelConformance:
 
     @pytest.fixture
     def library(self, compiler: Compiler) -> Library:
-        """All kernels, for this CPU's best instruction set."""
+        """Return all kernels, compiled for this CPU's best instruction set."""
         library = load()
         assert library is not None, "the installed kernels do not compile"
         return library
 
     def test_kernel_is_installed_under_its_name(self) -> None:
-        """An entry point brings the kernel, and its C file is there."""
+        """An entry point has the kernel's name, and its C file exists."""
         assert isinstance(self.kernel, Kernel)
         assert type(kernels().get(self.kernel.name)) is type(self.kernel), f"no entry point {self.kernel.name!r}"
         assert self.kernel.source.is_file(), f"no file {self.kernel.source}"
 
     def test_c_file_compiles_without_a_warning(self, compiler: Compiler) -> None:
-        """Every instruction set takes the C file under -Wall -Wextra -Werror; shipped files are one unit, all.c."""
+        """The C file compiles for every instruction set under -Wall -Wextra -Werror.
+
+        All shipped kernels compile as one unit, all.c.
+        """
         _compile_strictly(compiler, self.kernel.source if self.kernel.is_outside else SOURCES / "all.c")
 
     def test_functions_have_signatures(self, library: Library) -> None:
@@ -73,16 +78,19 @@ class KernelConformance:
 
 
 class CountedKernelConformance(KernelConformance):
-    """Promises of :class:`gatesearch.kernels.CountedKernel`.
+    """Tests the promises of :class:`gatesearch.kernels.CountedKernel`.
 
     Attributes:
-        calls: some calls, of odd sizes too.
+        calls: a few calls of the kernel, also with odd sizes.
     """
 
     calls: Sequence[KernelCall]
 
     def test_calls_fit_the_rows_of_a_kit(self) -> None:
-        """A call says all that the kernel declares, and a kit's row holds it."""
+        """A call has all variants and shares that the kernel declares, and fits into a row of a kit.
+
+        A kit is a folder of C sources that times kernels on a board.
+        """
         kernel = self.kernel
         assert isinstance(kernel, CountedKernel)
         for call in self.calls:
@@ -92,7 +100,7 @@ class CountedKernelConformance(KernelConformance):
             assert set(kernel.variants) <= dict(call.variant).keys() and set(kernel.shares) <= dict(call.left).keys()
 
     def test_work_is_named_finite_and_never_negative(self) -> None:
-        """Calls of a family have the same terms: they share slopes."""
+        """Terms of work are finite and not negative, and calls of a family have the same terms."""
         terms: dict[str, list[str]] = {}
         for call in self.calls:
             work = self.kernel.work(call, tile=4)
@@ -101,7 +109,7 @@ class CountedKernelConformance(KernelConformance):
             assert self.kernel.macs(call) >= 0
 
     def test_kit_with_its_calls_runs(self, compiler: Compiler, tmp_path: Path) -> None:
-        """The runner prepares and makes each call here, and prints a line for it."""
+        """A kit with the calls runs on this machine and prints a row for each call."""
         kit.write(tmp_path / "kit", [EMPTY_CALL, *self.calls])
         outside = sorted(str(path) for path in (tmp_path / "kit" / "outside").glob("*.c"))
         flags = ("-std=gnu11", "-O1", "-I.", "-Ikernels", "-DGS_REPEATS=1", "-DGS_SUFFIX=test", '-DGS_UNIT="ns"')
@@ -113,10 +121,11 @@ class CountedKernelConformance(KernelConformance):
 
 
 class LayerKernelConformance(CountedKernelConformance):
-    """Promises of :class:`gatesearch.kernels.LayerKernel`.
+    """Tests the promises of :class:`gatesearch.kernels.LayerKernel`.
 
     Attributes:
-        tolerance: of the output, over its largest value; 0 where the reference sums in the kernel's own order.
+        tolerance: largest error of the output, as a share of its largest value; 0 if the reference sums in the kernel's
+            own order.
     """
 
     tolerance: float = 0.0
@@ -136,7 +145,7 @@ class LayerKernelConformance(CountedKernelConformance):
     @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data(), seed=st.integers(0, 2**16))
     def test_layer_equals_its_reference(self, library: Library, data: st.DataObject, seed: int) -> None:
-        """On drawn shares and inputs, whatever the sizes, and wherever the input begins in memory."""
+        """The kernel's output equals the reference's, for random shares and inputs, also with an unaligned input."""
         call = data.draw(st.sampled_from(list(self.calls)))
         share = st.floats(0.0, 1.0, width=32)
         left = tuple((name, data.draw(share, name)) for name, _ in call.left)
@@ -146,18 +155,18 @@ class LayerKernelConformance(CountedKernelConformance):
 
     @pytest.mark.parametrize("share", [0.0, 1.0])
     def test_nothing_left_and_all_left(self, library: Library, share: float) -> None:
-        """Shares of 0 and of 1 are computed like any other."""
+        """The kernel's output equals the reference's for shares of 0 and of 1."""
         for call in self.calls:
             left = tuple((name, share) for name, _ in call.left)
             self._check(self.kernel.sample(call._replace(left=left), library, np.random.default_rng(0)))
 
     def test_layer_survives_a_bundle(self, library: Library) -> None:
-        """Rebuilt from its arrays, a layer computes the same."""
+        """A layer that is rebuilt from its arrays computes the same."""
         sample = self.kernel.sample(self.calls[0], library, np.random.default_rng(0))
         self._check(sample._replace(layer=self.kernel.layer.load(sample.layer.arrays(), library)))
 
     def test_axes_name_shares(self) -> None:
-        """The grid of timings is one over the declared shares, up to nothing left out."""
+        """The axes of the grid of timings are declared shares, with ascending values."""
         for call in self.calls:
             axes = self.kernel.axes(call)
             assert set(axes) <= set(self.kernel.shares)
@@ -165,7 +174,7 @@ class LayerKernelConformance(CountedKernelConformance):
 
 
 def _unaligned(x: Array) -> Array:
-    """Return a copy that begins four bytes behind a cache line."""
+    """Return a copy that begins four bytes behind the start of a cache line."""
     memory = np.zeros(x.nbytes + 64 + 4, np.uint8)
     first = -memory.ctypes.data % 64 + 4
     copied = memory[first : first + x.nbytes].view(x.dtype).reshape(x.shape)
