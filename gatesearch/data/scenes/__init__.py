@@ -1,18 +1,18 @@
 """Scenes: labelled streams, mixed from clips by a specification, or recorded by a user.
 
-The way from settings to windows:
+These calls lead from settings to windows:
 
     settings = SceneSettings(split="train", hours=1, sources=[...])
     sources  = load_sources(settings)             clips of one split
     spec     = draw_scene(settings, sources)      JSON: every event and piece of background, no sound
     scene    = make_scene(spec, sources)          samples, events, backgrounds
-    check_scenes([scene, ...])                    nothing shared by two splits, nothing out of place
+    check_scenes([scene, ...])                    no two splits share anything, no event is out of place
     windows  = draw_windows(scene, 1.0, 16_000, seed=0)
     windows  = mine_windows(scene, false_accepts, 1.0, seed=0)
 
-A user's recording with a label track is a scene as well: :func:`read_recording`. ``write_spec`` and ``read_spec`` keep
-a specification as a file, ``reload_sources`` finds its sources again, and ``outline_spec`` says what is in its scene
-without making it.
+:func:`read_recording` makes a scene of a user's recording with a label track. ``write_spec`` and ``read_spec`` store a
+specification in a file, and ``reload_sources`` loads its sources again. ``outline_spec`` returns the contents of its
+scene without the samples.
 """
 
 from gatesearch.data.scenes.check import check_scenes

@@ -1,4 +1,4 @@
-"""Checks scenes before a detector is trained or tested on them, with an error of one line for each fault."""
+"""Checks scenes before a detector is trained or tested on them; an error names the first fault."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ def check_scenes(
     Args:
         scenes: scenes or their outlines; each names its split.
         classes: the classes that a detector knows; None takes the classes of each scene.
-        fa_per_hour: the rate of false accepts per hour that the scenes for validation and test have to be long enough
-            to show; None for no such claim.
+        fa_per_hour: a rate of false accepts per hour; the scenes for validation and for test have to be long enough to
+            show that a detector stays below it. None for no such claim.
 
     Raises:
-        DataError: an event is outside of its scene or overlaps another one, a class is unknown, a scene has no events,
-            rates differ, a recording, a speaker or a clip is in two splits, or scenes are too short for the claim.
+        DataError: an event lies outside its scene or overlaps another event, a class is unknown, a scene has no events,
+            sample rates differ, a recording, a speaker or a clip is in two splits, or scenes are too short for the
+            claim.
     """
     if not scenes:
         raise DataError("scenes: there are none to check")
@@ -47,7 +48,7 @@ def check_scenes(
 
 
 def smallest_claim(hours: float) -> float:
-    """Return the smallest rate of false accepts per hour that so many hours without one can show, at 95 %.
+    """Return the smallest rate of false accepts per hour that some hours without a false accept can show, at 95 %.
 
     >>> smallest_claim(1.5)
     2.0

@@ -1,4 +1,4 @@
-"""The clips that a scene uses, gathered while it is drawn."""
+"""Collects the clips that a scene uses while the scene is drawn, and builds its specification."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ClipTable:
     _index: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def add(self, clip: Clip) -> int:
-        """Return the index of a clip, and note it down with its digest where it is new."""
+        """Return the index of a clip; a new clip is added with its digest."""
         key = (clip.source, clip.name)
         if key not in self._index:
             samples = self.sources.read(clip)
@@ -45,7 +45,7 @@ class ClipTable:
         return self._index[key]
 
     def list_sources(self) -> tuple[SpecSource, ...]:
-        """Return the sources of the clips, with the digest of those that are used."""
+        """Return the sources of the clips, each with a digest of its clips that the scene uses."""
         digests: dict[str, list[str]] = {}
         for entry in self.entries:
             digests.setdefault(entry.source, []).append(entry.digest)
@@ -69,11 +69,11 @@ class ClipTable:
         """Return the specification of a scene that is drawn from these clips.
 
         Args:
-            settings: the settings that it was drawn with.
-            signal: what the stream is of.
-            samples: length of the scene.
+            settings: the settings with which the scene was drawn.
+            signal: the signal of the stream.
+            samples: length of the scene in samples.
             classes: classes that events may have.
-            pieces, segments, events: what was drawn.
+            pieces, segments, events: the drawn pieces, segments and events.
         """
         return SceneSpec(
             name=settings.name or settings.split,

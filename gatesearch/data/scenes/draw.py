@@ -1,4 +1,4 @@
-"""Draws the specification of a scene of sound: backgrounds one after another, room tone under them, events on top."""
+"""Draws the specification of a scene of sound: room tone, backgrounds in turn, events on top."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from gatesearch.data.waveforms import INT16_FULL_SCALE
 from gatesearch.errors import UserError
 
 QUIET = "quiet"
-UTTERANCES = ("speech", "near_word")  # kinds with pauses between their clips
-LARGEST_PEAK = 0.7 * INT16_FULL_SCALE  # of a background piece; what lies over it needs room
+UTTERANCES = ("speech", "near_word")  # kinds of background with pauses between their clips
+LARGEST_PEAK = 0.7 * INT16_FULL_SCALE  # largest peak of a background piece; events over it need room
 SHORTEST_PIECE_S = 0.1
 
 
 def draw_sound(settings: SceneSettings, sources: Sources) -> SceneSpec:
-    """Draw a scene; the same settings and sources give the same one.
+    """Draw the specification of a scene; the same settings and sources give the same specification.
 
     Raises:
-        UserError: there is no clip of an event or of a kind of background, or too little room for the events.
+        UserError: there is no clip of an event or of a kind of background, or there is too little room for the events.
     """
     rate = sources.sample_rate
     samples = round(settings.hours * 3600 * rate)
@@ -47,10 +47,10 @@ def draw_sound(settings: SceneSettings, sources: Sources) -> SceneSpec:
 
 
 def find_shares(settings: SceneSettings, sources: Sources) -> dict[str, float]:
-    """Return the share in time of each kind of background, those of no share left out.
+    """Return the share in time of each kind of background that has a share above 0.
 
     Raises:
-        UserError: the settings name a kind of which the split has no clip.
+        UserError: the settings name a kind for which the split has no clip.
     """
     present = [kind for kind in KINDS if any(clip.kind == kind for clip in sources.clips)]
     if settings.shares is None:
@@ -73,14 +73,14 @@ def draw_segments(
     segment_s: tuple[float, float],
     rate: float,
 ) -> list[SpecSegment]:
-    """Return segments in random order that fill a scene, each kind with its share to the sample."""
+    """Return segments in random order that fill a scene; the share of each kind is exact to the sample."""
     bounds = np.rint(np.cumsum([0.0, *shares.values()]) / sum(shares.values()) * samples).astype(int)
     lengths: list[tuple[str, int]] = []
     for kind, first, end in zip(shares, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         left = end - first
         while left > 0:
             length = round(rng.uniform(*segment_s) * rate)
-            # A rest that would be shorter than any segment joins the one before.
+            # A rest that would be shorter than any segment joins the segment before it.
             length = left if left - length < segment_s[0] * rate else min(length, left)
             lengths.append((kind, length))
             left -= length
@@ -93,7 +93,7 @@ def draw_segments(
 
 
 class _Cycle:
-    """Clips in random order, each once before any comes again."""
+    """Returns clips in random order; each comes once before any comes again."""
 
     def __init__(self, rng: np.random.Generator, clips: Sequence[Clip]) -> None:
         self._rng, self._clips = rng, clips
@@ -125,7 +125,7 @@ def _draw_room_tone(
 def _fill_segment(
     rng: np.random.Generator, settings: SceneSettings, table: ClipTable, segment: SpecSegment, cycle: _Cycle
 ) -> Iterator[SpecPiece]:
-    """Yield clips of a segment's kind, one after another, all at about one level, with pauses between utterances."""
+    """Yield pieces of a segment's kind in turn, all at about one level, with pauses between utterances."""
     rate = table.sources.sample_rate
     level_db = rng.uniform(*settings.level_db)
     position, end = segment.start, segment.start + segment.samples
@@ -137,7 +137,8 @@ def _fill_segment(
         clip = cycle.next()
         wave = table.sources.read(clip)
         length = min(len(wave), end - position)
-        # A recording longer than the room begins anywhere; an utterance begins at its start.
+        # A recording that is too long for the rest of the segment begins at a random sample. An utterance begins at its
+        # start.
         clip_start = 0 if segment.kind in UTTERANCES else int(rng.integers(len(wave) - length + 1))
         gain = _scale(wave[clip_start : clip_start + length], level_db)
         yield SpecPiece(clip=table.add(clip), clip_start=clip_start, start=position, samples=length, gain=gain)
@@ -145,7 +146,7 @@ def _fill_segment(
 
 
 def _scale(wave: Samples, level_db: float) -> float:
-    """Return the factor that brings a waveform to a level, or as near as its peak allows; silence stays silence."""
+    """Return the factor that brings a waveform to a level, or as near as its peak allows; 0 for silence."""
     share, highest = power(wave), peak(wave)
     if share == 0:
         return 0.0

@@ -1,4 +1,4 @@
-"""Places events in a scene of sound: where they lie, and how loud they are over what lies under them."""
+"""Places events in a scene of sound: draws their times, and their levels over the background."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gatesearch.data.waveforms import INT16_FULL_SCALE
 from gatesearch.errors import UserError
 
 SPEECH_KINDS = ("speech", "near_word")
-TRIALS_PER_EVENT = 200  # of a random place, before the scene counts as full
-PEAK_ROOM = 0.98 * INT16_FULL_SCALE  # for background and event together
+TRIALS_PER_EVENT = 200  # random places to try for an event before the scene counts as full
+PEAK_ROOM = 0.98 * INT16_FULL_SCALE  # largest peak of background and event together
 
 Backgrounds = tuple[list[SpecPiece], list[SpecClip]]
 
 
 def count_events(settings: SceneSettings) -> int:
-    """Return how many events a scene has."""
+    """Return the number of events in a scene."""
     return settings.events or max(1, round(settings.events_per_hour * settings.hours))
 
 
@@ -36,16 +36,18 @@ def draw_events(
     segments: Sequence[SpecSegment],
     backgrounds: Backgrounds,
 ) -> list[SpecEvent]:
-    """Return events that do not overlap, by their start; each lies in one segment, every class about equally often.
+    """Return events in the order of their starts. They do not overlap, and each lies in one segment.
+
+    All classes have about the same number of events.
 
     Args:
-        rng: of every choice.
-        settings: of the scene.
-        add_clip: notes a clip down and returns its index.
-        sources: of the clips.
-        classes: of the events.
-        segments: of the background.
-        backgrounds: pieces that are mixed, and the clips that they name.
+        rng: the generator of every random choice.
+        settings: the settings of the scene.
+        add_clip: adds a clip to the table of the scene's clips, and returns its index.
+        sources: the sources of the clips.
+        classes: the classes of the events.
+        segments: the segments of the background.
+        backgrounds: the pieces of background, and the clips that they name.
 
     Raises:
         UserError: there is no clip of an event, or too little room.
@@ -84,11 +86,11 @@ def place_events(
 ) -> list[tuple[int, str]]:
     """Return the first sample of each event and the kind of its background.
 
-    A place is drawn evenly over the scene and drawn again where it is within ``gap_s`` of another event or crosses the
-    border of a segment.
+    A place is drawn evenly over the scene. It is drawn again where the event would be within ``gap_s`` of another event
+    or would cross the border of a segment.
 
     Raises:
-        UserError: no place is left.
+        UserError: no place is left for an event.
     """
     gap = round(settings.gap_s * rate)
     speech = [segment for segment in segments if segment.kind in SPEECH_KINDS]
@@ -137,7 +139,7 @@ def _find_place(
 
 
 def _choose_clips(rng: np.random.Generator, sources: Sources, classes: Sequence[str], count: int) -> list[Clip]:
-    """Return clips of the classes in turn, those of a class in random order, each once before any comes again."""
+    """Return clips in random order, equally many of each class; a clip repeats only after all others of its class."""
     by_class = {label: [clip for clip in sources.clips if clip.label == label] for label in classes}
     orders: dict[str, list[int]] = {label: [] for label in classes}
     chosen = []
@@ -161,13 +163,14 @@ def _draw_gain(
 ) -> tuple[float, float | None]:
     """Return the factor on an event's samples, and its signal-to-noise ratio in decibels.
 
-    The level follows from the ratio, within the bounds of ``event_db``, and leaves room for the peak of both together.
-    The ratio that is returned is that of the level, so that it is true where a bound held.
+    A random ratio sets the level of the event, within the bounds of ``event_db`` and with room for the peak of event
+    and background together. The returned ratio is that of the final level, so it is right even where a bound changed
+    the level.
     """
     event_power, floor_power = max(power(wave), SMALLEST_POWER), power(background)
     wanted_db = to_decibels(floor_power) + rng.uniform(*settings.snr_db)
     lowest_db, highest_db = settings.event_db
-    if wanted_db < lowest_db:  # a pause, or a quiet room: people do not whisper there
+    if wanted_db < lowest_db:  # in a pause or a quiet room, where people do not whisper either
         wanted_db = rng.uniform(lowest_db, (lowest_db + highest_db) / 2)
     level_db = min(wanted_db, highest_db)
     gain = 10 ** (level_db / 20) / event_power**0.5

@@ -1,4 +1,4 @@
-"""Scenes of images: frames of a labelled set one after another; events are runs of frames of positive classes."""
+"""Draws scenes of images: frames of a labelled image set, with runs of positive classes as events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def load_frames(settings: Frames, split: SplitName, sample_rate: float | None) -
     """Return the images of a split, each a clip of one frame.
 
     Raises:
-        UserError: the data set cannot be loaded, has no such class, or no class but those of the events.
+        UserError: the data set cannot be loaded, lacks a class of the events, or has no other class.
     """
     data = load_dataset(settings.data, **settings.arguments)
     for name in settings.events:
@@ -61,10 +61,10 @@ def load_frames(settings: Frames, split: SplitName, sample_rate: float | None) -
 
 
 def draw_frames(settings: SceneSettings, sources: Sources) -> SceneSpec:
-    """Draw a scene: segments of one negative class each, and runs of frames of an event's class between their frames.
+    """Draw a scene: segments of one negative class each, in which runs of frames of positive classes are the events.
 
     Raises:
-        UserError: too many frames, too little room for the events, or a split without one of the classes.
+        UserError: there are too many frames, there is too little room for the events, or the split lacks a class.
     """
     source = settings.sources[0]
     assert isinstance(source, Frames)

@@ -1,4 +1,4 @@
-"""A user's recording as a scene: a WAV file and a label track, Audacity's or CSV."""
+"""Reads a user's recording as a scene: a WAV file and a label track, either Audacity's or CSV."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from gatesearch.errors import UserError
 from gatesearch.metrics.streams.events import Background, Event
 
 TRACK_SUFFIXES = (".txt", ".csv")
-ROUNDING_S = 0.001  # by which the last label may exceed the recording: label tracks round
-UNLABELLED = "recording"  # kind of background that no label names
+ROUNDING_S = 0.001  # the last label may exceed the recording by this time, because label tracks round
+UNLABELLED = "recording"  # kind of background where no label names one
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One line of a label track: a text from ``start_s`` to ``end_s``, and where it stands."""
+    """One line of a label track: a text from ``start_s`` to ``end_s``, and the place of the line for errors."""
 
     start_s: float
     end_s: float
@@ -35,15 +35,15 @@ class Label:
 
 
 def read_labels(path: Path) -> list[Label]:
-    """Read a label track: Audacity's (start, end and label, parted by tabs) or CSV (``start,end,label``, in seconds).
+    """Read a label track, Audacity's (start, end and label, separated by tabs) or CSV (``start,end,label``), in seconds.
 
-    Empty lines, the head of a CSV, and Audacity's lines of frequencies (they begin with a backslash) are passed over.
+    Empty lines, the head of a CSV, and Audacity's lines of frequencies, which begin with a backslash, are skipped.
 
     Returns:
-        Labels by their start.
+        The labels in the order of their starts.
 
     Raises:
-        UserError: no such file, no UTF-8, or a line that is no label.
+        UserError: the file does not exist or is not UTF-8, or a line is no label.
     """
     content = read_bytes(path)
     if content is None:
@@ -90,7 +90,7 @@ def find_track(recording: Path) -> Path:
     """Return the label track beside a recording: the same name with .txt or .csv.
 
     Raises:
-        UserError: there is none, or both.
+        UserError: there is no such file, or there are both.
     """
     tracks = [path for suffix in TRACK_SUFFIXES if (path := recording.with_suffix(suffix)).is_file()]
     if not tracks:
@@ -111,16 +111,16 @@ def read_recording(
 ) -> Scene:
     """Return a labelled recording as a scene.
 
-    A label whose text is a kind of background (quiet, environment, speech, near_word, music, noise) and no class labels
-    background; any other labels an event.
+    A label marks background where its text is a kind of background (quiet, environment, speech, near_word, music,
+    noise) and not one of the classes. Any other label marks an event.
 
     Args:
-        path: WAV file of any rate and sample format.
-        rate: of the scene in Hz; None keeps the recording's own.
-        track: label track; None takes the one beside the recording.
-        classes: that events may have; None takes all that are there.
-        split: that the recording belongs to.
-        speaker: id of who speaks in it, so that no other split holds the same one.
+        path: a WAV file of any sample rate and sample format.
+        rate: the sample rate of the scene in Hz; None: that of the recording.
+        track: the label track; None: the one beside the recording.
+        classes: the classes that events may have; None: all classes in the track.
+        split: the split of the recording.
+        speaker: id of the speaker in the recording; checks then find the same speaker in another split.
 
     Raises:
         UserError: the file or the track cannot be read, a label lies outside the recording, two events overlap, or a
@@ -182,6 +182,6 @@ def _check_labels(
 
 
 def _kind_under(event: Label, kinds: Sequence[Label]) -> str | None:
-    """Return the kind of background that an event's middle lies in."""
+    """Return the kind of background in which the middle of an event lies."""
     middle = (event.start_s + event.end_s) / 2
     return next((kind.text for kind in kinds if kind.start_s <= middle < kind.end_s), UNLABELLED if not kinds else None)

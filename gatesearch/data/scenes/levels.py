@@ -1,4 +1,4 @@
-"""Levels of sound: where a word lies in its clip, and how loud a stretch is."""
+"""Measures levels of sound: the power and the peak of a waveform, and where a word lies in its clip."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from gatesearch.data.scenes.types import Samples
 from gatesearch.data.waveforms import INT16_FULL_SCALE
 
 FRAME_S = 0.01
-MARGIN_S = 0.05  # around the active frames: a word ends more quietly than it sounds
+MARGIN_S = 0.05  # added at both ends of the active frames, because a word is quieter at its ends
+# Largest distance of an active frame below the loudest frame, and least distance above the floor.
 PEAK_RANGE_DB, FLOOR_DISTANCE_DB = 30.0, 6.0
-SMALLEST_POWER = 1e-12  # of full scale, below the rounding of int16
+SMALLEST_POWER = 1e-12  # power as a share of full scale, below the rounding of int16
 
 Waveform = npt.NDArray[np.int16] | npt.NDArray[np.float32]
 
 
 def power(wave: Waveform) -> float:
-    """Return the mean square of a waveform in units of int16, as a share of full scale's."""
+    """Return the mean square of a waveform in units of int16, as a share of the square of full scale."""
     values = wave.astype(np.float64)
     return float(np.mean(values * values)) / INT16_FULL_SCALE**2 if len(wave) else 0.0
 
@@ -37,11 +38,11 @@ def to_decibels(share: float) -> float:
 
 
 def find_active(wave: Samples, rate: float) -> tuple[int, int]:
-    """Return the first sample of what sounds in a clip, and the one after its last.
+    """Return the first sample of the active part of a clip, and the sample after its last one.
 
-    A frame of 10 ms is active if it is less than 30 dB below the loudest one and more than 6 dB above the quietest
-    tenth: recordings of words have a second around half a second of word. A clip that sounds evenly is active as a
-    whole.
+    A frame of 10 ms is active if it is less than 30 dB below the loudest frame and more than 6 dB above the quietest
+    tenth. Such a search is needed because a recording of one second may hold half a second of word. A clip with an even
+    level is active as a whole.
 
     >>> wave = np.zeros(1600, np.int16)
     >>> wave[800:960] = 1000

@@ -1,4 +1,4 @@
-"""Loads the sources that settings name, for one split, and draws scenes from them."""
+"""Loads the sources that the settings of a scene name, for one split, and draws scenes from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ SOUND_RATE_HZ = 16_000.0
 QUIET = "quiet"
 ROOM_TONE = SyntheticNoise(kind="synthetic_noise", name="room_tone", backgrounds=("quiet",))
 
-# Module and function: a scene of motion does not wait for scipy.signal, nor one of sound for an image set.
+# Module and function of each loader. They are imported by name, so that a scene of motion does not wait for
+# scipy.signal, nor a scene of sound for an image set.
 LOADERS: Mapping[str, tuple[str, str]] = {
     "synthetic_speech": ("synthetic_sound", "load_speech"),
     "synthetic_noise": ("synthetic_sound", "load_noise"),
@@ -38,10 +39,10 @@ DRAWERS: Mapping[str, tuple[str, str]] = {
 def load_sources(settings: SceneSettings) -> Sources:
     """Load the clips of the settings' split, and print a warning for each doubt.
 
-    Where no source of sound has a quiet clip, generated noise stands in, which a warning says.
+    Where no source of sound has a quiet clip, generated noise stands in for it, with a warning.
 
     Raises:
-        UserError: a source cannot be used, or sound and another signal are mixed.
+        UserError: a source cannot be used, or sound stands beside another signal.
     """
     signal = find_signal(settings)
     rate = settings.sample_rate or (SOUND_RATE_HZ if signal == "sound" else None)
@@ -58,10 +59,10 @@ def load_sources(settings: SceneSettings) -> Sources:
 
 
 def find_signal(settings: SceneSettings) -> str:
-    """Return what the sources are of: sound, motion or frames.
+    """Return the signal of the sources: sound, motion or frames.
 
     Raises:
-        UserError: motion or frames beside another source.
+        UserError: a source of motion or of frames stands beside another source.
     """
     signals = [source.kind if source.kind in DRAWERS else "sound" for source in settings.sources]
     other = next((signal for signal in signals if signal != "sound"), "sound")
@@ -71,7 +72,7 @@ def find_signal(settings: SceneSettings) -> str:
 
 
 def draw_scene(settings: SceneSettings, sources: Sources) -> SceneSpec:
-    """Draw the specification of a scene; the same settings and sources give the same one.
+    """Draw the specification of a scene; the same settings and sources give the same specification.
 
     Raises:
         UserError: a kind of background or an event has no clip in the split, or there is too little room.
@@ -84,11 +85,12 @@ def reload_sources(spec: SceneSpec, roots: Mapping[str, str] | None = None) -> S
     """Load the sources of a specification again.
 
     Args:
-        spec: of a scene.
-        roots: where a source lies on this machine, by its name; others lie where the specification says.
+        spec: the specification of a scene.
+        roots: by name of the source, its folder or file on this machine; the other sources lie where the specification
+            says.
 
     Raises:
-        UserError: a source cannot be loaded, or one of ``roots`` is no source.
+        UserError: a source cannot be loaded, or ``roots`` names a source that does not exist.
     """
     names = [source.name for source in spec.sources]
     for name in roots or {}:

@@ -1,4 +1,4 @@
-"""Scenes from their specifications: clips are scaled and added, a stretch of the scene at a time."""
+"""Makes scenes from their specifications: scales clips and adds them, one stretch after another."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from gatesearch.data.scenes.types import Samples, Scene
 from gatesearch.data.waveforms import INT16_FULL_SCALE
 from gatesearch.errors import UserError
 
-STRETCH_S = 30.0  # of a scene that is mixed at once; it bounds the memory of the mix, and changes no sample
-FADE_S = 0.01  # at either end of a piece, so that its cut is no click
+STRETCH_S = 30.0  # length of a scene that is mixed at once; it bounds the memory of the mix, and changes no sample
+FADE_S = 0.01  # length of the fade at either end of a piece, without which its cut would click
 
 Mix = npt.NDArray[np.float32]
 Addend = SpecPiece | SpecEvent
 
 
 def make_scene(spec: SceneSpec, sources: Sources, *, warns: bool = True) -> Scene:
-    """Make the scene of a specification: the same specification and clips give the same samples, bit for bit.
+    """Make the scene of a specification; the same specification and clips give the same samples, bit for bit.
 
     Args:
-        spec: of the scene.
+        spec: the specification of the scene.
         sources: clips of the specification's split, at its sample rate.
-        warns: whether a line says that the mix exceeds full scale and is limited to it.
+        warns: whether to warn where the mix exceeds full scale and is limited to it.
 
     Raises:
-        UserError: a source or a clip is missing or has changed, or the sources are of another split or rate.
+        UserError: a source or a clip is missing or has changed, or the sources have another split or sample rate.
     """
     clipped = 0
     samples: Samples | None = None
@@ -46,19 +46,19 @@ def make_scene(spec: SceneSpec, sources: Sources, *, warns: bool = True) -> Scen
 
 
 def describe_clipping(name: str, clipped: int, samples: int) -> str:
-    """Return the line that says how much of a mix exceeded full scale."""
+    """Return the line that says how many samples of a mix exceeded full scale."""
     return f"scene {name!r}: {clipped:,} of {samples:,} samples exceed full scale and are limited to it"
 
 
 def iterate_stretches(
     spec: SceneSpec, sources: Sources, stretch_s: float = STRETCH_S
 ) -> Iterator[tuple[int, Samples, int]]:
-    """Yield the scene in stretches: the first sample, the stretch, and how many of its samples were limited.
+    """Yield the scene in stretches: position of the first sample, samples, and how many of them were limited.
 
-    Each sample is a sum of the same terms in the same order, however long a stretch is.
+    Each sample is a sum of the same terms in the same order, whatever the length of a stretch.
 
     Raises:
-        UserError: as :func:`make_scene`.
+        UserError: a source or a clip is missing or has changed, or the sources have another split or sample rate.
     """
     if sources.split != spec.split:
         raise UserError(f"scene {spec.name!r} is of the {spec.split} split, and the sources are of {sources.split}")
@@ -85,10 +85,10 @@ def mix_stretch(addends: Sequence[Addend], clips: Sequence[Samples], start: int,
     """Return the sum of pieces and events from sample ``start`` to ``end`` of a scene, in units of int16.
 
     Args:
-        addends: in the order in which they are added.
-        clips: by the indices that the addends name.
-        start, end: of the stretch.
-        fade: samples over which a piece rises at its start and falls at its end.
+        addends: the pieces and events, in the order in which they are added.
+        clips: the clips, in the order of the indices that the addends name.
+        start, end: first sample of the stretch, and the sample after its last one.
+        fade: number of samples over which a piece rises at its start and falls at its end.
     """
     mix = np.zeros(end - start, np.float32)
     for addend in addends:
@@ -104,7 +104,7 @@ def mix_stretch(addends: Sequence[Addend], clips: Sequence[Samples], start: int,
 
 
 def fade_ends(wave: Mix, position: int, samples: int, fade: int) -> None:
-    """Scale the ends of a piece in place; ``wave`` begins at sample ``position`` of its ``samples``."""
+    """Fade the ends of a piece of ``samples`` samples in place; ``wave`` is its part from sample ``position`` on."""
     fade = min(fade, samples // 2)
     rise = max(0, min(len(wave), fade - position))
     if rise:
@@ -116,7 +116,7 @@ def fade_ends(wave: Mix, position: int, samples: int, fade: int) -> None:
 
 
 def _join_stretch(pieces: Sequence[Addend], clips: Sequence[Samples], start: int, end: int, name: str) -> Samples:
-    """Return what pieces hold from ``start`` to ``end``; they follow one another without a gap."""
+    """Return the samples of pieces from ``start`` to ``end``; the pieces have to follow one another without a gap."""
     parts: list[Samples] = []
     position = start
     for piece in pieces:

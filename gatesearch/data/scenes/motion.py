@@ -1,4 +1,4 @@
-"""Scenes of motion: unbroken streams one after another, whose labelled activities are the events."""
+"""Loads streams of motion and draws scenes from them, in which labelled activities are the events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gatesearch.data.scenes.types import Samples
 from gatesearch.errors import UserError
 
 KEYS = ("x", "label", "offsets", "subject", "classes", "sample_rate")
-TEST_SHARE = 0.25  # of the subjects, where nothing says which ones test
+TEST_SHARE = 0.25  # share of the subjects that are for test, where no setting or file names them
 
 Subjects = npt.NDArray[np.integer]
 
@@ -28,12 +28,12 @@ Subjects = npt.NDArray[np.integer]
 def load_motion(settings: Motion, split: SplitName, sample_rate: float | None) -> Source:
     """Return the streams of a split's subjects, each with its runs of activities.
 
-    The .npz holds ``x`` [samples, axes], ``label`` [samples] indices into ``classes``, ``offsets`` [streams + 1],
-    ``subject`` [streams], ``sample_rate``, and perhaps ``device`` [streams].
+    The .npz holds ``x`` [samples, axes], ``label`` [samples] with indices into ``classes``, ``offsets`` [streams + 1],
+    ``subject`` [streams], ``sample_rate`` (Hz), and perhaps ``device`` [streams].
 
     Raises:
-        UserError: no such file, one of another form, an unknown activity, device or subject, too few subjects, or
-            another sample rate.
+        UserError: the file does not exist or has another form, an activity, a device or a subject is unknown, there are
+            too few subjects, or the sample rate differs from the file's.
     """
     where = f"sources.{settings.name}: {settings.root!r}"
     path = Path(settings.root).expanduser()
@@ -73,10 +73,10 @@ def load_motion(settings: Motion, split: SplitName, sample_rate: float | None) -
 
 
 def draw_motion(settings: SceneSettings, sources: Sources) -> SceneSpec:
-    """Draw a scene: the streams of the split in random order, each once, until the scene is as long as it shall be.
+    """Draw a scene: streams of the split in random order, each once, up to the length in the settings.
 
     Raises:
-        UserError: the settings ask for a number of events, or the split has no stream or no event.
+        UserError: the settings name a number of events, or the split has no stream or no event.
     """
     if settings.events is not None:
         raise UserError(f"events: {settings.events}; the events of motion are its labelled activities: leave it out")
@@ -115,7 +115,7 @@ def draw_motion(settings: SceneSettings, sources: Sources) -> SceneSpec:
 
 
 def _choose_subjects(settings: Motion, split: str, subjects: Subjects, path: Path, where: str) -> Subjects:
-    """Return the subjects of a split; those for validation are drawn as for windows of the same subjects."""
+    """Return the subjects of a split; the validation subjects are the same as for windows of these subjects."""
     everyone = np.unique(subjects)
     test = _list_test_subjects(settings, everyone, path, where)
     candidates = everyone[~np.isin(everyone, test)]
@@ -144,7 +144,7 @@ def _list_test_subjects(settings: Motion, everyone: Subjects, path: Path, where:
 
 
 def _find_runs(labels: npt.NDArray[np.integer], classes: list[str]) -> tuple[Run, ...]:
-    """Return the stretches of one label, in order."""
+    """Return the stretches in which the label stays the same, in order."""
     starts = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist()]
     ends = [*starts[1:], len(labels)]
     return tuple(

@@ -1,4 +1,4 @@
-"""Music-like sound made from random numbers: chords, a tune and a beat in one key, at unit power."""
+"""Generates music-like sound from random numbers: chords, a tune and a beat in one key, at unit power."""
 
 from __future__ import annotations
 

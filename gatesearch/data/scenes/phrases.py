@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-# Words that differ from a word of Speech Commands by a sound or two. None of them sounds the same: that would be the
-# event itself under another label.
+# Words that differ from a word of Speech Commands by a sound or two. None of them sounds the same as the word, because
+# it would be the event itself under another label.
 NEAR_WORDS: Mapping[str, tuple[str, ...]] = {
     "yes": ("yet", "guess", "less", "yesterday"),
     "no": ("snow", "low", "nose", "note"),
@@ -37,7 +37,7 @@ OBJECTS = (
 
 
 def find_near_words(events: Sequence[str]) -> tuple[str, ...]:
-    """Return the listed words that sound like one of the events and are none.
+    """Return the listed words that sound like one of the events and are not events themselves.
 
     >>> find_near_words(["go", "hey robin"])
     ('goat', 'glow', 'ago', 'grow')

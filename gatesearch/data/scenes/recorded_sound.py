@@ -1,4 +1,4 @@
-"""Sources of recorded sound: class folders such as Speech Commands, archives such as ESC-10, folders of recordings."""
+"""Sources of recorded sound: class folders such as Speech Commands, archives, folders of recordings."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from gatesearch.data.wav_files import walk_wavs
 from gatesearch.data.waveforms import Int16Waveform, resample
 from gatesearch.errors import UserError
 
-HELD_OUT_SHARE = 0.15  # of files or groups, for validation and for test each
-ALL_OTHERS = "*"
-SPEAKER_MARK = "_nohash_"  # behind the speaker in a file's name, as in Speech Commands
+HELD_OUT_SHARE = 0.15  # share of the files or groups that validation and test get each
+ALL_OTHERS = "*"  # stands for all classes that the settings do not name
+SPEAKER_MARK = "_nohash_"  # follows the speaker in a file's name, as in Speech Commands
 NO_SPEAKERS = "{where}: names no speakers, so that it is split by file; a speaker may be in two splits"
 SPEECH_KINDS = ("speech", "near_word")
 
 
 def load_folders(settings: ClassFolders, split: SplitName, sample_rate: float) -> Source:
-    """Return the clips of a folder with one folder of WAV files a class.
+    """Return the clips of a folder that has one folder of WAV files for each class.
 
-    Its lists say the split of a clip, where it has lists; else the hash of the speaker does. Long recordings in
-    ``_background_noise_`` are split by file.
+    The lists of Speech Commands give the split of a clip. Without lists, the split follows from a hash of the speaker.
+    Long recordings in ``_background_noise_`` are split by file.
 
     Raises:
-        UserError: no such folder, or a class that it does not have.
+        UserError: the folder does not exist, or lacks a class.
     """
     tree, place, nameless = folders.scan(settings.root), name_place(settings.root), False
     roles = _assign_roles(settings.events, settings.backgrounds, list(tree.files), f"sources.{settings.name}")
@@ -69,12 +69,12 @@ def load_folders(settings: ClassFolders, split: SplitName, sample_rate: float) -
 
 
 def load_archive(settings: ClipArchive, split: SplitName, sample_rate: float) -> Source:
-    """Return the clips of an .npz; of its folds or speakers the last tests, and the last but one validates.
+    """Return the clips of an .npz. The last fold or speaker is for test, the last but one for validation.
 
-    With more than six of them, the last 15 % test and the 15 % before validate.
+    With ten folds or speakers or more, the last 15 % are for test, and the 15 % before them for validation.
 
     Raises:
-        UserError: no such archive, a class that it does not have, or fewer than three folds or speakers.
+        UserError: the archive does not exist, lacks a class, or has fewer than three folds or speakers.
     """
     place = name_place(settings.root)
     archive = recordings.from_archive(Path(settings.root).expanduser())
@@ -107,7 +107,7 @@ def load_recordings(settings: LongRecordings, split: SplitName, sample_rate: flo
     """Return recordings of one kind of background, split by the folder's lists or by file.
 
     Raises:
-        UserError: no such folder, or fewer than three WAV files in it.
+        UserError: the folder does not exist, or holds fewer than three WAV files.
     """
     where = f"sources.{settings.name}"
     root = Path(settings.root).expanduser()
@@ -147,7 +147,9 @@ def load_recordings(settings: LongRecordings, split: SplitName, sample_rate: flo
 
 
 def split_files(names: Sequence[str]) -> dict[str, str]:
-    """Return the split of each file: 70/15/15, in the order of a hash of the names, at least one each of three or more.
+    """Return the split of each file, 70/15/15 in the order of a hash of the names.
+
+    Of three files or more, each split gets at least one.
 
     >>> sorted(split_files(["a", "b", "c"]).values())
     ['test', 'train', 'validation']
@@ -167,12 +169,12 @@ def _split_in_order(groups: Sequence[str]) -> dict[str, str]:
 def _assign_roles(
     events: Sequence[str], backgrounds: Mapping[Kind, Sequence[str]], classes: Sequence[str], where: str
 ) -> dict[str, tuple[str | None, str | None]]:
-    """Return the event's label or the kind of background of each class that is used.
+    """Return, for each class that is used, its label as an event or its kind of background.
 
-    Folders of silence may be absent, as in a copy of Speech Commands without them.
+    Folders of silence may be missing, as in some copies of Speech Commands.
 
     Raises:
-        UserError: a class that is not there, or one that is named twice.
+        UserError: a class does not exist, or is named twice.
     """
     roles: dict[str, tuple[str | None, str | None]] = {}
     pairs: list[tuple[str, tuple[str | None, str | None]]] = [(name, (name, None)) for name in events]
@@ -201,7 +203,7 @@ def _walk(root: Path, where: str) -> Iterator[tuple[str, str, Path]]:
 
 
 def _natural_order(name: str) -> tuple[object, ...]:
-    """Return a key by which ``fold 10`` comes behind ``fold 9``."""
+    """Return a key for sorting by which ``fold 10`` comes after ``fold 9``."""
     return tuple(int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name))
 
 

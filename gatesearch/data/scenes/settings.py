@@ -1,4 +1,4 @@
-"""How a scene is drawn: its length, its events, its backgrounds, and the sources of both."""
+"""The settings by which a scene is drawn: length, events, backgrounds, and the sources of both."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _check_distinct(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _wrong(message: str, *keys: str) -> PydanticCustomError:
-    """Build the error of a validator, in the form in which recipes read it: a message, and the keys that it is of."""
+    """Build the error of a validator from a message and the keys that it is about, in the form that recipes read."""
     return PydanticCustomError("wrong", "{message}", {"message": message, "keys": keys})
 
 

@@ -1,4 +1,4 @@
-"""Clips that scenes are made of, and the sources that hold them."""
+"""The clips from which scenes are made, and the sources that hold them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatesearch.data.scenes.spec import DIGEST_CHARACTERS, SpecClip, SplitName
 from gatesearch.data.scenes.types import Samples
 from gatesearch.errors import UserError, nearest
 
-CACHE_BYTES = 256 * 2**20  # of clips that were read; an hour of background at 16 kHz has 115 MB
+CACHE_BYTES = 256 * 2**20  # size of the cache of clips; an hour of background at 16 kHz has 115 MB
 KINDS = ("quiet", "environment", "speech", "near_word", "music", "noise")
 """Kinds of background of sound. Near words are single words that sound like an event."""
 
@@ -34,14 +34,15 @@ class Clip:
     """One recording, or one utterance, that a scene may use.
 
     Args:
-        source: name of its source.
-        name: within the source.
-        recording: id of the recording that it was cut from; no two splits share one.
-        speaker: id of who speaks or moves; no two splits share one. None where the source does not know.
-        label: class of the event in it; None for background.
-        kind: of background; None for an event.
+        source: the name of the clip's source.
+        name: the name of the clip within its source.
+        recording: id of the recording from which the clip was cut; no two splits share a recording.
+        speaker: id of the person who speaks or moves; no two splits share a speaker. None where the source does not
+            name speakers.
+        label: class of the event in the clip; None for background.
+        kind: kind of background; None for an event.
         read: returns the samples at the rate of the scene.
-        runs: of the classes in it, where it is labelled sample by sample.
+        runs: the stretches of each class in the clip, where the clip is labelled sample by sample.
     """
 
     source: str
@@ -59,12 +60,12 @@ class Source:
     """Clips of one split from one place.
 
     Args:
-        name: of the source.
-        settings: by which it is loaded again, in types that JSON can hold.
-        clips: of the split.
-        synthetic: whether a machine made them.
-        remarks: doubts, a line each.
-        sample_rate: of the clips, where the source itself has one; None where it reads at any rate.
+        name: the name of the source.
+        settings: settings that load the source again, in types that JSON can hold.
+        clips: the clips of the split.
+        synthetic: whether a machine made the clips.
+        remarks: doubts about the source, one line each.
+        sample_rate: the sample rate of the clips; None where the source reads them at any rate.
     """
 
     name: str
@@ -79,9 +80,9 @@ class Sources:
     """All clips from which scenes of one split are made.
 
     Args:
-        split: of the clips.
-        sample_rate: of what the clips read as.
-        sources: each of another name.
+        split: the split of the clips.
+        sample_rate: the sample rate at which the clips are read.
+        sources: the sources, each with another name.
     """
 
     def __init__(self, split: SplitName, sample_rate: float, sources: Sequence[Source]) -> None:
@@ -102,7 +103,7 @@ class Sources:
         return any(source.synthetic for source in self.sources)
 
     def read(self, clip: Clip) -> Samples:
-        """Return the samples of a clip; those of the last clips are kept in memory."""
+        """Return the samples of a clip; a cache holds the clips that were read last."""
         key = (clip.source, clip.name)
         if key in self._cache:
             self._cache.move_to_end(key)
@@ -118,7 +119,7 @@ class Sources:
         """Return the samples of a clip that a specification names.
 
         Raises:
-            UserError: there is no such source or clip, or it is not what the specification was drawn from.
+            UserError: the source or the clip does not exist, or the clip has changed since the specification was drawn.
         """
         where = f"source {entry.source!r}"
         clip = self._by_name.get((entry.source, entry.name))
@@ -139,9 +140,9 @@ class Sources:
 
 
 def name_place(root: str) -> str:
-    """Return the name of a source's folder or file: ids of its recordings and speakers begin with it.
+    """Return the name of a source's folder or file, with which the ids of its recordings and speakers begin.
 
-    Two settings may call one folder differently, and two folders alike.
+    The name of the source would not do: two settings may give one folder two names, or two folders one name.
 
     >>> name_place("data/speech_commands/")
     'speech_commands'
@@ -150,7 +151,7 @@ def name_place(root: str) -> str:
 
 
 def digest_samples(samples: Samples) -> str:
-    """Return the first digits of the sha256 of a clip: its type, its shape and its samples, lowest byte first.
+    """Return the first digits of the SHA-256 of a clip's type, shape and samples, lowest byte first.
 
     >>> digest_samples(np.zeros(3, np.int16)) == digest_samples(np.zeros(3, np.int16)) != digest_samples(np.zeros(3))
     True
@@ -161,11 +162,11 @@ def digest_samples(samples: Samples) -> str:
 
 
 class ClipSequence(Sequence[Samples]):
-    """The clips of a specification by their index, each read when it is needed.
+    """The clips of a specification by their index; a clip is read when it is needed.
 
     Args:
-        entries: of the specification.
-        sources: that hold the clips.
+        entries: the clips that the specification lists.
+        sources: the sources that hold the clips.
     """
 
     def __init__(self, entries: Sequence[SpecClip], sources: Sources) -> None:

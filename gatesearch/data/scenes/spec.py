@@ -1,4 +1,4 @@
-"""The specification of a scene: JSON from which the scene is made again, bit for bit, without any sound in it."""
+"""The specification of a scene: JSON without sound, from which the scene is made again bit for bit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SignalName = Literal["sound", "motion", "frames"]
 
 
 class Entry(BaseModel):
-    """A group of keys of the file: closed, strict and frozen."""
+    """A frozen group of keys of a file, which refuses unknown keys and converts no types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -137,7 +137,7 @@ class SceneSpec(Entry):
 
 
 def outline_spec(spec: SceneSpec) -> Outline:
-    """Return what a specification says of its scene, times in seconds."""
+    """Return the outline of a specification's scene, with times in seconds."""
     rate = spec.sample_rate
     events = [
         Event(
@@ -153,7 +153,7 @@ def outline_spec(spec: SceneSpec) -> Outline:
         Background(segment.kind, segment.start / rate, (segment.start + segment.samples) / rate)
         for segment in spec.segments
     ]
-    # A clip of silence has no gain; it may be the same in two splits.
+    # A clip of silence has a gain of 0. It is left out, because it may be the same in two splits.
     sounding = {piece.clip for piece in spec.pieces if piece.gain} | {event.clip for event in spec.events if event.gain}
     clips = [clip for index, clip in enumerate(spec.clips) if index in sounding]
     return Outline(
@@ -176,7 +176,7 @@ def join_digests(digests: Sequence[str]) -> str:
 
 
 def render_spec(spec: SceneSpec) -> str:
-    """Return a specification as JSON, a line an entry, so that two of them can be compared by eye."""
+    """Return a specification as JSON with one entry a line, so that a reader can compare two specifications."""
     fields = []
     for key, value in spec.model_dump(mode="json").items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -196,7 +196,8 @@ def read_spec(path: Path) -> SceneSpec:
     """Read a specification.
 
     Raises:
-        UserError: no such file, no JSON, another version, or a key that is unknown, missing or of a wrong value.
+        UserError: the file does not exist, is no JSON or has another version, or a key is unknown, is missing or has a
+            wrong value.
     """
     content = read_bytes(path)
     if content is None:
@@ -212,7 +213,7 @@ def check_spec(tree: Any, where: str) -> SceneSpec:
     """Return a specification from plain containers.
 
     Raises:
-        UserError: the first thing that is wrong, with its key.
+        UserError: a key is unknown, is missing or has a wrong value; the error names the first such key.
     """
     if not isinstance(tree, dict) or "version" not in tree:
         raise UserError(f"{where}: no specification of a scene: it has no key 'version'")

@@ -1,4 +1,4 @@
-"""The sources of scenes that follow from a speech data set, so that a recipe need not name them."""
+"""Derives the sources of scenes from a speech data set, so that a recipe need not name them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from gatesearch.data import folders
 def speech_sources(
     root: str | None, positives: Sequence[str], negatives: Mapping[str, Sequence[str]], seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Return sources as settings write them: events are the positives, backgrounds the folders of the negatives.
+    """Return sources in the form of a scene's settings.
+
+    The events are the positives, and the backgrounds are the folders of the negatives.
 
     Args:
         root: folder of the recordings; None for synthetic speech.
         positives: words to wake for.
-        negatives: folders by negative class; silence becomes noise, any other folder other speech.
-        seed: of synthetic sources.
+        negatives: for each negative class, its folders; folders of silence become noise, and all others become speech.
+        seed: the seed of synthetic sources.
 
     >>> [source["kind"] for source in speech_sources(None, ["yes"], {"_unknown_": ["*"]})]
     ['synthetic_speech', 'synthetic_noise']

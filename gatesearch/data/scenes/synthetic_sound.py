@@ -1,4 +1,4 @@
-"""Sources of synthetic sound: words, near words and sentences of eSpeak NG, and backgrounds from random numbers."""
+"""Sources of synthetic sound: speech of eSpeak NG, and backgrounds made from random numbers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from gatesearch.data.scenes.spec import SPLIT_NAMES, SplitName
 from gatesearch.data.spoken_words import draw_utterance, speak_words
 from gatesearch.data.waveforms import FloatWaveform, to_int16
 
-VERSION = 1  # part of the file's name in the cache: a change of the clips needs a new one
-HELD_OUT_SHARE = 0.5  # of the utterances of the training split, in validation and in test each
+VERSION = 1  # a part of the file's name in the cache; it changes whenever the clips change
+HELD_OUT_SHARE = 0.5  # utterances of validation, and of test, as a share of those of the training split
 LONGEST_UTTERANCE_S = 6.0
-UTTERANCE_PEAK, NOISE_PEAK = 0.5, 0.5  # of full scale: levels are set when a scene is drawn
+UTTERANCE_PEAK, NOISE_PEAK = 0.5, 0.5  # as a share of full scale; a scene sets the levels when it is drawn
 
 Maker = Callable[[np.random.Generator, int, int], FloatWaveform]
 MAKERS: Mapping[str, Sequence[Maker]] = {
@@ -33,10 +33,10 @@ MAKERS: Mapping[str, Sequence[Maker]] = {
 
 
 def load_speech(settings: SyntheticSpeech, split: SplitName, sample_rate: float) -> Source:
-    """Return utterances of a split's own voices and accents, from the cache where they are in it.
+    """Return words, near words and sentences in the split's own voices and accents, from the cache if they are there.
 
     Raises:
-        UserError: eSpeak NG is not installed, or says nothing for a word.
+        UserError: eSpeak NG is not installed, or makes no sound for a word.
     """
     share = 1.0 if split == "train" else HELD_OUT_SHARE
     count, sentences = max(1, round(share * settings.utterances)), max(1, round(share * settings.sentences))

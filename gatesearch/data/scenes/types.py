@@ -1,4 +1,4 @@
-"""What a scene is to the rest of gatesearch: a labelled stream in memory."""
+"""The types of a scene, a labelled stream: its outline, and the scene with its samples."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Samples = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
-    """What is to be said of a scene without its samples: enough to check it and to print it.
+    """A scene without its samples, which is enough to check it and to print its contents.
 
     Args:
-        name: for tables and errors.
+        name: the name of the scene, for tables and errors.
         rate: samples a second (Hz).
-        length: samples of the whole scene.
-        classes: what events may be.
-        events: by their start.
-        segments: stretches of one kind of background, by their start.
-        split: train, validation or test; None where it is not fixed.
-        recordings: ids of the recordings that the scene was made from.
-        speakers: ids of the people who speak or move in it.
-        digests: of the clips that it was made from, with their names.
+        length: number of samples of the whole scene.
+        classes: the classes that events may have.
+        events: the events in the order of their starts.
+        segments: stretches of one kind of background, in the order of their starts.
+        split: train, validation or test; None where the split is not fixed.
+        recordings: ids of the recordings from which the scene was made.
+        speakers: ids of the people who speak or move in the scene.
+        digests: for the digest of each clip in the scene, the clip's name.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Scene(Outline):
 
     Args:
         samples: int16 [length] for sound, float32 [length, channels] for motion, [length, ...] for frames of images.
-        clipped: how many samples of the mix exceeded full scale and were limited to it.
+        clipped: number of samples of the mix that exceeded full scale and were limited to it.
 
     Raises:
         DataError: ``length`` is not the number of samples.

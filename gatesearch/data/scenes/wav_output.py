@@ -1,4 +1,4 @@
-"""Writes the sound of a scene to a WAV file, a stretch at a time."""
+"""Writes the sound of a scene to a WAV file, one stretch of time after another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gatesearch.data.scenes.sources import Sources
 from gatesearch.data.scenes.spec import SceneSpec
 from gatesearch.errors import UserError
 
-MAX_BYTES = 2**32 - 64  # of the sound in a RIFF file, whose sizes are uint32
+MAX_BYTES = 2**32 - 64  # largest size of the sound in a RIFF file, whose sizes are uint32
 BYTES_PER_SAMPLE = 2
 
 
@@ -19,7 +19,7 @@ def write_wav(path: Path, spec: SceneSpec, sources: Sources) -> Path:
     """Write the sound of a specification; the file appears whole or not at all.
 
     Raises:
-        UserError: the scene is no sound, is too long for a WAV file, or cannot be made from the sources.
+        UserError: the scene is not of sound, is too long for a WAV file, or cannot be made from the sources.
     """
     if spec.signal != "sound":
         raise UserError(f"{path}: scene {spec.name!r} is of {spec.signal}, which no WAV file holds")

@@ -1,4 +1,4 @@
-"""Labels of windows: the class of an event that lies inside, or of the background that covers most of the window."""
+"""Labels windows by the event that lies inside them, or by the background that covers most of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from gatesearch.data.scenes.types import Scene
 
-PARTIAL = -1  # label of a window that holds part of an event
-UNLABELLED = "background"  # kind of windows over which no segment lies
+PARTIAL = -1  # label of a window that holds only a part of an event
+UNLABELLED = "background"  # kind of background in a scene without segments
 
 Indices = npt.NDArray[np.int64]
 
@@ -20,9 +20,9 @@ def label_windows(
 ) -> Indices:
     """Return the label of each window, or ``PARTIAL``.
 
-    A window has the class of an event if at least ``inside`` of the event lies in it, or the event fills it. It is
-    partial if less of an event lies in it, or enough of two events of different classes. Else it has the negative class
-    of the kind of background that it holds most of.
+    A window has the class of an event if at least the share ``inside`` of the event lies in the window, or if the event
+    fills the window. The window is partial if less of an event lies in it, or if it holds enough of two events of
+    different classes. Any other window has the negative class of the kind of background that covers most of it.
     """
     bounds = [(round(event.start_s * scene.rate), round(event.end_s * scene.rate)) for event in scene.events]
     event_starts = np.array([start for start, _ in bounds], np.int64)
@@ -43,7 +43,7 @@ def label_windows(
 
 
 def needed_samples(event: int, window: int, inside: float) -> int:
-    """Return how many samples of an event a window has to hold, to have its class.
+    """Return how many samples of an event a window has to hold to get the event's class.
 
     >>> needed_samples(800, 1000, 1.0), needed_samples(800, 1000, 0.5), needed_samples(5000, 1000, 1.0)
     (800, 400, 1000)
@@ -54,7 +54,7 @@ def needed_samples(event: int, window: int, inside: float) -> int:
 def _label_backgrounds(
     scene: Scene, starts: Indices, length: int, classes: Sequence[str], names: Mapping[str, str]
 ) -> Indices:
-    """Return the negative class of each window by the kind of background that covers most of it."""
+    """Return the negative class of each window, which follows from the kind of background that covers most of it."""
     kinds = list(dict.fromkeys(segment.kind for segment in scene.segments)) or [UNLABELLED]
     coverage = np.zeros((len(kinds), len(starts)))
     for segment in scene.segments:

@@ -1,4 +1,4 @@
-"""Windows of scenes to train on: at random offsets, with a label, none of them with part of an event in it."""
+"""Draws labelled windows of a scene to train on; none of them holds only a part of an event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatesearch.data.scenes.types import Samples, Scene
 from gatesearch.data.scenes.window_labels import PARTIAL, UNLABELLED, Indices, label_windows, needed_samples
 from gatesearch.errors import UserError
 
-MAX_ROUNDS = 50  # of drawing again in place of what was left out
+MAX_ROUNDS = 50  # rounds of drawing, each in place of the windows that the round before left out
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Windows:
     """Windows of one scene, without a copy of their samples.
 
     Args:
-        scene: that they are cut from.
-        length: samples of a window.
+        scene: the scene from which they are cut.
+        length: number of samples in a window.
         starts: first sample of each window, int64 [windows].
         labels: index of the class of each window, int64 [windows].
-        classes: names of the labels.
-        left_out: how many drawn windows were left out, because they hold part of an event.
+        classes: names of the classes.
+        left_out: number of windows that were drawn and left out, because they hold a part of an event.
     """
 
     scene: Scene = field(repr=False)
@@ -56,24 +56,25 @@ def draw_windows(
     negatives: Mapping[str, str] | None = None,
     classes: Sequence[str] | None = None,
 ) -> Windows:
-    """Draw windows at random offsets; the same arguments give the same ones.
+    """Draw windows at random offsets; the same arguments give the same windows.
 
-    Windows that hold part of an event are counted and not returned: a detector may be right about them either way.
+    Windows that hold a part of an event are counted and not returned, because both answers of a detector may be right
+    for them.
 
     Args:
-        scene: of the training split.
+        scene: the scene of the training split.
         window_s: length of a window in seconds.
-        count: how many windows.
-        seed: of the offsets.
+        count: number of windows.
+        seed: the seed of the offsets.
         positive_share: share of the windows with an event in them; events take turns.
-        inside: share of an event that has to lie in a window, from above 0 to 1. Of an event longer than the window, as
-            much as fits.
-        negatives: negative class of each kind of background; None names a class after each kind.
-        classes: order of the labels; None for those of the scene, then the negative classes.
+        inside: share of an event that has to lie in a window, above 0 and up to 1. An event that is longer than the
+            window has to fill the window.
+        negatives: negative class of each kind of background; None: each kind is a class of its own name.
+        classes: order of the classes; None: those of the scene, then the negative classes.
 
     Raises:
-        UserError: a window longer than the scene, a share out of range, an unknown class, no room for windows without
-            an event, or no event to draw positives from.
+        UserError: a window is longer than the scene, a share is out of range, a class is unknown, there is no room for
+            windows without an event, or there is no event for positives.
 
     >>> from gatesearch.metrics.streams.events import Background, Event
     >>> yes, quiet = Event("yes", 4.0, 4.5), Background("quiet", 0, 10)
@@ -141,22 +142,23 @@ def mine_windows(
     negatives: Mapping[str, str] | None = None,
     classes: Sequence[str] | None = None,
 ) -> Windows:
-    """Return hard negatives: windows around those that a network accepted falsely.
+    """Return hard negatives: windows at and around those that a network accepted falsely.
 
-    A window that holds any of an event is no negative: it is left out and counted. So is one outside of the scene.
+    A window that holds any part of an event, or lies outside the scene, is left out and counted.
 
     Args:
-        scene: of the training split, which the network ran over.
-        ends_s: end of each window that it accepted falsely, as a detection's ``time_s``.
+        scene: the scene of the training split on which the network ran.
+        ends_s: end of each window that the network accepted falsely, as a detection's ``time_s``.
         window_s: length of a window in seconds.
-        seed: of the offsets.
-        copies: windows around each; the first lies where it was accepted, the others up to ``jitter_s`` away.
+        seed: the seed of the offsets.
+        copies: number of windows for each false accept; the first is the accepted window, the others lie up to
+            ``jitter_s`` away from it.
         jitter_s: largest offset in seconds.
-        negatives: as for :func:`draw_windows`.
-        classes: as for :func:`draw_windows`.
+        negatives: negative class of each kind of background; None: each kind is a class of its own name.
+        classes: order of the classes; None: those of the scene, then the negative classes.
 
     Raises:
-        UserError: a window longer than the scene, a time that is not finite, or an unknown class.
+        UserError: a window is longer than the scene, a time is not finite, or a class is unknown.
     """
     length = _window_length(scene, window_s)
     names, labels = name_classes(scene, negatives, classes)
@@ -169,7 +171,7 @@ def mine_windows(
     starts = np.rint((ends[:, None] + offsets) * scene.rate).astype(np.int64).reshape(-1) - length
     is_within = (starts >= 0) & (starts + length <= scene.length)
     event_labels = [labels.index(label) for label in scene.classes]
-    # Any sample of an event is too much here, so that "inside" is as small as a share can be.
+    # One sample of an event is too much here, so the share that has to lie inside is as small as possible.
     own = label_windows(scene, starts, length, labels, 1e-12, names)
     fits = is_within & ~np.isin(own, [*event_labels, PARTIAL])
     return Windows(
@@ -188,7 +190,7 @@ def name_classes(
     """Return the negative class of each kind of background, and the classes in the order of their labels.
 
     Raises:
-        UserError: a kind without a class, or a class that is not among ``classes``.
+        UserError: a kind of background has no class, or a class is not among ``classes``.
     """
     kinds = list(dict.fromkeys(segment.kind for segment in scene.segments)) or [UNLABELLED]
     names = dict(negatives) if negatives is not None else {kind: kind for kind in kinds}
