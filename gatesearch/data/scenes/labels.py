@@ -35,9 +35,10 @@ class Label:
 
 
 def read_labels(path: Path) -> list[Label]:
-    """Read a label track, Audacity's (start, end and label, separated by tabs) or CSV (``start,end,label``), in seconds.
+    """Read a label track: Audacity's (start, end and label, separated by tabs) or CSV (``start,end,label``).
 
-    Empty lines, the head of a CSV, and Audacity's lines of frequencies, which begin with a backslash, are skipped.
+    Times are in seconds. Empty lines, the head of a CSV, and Audacity's lines of frequencies, which begin with a
+    backslash, are skipped.
 
     Returns:
         The labels in the order of their starts.
