@@ -1,1 +1,1 @@
-"""The steps of a run, from a recipe to a report, and their order."""
+"""The pipeline: the steps of a run, from a recipe to a report, and their order."""

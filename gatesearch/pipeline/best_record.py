@@ -1,4 +1,4 @@
-"""The best plan in a run's record: figures on the test split, costs and energy, beside the ungated one."""
+"""The part of a run's record on the best plan: figures on the test split, costs and energy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,16 @@ from gatesearch.training import Figures
 
 @dataclass(frozen=True)
 class BestFigures:
-    """Figures of the best plan on the test split, beside the ungated backbone.
+    """Figures of the best plan on the test split, beside those of the ungated backbone.
 
-    ``densities`` is the share of non-zero values in each gate's output, ``sparsity`` each gate's sparsity on positives.
+    Args:
+        gated: figures of the best plan's model.
+        ungated: figures of the ungated backbone.
+        sparsity: the activation sparsity of each gate on positives.
+        densities: share of non-zero values in the output of each gate.
+        mean_sparsity: mean of the sparsity over the gates.
+        price: the price of the plan.
+        ungated_price: the price of the ungated backbone.
     """
 
     gated: Figures
@@ -51,7 +58,7 @@ def assess_best(outputs: RunOutputs) -> BestFigures:
 
 
 def describe_best(outputs: RunOutputs, figures: BestFigures, layers: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what summary.json says of the best plan."""
+    """Return the entry ``best`` of summary.json."""
     problem, cost, price = outputs.problem, outputs.cost, figures.price
     plan = outputs.bundle.model.plan
     gating = figures.gated.gated_summary()
@@ -93,7 +100,7 @@ def _stream_stop(
 ) -> tuple[float | None, float | None]:
     """Return the share of the stream's negatives that the gates stop, and its lower confidence limit.
 
-    (None, None) without negatives and labels; (0, 0) where the labels are there and the stream has no negatives.
+    Where the stream has no negatives, both are 0 for labelled data and None for data without labels.
     """
     cost, passed = outputs.cost, figures.gated.passed
     if not _has_negatives(cost):
@@ -108,7 +115,7 @@ def _has_negatives(cost: CostModel) -> bool:
 
 
 def describe_energy(figures: BestFigures, best: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the energy of a window, uJ, by term and core: the best plan beside the ungated backbone."""
+    """Return the energy of a window [uJ] by term and by core, for the best plan and for the ungated backbone."""
     gated, ungated = figures.price.energy, figures.ungated_price.energy
     return {
         "total_uj": gated.total_uj,

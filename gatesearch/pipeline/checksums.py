@@ -1,4 +1,4 @@
-"""The sha256 of each file of a run folder, which reveals a damaged or edited file when it is read."""
+"""Stores the SHA-256 of each file of a run folder, to detect a damaged or edited file when it is read."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ CHECKSUMS_FILE = "logs/checksums.json"
 
 
 class Checksums:
-    """sha256 of each file of a run folder, in ``logs/checksums.json``.
+    """The SHA-256 digests of the files of a run folder, in ``logs/checksums.json``.
 
     The digest of the new content is stored before the file is replaced. A kill between these two steps leaves the old
-    file. So the digest of the old content stays valid, too. The entry of the file of digests itself is the digest of
+    file, so the digest of the old content stays valid, too. The entry of the file of digests itself is the digest of
     all other entries.
 
     Args:
@@ -27,7 +27,7 @@ class Checksums:
         self._folder = folder
 
     def expect(self, name: str, content: bytes) -> None:
-        """Store the digest of the content that is written to a file next."""
+        """Store the digest of the content that will be written to a file next."""
         digests = self._read()
         present = self._present_digest(name)
         old = [present] if present in digests.get(name, []) else []
@@ -38,7 +38,7 @@ class Checksums:
             write_whole(self._folder / CHECKSUMS_FILE, json.dumps(digests | own, indent=1))
 
     def check(self, name: str, content: bytes) -> None:
-        """Check that the content of a file is what the run wrote; a file without a digest, of an older version, passes.
+        """Check that the content of a file is what the run wrote; a file without a digest passes.
 
         Raises:
             DamagedFile: the content has another digest.
@@ -67,7 +67,7 @@ class Checksums:
             return {}
         try:
             digests = json.loads(content)
-            own = digests.pop(CHECKSUMS_FILE, None)  # older versions wrote none
+            own = digests.pop(CHECKSUMS_FILE, None)  # older versions wrote no digest of this file
             is_whole = own is None or own == [_digest_entries(digests)]
             if digests and is_whole and all(isinstance(values, list) for values in digests.values()):
                 return dict(digests)

@@ -1,4 +1,4 @@
-"""The constraints of a recipe: which plans a price rules out, and by how much a model's quality falls short."""
+"""Computes by how much a plan's price or a model's quality breaks the constraints of a recipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatesearch.training import Figures
 
 
 def price_violations(recipe: Recipe, cost: CostModel, plan: GatePlan) -> dict[str, float]:
-    """Return by how much a plan breaks each constraint that its price alone decides; at most 0 where it keeps it."""
+    """Return by how much a plan breaks each constraint that its price alone decides; at most 0 for one it keeps."""
     violations = dict(cost.violations(plan))
     if recipe.constraints.latency_ms is not None:
         violations["latency_ms"] = excess_latency_ms(recipe, cost, plan)
@@ -31,12 +31,12 @@ def excess_latency_ms(recipe: Recipe, cost: CostModel, plan: GatePlan) -> float:
 
 
 def quality_violations(problem: Problem, figures: Figures, reference: float) -> dict[str, float]:
-    """Return by how much a model breaks each constraint on quality, by name; positive where it breaks it.
+    """Return by how much a model breaks each constraint on quality, by name; positive for a broken one.
 
     Args:
-        problem: whose recipe sets the limits.
+        problem: the problem, whose recipe sets the limits.
         figures: the figures of the model.
-        reference: quality of the ungated backbone trained alike.
+        reference: the quality of the ungated backbone that was trained in the same way.
     """
     excess = problem.goal.limits
     return {

@@ -1,8 +1,8 @@
-"""The dry run: before anything is trained, the network and each gate kind go the whole way to a bundle.
+"""The dry run: before the first training, exports the untrained network and a plan of each gate kind.
 
-A network or gate that a converter, a core or a format refuses shows up here, in seconds, and not after the search.
-A gate that cannot be exported from this network is removed from the search space, with a warning. A network that
-cannot be exported ends the run.
+So a network or gate that a converter, a core or a format refuses shows up within seconds, and not after the search. A
+gate that cannot be exported from this network is removed from the search space, with a warning. A network that cannot
+be exported ends the run.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gatesearch.search.space import Space
 
 SAMPLES = 64  # training windows that set the int8 ranges
 MAX_SITES = 6  # sites at which each variant goes through the passes
-MAX_PROGRAMS = 1  # variants of each gate kind that are exported to a bundle, which takes some seconds each
+MAX_PROGRAMS = 1  # variants of each gate kind that are exported to a bundle; each takes some seconds
 
 
 def dry_run(problem: Problem, folder: RunFolder) -> Problem:
@@ -43,7 +43,8 @@ def dry_run(problem: Problem, folder: RunFolder) -> Problem:
     The run folder records the refusals; a resumed run reads the record and exports nothing again.
 
     Raises:
-        UserError: the network cannot be exported, no gate of the space can, or no core runs a format of the recipe.
+        UserError: the network cannot be exported, no gate of the space can be exported, or no core runs a format of the
+            recipe.
     """
     refusals = read_record(problem, folder)
     if refusals is None:
@@ -65,7 +66,7 @@ def _reduce(space: Space, refused: set[tuple[str, Variant]], refusals: Sequence[
 
 
 def _check_formats(problem: Problem) -> None:
-    """Refuse a format of the recipe that no core of the space runs: no program would be written in it."""
+    """Refuse a format of the recipe that no core of the space runs, because no program would have that format."""
     cores = [problem.device.core(name) for name in problem.space.cores]
     for name in problem.recipe.export.formats:
         exporter(name)
@@ -94,7 +95,7 @@ def _try_ungated(problem: Problem) -> tuple[str, ...]:
     """Return the cores for which the ungated network can be exported.
 
     Raises:
-        UserError: no core runs it.
+        UserError: no core runs the network.
     """
     samples = problem.features.train.features[:SAMPLES]
     model = dry_export.prepare_untrained(_model(problem, GatePlan((), problem.space.cores[-1:])), samples)
@@ -129,7 +130,7 @@ def _refuse_network(network: nn.Module, problem: Problem, error: Exception) -> U
 
 
 def _convert(module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
-    """Convert a module to .tflite, in int8 where it has one input."""
+    """Convert a module to .tflite; a module with one input is also quantised to int8."""
     program = tflite.convert(module, inputs)
     if len(inputs) == 1:
         tflite.quantise(program, tflite.channel_last(inputs[0].numpy()))
@@ -147,12 +148,12 @@ def _try_variant(
     At most :data:`MAX_SITES` slots are tried. A variant that fails at all of them gets one refusal, for all its slots.
 
     Args:
-        problem: with the backbone, the device and the features.
+        problem: the problem with backbone, device and features.
         variant: the gate kind and the parameters that need a program of their own.
         choices: the slots that the variant fits, each with the gates of the variant.
         cores: names of the cores that run the ungated network.
-        whole_way: try slots with a whole export until one succeeds, then the rest with the passes; otherwise only the
-            passes.
+        whole_way: whether to try slots with a whole export until one succeeds, and the rest with the passes alone;
+            False: all slots with the passes alone.
     """
     samples = problem.features.train.features[:SAMPLES]
     to_bundle = partial(
@@ -162,7 +163,7 @@ def _try_variant(
         device=problem.device,
         positive=problem.features.positive,
         classes=problem.data.classes,
-        formats=(),  # only those that the cores need; the ungated network has been tried in the recipe's formats
+        formats=(),  # only the formats that the cores need; the ungated network was tried in those of the recipe
         input_range=problem.frontend.output_range,
     )
     through_passes = partial(dry_export.try_passes, samples=samples, device=problem.device)
@@ -190,7 +191,7 @@ def _spread(choices: Sequence[tuple[Slot, Gates]]) -> list[tuple[Slot, Gates]]:
 
 
 def _cores_for(problem: Problem, gates: Gates, cores: Sequence[str]) -> tuple[str, ...]:
-    """Return cores for the stages of a plan: a core with kernels if a gate replaces a layer."""
+    """Return cores for the stages of a plan; for layer gates, a core with kernels if there is one."""
     with_kernels = [name for name in cores if problem.device.core(name).runs_kernels]
     if layer_gates(GatePlan(gates)):
         return tuple(with_kernels or cores)[-1:]

@@ -1,4 +1,4 @@
-"""What a dry run refused, in the run folder: a resumed run does not repeat it for the same network and space."""
+"""Stores what a dry run refused, so that a resumed run with the same network and space reads it again."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Refusal(NamedTuple):
 
     Args:
         variant: the variant of the gates.
-        slots: labels of the slots that lose it.
-        site: where it was tried.
-        reason: in one line.
+        slots: labels of the slots that lose the variant.
+        site: the site where the variant was tried.
+        reason: the reason, in one line.
     """
 
     variant: Variant
@@ -43,7 +43,7 @@ def read_record(problem: Problem, folder: RunFolder) -> list[Refusal] | None:
     """Return the refusals of an earlier dry run of the same problem; None where there was none."""
     stored = folder.load(DRY_RUN_FILE, _parse, "the dry run is repeated")
     if stored is None:
-        # A run of an older version that came this far has been exported.
+        # A run of an older version has no record. Where it has a best plan, its network can be exported.
         return [] if (folder / "best/plan.json").exists() else None
     digest, refusals = stored
     return refusals if digest == _digest(problem) else None
@@ -65,7 +65,7 @@ def write_record(problem: Problem, folder: RunFolder, refusals: Sequence[Refusal
 
 
 def _parse(content: bytes) -> tuple[str, list[Refusal]]:
-    """Return the digest of a dry run and what it refused."""
+    """Return the digest of a dry run, and its refusals."""
     stored = json.loads(content)
     refusals = [
         Refusal(
@@ -80,7 +80,7 @@ def _parse(content: bytes) -> tuple[str, list[Refusal]]:
 
 
 def _digest(problem: Problem) -> str:
-    """Return a digest of all that decides a dry run: network, space, cores and formats; weights do not matter."""
+    """Return a digest of all that decides a dry run, such as network, space, cores and formats, without the weights."""
     network = problem.backbone
     content = [
         revision(),
@@ -98,7 +98,7 @@ def _digest(problem: Problem) -> str:
 
 
 def _source(kind: type[nn.Module]) -> str:
-    """Return the text of a module's class that is not PyTorch's: its trace may not show all that it does."""
+    """Return the source of a module's class, whose trace may not show all that it does; only a name for PyTorch's."""
     if kind.__module__.startswith("torch."):
         return kind.__qualname__
     try:

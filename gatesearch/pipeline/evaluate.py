@@ -1,4 +1,4 @@
-"""Evaluates the plan of a trial: trains it briefly, and prices it with the measured pass rates of its gates."""
+"""Evaluates the plan of a trial: trains it briefly, and prices it with the pass rates of its gates."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gatesearch.training import Figures
 
 
 class Evaluator:
-    """Tries plans; a copy of it travels to worker processes.
+    """Tries plans; worker processes get a copy of it.
 
     Args:
-        problem, baseline, cost: of the run.
-        folder: for checkpoints of long trials.
+        problem, baseline, cost: the run's problem, baseline and cost model.
+        folder: the folder for checkpoints of trials.
     """
 
     def __init__(self, problem: Problem, baseline: Baseline, cost: CostModel, folder: Path) -> None:
@@ -29,8 +29,8 @@ class Evaluator:
         self._figures: dict[tuple[PlacedGate, ...], Figures] = {}
 
     def __call__(self, plan: GatePlan) -> Evaluated:
-        """Return what a plan is worth on the validation split and what it costs."""
-        if plan.gates not in self._figures:  # cores change the cost alone
+        """Return a plan's quality on the validation split, its expected costs, and its violations of constraints."""
+        if plan.gates not in self._figures:  # plans with equal gates differ in their cost alone
             self._figures[plan.gates] = train_trial(plan, self.problem, self.baseline, self.folder)
         figures = self._figures[plan.gates]
         price = self.cost.price(plan, figures.passed, observed=figures.layers)
@@ -47,7 +47,7 @@ class Evaluator:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a worker needs: features and weights, neither the raw data nor a traced graph."""
+        """Return the state that a worker needs: features and weights, without raw data and the traced graph."""
         return {
             "problem": replace(self.problem, data=None),  # type: ignore[arg-type]
             "weights": self.baseline.model.state_dict(),

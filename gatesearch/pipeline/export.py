@@ -1,4 +1,4 @@
-"""The export of a run: the bundle of the best plan beside the ungated backbone as one program."""
+"""The steps ``export`` and ``verify`` of a run: writes the best plan's bundle, and checks it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ UNGATED = "best/ungated.tflite"
 
 @dataclass(frozen=True)
 class PlanBundle:
-    """The bundle in the run folder, and the model that it is held against.
+    """The bundle in the run folder, and the model with which it is compared.
 
     Args:
         path: the path of the bundle.
         manifest: the manifest of the bundle.
-        model: the best plan's model with the thresholds and answers of the artifacts, which round differently.
+        model: the best plan's model, with the thresholds and answers of the artifacts, which round differently.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class PlanBundle:
 
 
 def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder) -> PlanBundle:
-    """Write the bundle, or read it where the run folder holds that of the best plan; the model stays as it is."""
+    """Write the bundle of the best plan, or read it if the run folder holds it; the model is not changed."""
     path = folder / BUNDLE
     made_from = {"weights": _digest_weights(best.model), "formats": list(problem.recipe.export.formats)}
     folder.write_json("best/plan.json", best.trial.plan.to_dict())
@@ -67,12 +67,12 @@ def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder)
 
 
 def _holds_bundle(folder: RunFolder, best: BestPlan, made_from: Mapping[str, Any]) -> bool:
-    """Say whether a whole bundle of the best plan and its present weights is there; print why an older one is not."""
+    """Say whether the folder holds a whole bundle of the best plan's present weights; print why it is made again."""
     path = folder / BUNDLE
     if not (path / MANIFEST).exists():
         return False
     try:
-        folder.read(BUNDLE_MANIFEST, bytes)  # compares its digest: a changed number in it is JSON as well
+        folder.read(BUNDLE_MANIFEST, bytes)  # compares the digest: a manifest with a changed number is still JSON
         manifest = load_manifest(path)
         for artifact in bundles.artifacts(manifest):
             read_artifact(path, artifact)
@@ -82,7 +82,7 @@ def _holds_bundle(folder: RunFolder, best: BestPlan, made_from: Mapping[str, Any
         console.warn(f"export: {str(error).removesuffix('; export again')}; it is exported again")
         return False
     if manifest["digest"] != best.trial.plan.digest:
-        return False  # a recipe that was edited may pick another plan
+        return False  # an edited recipe may pick another plan
     changes = [name for name, value in manifest.get("made_from", {}).items() if made_from.get(name) != value]
     if changes:
         console.say(f"export: the bundle was made from other {' and '.join(changes)}; it is exported again")
@@ -90,7 +90,7 @@ def _holds_bundle(folder: RunFolder, best: BestPlan, made_from: Mapping[str, Any
 
 
 def _digest_weights(model: GatedModel) -> str:
-    """Return the sha256 of a model's weights and statistics; thresholds are set anew by an export."""
+    """Return the SHA-256 of a model's weights and statistics, without the thresholds, which an export sets anew."""
     weights = model.state_dict().items()
     return digest_tensors((name, v) for name, v in weights if name != "answers" and name.rpartition(".")[2] != "theta")
 
@@ -103,7 +103,7 @@ def verify(problem: Problem, bundle: PlanBundle) -> verification.Parity:
 
 
 def describe_parity(parity: verification.Parity) -> str:
-    """Return the lines that say how far the artifacts agree with the model, and what was done with each file."""
+    """Return the lines on the agreement of the artifacts with the model, and on the check of each file."""
     if parity.prediction_agreement is None:
         outputs = f"outputs to {parity.output_snr_db:.1f} dB"
     else:
@@ -113,7 +113,7 @@ def describe_parity(parity: verification.Parity) -> str:
 
 
 def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping[str, Any]) -> None:
-    """Export a trained model, which stays as it is; ``about`` goes into the manifest."""
+    """Export a trained model, which is not changed; the manifest holds the entries of ``about``."""
     frontend: dict[str, Any] = problem.frontend.describe()
     bundles.write_bundle(
         path,
@@ -136,7 +136,7 @@ def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping
 
 
 def calibration_features(problem: Problem) -> Tensor:
-    """Return the training features [n, *shape], drawn by the seed, that set the ranges of quantised tensors."""
+    """Return training features [n, *shape], drawn by the seed, which set the ranges of quantised tensors."""
     train = problem.features.train
     generator = torch.Generator().manual_seed(problem.recipe.seed)
     order = torch.randperm(len(train.labels), generator=generator)
@@ -144,7 +144,7 @@ def calibration_features(problem: Problem) -> Tensor:
 
 
 def _write_ungated(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder) -> dict[str, Any]:
-    """Write the ungated backbone as one program; return what the manifest says of it."""
+    """Write the ungated backbone as one program; return its entries for the manifest."""
     whole = passes.run(best.ungated, calibration_features(problem), problem.device, until="rescale")[0]
     folder.write(UNGATED, tflite.compile(whole, problem.frontend.output_range))
     return {"core": cost.ungated()[0].cores[0], "arithmetic": whole.arithmetic}

@@ -1,4 +1,4 @@
-"""The record of a finished run: summary.json for programs, and record.json, the data behind report.html."""
+"""Builds and writes the record of a finished run: summary.json, record.json and report.html."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from gatesearch.report.record import layers as layer_parts
 from gatesearch.report.record.trials import add_plans, learning_curves, trial_rows
 from gatesearch.report.terminal import print_summary
 
-SUMMARY_VERSION = 1  # of the format of summary.json, as docs/schemas/summary.json has it
-# What summary.json says of the data.
+SUMMARY_VERSION = 1  # version of the format of summary.json, which docs/schemas/summary.json describes
+# The keys of the data that summary.json holds.
 DATA_KEYS = ("name", "source", "synthetic", "train", "validation", "test", "positive_share", "test_by_kind")
 BASELINE_KEYS = ("accuracy", "quality", "macs", "params", "latency_us", "energy_uj", "core")
 
@@ -61,7 +61,7 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
     parity = _parity(outputs.parity)
     curve_files = {"baseline": "baseline", "ungated": "ungated", "gated": f"gated-{plan.digest}"}
     curves = learning_curves(read_histories(folder, curve_files))
-    warnings = folder.warnings()  # last, so that nothing is printed that the record does not hold
+    warnings = folder.warnings()  # read last, so that the record holds every printed warning
     summary: dict[str, Any] = {
         "version": SUMMARY_VERSION,
         "recipe": problem.recipe.name,
@@ -134,7 +134,7 @@ def write_record(record: RunRecord, problem: Problem, bundle: PlanBundle, folder
 
 
 def describe_engine(manifest: Mapping[str, Any]) -> str:
-    """Return what ran the stages of a bundle, and the ungated program beside them.
+    """Return the engine and the number formats of a bundle's stages and of the ungated program.
 
     >>> describe_engine({"stages": [{"arithmetic": "int8"}], "ungated": {"arithmetic": "int8"}})
     'LiteRT int8'

@@ -1,4 +1,4 @@
-"""Times measured on this host after the search: plans of the front, and the bundle of the best plan on a stream."""
+"""Measures times on this host after the search: plans of the front, and the best bundle on a stream."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from gatesearch.search.result import SearchResult
 
 STREAM_WINDOWS = 300
 FRONT_TIMES_FILE = "front_times.json"
-FRONT_TIMEOUT_S = 45.0  # for all plans, conversions included
+FRONT_TIMEOUT_S = 45.0  # time for all plans together, conversions included
 PathTimes = Mapping[str, Mapping[str, float]]
 
 
 def measure_front(
     problem: Problem, baseline: Baseline, cost: CostModel, trials: SearchResult, folder: RunFolder
 ) -> PathTimes:
-    """Return measured and predicted microseconds of plans that run on this host alone, by the plan's digest.
+    """Return, by plan digest, the measured and the predicted time [us] of plans that run on this host alone.
 
-    Each is the time of one window that passes every gate, front end excluded. Plans of the front are measured, the best
-    objective first, until :data:`FRONT_TIMEOUT_S` is up; their gates are as the search places them, before training.
+    A time is that of one window that passes every gate, without the front end. Plans of the front are measured in the
+    order of the objective, until :data:`FRONT_TIMEOUT_S` is over. Their gates are untrained.
     """
     stored = folder.load(FRONT_TIMES_FILE, _parse_times, "the front is measured again")
     if stored is not None:
@@ -59,7 +59,7 @@ def measure_front(
 
 
 def describe_front(times: PathTimes, trials: SearchResult) -> str:
-    """Return the line that says how far predictions are from the measured plans of the front."""
+    """Return the line on the error of predicted times, over the measured plans of the front."""
     errors = sorted(abs(row["predicted_us"] / row["measured_us"] - 1) for row in times.values())
     median = errors[len(errors) // 2]
     count = f"{len(errors)} of {len(trials.front)} plans of the front"
@@ -67,7 +67,7 @@ def describe_front(times: PathTimes, trials: SearchResult) -> str:
 
 
 def measure_stream(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> StreamTiming:
-    """Time the bundle beside the ungated .tflite on one stream of windows, on this host."""
+    """Time the bundle and the ungated .tflite on the same stream of windows, on this host."""
     test = problem.features.test.stream or problem.features.test
     windows = draw_windows(
         test.features,
@@ -82,12 +82,12 @@ def measure_stream(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> S
 
 
 def warn_of_engines(cost: CostModel, best: BestPlan, stream: StreamTiming) -> None:
-    """Warn where the best plan's files run on another engine than its price is of, or slower than the ungated network.
+    """Warn where the best plan's files need another engine than its price assumes, or are slower than without gates.
 
     Args:
         cost: the cost model of the plan's device.
-        best: the plan, with its pass rates and reports of the search.
-        stream: times of its bundle on this host.
+        best: the best plan, with its pass rates and gate reports from the search.
+        stream: times of the plan's bundle on this host.
     """
     details = best.trial.details
     if "passed" in details:
@@ -108,7 +108,7 @@ def _parse_times(text: bytes) -> PathTimes:
 def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: CostModel) -> dict[str, float]:
     model, calibration = build_model(plan, problem, baseline), calibration_features(problem)
     with torch.no_grad():
-        model.train()(calibration)  # sets ranges of quantisers and statistics of gates
+        model.train()(calibration)  # sets the ranges of quantisers and the statistics of gates
         model.eval()
         for gate in model.layer_gates.values():
             gate.reset()
@@ -116,7 +116,8 @@ def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: Co
     observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
     timed = executable.time_models({"run": executable.assemble(model, calibration, problem.device)}, calibration[:1])
     costs = [estimate.cost for estimate in cost.stages(plan, observed=observed)]
-    # A core of the host may stand for one that is slower by a factor; measured times are the host's own.
+    # A core that is timed on the host may be slower than the host by a factor. Measured times are those of the host, so
+    # the prediction is divided by that factor.
     slowdown = {c.name: c.timing.latency_us(1.0) for c in problem.device.cores if c.timing.model == "litert"}
     predicted = sum(part.latency_us / slowdown[part.core] for part in costs)
     return {"measured_us": timed.us["run"], "predicted_us": predicted}

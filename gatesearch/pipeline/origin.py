@@ -1,4 +1,4 @@
-"""Stores the recipe, data and network that a run began with, so that a resumed run can say what differs."""
+"""Stores the recipe and digests of data and network of a new run, to name changes when it is resumed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 
 ORIGIN_FILE = "logs/origin.json"
-MAX_KEYS = 8  # that one warning names
-NEUTRAL_KEYS = ("search.executor", "search.storage")  # where trials are tried and kept, which changes none
+MAX_KEYS = 8  # largest number of keys that one warning names
+NEUTRAL_KEYS = ("search.executor", "search.storage")  # where trials are tried and stored; this changes no result
 DIGEST_DIGITS = 16
 
 
 def check_origin(problem: Problem, folder: RunFolder) -> None:
-    """Store what a run begins with, or warn of what differs from it in a session that goes on with the run."""
+    """Store the origin of a new run; in a resumed run, warn of each difference from the stored origin."""
     now = describe_origin(problem)
     stored = folder.load(ORIGIN_FILE, _parse_origin, "this session cannot tell whether recipe or data changed")
     if stored is None:
@@ -31,7 +31,7 @@ def check_origin(problem: Problem, folder: RunFolder) -> None:
 
 
 def describe_origin(problem: Problem) -> dict[str, Any]:
-    """Return the recipe's keys, and digests of data and of the network's first weights, as JSON has them."""
+    """Return the recipe's keys, and digests of the data and of the network's first weights, in the types of JSON."""
     splits = {name: getattr(problem.data, name) for name in ("train", "validation", "test")}
     return {
         "recipe": dict(_flatten(problem.recipe.model_dump(mode="json"))),
@@ -41,7 +41,7 @@ def describe_origin(problem: Problem) -> dict[str, Any]:
 
 
 def list_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each of recipe, data and weights that differs.
+    """Return a sentence for each of recipe, data and weights that has changed.
 
     >>> origin = {"recipe": {"seed": 0, "name": "kws"}, "data": {"train": "ab"}, "weights": "cd"}
     >>> list_differences(origin, origin | {"recipe": {"seed": 1, "name": "kws"}})

@@ -1,4 +1,4 @@
-"""The best plan: the recipe's rule ranks the tried plans; retraining confirms or rejects each candidate."""
+"""Picks the best plan: ranks the tried plans by the recipe's rule, and retrains them in that order."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from gatesearch.search.result import SearchResult, Trial
 
 @dataclass(frozen=True)
 class BestPlan:
-    """The best plan of a run, retrained, beside the ungated backbone trained alike.
+    """The best plan of a run, retrained, beside the ungated backbone, retrained in the same way.
 
     Args:
         trial: the trial that evaluated the plan.
-        model: the plan, retrained and calibrated.
-        ungated: the ungated backbone, retrained the same way.
+        model: the model of the plan, retrained and calibrated.
+        ungated: the ungated backbone, retrained in the same way.
         rejected: digests of plans that were retrained and broke a constraint.
     """
 
@@ -38,11 +38,12 @@ class BestPlan:
 def retrain_best(
     problem: Problem, baseline: Baseline, cost: CostModel, trials: SearchResult, folder: RunFolder
 ) -> BestPlan:
-    """Return the best plan: the one that the recipe's rule prefers and that keeps the constraints once it is retrained.
+    """Return the best plan: the first in the recipe's ranking that keeps the constraints after its retraining.
 
-    A short training can flatter a plan. The retrained model must therefore keep the constraints on validation, against
-    the ungated backbone retrained alike; otherwise the next plan of the ranking is retrained. Where none keeps them,
-    the plan with the smallest violation is the best, and the console names the constraints that it breaks.
+    A short training can flatter a plan. So the retrained model must keep the constraints on the validation split,
+    against the ungated backbone that was retrained in the same way. If it breaks one, the next plan of the ranking is
+    retrained. Where no plan keeps the constraints, the plan with the smallest violation is the best, and warnings name
+    the constraints that it breaks.
     """
     ungated = retrain("ungated", cost.ungated()[0], problem, baseline, folder)
     validation = problem.features.validation
@@ -64,16 +65,17 @@ def retrain_best(
 
 
 def repick(recipe: Recipe, trials: SearchResult, rejected: frozenset[str], cost: CostModel) -> GatePlan | None:
-    """Return the plan that the recipe's rule picks at other prices, by the short trainings of the search.
+    """Return the plan that the recipe's rule picks at other prices, from the short trainings of the search.
 
     Args:
-        recipe: whose rule it is.
+        recipe: the recipe with the rule.
         trials: the trials of the search.
-        rejected: digests of plans that retraining turned down; they stay so.
-        cost: the other prices.
+        rejected: digests of plans that retraining rejected; they stay rejected.
+        cost: the cost model with the other prices.
 
     Returns:
-        The plan; None where no plan keeps the latency, and where the trials do not say how many windows passed.
+        The plan; None where no plan keeps the latency, or where the trials do not hold the shares of windows that
+        passed.
     """
     repriced = []
     for trial in trials.complete:

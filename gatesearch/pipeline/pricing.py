@@ -1,4 +1,4 @@
-"""The cost model of a run: the backbone's latency table, from the run folder or read anew, and the stream's figures."""
+"""Builds the cost model of a run from the backbone's latency table and the shares of the stream."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 
 TABLE_FILE = "table.json"
-MAX_PLANS = 2000  # that are priced before it is left to the search to find one that keeps the constraints
+MAX_PLANS = 2000  # largest space whose plans are all priced in advance; the search itself checks larger spaces
 
 
 def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | None = None) -> CostModel:
-    """Return what plans cost on the problem's device.
+    """Return the cost model of the problem's device.
 
     Args:
         problem: network, sites, device and stream.
-        backbone: trained or not; prices do not depend on weights. It stays as it is.
-        folder: the folder of the run, which keeps the latency table; None where there is none.
+        backbone: the backbone, trained or not, since prices do not depend on weights; it is not changed.
+        folder: the folder of the run, which stores the latency table; None for no folder.
     """
     cost = factory.build_cost_model(
         problem.device,
@@ -49,7 +49,7 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
 def check_prices(problem: Problem, cost: CostModel) -> None:
     """Refuse a device on which no plan keeps the constraints that its price alone decides.
 
-    A space that is too large for that is left to the search, which proposes the simplest plans first.
+    A space of more than :data:`MAX_PLANS` plans is not checked here; the search proposes its simplest plans first.
 
     Raises:
         UserError: every plan breaks such a constraint.
@@ -69,7 +69,7 @@ def check_prices(problem: Problem, cost: CostModel) -> None:
 
 
 def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None) -> Table:
-    """Return the latency table of the run folder, or read it from the user's cache or anew."""
+    """Return the latency table in the run folder, or else in the user's cache, or else a new one."""
     if folder is not None:
         stored = folder.load(TABLE_FILE, lambda text: Table.from_json(text.decode()), "the blocks are read again")
         if stored is not None and not (missing := stored.lacks(problem.device)):

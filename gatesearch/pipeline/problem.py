@@ -1,4 +1,4 @@
-"""The problem that a recipe states: data, front end, features, backbone, sites, device and search space, loaded."""
+"""Loads the problem that a recipe states: data, front end, features, backbone, sites, device, space."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gatesearch.search.space import Space
 from gatesearch.search.space_builder import build_space
 from gatesearch.training import GOALS, Features, GateSettings, Goal, Schedule, prepare
 
-FEW_CLIPS = 20  # of a class, where only shapes count
+FEW_CLIPS = 20  # clips of a synthetic class, where only the shapes of data count
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
 FEATURE_KEYS = ("time_masks", "time_width", "freq_masks", "freq_width")
 IMAGE_KEYS = ("pad", "flip", "cutout")
@@ -32,20 +32,20 @@ IMAGE_KEYS = ("pad", "flip", "cutout")
 
 @dataclass(frozen=True)
 class Problem:
-    """What a recipe names, loaded: all that stays the same during a run.
+    """Everything that a recipe names, loaded; it stays the same during a run.
 
     Args:
-        recipe: resolved.
-        data: raw, in three splits.
-        frontend: fitted on the training split.
-        features: what the backbone sees.
-        goal: what the backbone is for.
-        augment: training-time changes to features; None for none.
-        backbone: initialised from the recipe's seed, untrained.
+        recipe: the recipe, with all references resolved.
+        data: the raw data in three splits.
+        frontend: the front end, fitted on the training split.
+        features: the inputs of the backbone.
+        goal: the task of the backbone: classification, detection or reconstruction.
+        augment: changes the features in training; None for no change.
+        backbone: the untrained backbone, initialised from the recipe's seed.
         sites: every cut site of the backbone.
         layers: every layer site of the backbone.
-        device: cores, links, constants.
-        space: the plans that are searched.
+        device: the device with its cores, links and constants.
+        space: the plans that a search may propose.
     """
 
     recipe: Recipe
@@ -67,12 +67,12 @@ class Problem:
 
     @property
     def gates(self) -> GateSettings:
-        """How gates are trained."""
+        """The settings for the training of gates."""
         return GateSettings(**self.recipe.gates.model_dump(), shares=self.shares)
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """Share of each kind among the windows in use: as the validation stream has them, or as the recipe says."""
+        """Share of each kind among the windows in use: that in the validation stream, or else that in the recipe."""
         stream = self.features.validation.stream
         if stream is not None:
             return stream.shares(self.features.kind_names)
@@ -80,18 +80,18 @@ class Problem:
 
     @property
     def period_s(self) -> float:
-        """Seconds from window to window: the hop of the stream, or as the recipe says."""
+        """Seconds from window to window: the hop of the stream, or else the recipe's ``stream.period_s``."""
         stream = self.features.validation.stream
         return self.recipe.stream.period_s if stream is None else stream.hop_s
 
     def schedule(self, step: Group | None = None) -> Schedule:
-        """Return the recipe's training, with the keys that a step such as ``recipe.retrain`` sets."""
+        """Return the schedule of the recipe's training, with the keys that a step such as ``recipe.retrain`` sets."""
         training = self.recipe.training
         return Schedule(**(training if step is None else training.updated(step)).model_dump())
 
 
 class Inputs(NamedTuple):
-    """The network and the data that a program holds itself; they replace those that a recipe names."""
+    """The network and the data that a program passes; they replace those that a recipe names."""
 
     backbone: nn.Module
     dataset: Dataset
@@ -104,12 +104,12 @@ def load_problem(
 
     Args:
         recipe: a checked recipe.
-        inputs: replace the network and the data that the recipe names.
-        with_features: whether the training split is augmented; plans can be priced without.
-        only_shapes: whether nothing but the shapes of data counts: a synthetic set then has few clips.
+        inputs: a network and data in place of those that the recipe names.
+        with_features: whether the training split is augmented; prices of plans do not need that.
+        only_shapes: whether only the shapes of the data count; then a synthetic set has few clips.
 
     Raises:
-        UserError: something that the recipe names does not exist or does not fit.
+        UserError: a thing that the recipe names does not exist or does not fit.
     """
     device = profile.load(recipe.device)
     dataset = (
@@ -180,7 +180,7 @@ def load_problem(
 
 
 def _check_rate(recipe: Recipe, dataset: Dataset, frontend: Frontend) -> None:
-    """Refuse a front end of sound that would assume the sample rate of the data."""
+    """Refuse a front end of sound that could only assume the sample rate of the data."""
     needed = "sample_rate" in frontend.arguments and "sample_rate" not in recipe.frontend.arguments
     if needed and dataset.sample_rate is None:
         raise UserError(
@@ -190,7 +190,7 @@ def _check_rate(recipe: Recipe, dataset: Dataset, frontend: Frontend) -> None:
 
 
 def describe_data(problem: Problem) -> str:
-    """Return the line that says where the data come from and how many samples each split has."""
+    """Return the line on the origin of the data and the size of each split."""
     dataset = problem.data
     label = "synthetic data" if dataset.synthetic else "data"
     sizes = f"{len(dataset.train)} train, {len(dataset.validation)} validation, {len(dataset.test)} test"
@@ -198,13 +198,13 @@ def describe_data(problem: Problem) -> str:
 
 
 def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, nn.Module]:
-    """Return what changes inputs and what changes features, for sound or for images.
+    """Return the modules that change inputs and features in training, for sound or for images.
 
     Raises:
-        UserError: a key is set that is for the other.
+        UserError: a key for images is set for sound, or a key for sound is set for images.
     """
     inputs = dataset.train.inputs
-    # A sensor has a rate and several axes; augmentation of sound is for one channel.
+    # Data of a sensor have a sample rate, too, but several axes. Augmentation of sound is for one channel.
     sound = dataset.sample_rate is not None and inputs.ndim == 2
     for key in IMAGE_KEYS if not sound and inputs.ndim != 4 else ():
         if getattr(chosen, key) != type(chosen).model_fields[key].default:
@@ -220,7 +220,7 @@ def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, n
 
 
 def load_data(recipe: Recipe, only_shapes: bool = False) -> Dataset:
-    """Load the data set that a recipe names, and check that the stream speaks of its kinds.
+    """Load the data set that a recipe names, and check that the recipe's stream names kinds of the data set.
 
     Args:
         recipe: a checked recipe.
@@ -243,7 +243,7 @@ def load_data(recipe: Recipe, only_shapes: bool = False) -> Dataset:
 
 
 def _check_stream(recipe: Recipe, dataset: Dataset) -> Dataset:
-    """Return the data set; refuse a stream of kinds that it does not have."""
+    """Return the data set; refuse a stream that names kinds that the data set does not have."""
     for name in recipe.stream.shares or ():
         if name not in dataset.kind_names:
             close = nearest(name, dataset.kind_names)

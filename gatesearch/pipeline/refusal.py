@@ -1,4 +1,4 @@
-"""What a run that is refused leaves behind: nothing before its first training, its reason after that."""
+"""Cleans up a refused run: removes it before its first training, and stores the reason after that."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 from gatesearch.errors import UserError
 from gatesearch.pipeline.run_dir import RunFolder
 
-# One of them is there as soon as the first training has begun: its checkpoints, or its weights.
+# Checkpoints and weights of the baseline. One of them exists as soon as the first training has begun.
 BEGUN = ("logs/baseline", "baseline.ckpt")
 
 
 @contextmanager
 def removed_unless_begun(folder: RunFolder, earlier: frozenset[str] | None) -> Iterator[None]:
-    """Remove what a new run has written, where it is refused before its first training begins.
+    """Remove the files of a new run that is refused before its first training begins.
 
     Args:
-        folder: of the run, which this process holds the lock of.
-        earlier: what :func:`list_entries` returned before the run made its folder.
+        folder: the folder of the run; this process holds its lock.
+        earlier: the result of :func:`list_entries` from before the run made its folder.
     """
     try:
         yield
@@ -33,24 +33,24 @@ def removed_unless_begun(folder: RunFolder, earlier: frozenset[str] | None) -> I
 
 @contextmanager
 def stored_refusal(folder: RunFolder) -> Iterator[None]:
-    """Store why a session ended, where the user can mend it: a warning of the run from then on."""
+    """Store the error that ends a session as a warning of the run, where it is an error that the user can fix."""
     try:
         yield
     except UserError as error:
-        with suppress(UserError, OSError):  # it may be that nothing can be written
+        with suppress(UserError, OSError):  # the folder may not be writable
             folder.store_warning(f"a session ended with an error: {error}")
         raise
 
 
 def list_entries(path: Path | None) -> frozenset[str] | None:
-    """Return the names that a folder holds; None where it is not there, or has no name yet."""
+    """Return the names in a folder; None where the folder does not exist or has no name yet."""
     if path is None:
         return None
     try:
         return frozenset(os.listdir(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):  # the run folder says what is wrong with it
+    except (OSError, ValueError):  # RunFolder reports what is wrong with the folder
         return frozenset()
 
 

@@ -1,4 +1,4 @@
-"""The results of a run's steps, as far as the run has come."""
+"""The values that a run's steps return: for callers of a run, and for the run's record."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from gatesearch.search.result import SearchResult
 
 @dataclass(frozen=True)
 class RunResult:
-    """The values that the steps of a run return; None for a step that was not asked for.
+    """The values that the steps of a run return; None for a step that was not done.
 
     Args:
-        folder: run folder.
+        folder: the run folder.
         problem: data, network, sites, device and space.
         baseline: the trained ungated backbone.
-        cost: prices of plans.
+        cost: the cost model, which prices plans.
         trials: the trials of the search.
-        path_times: measured and predicted microseconds of plans on this host, by digest.
+        path_times: for each plan digest, the measured and predicted time on this host [us].
         best: the best plan, retrained.
         bundle: the bundle of the best plan.
-        parity: the bundle against the model.
-        shortfalls: a line for each figure of ``parity`` that is less than the recipe's ``verify`` asks for.
-        record: summary.json and record.json.
+        parity: the agreement of the bundle with the model.
+        shortfalls: a line for each figure of ``parity`` below the bound in the recipe's ``verify``.
+        record: the content of summary.json and record.json.
     """
 
     folder: RunFolder
@@ -51,17 +51,25 @@ class RunResult:
 
     @property
     def plan(self) -> GatePlan:
-        """The best plan; ValueError where no plan is retrained yet."""
+        """The best plan.
+
+        Raises:
+            ValueError: the run has not retrained a plan.
+        """
         return self._require_best().trial.plan
 
     @property
     def ungated(self) -> GatedModel:
-        """The ungated backbone, retrained as the best plan is; ValueError where no plan is retrained yet."""
+        """The ungated backbone, retrained in the same way as the best plan.
+
+        Raises:
+            ValueError: the run has not retrained a plan.
+        """
         return self._require_best().ungated
 
     @property
     def model(self) -> GatedModel:
-        """The best plan, retrained; with the thresholds of the artifacts where they are exported.
+        """The model of the best plan, retrained; after the export, with the thresholds of the artifacts.
 
         Raises:
             ValueError: the run has not retrained a plan.
@@ -76,7 +84,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class RunOutputs:
-    """The values of a run's steps that its record is made from; see :class:`RunResult`."""
+    """The values of a run's steps from which its record is made; see :class:`RunResult`."""
 
     problem: Problem
     cost: CostModel

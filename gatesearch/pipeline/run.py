@@ -1,7 +1,7 @@
 """Runs the steps of a recipe in order; this is the only module that defines the order.
 
-A step is a function from values to values. Steps that take long store their result in the run folder, whole or not at
-all, and load it if it is there: an interrupted run goes on where it stopped.
+A step is a function from values to values. A step that takes long stores its result in the run folder, whole or not at
+all, and loads the result if it is there. So an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from gatesearch.training.threads import fitting_threads
 
 
 def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None) -> RunResult:
-    """Make a run folder, and do everything from data to report.
+    """Make a run folder, and do all steps from data to report.
 
     Args:
         recipe: a checked recipe.
-        out: run folder; None for runs/RECIPE-N.
-        inputs: the network and the data, where a program passes them in place of those that the recipe names.
+        out: the run folder; None for runs/RECIPE-N.
+        inputs: a network and data of the calling program, in place of those that the recipe names.
 
     Raises:
-        UserError: invalid input, or something missing in the environment.
+        UserError: the input is wrong, or the environment lacks something.
     """
     check_ready(recipe)
     earlier = list_entries(out)
     folder = RunFolder.new(recipe.name or "run", out)
     with folder.named_in_errors(), folder.driver_lock():
-        check_unused(folder.path)  # again, now that no other run can begin here
+        check_unused(folder.path)  # checked again under the lock, so that no other run can begin here
         with removed_unless_begun(folder, earlier):
             folder.write("recipe.yaml", to_yaml(recipe))
             mark_run(folder.path, recipe)
@@ -65,17 +65,18 @@ def resume(
     trust: bool = False,
     warnings: Sequence[str] = (),
 ) -> RunResult:
-    """Go on with the run in a folder, up to a step; what is done is not repeated.
+    """Continue the run in a folder, up to a step; steps that are done are not repeated.
 
     Args:
-        path: run folder.
-        until: one of :data:`STEPS`.
-        inputs: as in :func:`start`.
-        trust: follow the modules and clusters that the folder's recipe names, wherever it was made, now and later.
+        path: the run folder.
+        until: the last step to do, one of :data:`STEPS`.
+        inputs: a network and data of the calling program, in place of those that the recipe names.
+        trust: whether the folder's recipe may name modules and clusters, from now on, even if the folder was not made
+            here.
         warnings: the warnings that the caller printed, for the run's record.
 
     Raises:
-        UserError: invalid input, or something missing in the environment.
+        UserError: the input is wrong, or the environment lacks something.
     """
     if until not in STEPS:
         raise unknown("run", "step", until, STEPS)
@@ -91,7 +92,7 @@ def resume(
 
 
 def check_ready(recipe: Recipe) -> None:
-    """Refuse a run that cannot reach its end, before there is a folder and before the first training.
+    """Refuse a run that cannot reach its end, before it has a folder and before its first training.
 
     Raises:
         UserError: an extra is missing, or the batch size is not resolved yet.
@@ -164,7 +165,7 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
 
 
 def report(path: Path, *, trust: bool = False) -> None:
-    """Write the report of what a run has so far, also while it goes on; ``trust`` as for :func:`resume`."""
+    """Write the report of a run's results so far, even while the run goes on; see :func:`resume` for ``trust``."""
     try:
         unfinished = unfinished_record(load_run(path, trust=trust), RunFolder(path))
     except DamagedFile as error:

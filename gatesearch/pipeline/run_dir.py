@@ -1,4 +1,4 @@
-"""The run folder: what a run leaves behind, written so that a run cut off at any moment can go on."""
+"""The run folder: writes and reads a run's files so that a run can stop at any moment and continue."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from gatesearch.pipeline.checksums import Checksums
 DRIVER_FILE = "logs/driver.json"
 SECONDS_FILE = "logs/seconds.json"
 WARNINGS_FILE = "logs/warnings.json"
-# Files for people and programs outside: steps write them and none reads them.
+# Files for people and other programs. Steps write these files, but no step reads them.
 OUTPUT_FILES = ("summary.json", "record.json", "trials.csv", "pareto.csv", "best/plan.json", "logs/begun.json")
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class RunFolder:
-    """Paths of a run, whole-file writes, and reads that notice damage.
+    """The folder of a run. Its methods write files whole or not at all, and notice damaged files when they read.
 
     Args:
-        path: the folder; made if it does not exist.
+        path: the folder, which is created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,7 +39,7 @@ class RunFolder:
         self.checksums = Checksums(path)
         try:
             (path / "best").mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:  # ValueError: the path holds a NUL, or is no text of the file system
+        except (OSError, ValueError) as error:  # ValueError: the path holds a NUL or cannot be encoded
             if getattr(error, "errno", None) in DISK_FULL:
                 raise
             reason = getattr(error, "strerror", None) or str(error)
@@ -52,7 +52,7 @@ class RunFolder:
         """Make the folder that the user names, or the next free runs/NAME-N.
 
         Raises:
-            UserError: the folder holds a run already.
+            UserError: the folder holds a run already, or cannot be made.
         """
         if out is not None:
             if not str(out).isprintable():
@@ -82,15 +82,15 @@ class RunFolder:
         """Keep other drivers from the folder, until the end of the context or of this process.
 
         Raises:
-            UserError: another process drives a step of this run; names it.
+            UserError: another process drives a step of this run; the error names the process.
         """
         return lock_with_owner(self.path / DRIVER_FILE, f"run folder {self.path}")
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """Write a file so that it is there whole or not at all.
+        """Write a file whole or not at all.
 
         Raises:
-            UserError: something is in its way, or the folder cannot be written.
+            UserError: the place of the file is occupied, or the folder cannot be written.
             OSError: the disk is full.
         """
         content = content.encode() if isinstance(content, str) else content
@@ -115,15 +115,15 @@ class RunFolder:
         return self.write(name, text.getvalue())
 
     def read(self, name: str, parse: Callable[[bytes], R]) -> R | None:
-        """Return what a file holds, or None where it is not there yet.
+        """Return the value in a file, or None where the file does not exist yet.
 
         Args:
             name: the name of the file.
-            parse: makes a value of its bytes.
+            parse: turns the bytes of the file into a value.
 
         Raises:
-            DamagedFile: it does not hold what the run wrote, or cannot be parsed.
-            UserError: it cannot be read.
+            DamagedFile: the file does not hold what the run wrote, or cannot be parsed.
+            UserError: the file cannot be read.
         """
         content = read_bytes(self.path / name)
         if content is None:
@@ -133,20 +133,20 @@ class RunFolder:
             return parse(content)
         except UserError:
             raise
-        except Exception as error:  # parsers raise whatever their format's library does
+        except Exception as error:  # a parser may raise any error of its format's library
             raise DamagedFile(self.path / name, f"is damaged: {first_line(error)}") from error
 
     def read_json(self, name: str) -> Any:
-        """Read JSON, or return None where the file is not there yet; errors as :meth:`read`."""
+        """Return the JSON in a file, or None where the file does not exist yet; see :meth:`read` for errors."""
         return self.read(name, json.loads)
 
     def load(self, name: str, parse: Callable[[bytes], R], remedy: str) -> R | None:
-        """Return what a file holds, or None where it has to be made; a damaged file is set aside with a warning.
+        """Return the value in a file, or None where it has to be made; a damaged file is set aside with a warning.
 
         Args:
             name: the name of the file.
-            parse: makes a value of its bytes.
-            remedy: what is done in place of reading it, for the warning.
+            parse: turns the bytes of the file into a value.
+            remedy: the clause of the warning on what happens in place of reading a damaged file.
         """
         try:
             return self.read(name, parse)
@@ -167,25 +167,25 @@ class RunFolder:
 
     @contextmanager
     def stored_warnings(self) -> Iterator[None]:
-        """Store every warning of the context in the folder, at once: a run that is killed keeps them."""
+        """Store every warning of the context in the folder at once, so that a killed run keeps its warnings."""
 
         with console.pass_warnings(self.store_warning):
             yield
 
     def store_warning(self, text: str) -> None:
-        """Store a warning that was printed, once."""
-        self.warnings()  # a damaged file of warnings or checksums is a warning itself, which is stored first
+        """Store a warning that was printed; an equal warning is not stored again."""
+        self.warnings()  # a damaged file of warnings or checksums causes a warning itself, which is stored first
         stored = self.warnings()
         if text not in stored:
             self.write_json(WARNINGS_FILE, [*stored, text])
 
     def seconds(self) -> dict[str, float]:
-        """Return the seconds of each step and of all (``total``), summed over the sessions of the run."""
+        """Return the seconds of each step, and of all steps (``total``), summed over the sessions of the run."""
         account = self.load(SECONDS_FILE, json.loads, "the seconds of earlier sessions are lost")
         return dict(account or {})
 
     def timed(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do a step, and add its seconds to the run's account, also where it is interrupted."""
+        """Do a step, and add its seconds to the run's account, even if the step is interrupted."""
         interrupts.check()
         started = time.monotonic()
         try:
@@ -198,7 +198,7 @@ class RunFolder:
 
     @contextmanager
     def named_in_errors(self) -> Iterator[None]:
-        """Attach the folder to any error, so that the command line can say how to go on."""
+        """Attach the folder to any error, so that the command line can say how to continue the run."""
         try:
             yield
         except BaseException as error:
@@ -206,7 +206,7 @@ class RunFolder:
             raise
 
     def set_aside_obstacle(self, directory: str, file: str) -> None:
-        """Rename what stands in the place of a folder and of a file that are about to be written."""
+        """Rename a file in the place of a folder, and a folder in the place of a file, before both are written."""
         if (self.path / directory).is_file():
             set_aside(self.path / directory)
         if (self.path / file).is_dir():
@@ -217,7 +217,7 @@ def check_unused(path: Path) -> None:
     """Check that a folder holds no run.
 
     Raises:
-        UserError: it does.
+        UserError: the folder holds a run.
     """
     if _exists(path / "recipe.yaml"):
         raise UserError(f"out={path}: holds a run already; go on with it: gatesearch run resume={path}")
@@ -226,5 +226,5 @@ def check_unused(path: Path) -> None:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # the name is too long, or holds a NUL: making the folder says which
+    except (OSError, ValueError):  # the name is too long or holds a NUL; making the folder reports which
         return False

@@ -1,4 +1,4 @@
-"""The search of a run: each plan that its price allows is trained briefly and judged."""
+"""The step ``search`` of a run: briefly trains and judges each proposed plan that its price allows."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ CHECKPOINTS = "logs/trials"
 
 
 def search(problem: Problem, baseline: Baseline, cost: CostModel, folder: RunFolder) -> SearchResult:
-    """Try plans until the study holds as many as the recipe asks for; trials of earlier sessions count."""
+    """Try plans until the study holds as many trials as the recipe asks for, those of earlier sessions included."""
     folder.write_json(OPENING_FILE, opening_record(problem, cost, folder))
     evaluate = Evaluator(problem, baseline, cost, folder / CHECKPOINTS)
     result = _drive(problem, cost, folder, evaluate)
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # of trials that were interrupted
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # checkpoints of interrupted trials
     write_trials(result, folder)
     return result
 
@@ -42,14 +42,14 @@ def search(problem: Problem, baseline: Baseline, cost: CostModel, folder: RunFol
 def write_trials(
     result: SearchResult, folder: RunFolder, path_times: Mapping[str, Mapping[str, float]] | None = None
 ) -> None:
-    """Write trials.csv and pareto.csv, with the measured times of plans where there are any."""
+    """Write trials.csv and pareto.csv, with the measured times of plans that were timed."""
     rows = trial_tables.trial_rows(result, path_times or {})
     folder.write_csv("trials.csv", trial_tables.TRIAL_COLUMNS, rows)
     folder.write_csv("pareto.csv", trial_tables.TRIAL_COLUMNS, [row for row in rows if row["on_front"]])
 
 
 def describe_search(problem: Problem, result: SearchResult) -> str:
-    """Return the line that says how many plans were tried and how many of them are on the front."""
+    """Return the line on the number of plans that were tried, and of plans on the front."""
     states = [trial.state for trial in result.trials]
     decided = states.count("complete") + states.count("priced_out") + states.count("failed")
     failed = f"{states.count('failed')} failed, " if "failed" in states else ""
@@ -120,5 +120,5 @@ def _initial_params(problem: Problem, cost: CostModel) -> list[dict[str, Scalar]
 
 
 def _energy_bound(problem: Problem, cost: CostModel, plan: GatePlan) -> float:
-    """Return the energy of a plan, uJ, if every window passes its gates; infinite where its price rules it out."""
+    """Return the energy of a plan [uJ] if every window passes its gates; infinite where its price rules it out."""
     return cost.bound(plan).energy.total_uj if is_affordable(problem.recipe, cost, plan) else math.inf

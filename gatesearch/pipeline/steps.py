@@ -1,4 +1,4 @@
-"""The steps of a run that a user can ask for, each a command, in the order in which they are done."""
+"""Names the steps of a run that are commands of their own, in their order, with the help of each."""
 
 from __future__ import annotations
 

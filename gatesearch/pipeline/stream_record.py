@@ -1,4 +1,4 @@
-"""What summary.json says of a stream: the picked plan beside its rivals, all at the same false accepts an hour."""
+"""The entry ``stream`` of summary.json: the picked plan beside other methods at equal false accepts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatesearch.training.goals.detection import DetectionQuality
 
 
 def stream_entry(problem: Problem, figures: BestFigures) -> dict[str, Any]:
-    """Return summary.json's entry ``stream``; nothing for a goal that has none."""
+    """Return summary.json's entry ``stream``; an empty mapping for other goals than detection."""
     gated, ungated = figures.gated, figures.ungated
     if not isinstance(gated, DetectionQuality) or not isinstance(ungated, DetectionQuality):
         return {}
@@ -24,9 +24,9 @@ def stream_entry(problem: Problem, figures: BestFigures) -> dict[str, Any]:
 def stream_summary(
     problem: Problem, picked: DetectionQuality, price: Price, rivals: dict[str, tuple[DetectionQuality, Price]]
 ) -> dict[str, Any]:
-    """Return the test stream, the operating point, and the figures of the plan and of each rival.
+    """Return the test stream, the operating point, and the figures of the plan and of each other method.
 
-    Each has its own threshold, set on the validation stream for the same false accepts an hour.
+    Each method has its own threshold, which is set on the validation stream for the same false accepts an hour.
     """
     stream = problem.features.test.stream
     assert stream is not None  # goal detection has one

@@ -1,4 +1,4 @@
-"""The Optuna study of a run: where its trials are stored, and under which name."""
+"""Finds the Optuna study of a run: the place where its trials are stored, and the name of the study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STUDY_FILE = "study.json"
 
 
 class Study(NamedTuple):
-    """A place that Optuna opens, and the name of the study there."""
+    """The place of a study, which Optuna opens, and the name of the study there."""
 
     place: Place
     name: str
@@ -24,7 +24,7 @@ class Study(NamedTuple):
     def find(cls, recipe: Recipe, folder: RunFolder) -> Study:
         """Return the study of a run.
 
-        Many runs share a database, so there a study gets a name of its own, which the run folder stores.
+        Many runs share a database. So a study in a database gets a name of its own, which the run folder stores.
         """
         if recipe.search.storage == "journal":
             return cls(folder / "study.journal", STUDY)
@@ -35,7 +35,7 @@ class Study(NamedTuple):
         return cls(recipe.search.storage, stored["study"])
 
     def read(self) -> SearchResult:
-        """Return the trials so far, also while another process searches."""
+        """Return the trials so far, even while another process searches."""
         if isinstance(self.place, Path) and not self.place.exists():
             return SearchResult(())
         return engine.read(self.place, self.name)

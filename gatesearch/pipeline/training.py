@@ -1,4 +1,4 @@
-"""Trainings of a run: the baseline, a plan tried briefly, a plan retrained; each is kept in the run folder."""
+"""The trainings of a run: the baseline, the brief training of a trial, the retraining of a plan."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from gatesearch.pipeline.weights import load_weights, store_weights
 from gatesearch.plan import GatePlan
 from gatesearch.training import Figures, GateSettings, Schedule, calibrate, fit, saliency
 
-MIN_STANDARD_ERRORS = 2.0  # above chance: labels at random come as far once in 44 runs
+MIN_STANDARD_ERRORS = 2.0  # least distance above chance; random answers come as far once in 44 runs
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """The trained ungated backbone: where every trial starts, and what it is measured against.
+    """The trained ungated backbone, from whose weights every trial starts, and with whose quality it is compared.
 
     Args:
         model: the ungated backbone as a gated model without gates.
-        saliency: importance of each channel [C], by cut site.
-        quality: its quality on the validation split.
+        saliency: for each cut site, the importance of each channel [C].
+        quality: the quality of the model on the validation split.
     """
 
     model: GatedModel
@@ -43,7 +43,7 @@ class Baseline:
 
 
 def train_baseline(problem: Problem, folder: RunFolder) -> Baseline:
-    """Train the ungated backbone, or load it where the run folder holds it."""
+    """Train the ungated backbone, or load it if the run folder holds it."""
     model = untrained_model(problem)
     train_or_load("baseline", model, problem, folder, problem.schedule())
     split = problem.features.train
@@ -56,10 +56,10 @@ def train_baseline(problem: Problem, folder: RunFolder) -> Baseline:
 
 
 def check_learned(problem: Problem, model: GatedModel, quality: float) -> None:
-    """Check that the baseline learned something: gates of a network that answers at random save nothing.
+    """Check that the baseline learned something, because gates of a network that answers at random save nothing.
 
     Raises:
-        UserError: it is no better than answers that ignore the input; says what to try.
+        UserError: the baseline is no better than answers that ignore the input; the error says what to try.
     """
     split = problem.features.validation
     if problem.goal.excess_over_chance(model, split) < MIN_STANDARD_ERRORS:
@@ -78,13 +78,13 @@ def retrain(
     folder: RunFolder,
     gates: GateSettings | None = None,
 ) -> GatedModel:
-    """Train a plan from the baseline's weights by the recipe's ``retrain``, and set its thresholds.
+    """Train a plan from the baseline's weights by the recipe's ``retrain``, and calibrate its thresholds.
 
     Args:
-        name: the name of its checkpoint and curves under logs/.
-        plan: what to build.
-        problem, baseline, folder: of the run.
-        gates: how its gates are trained; None as the recipe says.
+        name: the name of the plan's checkpoint and curves under logs/.
+        plan: the plan to build.
+        problem, baseline, folder: the run's problem, baseline and folder.
+        gates: settings for the training of gates; None: those of the recipe.
     """
     model = build_model(plan, problem, baseline)
     train_or_load(name, model, problem, folder, problem.schedule(problem.recipe.retrain), gates)
@@ -95,12 +95,12 @@ def retrain(
 def train_trial(plan: GatePlan, problem: Problem, baseline: Baseline, folder: Path) -> Figures:
     """Train a plan for as long as a trial lasts; return its figures on the validation split.
 
-    A training that was interrupted goes on from its last whole epoch, in any process or node that shares the folder.
+    An interrupted training continues from its last whole epoch, in any process or node that shares the folder.
 
     Args:
-        plan: what to build.
-        problem, baseline: of the run.
-        folder: for checkpoints of trials.
+        plan: the plan to build.
+        problem, baseline: the run's problem and baseline.
+        folder: the folder for checkpoints of trials.
     """
     model = build_model(plan, problem, baseline)
     schedule = problem.schedule(problem.recipe.search)
@@ -135,7 +135,7 @@ def build_model(plan: GatePlan, problem: Problem, baseline: Baseline) -> GatedMo
 
 
 def untrained_model(problem: Problem) -> GatedModel:
-    """Return the ungated backbone as the seed initialises it."""
+    """Return the untrained ungated backbone, with the initial weights that follow from the seed."""
     return _channels_last(GatedModel(problem.backbone, GatePlan(), problem.sites, problem.outputs))
 
 
@@ -147,8 +147,8 @@ def train_or_load(
     schedule: Schedule,
     gates: GateSettings | None = None,
 ) -> None:
-    """Train a model in place and keep its weights and curves, or load the weights where the run folder holds them."""
-    # The memory format that training leaves, so that a resumed run computes bit for bit what an unbroken one does.
+    """Train a model in place and store its weights and curves, or load the weights if the run folder holds them."""
+    # This is the memory format that training leaves. A resumed run then computes the same bits as an unbroken run.
     _channels_last(model)
     path = "baseline.ckpt" if name == "baseline" else f"logs/{name}.ckpt"
     if load_weights(model, path, folder):
@@ -170,7 +170,7 @@ def train_or_load(
 
 
 def training_seed(seed: int, plan: GatePlan) -> int:
-    """Return the seed of a plan's trainings; plans that differ in their cores alone share it.
+    """Return the seed of a plan's trainings; plans that differ in their cores alone have the same seed.
 
     >>> training_seed(0, GatePlan((), ("mcu",))) == training_seed(0, GatePlan((), ("npu",)))
     True

@@ -1,4 +1,4 @@
-"""Writes and reads the weights of a run's models, with checks."""
+"""Writes and reads the weights of a run's models, and checks that they fit and are finite."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from gatesearch.training.checkpoints import describe_difference
 
 
 def load_weights(model: nn.Module, name: str, folder: RunFolder) -> bool:
-    """Put the weights of a file into a model; False where they have to be trained.
+    """Load weights from a file into a model; return False where there is no usable file.
 
     Args:
-        model: unchanged where the answer is False.
-        name: the name of the file in the run folder; a damaged one is set aside with a warning.
+        model: the model; it is unchanged where the answer is False.
+        name: the name of the file in the run folder; a damaged file is set aside with a warning.
         folder: the folder of the run.
 
     Raises:
-        UserError: the weights are another network's, or not finite.
+        UserError: the weights belong to another network, or are not finite.
     """
     stored = folder.load(name, parse_weights, "the training is repeated")
     if stored is None:
@@ -42,10 +42,10 @@ def load_weights(model: nn.Module, name: str, folder: RunFolder) -> bool:
 
 
 def store_weights(model: nn.Module, name: str, folder: RunFolder) -> None:
-    """Write a model's weights; say where they differ from those that the file held in an earlier session.
+    """Write a model's weights; warn where they differ from the weights that an earlier session wrote.
 
     Raises:
-        UserError: they are not finite.
+        UserError: the weights are not finite.
     """
     check_finite(
         model.state_dict(),
@@ -67,7 +67,7 @@ def check_finite(weights: Mapping[str, Tensor], model: nn.Module, where: str, re
     """Check that every weight is a finite number; a buffer may be infinite, such as the threshold of an open gate.
 
     Raises:
-        UserError: one is not; names the first tensor.
+        UserError: a weight is not finite; the error names the first tensor with such a weight.
     """
     parameters = dict(model.named_parameters())
     for name, tensor in weights.items():
