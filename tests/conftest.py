@@ -13,21 +13,22 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from gatesearch.training import Features
 
-# Before torch is imported: on tensors this small, threads that wait for each other take most of the time.
+# Torch reads this as it is imported. With tensors as small as those of the tests, several threads would mostly wait for
+# each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A busy machine is no failure.
+# Examples may be slow: the machine may be busy with other work.
 settings.register_profile(
     "patient",
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    derandomize="CI" in os.environ,  # there a failure has to be the fault of what was changed
+    derandomize="CI" in os.environ,  # same examples in each CI run: only a change can make one fail
 )
 settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A configuration folder of the tests' own: marks of run folders are made with the key in it."""
+    """Give the tests their own configuration folder, with the key that marks run folders as this user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
         yield
@@ -35,8 +36,8 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A working folder for a whole file of tests, and a cache of its own: cost tables are read once for all of them."""
-    from tests.places import working_in  # which imports torch
+    """A working folder for all tests of a file, with its own cache: they share the cost tables that one has read."""
+    from tests.places import working_in  # imported here, as it imports torch
 
     folder = tmp_path_factory.mktemp(request.module.__name__.removeprefix("test_"))
     with working_in(folder):
@@ -45,8 +46,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def features() -> Features:
-    """Three classes of small feature maps, the first of them positive; two renditions of each training sample."""
-    import torch  # here, so that tests that need no torch do not wait for it
+    """Small feature maps of three classes, the first of them positive, and two versions of each training sample."""
+    import torch  # imported here: tests without torch do not wait for it
 
     from gatesearch.training import Features, FeatureSplit
 

@@ -1,4 +1,4 @@
-"""Tries what an installed wheel does without any extra; .ci/wheel.sh runs it outside the checkout."""
+"""Checks that an installed wheel works without any extra; .ci/wheel.sh runs this program outside the checkout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ assert Path(gatesearch.__file__).is_relative_to(sys.prefix), f"{gatesearch.__fil
 assert app.main(["--help"]) == 0
 assert "torch" not in sys.modules, "import gatesearch and --help load torch"
 
-import optuna  # noqa: E402 # only now: the lines above have to do without it
+import optuna  # noqa: E402 # imported after the checks above, which must pass without it
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -35,12 +35,12 @@ space = build_space(
 
 
 def stage_costs(plan: GatePlan) -> list[tuple[float, float]]:
-    """Return latency and energy: of what always runs, then of each stage."""
+    """Return pairs of latency and energy: first of the part that always runs, then of each stage."""
     return [(1.0, 1.0), *((10.0, 10.0 if core == "mcu" else 20.0) for core in plan.cores)]
 
 
 def objective(trial: optuna.Trial) -> tuple[float, float, float]:
-    """Return a made-up accuracy, and what every stage costs together."""
+    """Return a made-up accuracy, and latency and energy summed over all stages."""
     plan = space.propose(trial)
     latency, energy = (sum(column) for column in zip(*stage_costs(plan), strict=True))
     return 0.9 - 0.01 * len(plan.gates), latency, energy

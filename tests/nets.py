@@ -1,4 +1,4 @@
-"""Small backbones for the tests, written in the various ways of PyTorch users."""
+"""Small backbones for the tests, in the different styles in which PyTorch users write networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The working folder and the cache of a test's runs."""
+"""Working folder and cache for the runs of a test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 @contextmanager
 def working_in(folder: Path) -> Iterator[None]:
-    """Work in a folder, with a cache of its own and one thread."""
+    """Work in a folder, with a cache inside it and with one torch thread."""
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))

@@ -1,4 +1,4 @@
-"""Checks that files of a run fit their schemas."""
+"""Checks that the files of a run match their schemas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WRITTEN: Mapping[str, str] = {
 
 
 def check_document(name: str, path: Path) -> None:
-    """Raise ValidationError where a file does not fit; keys that the schema does not describe are errors."""
+    """Raise ValidationError if a file does not match; keys that the schema does not describe are errors."""
     find_model(name).model_validate(json.loads(path.read_text()))
 
 

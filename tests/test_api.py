@@ -1,4 +1,4 @@
-"""``gatesearch.run`` on a network and data in memory."""
+"""Tests of ``gatesearch.run`` with a network and data in memory."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def ended(place: Path) -> Any:
     model[1].eval()
     state, before = copy.deepcopy(model.state_dict()), describe(model)
     run = gatesearch.run(model, images(), out=place / "run", **SETTINGS)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())  # ours is a copy
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())  # trained was a copy
     assert describe(model) == before
     return run
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
-    """Return all that a run might leave on a user's module: attributes, mode, gradients, hooks."""
+    """Return everything that a run might change on a user's module: attributes, mode, gradients, hooks."""
     modules = {
         name: {key: str(value) if key.startswith("_") else value for key, value in vars(module).items()}
         for name, module in model.named_modules()
@@ -66,7 +66,7 @@ def test_a_program_gets_what_the_command_line_gets(ended: Any) -> None:
 
 def test_it_goes_on_with_the_same_network_and_data_alone(ended: Any) -> None:
     where = ended.folder.path
-    torch.manual_seed(7)  # a program that draws its weights anew
+    torch.manual_seed(7)  # as a program that is run again and initialises other weights
     again = gatesearch.run(network(), images(), resume=where, **{key: SETTINGS[key] for key in ("space", "stream")})
     assert again.plan == ended.plan
     same = zip(again.model.state_dict().values(), ended.model.state_dict().values(), strict=True)

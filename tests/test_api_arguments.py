@@ -1,4 +1,4 @@
-"""Wrong arguments of ``gatesearch.run`` give an error of one line before any file is written."""
+"""Tests that wrong arguments of ``gatesearch.run`` give an error of one line before any file is written."""
 
 from __future__ import annotations
 

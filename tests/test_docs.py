@@ -1,4 +1,4 @@
-"""The gates that docs/gates.md shows conform, are searched and are exported as plug-ins."""
+"""Tests that the example gates of docs/gates.md work as plug-ins: they conform, are searched and are exported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.pipeline.small_run import SETTINGS, images, network
 from tests.testing.gate_suites import check_gate
 
 PAGE = Path(__file__).parent.parent / "docs" / "gates.md"
-EXAMPLES = ("loud", "thin")  # modules of the package, in the order of the page
+EXAMPLES = ("loud", "thin")  # gate kinds and names of their modules, in the page's order
 QUIET = Path(__file__).parent / "plugins" / "quiet_inputs" / "quiet_inputs"
 METADATA = "Metadata-Version: 2.1\nName: page-of-gates\nVersion: 1.0\n"
 
@@ -39,7 +39,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     info.mkdir()
     (package / "__init__.py").touch()
     points = ["[gatesearch.gates]"]
-    for name, code in zip(EXAMPLES, codes, strict=False):  # the last two are the package in tests/plugins
+    for name, code in zip(EXAMPLES, codes, strict=False):  # the blocks after these are those of tests/plugins
         (package / f"{name}.py").write_text(code)
         points.append(f"{name} = page_of_gates.{name}:{name.capitalize()}")
     (info / "METADATA").write_text(METADATA)

@@ -1,4 +1,4 @@
-"""Error messages for users have one line, whatever they quote."""
+"""Tests that error messages for users have one line, whatever text they quote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Importing a module of the package changes no setting of the process."""
+"""Tests that importing a module of the package changes no setting of the process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import gatesearch
 
 PACKAGE = Path(gatesearch.__file__).parent
-# A program of its own: here other tests have imported everything. Outside packages come first; what they change as they
-# are imported is theirs.
+# A program for a process of its own, since other tests have already imported the package in this one. It imports
+# packages of others first, so that what those change is not counted.
 PROGRAM = """
 import importlib, json, logging, os, random, signal, sys, threading, warnings
 

@@ -1,4 +1,4 @@
-"""The rules for names and expressions that a program can check; CONTRIBUTING.md gives the reasons."""
+"""Tests of those rules for names and expressions that a program can check; CONTRIBUTING.md gives the reasons."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import gatesearch
 PACKAGE = Path(gatesearch.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PARTICIPLES = {"found", "kept", "given", "made", "told", "wanted", "shown", "asked", "known", "begun", "said", "taken"}
-# Fields of files that are on disk already.
+# Fields of files that users already have on disk.
 STORED_NAMES = {("cost/sources/board/table.py", "taken")}
 PREPOSITIONS = {"of", "at", "by", "through", "over"}
-PUBLIC_PREPOSITIONS = {("plan.py", "of")}  # PlacedGate.of("gc", "stem", keep=0.5) is in everybody's plans
+PUBLIC_PREPOSITIONS = {("plan.py", "of")}  # users' programs call PlacedGate.of("gc", "stem", keep=0.5)
 MAX_FORS = 2
 
 

@@ -1,4 +1,4 @@
-"""The gated model: it equals its backbone with open gates, and stopped samples skip later stages."""
+"""Tests of the gated model: with open gates it equals its backbone, and stopped samples skip later stages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def gated(model: nn.Module, shape: tuple[int, ...], names: Sequence[str] | None 
 
 
 class Count:
-    """Counts the samples that each stage, and each layer inside it, is given."""
+    """Counts the samples that reach each stage, and those of each call of a layer inside it."""
 
     def __init__(self, model: GatedModel) -> None:
         self.samples = [0] * len(model.stages)
@@ -48,7 +48,10 @@ class Count:
 
 
 def with_median_thresholds(model: GatedModel, x: Tensor) -> GatedModel:
-    """Stop about half of what arrives at each gate, by thresholds between samples: rounding differs by batch size."""
+    """Set thresholds that stop about half of the samples that arrive at each gate.
+
+    Each threshold lies between the logits of two samples, as rounding differs with the size of a batch.
+    """
     alive = torch.ones(len(x), dtype=torch.bool)
     for k, output in enumerate(model.eval()(x).gates):
         theta = model.gate(k).theta.fill_(threshold_of_share(output.logit[alive], 0.5))
@@ -170,7 +173,7 @@ def test_every_parameter_of_the_backbone_is_in_exactly_one_stage():
     model = gated(backbone, shape, keep=1.0)
     counts = [sum(p.numel() for p in stage.parameters()) for stage in model.stages]
     assert sum(counts) == sum(p.numel() for p in backbone.parameters())
-    assert counts[0] == 0  # the gate stands on the input
+    assert counts[0] == 0  # the first gate is at the input, so no layer comes before it
     assert counts[1:-1] == [
         after.params_before - before.params_before
         for before, after in zip(model.sites[:-1], model.sites[1:], strict=True)
@@ -241,12 +244,12 @@ def image_net() -> nn.Module:
     net = MCifarNet(CLASSES, IMAGE, width=0.125)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # a mean over all batches, so that eight layers do not flatten what they are given
+            module.momentum = None  # average over all batches; else differences vanish within eight layers
     return with_trained_statistics(net, IMAGE)
 
 
 def with_layers(*gates: PlacedGate, backbone: nn.Module | None = None) -> GatedModel:
-    """Put gates of either sort into a small image network, and let the ranges of PG see a batch."""
+    """Put gates at cut sites and layer sites into a small image network; set the ranges of PG gates from one batch."""
     backbone, x = backbone or image_net(), torch.zeros(1, *IMAGE)
     plan = GatePlan(gates)
     model = GatedModel(backbone, plan, cut_sites(backbone, x), CLASSES, layers=layer_sites(backbone, x))
@@ -265,7 +268,7 @@ def test_cut_gates_and_layer_gates_stand_where_the_plan_says():
     assert [type(gate).__name__ for gate in model.layer_gates.values()] == [
         "PGConv2d", "FBSConv2d", "FBSConv2d", "PGLinear",
     ]  # fmt: skip
-    # conv1.0 lies before the cut behind conv1, conv3.0 before the one behind conv4, the rest behind that.
+    # conv1.0 is before the cut at conv1, conv3.0 is between the cuts at conv1 and conv4, the others are after both.
     result = [[name for name in model.layer_gates if name in dict(s.named_modules())] for s in model.stages]
     assert result == [["conv1.0"], ["conv3.0"], ["conv6.0", "classifier"]]
     assert all(isinstance(gate, LayerGate) for gate in model.layer_gates.values())
@@ -289,16 +292,16 @@ def test_feature_boosting_at_density_one_equals_the_backbone_with_its_norm():
         backbone.get_submodule("conv3.1").weight[::2] *= -1
     plan = GatePlan((PlacedGate.of("fbs", "conv3.0", density=1.0),))
     model = GatedModel(backbone, plan, (), CLASSES, layers=layer_sites(backbone, one)).eval()
-    with torch.no_grad():  # its spread breaks ties; what is left is the scale of the norm
+    with torch.no_grad():  # without its random weights the predictor returns |gamma| of the norm
         model.layer_gates["conv3.0"].predictor.weight.zero_()
     torch.testing.assert_close(model(x).logits, backbone(x), atol=1e-4, rtol=1e-4)
-    assert model(x).logits.std(0).min() > 0.01  # so that the comparison says something
+    assert model(x).logits.std(0).min() > 0.01  # outputs differ between samples, so equality means something
 
 
 def test_layer_gates_do_not_change_the_stages():
     x, open_cuts = torch.randn(6, *IMAGE), [PlacedGate.of("gc", cut.site, keep=1.0) for cut in CUTS]
     whole, cut = with_layers(*AT_LAYERS), with_layers(*open_cuts, *AT_LAYERS)
-    for name, gate in cut.layer_gates.items():  # predictors start at random
+    for name, gate in cut.layer_gates.items():  # predictors start with random weights
         gate.load_state_dict(whole.layer_gates[name].state_dict())
     assert torch.equal(cut(x).logits, whole(x).logits)
     assert torch.equal(cut.cascade(x).logits, whole.cascade(x).logits)
@@ -318,7 +321,7 @@ def test_the_hard_cascade_equals_the_soft_forward_with_layer_gates_as_well():
     assert 40 > reached[1] > reached[2] > 0
     through = hard.exit == 2
     torch.testing.assert_close(hard.logits[through], soft.logits[through], atol=1e-4, rtol=1e-4)
-    # A gate in a later stage observes only what comes so far: outputs are counted one by one.
+    # A gate in a later stage counts only the outputs of samples that reach it.
     outputs = {name: gate.report().get("outputs") for name, gate in model.layer_gates.items()}
     sizes = {site.name: site.elements for site in model.layer_sites}
     assert outputs == {
@@ -344,7 +347,7 @@ def test_training_reaches_every_gate_and_its_losses():
 @pytest.mark.parametrize("trained", [False, True])
 def test_a_deep_copy_is_another_model_that_does_the_same(trained):
     x, model = torch.randn(6, *IMAGE), with_layers(*CUTS, *AT_LAYERS)
-    if trained:  # the last forward's graph hangs on some gates then
+    if trained:  # some gates then hold tensors with the graph of the last forward pass
         model.train()(x).logits.sum().backward()
         model.eval()
     again = copy.deepcopy(model)

@@ -1,4 +1,4 @@
-"""Plans: their JSON, their digest, and their description in one line."""
+"""Tests of plans: their JSON, their digest, and their description in one line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_json_and_back_is_the_same_plan(plan):
 
 @given(plans, plans)
 def test_equal_plans_and_only_those_have_equal_digests(one, other):
-    # True == 1 in Python but not in JSON; a parameter is the one or the other, so no two plans meet there.
+    # True == 1 in Python but not in JSON. A parameter is always a flag or always a number, so the two never mix.
     has_flag = any(isinstance(value, bool) for plan in (one, other) for gate in plan.gates for _, value in gate.params)
     if not has_flag:
         assert (one == other) == (one.digest == other.digest)
@@ -51,7 +51,7 @@ def test_the_order_of_gates_matters_and_that_of_parameters_does_not():
 
 
 def test_the_digest_does_not_change_between_versions():
-    # It names caches and artifacts of runs that exist; a change here orphans them.
+    # Digests name caches and artifacts of earlier runs, which would not be found again with other digests.
     assert GatePlan().digest == "651d35df680f"
     plan = GatePlan((PlacedGate.of("gc", "blocks.2", mode="channel", keep=0.5, recall=0.99),), ("dsp", "npu"))
     assert plan.digest == "549ced691307"

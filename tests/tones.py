@@ -1,4 +1,4 @@
-"""A folder of labelled WAV files that even a tiny network can tell apart, and a recipe small enough for a test."""
+"""A folder of WAV files whose words even a tiny network can tell apart, and a recipe small enough for a test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TINY = (
     "augment.renditions=1",
     "backbone_args.width=8",
     "backbone_args.blocks=2",
-    # Fourteen steps an epoch over tones: fewer epochs tell nothing apart, and a run of such a network ends at once.
+    # An epoch has 14 steps. With fewer epochs the network does not tell the words apart, and the run ends at once.
     "training.epochs=12",
     "training.batch_size=5",
     "training.averaging=0",
@@ -29,7 +29,7 @@ TINY = (
     "constraints.max_accuracy_drop=1.0",
     "verify.gate_agreement=0.0",
     "verify.prediction_agreement=0.0",
-    # One site, one mode: six pieces to convert and time.
+    # One site and one mode: only six parts of the network have to be converted and timed.
     "space.sites=[blocks.0]",
     "space.gates={min: 1, max: 1}",
     "space.kinds.gc.mode=[channel]",
@@ -37,7 +37,7 @@ TINY = (
 
 
 def write(root: Path) -> Path:
-    """Write 24 clips of each word, by speakers of every split."""
+    """Write 24 clips of each word, one for each speaker; the speakers belong to all three splits."""
     generator = np.random.default_rng(0)
     time = np.arange(RATE) / RATE
     speakers = [

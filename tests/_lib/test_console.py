@@ -1,4 +1,4 @@
-"""Console output: plain progress lines and tables, their form on a terminal, and SI prefixes."""
+"""Tests of the console output: progress lines and tables, plain and on a terminal, and numbers with SI prefixes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Clock:
-    """Seconds that pass only when a test says so."""
+    """A clock that stands still until a test moves it on."""
 
     now = 0.0
 

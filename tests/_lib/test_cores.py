@@ -1,4 +1,4 @@
-"""The number of usable cores: the container's quota, the process's affinity, and a warning if the machine is busy."""
+"""Tests of the number of usable cores (container's quota, process's affinity) and of the warning on a busy machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from gatesearch._lib.cores import available_cores, describe_load
 
 
 def machine(folder: Path, membership: str, files: dict[str, str]) -> tuple[Path, Path]:
-    """Write the files of Linux's control groups."""
+    """Write files as Linux's control groups have them; return their folder and the file that names the process's group.
+
+    ``files`` are texts by path within the folder.
+    """
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)

@@ -1,4 +1,4 @@
-"""What works without extras, and the error that names a missing extra."""
+"""Tests of what works without extras, and of the error that names a missing extra."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 OF_THE_RAY_EXTRA = ("gatesearch.search.executors.ray_searcher", "gatesearch.search.executors.tune")
 NOT_OF_THE_CORE = (*OF_THE_RAY_EXTRA, "gatesearch.bench", "gatesearch.__main__")
 
-# In a process of its own: hides the packages that the arguments name, then runs what stands on standard input.
+# A program for a process of its own: it hides the packages that its arguments name, then runs the code that it reads
+# from standard input.
 HIDING = """
 import sys
 

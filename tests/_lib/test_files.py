@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, on any file system for temporary files."""
+"""Tests that files are written whole or not at all, whatever file system temporary files are on."""
 
 from __future__ import annotations
 

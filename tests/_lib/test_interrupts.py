@@ -1,4 +1,4 @@
-"""A signal ends a run with KeyboardInterrupt, even if other code swallows or replaces the exception."""
+"""Tests that a signal ends a run with KeyboardInterrupt, even if other code swallows or replaces the exception."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatesearch._lib import console, interrupts
 
 
 class Deaf:
-    """Python drops what a destructor raises."""
+    """Sends a signal to its own process as it is deleted; Python ignores exceptions that a destructor raises."""
 
     def __init__(self, number: int) -> None:
         self.number = number

@@ -1,4 +1,4 @@
-"""Locks on files: a second process is refused, and a lock ends with its process."""
+"""Tests of locks on files: a second process is refused, and a lock ends with its process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The revision of the code that stands beside a figure."""
+"""Tests of the description of the code's revision, which stands beside measured figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Timing of calls that take turns, and the description of the machine that ran them."""
+"""Tests of the timing of calls that take turns, and of the description of the machine that ran them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def test_calls_take_turns():
     order: list[str] = []
     calls = {name: (lambda name=name: order.append(name)) for name in "abc"}
     timing.interleaved(calls, rounds=3, min_seconds=0.0)
-    assert "".join(order[3:]) == "abc" * 3  # the first three warm up
+    assert "".join(order[3:]) == "abc" * 3  # before them, each was called once to warm up
 
 
 def test_a_turn_repeats_a_short_call_and_reports_one_call(monkeypatch):
     clock = iter(range(0, 10**9, 1000))  # every reading of the clock is 1 us later
     monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: next(clock))
     result = timing.interleaved({"a": lambda: next(clock)}, rounds=4, min_seconds=10e-6)["a"]
-    # 16 calls of 1 us and one more reading make a turn of 17 us.
+    # A turn has 16 calls of 1 us each; the reading of the clock at its end adds 1 us.
     assert result == timing.Timing(17 / 16, 17 / 16, 4)
 
 

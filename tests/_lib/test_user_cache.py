@@ -1,4 +1,4 @@
-"""The user's cache folder: files of other users, links and damaged files are ignored."""
+"""Tests of the user's cache folder: files of other users, links and damaged files are ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warnings are printed on one line, collected, and printed late where a tool's output is captured."""
+"""Tests that a warning is printed on one line and collected, and printed later while a tool's output is captured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading YAML of strangers: bounded size, plain values, unique keys, YAML 1.2 numbers, errors of one line."""
+"""Tests of reading untrusted YAML: bounded size, plain values, unique keys, YAML 1.2 numbers, errors of one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatesearch._lib.yaml_reader import MAX_BYTES, MAX_DEPTH, parse_yaml, read_y
 from gatesearch.errors import UserError
 from gatesearch.recipe.yaml_file import dump_yaml
 
-SECONDS = 5.0  # generous on a busy machine; a bomb takes minutes
+SECONDS = 5.0  # enough on a busy machine too; a text made to expand without bound would take minutes
 
 
 def refusal(text: str | bytes, folder: Path) -> str:
@@ -54,7 +54,7 @@ def test_depth_is_bounded(text: str, tmp_path: Path) -> None:
 
 def test_size_is_bounded(tmp_path: Path) -> None:
     assert "too large" in refusal("a: " + "x" * MAX_BYTES, tmp_path)
-    assert "too large" in refusal("a: " + "é" * MAX_BYTES, tmp_path)  # the limit cuts a character in two
+    assert "too large" in refusal("a: " + "é" * MAX_BYTES, tmp_path)  # the limit is inside a character
     assert "too large" in refusal("- 1\n" * 30_000, tmp_path)
 
 
