@@ -150,7 +150,7 @@ class _Select(nn.Module):
 
     def __init__(self, index: Tensor, axis: int) -> None:
         super().__init__()
-        self.axis = axis
+        self.axis = self.works_along = axis
         self.register_buffer("index", index)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ class _RestoreChannels(nn.Module):
     def __init__(self, subset: Subset) -> None:
         super().__init__()
         removed = torch.nonzero(subset.dropped).flatten()
-        self.axis = subset.axis
+        self.axis = self.works_along = subset.axis
         self.register_buffer("constant", subset.fill[subset.dropped])
         self.register_buffer("order", torch.argsort(torch.cat([subset.index, removed])))
 

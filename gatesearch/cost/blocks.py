@@ -56,12 +56,16 @@ class Piece(NamedTuple):
         role: the role of the piece. For a recurrent layer, the piece ``"layer"`` is its block without recurrent layers;
             see :func:`_rests`.
         need: whether int8 serves the module; see :mod:`gatesearch.compile.number_format`.
+        state: values of the constants that stand for a step's state; 0 for a whole window.
+        joined: values of the tensors that a step makes of its state and of fresh frames.
     """
 
     module: nn.Module
     example: Tensor
     role: Role
     need: str = PLAIN
+    state: int = 0
+    joined: int = 0
 
 
 Pieces = Mapping[PieceKey, Piece]

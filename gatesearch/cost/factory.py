@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from gatesearch._lib import console, user_cache
 from gatesearch._lib.tool_output import ToolError
+from gatesearch.cost.blocks import Pieces
+from gatesearch.cost.hop_pieces import hop_pieces, site_frames
+from gatesearch.cost.hop_table import HopTable, fresh_shapes
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources import board
 from gatesearch.cost.sources.host import dispatch, profiler
@@ -18,7 +22,8 @@ from gatesearch.cost.table_reader import build_table, pieces_count
 from gatesearch.cost.utilisation import MAX_UTILISATION
 from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError, first_line
-from gatesearch.graph.sites import CutSite, LayerSite
+from gatesearch.graph.hops import Frames
+from gatesearch.graph.sites import INPUT, CutSite, LayerSite
 from gatesearch.plan import PlacedGate
 
 TABLE_SAMPLES = 16  # samples that calibrate the quantisation of pieces
@@ -39,6 +44,7 @@ def build_cost_model(
     period_s: float,
     shares: Mapping[str, float],
     max_utilisation: float | None = MAX_UTILISATION,
+    hops: HopTable | None = None,
 ) -> CostModel:
     """Return the cost model of a backbone on a device.
 
@@ -51,6 +57,7 @@ def build_cost_model(
         period_s: seconds from window to window.
         shares: share of each kind of window in the stream; they add up to 1.
         max_utilisation: see :class:`gatesearch.cost.model.CostModel`.
+        hops: readings of a hop, see :func:`read_hop_table`; None where each hop runs its whole window.
     """
     return CostModel(
         device=device,
@@ -62,6 +69,7 @@ def build_cost_model(
         layers=layers,
         kernels=board.kernels_of(device),
         max_utilisation=max_utilisation,
+        hops=hops,
     )
 
 
@@ -77,6 +85,7 @@ def read_table(
     replaces_layers: bool = False,
     timing_seconds: float = profiler.TIMING_SECONDS,
     cache: Path | None = None,
+    take_steps: Callable[[Pieces], Pieces] | None = None,
 ) -> Table:
     """Return the latency table of a backbone on a device, from the cache or read now, with a progress bar.
 
@@ -92,6 +101,7 @@ def read_table(
             kernels run them even without a gate.
         timing_seconds: seconds that timings on this host may take.
         cache: folder of tables; None reads the table anew.
+        take_steps: see :func:`gatesearch.cost.table_reader.build_table`.
 
     Raises:
         UserError: a converter or compiler cannot handle the backbone.
@@ -112,10 +122,76 @@ def read_table(
             on_step=bar.advance,
             cache=cache,
             timing_seconds=timing_seconds,
+            take_steps=take_steps,
         )
     for line in derived_lines(table):
         console.say(line)
     return table
+
+
+def read_hop_table(
+    backbone: nn.Module,
+    device: Device,
+    sites: Sequence[CutSite],
+    features: Tensor,
+    *,
+    frames: Frames,
+    phases: int,
+    variants: Sequence[PlacedGate],
+    frontend_macs: int,
+    frontend_state: int,
+    timing_seconds: float = profiler.TIMING_SECONDS,
+    cache: Path | None = None,
+) -> HopTable:
+    """Read the steps of a backbone's blocks and gate heads on a device, by the sources that read its whole windows.
+
+    Args:
+        backbone: in evaluation mode; can run by hops.
+        device: whose cores are read.
+        sites: cut sites that gates may use.
+        features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` quantise the pieces.
+        frames: the time axis of the features, and the frames of a hop in each phase.
+        phases: number of states that take turns.
+        variants: one placed gate of each variant of cut gates.
+        frontend_macs: multiply-accumulates of the front end, per hop.
+        frontend_state: values that the front end keeps from hop to hop.
+        timing_seconds: budget of the timings on this host.
+        cache: folder of tables.
+
+    Raises:
+        UserError: a layer stands in the way, or a converter or compiler cannot handle the backbone.
+    """
+    shape = tuple(features.shape[1:])
+    axes = site_frames(backbone, sites, shape, frames.axis - 1, frames.hop)
+    states: dict[str, int] = {}
+
+    def take_steps(pieces: Pieces) -> Pieces:
+        steps = hop_pieces(pieces, axes)
+        states.update(steps.states)
+        return steps.pieces
+
+    table = read_table(
+        backbone,
+        device,
+        sites,
+        (),
+        features,
+        variants=variants,
+        timing_seconds=timing_seconds,
+        cache=cache,
+        take_steps=take_steps,
+    )
+    first = axes[INPUT]
+    assert first is not None
+    fresh_elements = table.input_elements // first.count * first.fresh
+    return HopTable(
+        table=replace(table, input_elements=fresh_elements),
+        shapes=fresh_shapes(sites, axes),
+        states=states,
+        phases=phases,
+        frontend_macs=frontend_macs,
+        frontend_state=frontend_state,
+    )
 
 
 def derived_lines(table: Table) -> list[str]:

@@ -14,17 +14,23 @@ from gatesearch.devices.profile import Device
 def memory_overflows(device: Device, estimates: Sequence[StageEstimate]) -> dict[str, float]:
     """Return by how much each memory is exceeded, as a share of its size; empty if everything fits.
 
-    The flash of a core holds the programs of all its stages. Its SRAM holds one stage at a time.
+    The flash of a core holds the programs of all its stages. Its SRAM holds one stage at a time, and beside it what all
+    of them keep from hop to hop.
     """
     overflows: dict[str, float] = {}
     for core in device.cores:
         on_core = [estimate for estimate in estimates if estimate.cost.core == core.name]
         used = {
             "flash": sum(estimate.flash_bytes for estimate in on_core) / (core.memory.flash_kib * 1024),
-            "sram": max((estimate.sram_bytes for estimate in on_core), default=0.0) / (core.memory.sram_kib * 1024),
+            "sram": _used_sram(on_core) / (core.memory.sram_kib * 1024),
         }
         overflows.update({f"{core.name}.{memory}": share - 1 for memory, share in used.items() if share > 1})
     return overflows
+
+
+def _used_sram(estimates: Sequence[StageEstimate]) -> float:
+    largest = max((estimate.sram_bytes for estimate in estimates), default=0.0)
+    return largest + sum(estimate.state_bytes for estimate in estimates)
 
 
 def violations(

@@ -17,11 +17,13 @@ from itertools import accumulate, pairwise
 from gatesearch.cost import feasibility
 from gatesearch.cost.blocks import END
 from gatesearch.cost.energy import StageCost, expected_energy, expected_latency_us, longest_latency_us
+from gatesearch.cost.hop_table import HopTable
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.layers import LayerChange, layer_changes
 from gatesearch.cost.placed_cut import CROSSING_BITS, PlacedCut, crossing_bits
 from gatesearch.cost.price import ExitEstimate, Price, StageEstimate
 from gatesearch.cost.stage import StagePricer, StageWork
+from gatesearch.cost.stream_memory import with_hop_memory
 from gatesearch.cost.stream_price import WindowAndHop, price_by_hops
 from gatesearch.cost.stream_shares import reach, shift_prevalence
 from gatesearch.cost.table import Table
@@ -29,7 +31,7 @@ from gatesearch.cost.utilisation import MAX_UTILISATION, mean_utilisation, worst
 from gatesearch.devices.profile import Core, Device
 from gatesearch.gates import LayerWork, cut_gates, layer_gates
 from gatesearch.graph.sites import CutSite, LayerSite, find
-from gatesearch.metrics.streams.activity import Activity
+from gatesearch.metrics.streams.activity import STEADY, Activity
 from gatesearch.plan import GatePlan, PlacedGate
 
 Terms = tuple[float, float]  # microseconds and microjoules
@@ -50,6 +52,7 @@ class CostModel:
         kernels: kernel costs by core, for cores whose kernels the table does not contain.
         max_utilisation: bound on the share of a period for which a core is busy when every window takes the path that
             is worst for the core. With None, only the mean over the stream has to stay within the period.
+        hops: readings of a hop; None where the stream is none, or where each hop runs its whole window.
     """
 
     device: Device
@@ -61,6 +64,7 @@ class CostModel:
     layers: tuple[LayerSite, ...] = ()
     kernels: Mapping[str, KernelCosts] = field(default_factory=dict)
     max_utilisation: float | None = MAX_UTILISATION
+    hops: HopTable | None = None
     # Caches: a search prices thousands of plans that have most of their stages in common.
     _stage_terms: dict[Hashable, tuple[Terms, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _placed_cuts: dict[PlacedGate, PlacedCut] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -180,6 +184,7 @@ class CostModel:
             cost=self._cost(before, core, work, bits),
             provenance=core.provenance,
             exit=exit_estimate,
+            width=work.width,
         )
 
     def runs(self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Terms, ...]:
@@ -188,7 +193,13 @@ class CostModel:
         The expected costs of :meth:`price` are linear in the reach of each stage. The first pair is the cost of every
         window. Pair ``k + 1`` is the cost that a window adds if it reaches stage ``k``. A pair is infinite if the core
         cannot run the stage. A search multiplies the pairs by predicted reaches instead of pricing the plan again.
+
+        By hops the pairs are those of a hop; openings, which a search cannot predict, come on top.
         """
+        if self.by_hop is not None:
+            if self.runs_by_hops(plan):
+                return self.by_hop.runs(plan)
+            return (self.by_hop._every_window, *self._by_window.runs(plan, observed)[1:])
         cuts = self._cuts(plan)
         if len(cuts) < len(plan.gates) or any(cut.work.exit_macs for cut in cuts):
             return self._terms(plan, observed)
@@ -267,7 +278,7 @@ class CostModel:
         densities: Sequence[float] | None = None,
         observed: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Price:
-        """Return the price of a plan over a stream in which each hop costs as much as a whole window.
+        """Return the price of a plan over a stream; without readings of a hop, a hop costs as much as a window.
 
         Args:
             plan: gates, and a core for every stage.
@@ -278,12 +289,58 @@ class CostModel:
         windows = self.stages(plan, densities, observed)
         return price_by_hops(
             windows,
-            windows,
+            self._hop_stages(plan, windows, densities),
             activities,
             device=self.device,
-            frontend_us=WindowAndHop(window=self.frontend_us, hop=self.frontend_us),
+            frontend_us=WindowAndHop(window=self.frontend_us, hop=(self.by_hop or self).frontend_us),
             period_s=self.period_s,
         )
+
+    @cached_property
+    def by_hop(self) -> CostModel | None:
+        """The model in which every cost is that of a hop; None without readings of a hop."""
+        if self.hops is None:
+            return None
+        return replace(
+            self,
+            table=self.hops.table,
+            sites=self.hops.sites(self.sites),
+            frontend_macs=self.hops.frontend_macs,
+            layers=(),
+            kernels={},
+            hops=None,
+        )
+
+    @cached_property
+    def _by_window(self) -> CostModel:
+        """The model in which each hop runs its whole window."""
+        return replace(self, hops=None)
+
+    def runs_by_hops(self, plan: GatePlan) -> bool:
+        """Say whether the stages of a plan run by hops; gated layers decide on whole windows."""
+        return self.hops is not None and not layer_gates(plan)
+
+    def _hop_stages(
+        self, plan: GatePlan, windows: Sequence[StageEstimate], densities: Sequence[float] | None = None
+    ) -> tuple[StageEstimate, ...]:
+        """Return the stages of a plan for a hop: the step, or the whole window where that takes less energy."""
+        if self.by_hop is None or not self.runs_by_hops(plan):
+            return tuple(windows)
+        steps = self.by_hop.stages(plan, densities)
+        pairs = zip(steps, windows, strict=True)
+        return tuple(min(pair, key=lambda estimate: math.fsum(estimate.cost.terms.values())) for pair in pairs)
+
+    def _stream_bound(self, plan: GatePlan) -> Price:
+        """Return a lower bound of a plan's price over a stream: all gates stay closed."""
+        return self.price_stream(plan, [STEADY, STEADY, *[Activity(0.0, 0.0)] * len(cut_gates(plan))])
+
+    def _memory(self, plan: GatePlan) -> tuple[StageEstimate, ...]:
+        """Return the stages of a plan with the memory that they take."""
+        windows = self.stages(plan)
+        if self.hops is None or self.by_hop is None or not self.runs_by_hops(plan):
+            return windows
+        crossing = [cut.site.elements for cut in self._cuts(plan)]
+        return with_hop_memory(windows, self.by_hop.stages(plan), self.hops, cut_gates(plan), crossing)
 
     def _total(self, estimates: Sequence[StageEstimate], passed: Mapping[str, Sequence[float]]) -> Price:
         """Return the price of stages; ``passed`` holds, by kind, the share of windows that reaches each stage."""
@@ -325,7 +382,10 @@ class CostModel:
         """Return a lower bound of a plan's price: its price at the lowest pass rates that its gates' parameters allow.
 
         At these rates every gate stops all negatives, and the share of positives that its exit is meant to answer.
+        Over a stream by hops every gate stays closed.
         """
+        if self.hops is not None:
+            return self._stream_bound(plan)
         return self._total(self.stages(plan), self._lowest_rates(plan))
 
     def _lowest_rates(self, plan: GatePlan) -> dict[str, Sequence[float]]:
@@ -336,14 +396,13 @@ class CostModel:
 
     def overflows(self, plan: GatePlan) -> dict[str, float]:
         """See :func:`gatesearch.cost.feasibility.memory_overflows`."""
-        return feasibility.memory_overflows(self.device, self.stages(plan))
+        return feasibility.memory_overflows(self.device, self._memory(plan))
 
     def violations(self, plan: GatePlan) -> dict[str, float]:
         """See :func:`gatesearch.cost.feasibility.violations` and :func:`gatesearch.cost.feasibility.overloads`."""
         gated_cores = [plan.cores[self.stage_of(plan, gate.site)] for gate in layer_gates(plan)]
         cores = [self.sense_core.name, *plan.cores]
-        estimates = self.stages(plan)
-        bound = self._total(estimates, self._lowest_rates(plan))
+        estimates, bound = self._memory(plan), self.bound(plan)
         return feasibility.violations(self.device, estimates, cores, gated_cores) | feasibility.overloads(
             bound.utilisation, bound.worst_utilisation, self.max_utilisation
         )
@@ -367,7 +426,7 @@ class CostModel:
         """
         plans = [GatePlan((), (name,)) for name in self.device.core_names]
         fitting = [plan for plan in plans if not self.violations(plan)] or plans
-        priced = [(plan, self.price(plan, {kind: [1.0] for kind in self.shares})) for plan in fitting]
+        priced = [(plan, self.price_stream(plan, [STEADY, STEADY])) for plan in fitting]
         return min(priced, key=lambda pair: pair[1].energy.total_uj)
 
 

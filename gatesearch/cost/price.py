@@ -37,6 +37,8 @@ class StageEstimate:
         cost: time and energy of one run.
         provenance: the provenance of the time, such as ``"measured"``.
         exit: the additional cost of a sample that takes the exit of the stage's gate; None if the gate has no exit.
+        width: bytes of a value.
+        state_bytes: what stays in SRAM from hop to hop.
     """
 
     first_site: str
@@ -47,6 +49,8 @@ class StageEstimate:
     cost: StageCost
     provenance: str
     exit: ExitEstimate | None = None
+    width: int = 1
+    state_bytes: float = 0.0
 
     @property
     def runs(self) -> tuple[StageCost, ...]:

@@ -11,12 +11,16 @@ from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile.batch_convert import BatchConverter
 from gatesearch.compile.number_format import FLOAT, PLAIN, arithmetic
 from gatesearch.compile.tflite import channel_last, quantise
-from gatesearch.cost.blocks import EMPTY, PieceKey, Pieces, identity
+from gatesearch.cost.blocks import EMPTY, Piece, PieceKey, Pieces, identity
 from gatesearch.devices.profile import Core, Device
 from gatesearch.graph.footprint import Footprint, program_footprint
 from gatesearch.runtime.program import Program
 
 MAX_BATCH_PIECES = 32  # largest number of pieces of one conversion; progress is shown after each conversion
+
+# Joining a state with fresh frames copies each value, and so does keeping the last ones: about two instructions each by
+# words, where the operator table counts one sum of about 25 instructions a value.
+SUMS_PER_JOINED_VALUE = 1 / 6
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def compile_pieces(
     counts: dict[PieceKey, Footprint] = {}
     alike: dict[str, list[PieceKey]] = {}
     for key, piece in pieces.items():
-        counts[key] = program_footprint(piece.module, piece.example[:1])
+        counts[key] = piece_footprint(piece)
         has_edge = compiles_corners or 1.0 in (key.inputs, key.outputs) or key == EMPTY
         if has_edge and (all_compile or (micro and piece.need != PLAIN)):
             alike.setdefault(repr(identity(piece)), []).append(key)
@@ -87,6 +91,15 @@ def compile_pieces(
             for _ in keys:
                 advance()
     return Programs(pieces, counts, models)
+
+
+def piece_footprint(piece: Piece) -> Footprint:
+    """Return what a piece costs as a program; its state is none of its weights, and joining it is copying."""
+    counts = program_footprint(piece.module, piece.example[:1])
+    return counts._replace(
+        values=counts.values - (1 - SUMS_PER_JOINED_VALUE) * piece.joined,
+        weight_bytes=counts.weight_bytes - piece.state,
+    )
 
 
 def in_both_formats(in_float: bytes, example: Tensor) -> dict[str, bytes]:

@@ -53,6 +53,7 @@ def build_table(
     on_step: Callable[[], None] | None = None,
     cache: Path | None = None,
     timing_seconds: float = profiler.TIMING_SECONDS,
+    take_steps: Callable[[Pieces], Pieces] | None = None,
 ) -> Table:
     """Return the latency table of a backbone: readings of every block, gate head and layer on every core.
 
@@ -71,8 +72,11 @@ def build_table(
         cache: a folder of tables. A table of the same pieces, cores and machine is read from it; else the new table is
             written to it. None reads the table anew.
         timing_seconds: budget of all timings on this host; timings beyond it are interpolated.
+        take_steps: makes the pieces of a hop of those of a whole window; None to read whole windows.
     """
-    pieces = blocks.pieces_of(backbone, sites, features, variants, layers)
+    pieces: Pieces = blocks.pieces_of(backbone, sites, features, variants, layers)
+    if take_steps is not None:
+        pieces = take_steps(pieces)
     stamp = timing.fingerprint()
     key = _cache_key(pieces, device, stamp, gates, timing_seconds)
     stored = None if cache is None else user_cache.read_file(user_cache.close_folder(cache), key, ".json")

@@ -54,6 +54,31 @@ def trace(model: nn.Module) -> fx.GraphModule:
     return traced.module(model)
 
 
+def trace_program(program: nn.Module) -> fx.GraphModule:
+    """Trace a module that may return several tensors, such as a stage with the head of its gate.
+
+    Modules of torch.nn stay whole, and those that say by ``works_along`` how they compute. A graph is traced as well:
+    what a pass put into it becomes operators.
+
+    Raises:
+        UserError: torch.fx cannot trace it.
+    """
+    try:
+        with untouched(program):
+            return fx.GraphModule(program, _ProgramTracer().trace(program))
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{type(program).__name__} cannot be traced by torch.fx: {first_line(error)}") from error
+
+
+class _ProgramTracer(fx.Tracer):
+    """Keeps modules of torch.nn whole, and those with ``works_along``."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return hasattr(m, "works_along") or super().is_leaf_module(m, module_qualified_name)
+
+
 class _Trace(NamedTuple):
     """A traced graph, and the constant tensors that the forward itself creates, by the names of their attributes."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gatesearch.cost.blocks import EMPTY
-from gatesearch.cost.programs import Programs
+from gatesearch.cost.programs import SUMS_PER_JOINED_VALUE, Programs
 from gatesearch.cost.sources import board
 from gatesearch.cost.sources.base import ByPiece, Readings
 from gatesearch.devices.profile import Core
@@ -26,6 +26,7 @@ def _by_calls(core: Core, programs: Programs) -> ByPiece:
     with unfused_attention():
         readings = {
             key: board.module_reading(core, costs, piece.module, piece.example[:1])
+            - board.values_reading(core, costs, round((1 - SUMS_PER_JOINED_VALUE) * piece.joined))
             for key, piece in programs.pieces.items()
         }
     return {**readings, EMPTY: 0.0}  # kernels have no overhead of a call; the ReLU of the empty program must not count

@@ -5,6 +5,7 @@ The pass over a whole window begins a stream; it computes the first output and t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +25,13 @@ class StateTensor:
         name: name of the graph's node that computes the tensor; ``.h`` or ``.c`` is added for a recurrent layer.
         shape: shape of the tensor for one sample.
         axis: the time axis, counted with the batch axis; None for the state of a recurrent layer.
+        joined: values of the tensor that a hop makes of it and of fresh frames; 0 where it makes none.
     """
 
     name: str
     shape: tuple[int, ...]
     axis: int | None
+    joined: int = 0
 
 
 def state_tensors(plan: HopPlan) -> tuple[StateTensor, ...]:
@@ -36,10 +39,11 @@ def state_tensors(plan: HopPlan) -> tuple[StateTensor, ...]:
     tensors: list[StateTensor] = []
     for node in plan.graph.graph.nodes:
         if node in plan.frames and plan.older(node):
-            axis = plan.frames[node].axis
-            shape = list(plan.shapes[node])
-            shape[axis] = plan.older(node)
-            tensors.append(StateTensor(node.name, (*shape[:0], *(s for i, s in enumerate(shape) if i)), axis))
+            frames, older = plan.frames[node], plan.older(node)
+            _, *shape = plan.shapes[node]
+            shape[frames.axis - 1] = older
+            joined = math.prod(shape) * (older + frames.fresh) // older
+            tensors.append(StateTensor(node.name, tuple(shape), frames.axis, joined))
         if node in plan.steps and plan.steps[node].carries:
             layer = module_at(plan.graph, node)
             assert isinstance(layer, nn.RNNBase)

@@ -89,6 +89,13 @@ def product(call: Call) -> HopStep:
     return call.reduces() if call.frames.axis == last else call.passes()
 
 
+def along_one_axis(call: Call) -> HopStep:
+    """A module with ``works_along`` computes along that axis, each place of all others by itself."""
+    if call.module is not None and call.module.works_along == call.frames.axis:
+        return unknown(call)
+    return call.passes()
+
+
 def unknown(call: Call) -> HopStep:
     """Return the step of an operator without a rule: it is assumed to mix all frames."""
     kind = type(call.module).__name__ if isinstance(call.module, nn.Module) else call.name
@@ -122,7 +129,9 @@ def apply_rule(call: Call) -> HopStep:
     if call.name in POOLINGS:
         layer = POOLINGS[call.name](*call.node.args[1:], **call.node.kwargs)
         call = replace(call, module=layer)
-    if call.module is not None:
+    if hasattr(call.module, "works_along"):
+        rule: Rule = along_one_axis
+    elif call.module is not None:
         rule = next((rule for types, rule in MODULES.items() if isinstance(call.module, types)), unknown)
     else:
         rule = next((rule for names, rule in FUNCTIONS.items() if call.name in names), unknown)

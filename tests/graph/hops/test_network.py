@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gatesearch.backbones.ds_cnn import DSCNN
+from gatesearch.compile.prune import cut_channels
 from gatesearch.errors import UserError
 from gatesearch.graph.hops import (
     HopNetwork,
@@ -17,7 +18,7 @@ from gatesearch.graph.hops import (
     rewrite_for_hops,
     work_by_hop,
 )
-from gatesearch.graph.trace import trace
+from gatesearch.graph.trace import trace, trace_program
 from gatesearch.model import split
 from tests.graph.hops.backbones import Last, Mean, Recurrent, Residual, integers, networks
 
@@ -260,3 +261,47 @@ def test_a_hop_of_the_keyword_network_multiplies_far_less_than_its_window():
     assert work.state == 9 * 10 + 64 * 5 * (4 * 2 + 11) and work.buffer == 490
     assert work.window_macs > 14 * work.hop_macs
     assert work.macs(openings=3, open_hops=10) == 3 * work.window_macs + 7 * work.hop_macs
+
+
+class MeanAndMaximum(nn.Module):
+    """A mean by a convolution over the whole window beside a maximum, as the head of a gate has them."""
+
+    def __init__(self, channels: int, frames: int) -> None:
+        super().__init__()
+        self.mean = nn.Conv1d(channels, channels, frames, groups=channels, bias=False)
+        self.maximum = nn.MaxPool1d(frames)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, torch.cat([self.mean(x), self.maximum(x)], 1).flatten(1)
+
+
+@SETTINGS
+@given(st.integers(1, 4), st.integers(1, 12), st.integers(1, 4), st.integers(0, 99))
+def test_layers_that_read_the_whole_window_may_be_joined(channels, frames, hop, seed):
+    network = MeanAndMaximum(channels, frames).eval().double()
+    for weight in network.parameters():
+        weight.data = integers(tuple(weight.shape), seed)[0]
+    hops = HopNetwork(trace_program(network), (channels, frames), time_axis=1, hop=hop)
+    stream = integers((channels, frames + hop), seed + 1)
+    with torch.no_grad():
+        _, state = hops.catch_up(stream[:, :, :frames])
+        (passed, pooled), *_ = hops(stream[:, :, frames + hop - min(hop, frames) :], *state)
+        whole_passed, whole_pooled = network(stream[:, :, hop:])
+    assert torch.equal(pooled, whole_pooled)
+    assert torch.equal(passed, whole_passed[:, :, -passed.shape[2] :])
+
+
+@SETTINGS
+@given(st.integers(2, 6), st.integers(1, 6), st.integers(1, 3), st.integers(0, 99))
+def test_a_stage_without_some_channels_runs_by_hops(channels, kept, hop, seed):
+    network = nn.Sequential(nn.Conv1d(3, channels, 3), nn.ReLU(), nn.Conv1d(channels, channels, 2)).eval()
+    for weight in network.parameters():
+        weight.data = integers(tuple(weight.shape), seed)[0].float()
+    keeps = sorted(range(channels), key=lambda i: (i * 7 + seed) % channels)[: min(kept, channels)]
+    stage = cut_channels(trace(network), torch.zeros(1, 3, 9), inputs=[0, 2], outputs=keeps).double()
+    hops = HopNetwork(trace_program(stage), (2, 9), time_axis=1, hop=hop)
+    stream = integers((2, 9 + hop), seed + 1)
+    with torch.no_grad():
+        _, state = hops.catch_up(stream[:, :, :9])
+        output, *_ = hops(stream[:, :, 9:], *state)
+        assert torch.equal(output, stage(stream[:, :, hop:])[:, :, -output.shape[2] :])

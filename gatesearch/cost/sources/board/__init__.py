@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gatesearch.cost.sources.board import table as tables
 from gatesearch.cost.sources.board.call_counter import kernel_calls
 from gatesearch.devices.engine import ENGINES
+from gatesearch.gates import KernelCall
 from gatesearch.graph.operator_log import OperatorLog
 
 if TYPE_CHECKING:
@@ -71,6 +72,14 @@ def module_reading(core: Core, costs: BoardCosts, module: nn.Module, example: Te
     with OperatorLog(module) as log:
         module(example)
     return math.fsum(_operation_reading(core, costs, operation) for operation in log.operations())
+
+
+def values_reading(core: Core, costs: BoardCosts, values: int) -> float:
+    """Return the reading of work on so many values without products, the overhead of a call not counted."""
+    empty, work = (costs.reading(KernelCall("sum", (count,))) for count in (0, values))
+    if empty is None or work is None:
+        return core.timing.unlisted(0.0, values)  # type: ignore[union-attr]
+    return work - empty
 
 
 def _operation_reading(core: Core, costs: BoardCosts, operation: Operation) -> float:

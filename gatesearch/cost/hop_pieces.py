@@ -1,0 +1,113 @@
+"""The pieces of a backbone by hops: the step of each block and gate head, from which the price of a hop is read.
+
+Every source reads a step as it reads the whole window's piece: by its shapes in the step, counted, compiled or timed.
+A step has its state as constants, so that it is a module of one input like any other piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gatesearch.cost.blocks import Piece, PieceKey, Pieces
+from gatesearch.graph.hops import Frames, HopNetwork, hop_networks
+from gatesearch.graph.sites import INPUT, CutSite
+from gatesearch.graph.trace import trace_program
+from gatesearch.model import split
+
+
+class StepPiece(nn.Module):
+    """The step of a piece: fresh frames [N, ...] to (outputs..., state after it...).
+
+    What only passes, as a gate's input does in its head, is no output: a program cannot hand on its input.
+
+    Args:
+        network: the piece by hops.
+        window: one whole window [1, ...], whose state the step begins with.
+    """
+
+    def __init__(self, network: HopNetwork, window: Tensor) -> None:
+        super().__init__()
+        self.step = network.step
+        with torch.no_grad():
+            _, state = network.catch_up(window)
+        self.count = len(state)
+        for index, tensor in enumerate(state):
+            self.register_buffer(f"state_{index}", tensor.clone())
+
+    def forward(self, fresh: Tensor) -> tuple[Tensor, ...]:
+        """Run one hop."""
+        output, *after = self.step(fresh, *(getattr(self, f"state_{index}") for index in range(self.count)))
+        outputs = output if isinstance(output, tuple | list) else (output,)
+        return (*(each for each in outputs if each is not fresh), *after)
+
+
+@dataclass(frozen=True)
+class HopPieces:
+    """Pieces by hops.
+
+    Args:
+        pieces: by key. A piece behind the last time axis is that of a whole window.
+        states: values that go from hop to hop, by the name of a piece with all its channels.
+    """
+
+    pieces: Pieces
+    states: Mapping[str, int]
+
+
+def site_frames(
+    backbone: nn.Module, sites: Sequence[CutSite], shape: tuple[int, ...], time_axis: int, hop: int
+) -> dict[str, Frames | None]:
+    """Return the time axis of the tensor at each site, the input included; None where it has none.
+
+    Args:
+        backbone: can run by hops.
+        sites: in order.
+        shape: of one window.
+        time_axis: which axis of the shape is time.
+        hop: frames from decision to decision, in each phase.
+
+    Raises:
+        UserError: a layer stands in the way.
+    """
+    parts = hop_networks(split(backbone, [site.node for site in sites]), shape, time_axis, hop)
+    return {name: part.frames for name, part in zip([INPUT, *(site.name for site in sites)], parts, strict=True)}
+
+
+def hop_pieces(pieces: Pieces, frames: Mapping[str, Frames | None]) -> HopPieces:
+    """Return the steps of pieces.
+
+    An exit stays what it is: it reads a whole window wherever it runs.
+
+    Args:
+        pieces: blocks, heads and exits of whole windows, and the empty program.
+        frames: the time axis at each site, see :func:`site_frames`.
+    """
+    steps: dict[PieceKey, Piece] = {}
+    states: dict[str, int] = {}
+    for key, piece in pieces.items():
+        site = key.name.partition("@")[2] if piece.role == "head" else key.name
+        axis = frames.get(site) if piece.role in ("block", "head") else None
+        if axis is not None and piece.example.shape[axis.axis] != axis.count:
+            axis = None  # frames stand where channels do, and a cut would take some of them away
+        if axis is None or isinstance(piece.module, nn.Identity):
+            steps[key] = piece if axis is None else piece._replace(example=_fresh(piece.example, axis))
+            continue
+        shape = tuple(piece.example.shape[1:])
+        network = HopNetwork(trace_program(piece.module), shape, axis.axis - 1, axis.hop, recompute=True).eval()
+        steps[key] = piece._replace(
+            module=StepPiece(network, piece.example[:1]).eval(),
+            example=_fresh(piece.example, axis),
+            state=network.state_elements,
+            joined=sum(state.joined for state in network.states),
+        )
+        if key.dense:
+            states[key.name] = network.state_elements
+    return HopPieces(steps, states)
+
+
+def _fresh(example: Tensor, frames: Frames) -> Tensor:
+    return example.narrow(frames.axis, frames.first_fresh, frames.fresh)

@@ -1,0 +1,65 @@
+"""The readings of a backbone by hops on every core: a table of its steps, and what they keep from hop to hop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gatesearch.cost.table import Table
+from gatesearch.graph.hops import Frames
+from gatesearch.graph.sites import CutSite
+
+
+@dataclass(frozen=True)
+class HopTable:
+    """What the parts of a backbone cost by hops.
+
+    Args:
+        table: readings of the steps; its blocks and heads have the names of those of whole windows.
+        shapes: by site, the shape of what crosses there at a hop: the fresh frames.
+        states: values that go from hop to hop, by the name of a block or head.
+        phases: number of states that take turns, where strides do not divide the hop.
+        frontend_macs: multiply-accumulates of the front end, per hop.
+        frontend_state: values that the front end keeps from hop to hop.
+    """
+
+    table: Table
+    shapes: Mapping[str, tuple[int, ...]]
+    states: Mapping[str, int]
+    phases: int = 1
+    frontend_macs: int = 0
+    frontend_state: int = 0
+
+    def sites(self, sites: Sequence[CutSite]) -> tuple[CutSite, ...]:
+        """Return sites with the shapes of a hop."""
+        return tuple(replace(site, shape=self.shapes[site.name]) for site in sites)
+
+    def to_json(self) -> str:
+        """Return the readings as JSON."""
+        values = {name: getattr(self, name) for name in ("states", "phases", "frontend_macs", "frontend_state")}
+        shapes = {name: list(shape) for name, shape in self.shapes.items()}
+        return json.dumps({"table": json.loads(self.table.to_json()), "shapes": shapes, **values})
+
+    @classmethod
+    def from_json(cls, text: str) -> HopTable:
+        """Rebuild from :meth:`to_json`."""
+        raw = json.loads(text)
+        shapes = {name: tuple(shape) for name, shape in raw.pop("shapes").items()}
+        return cls(table=Table.from_json(json.dumps(raw.pop("table"))), shapes=shapes, **raw)
+
+
+def fresh_shapes(sites: Sequence[CutSite], frames: Mapping[str, Frames | None]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of what crosses each site at a hop.
+
+    Args:
+        sites: in order.
+        frames: the time axis at each site, counted with the batch axis; None where it has none.
+    """
+    shapes = {}
+    for site in sites:
+        axis, shape = frames[site.name], list(site.shape)
+        if axis is not None:
+            shape[axis.axis - 1] = axis.fresh
+        shapes[site.name] = tuple(shape)
+    return shapes

@@ -1,0 +1,59 @@
+"""The memory of stages that run by hops: programs, state, and the ring buffers from which stages catch up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gatesearch.cost.blocks import END, variant_of
+from gatesearch.cost.hop_table import HopTable
+from gatesearch.cost.price import StageEstimate
+from gatesearch.plan import PlacedGate
+
+STATE_COPIES = 2  # a state goes into a program as one tensor and comes out of it as another
+
+
+def with_hop_memory(
+    windows: Sequence[StageEstimate],
+    hops: Sequence[StageEstimate],
+    table: HopTable,
+    gates: Sequence[PlacedGate],
+    crossing: Sequence[int],
+) -> tuple[StageEstimate, ...]:
+    """Return the stages of whole windows with the memory that they take over a stream.
+
+    The first stage runs steadily and needs its step alone. Each later one is on demand: it has the program of a whole
+    window as well, and the core before its gate keeps the last window of what crosses there.
+
+    Args:
+        windows: the stages, each for a whole window.
+        hops: the same stages, each for a hop.
+        table: the readings of a hop.
+        gates: between the stages.
+        crossing: the values of a whole window at each gate.
+    """
+    stages = []
+    for k, (window, hop) in enumerate(zip(windows, hops, strict=True)):
+        pieces = _pieces(table, window)
+        if k < len(gates):
+            pieces.append(f"{variant_of(gates[k])}@{gates[k].site}")
+        state = table.phases * STATE_COPIES * sum(table.states.get(name, 0) for name in pieces)
+        buffer = crossing[k] if k < len(gates) else 0
+        on_demand = k > 0
+        stages.append(
+            replace(
+                window,
+                flash_bytes=hop.flash_bytes + (window.flash_bytes if on_demand else 0.0),
+                sram_bytes=max(hop.sram_bytes, window.sram_bytes) if on_demand else hop.sram_bytes,
+                state_bytes=float(window.width * (state + buffer)),
+            )
+        )
+    return tuple(stages)
+
+
+def _pieces(table: HopTable, stage: StageEstimate) -> list[str]:
+    """Return the names of the blocks of a stage."""
+    names = table.table.sites
+    first = names.index(stage.first_site) if stage.first_site in names else len(names)
+    last = len(names) if stage.last_site == END else names.index(stage.last_site)
+    return list(names[first:last])
