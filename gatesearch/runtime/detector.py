@@ -192,7 +192,11 @@ def confidences(posteriors: Array, settings: DetectorSettings, stopped: Array | 
 
     :class:`Detector` defines the confidence. It depends on ``smoothing`` and ``hits``, but not on the threshold.
     """
-    outputs = positive_outputs(posteriors, settings, stopped)
+    return confidences_of(positive_outputs(posteriors, settings, stopped), settings)
+
+
+def confidences_of(outputs: Array, settings: DetectorSettings) -> Array:
+    """Return the confidences of outputs of the positives, [hops, positives]; before the first hop there were zeros."""
     history = np.zeros((settings.smoothing - 1, outputs.shape[1]))
     smoothed = _mean(np.concatenate([history, outputs]), settings.smoothing)
     history = np.zeros((settings.hits - 1, outputs.shape[1]))

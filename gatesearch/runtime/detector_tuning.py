@@ -75,7 +75,10 @@ class _Scores:
             )
         self.hours = sum(len(score) for score, _, _ in self.scenes) * settings.hop_s / 3600
         self.events = sum(len(events.starts) for _, _, events in self.scenes)
-        self.values = np.unique(np.concatenate([score for score, _, _ in self.scenes]))
+
+    def levels(self) -> Array:
+        """Return the values that the confidences take, rising; thresholds stand between them."""
+        return np.unique(np.concatenate([score for score, _, _ in self.scenes]))
 
     def count(self, threshold: float) -> tuple[int, int]:
         """Return the false accepts and the misses at a threshold."""
@@ -89,9 +92,8 @@ class _Scores:
             misses += result.misses(self.counting)
         return false_accepts, misses
 
-    def curve(self, ranks: Array) -> DetCurve:
-        """Return the curve at thresholds just above the confidences of the given ascending ``ranks``."""
-        thresholds = [_above(self.values, rank) for rank in ranks.tolist()]
+    def curve(self, thresholds: Sequence[float]) -> DetCurve:
+        """Return the curve at ascending thresholds."""
         counts = np.array([self.count(threshold) for threshold in thresholds], float).reshape(-1, 2)
         return DetCurve(
             thresholds=np.array(thresholds),
@@ -132,7 +134,8 @@ def det_curve(
     [720.0, 0.0, 0.0]
     """
     scores = _score(scenes, settings, counting)
-    return scores.curve(_ranks(len(scores.values), points))
+    levels = scores.levels()
+    return scores.curve([_above(levels, rank) for rank in _ranks(len(levels), points).tolist()])
 
 
 def set_threshold(
@@ -140,6 +143,7 @@ def set_threshold(
     settings: DetectorSettings,
     fa_per_hour: float,
     counting: Counting = GATESEARCH,
+    points: int = CURVE_POINTS,
 ) -> TunedDetector:
     """Return a detector with the lowest threshold that keeps a rate of false accepts; all higher ones keep it, too.
 
@@ -151,6 +155,8 @@ def set_threshold(
         settings: the settings of the detector; their threshold is not read.
         fa_per_hour: largest allowed number of false accepts per hour.
         counting: the rule that defines hits and false accepts.
+        points: thresholds tried at a time; with few of them the result is fast, and may lie behind a short stretch of
+            thresholds that break the bound.
 
     Raises:
         DataError: there are no hops, or the rate is below 0.
@@ -163,14 +169,17 @@ def set_threshold(
     scores = _score(scenes, settings, counting)
     if not fa_per_hour >= 0:
         raise DataError(f"detector: {fa_per_hour} false accepts an hour; wanted: from 0")
+    levels = scores.levels()
     # Ranks of confidences: the threshold above `low` breaks the rate (-1: not known to), the one above `high` keeps it.
-    low, high = -1, len(scores.values) - 1
+    low, high = -1, len(levels) - 1
     while high - low > 1:
-        ranks = low + 1 + _ranks(high - low, CURVE_POINTS)
-        broken = np.flatnonzero(scores.curve(ranks).fa_per_hour > fa_per_hour)
-        first = int(broken[-1]) + 1 if len(broken) else 0
-        low, high = int(ranks[first - 1]) if first else low, int(ranks[first])
-    point = scores.curve(np.array([high])).operating_point(np.inf)
+        # From the largest down: where the bound breaks first decides, and lower thresholds cost most to count.
+        for rank in reversed((low + 1 + _ranks(high - low, points)).tolist()):
+            if scores.count(_above(levels, rank))[0] / scores.hours > fa_per_hour:
+                low = rank
+                break
+            high = rank
+    point = scores.curve([_above(levels, high)]).operating_point(np.inf)
     return TunedDetector(replace(settings, threshold=point.threshold), point, fa_per_hour)
 
 
@@ -181,6 +190,7 @@ def tune_detector(
     smoothing: Sequence[int] = SMOOTHING_CHOICES,
     hits: Sequence[int] = HITS_CHOICES,
     counting: Counting = GATESEARCH,
+    points: int = CURVE_POINTS,
 ) -> TunedDetector:
     """Choose smoothing, hits in a row and threshold with the lowest miss rate at a target rate of false accepts.
 
@@ -193,13 +203,15 @@ def tune_detector(
         smoothing: values of ``smoothing`` to try.
         hits: values of ``hits`` to try with each smoothing.
         counting: the rule that defines hits and false accepts.
+        points: as for :func:`set_threshold`.
 
     Raises:
         DataError: there are no hops, or the rate is below 0.
     """
     pairs = sorted(itertools.product(smoothing, hits), key=sum)
     tuned = [
-        set_threshold(scenes, replace(settings, smoothing=mean, hits=row), fa_per_hour, counting) for mean, row in pairs
+        set_threshold(scenes, replace(settings, smoothing=mean, hits=row), fa_per_hour, counting, points)
+        for mean, row in pairs
     ]
     return min(tuned, key=lambda choice: choice.point.miss_rate)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,7 +116,7 @@ class StreamGate:
             DataError: a shape is wrong, or a score is not finite.
         """
         means = smooth_scores(scores, runs, self.settings.smoothing)
-        return hold_open(means > self.settings.threshold, runs, self.settings.hold)
+        return hold_open(means > self.settings.threshold, runs, (self.settings.hold,))[0]
 
 
 def smooth_scores(scores: Array, runs: Array, smoothing: int) -> Array:
@@ -146,24 +147,26 @@ def smooth_scores(scores: Array, runs: Array, smoothing: int) -> Array:
     return np.where(active, total / np.clip(age, 1, smoothing), -np.inf)
 
 
-def hold_open(above: Array, runs: Array, hold: int) -> Array:
-    """Return whether a gate is open at each hop, [hops].
+def hold_open(above: Array, runs: Array, holds: Sequence[int]) -> list[Array]:
+    """Return for each hold whether a gate is open at each hop, [holds][hops].
 
     It is open if a mean exceeded the threshold at most ``hold`` hops ago, and the part before it has run since then.
 
     Args:
         above: whether the mean exceeds the threshold at each hop, [hops].
         runs: whether the part before the gate runs at each hop, [hops].
-        hold: number of hops for which the gate stays open.
+        holds: numbers of hops for which the gate stays open.
 
     >>> above = np.array([True, False, False, False, True, False, False])
-    >>> hold_open(above, np.array([True, True, True, True, True, False, True]), 2).tolist()
+    >>> hold_open(above, np.array([True, True, True, True, True, False, True]), (2,))[0].tolist()
     [True, True, True, False, True, False, False]
     """
     active = runs.astype(bool)
-    since_break = _hops_since(~active)  # number of hops since the last one at which the part did not run
-    since_above = _hops_since(above & active, before=len(above) + hold + 1)
-    return active & (since_above <= hold) & (since_above < since_break)
+    never = len(above) + max(holds) + 1
+    since = _hops_since(above & active, before=never)
+    # A hop at which the part did not run, after the last mean above the threshold, ends the hold.
+    since[since >= _hops_since(~active)] = never
+    return [active & (since <= hold) for hold in holds]
 
 
 def _hops_since(marks: Array, before: int = 0) -> Array:

@@ -1,0 +1,137 @@
+"""Which hops of a recording serve which event: those whose window holds it, and those that can detect it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatesearch.metrics.streams.counting import GATESEARCH, Counting
+from gatesearch.metrics.streams.events import Event
+from gatesearch.metrics.streams.matching import ROUNDING_S
+from gatesearch.runtime.detector import Array, DetectorSettings, confidences_of
+
+
+@dataclass(frozen=True, slots=True)
+class EventHops:
+    """The windows that hold the events of a recording.
+
+    Args:
+        hops: of the recording.
+        firsts, ends: the first hop whose window holds the event, or lies inside of one that is longer, and the first
+            one behind the last, [events].
+    """
+
+    hops: int
+    firsts: Array
+    ends: Array
+
+    @classmethod
+    def find(cls, events: Sequence[Event], settings: DetectorSettings, hops: int) -> EventHops:
+        """Return the windows that hold events.
+
+        Args:
+            events: of the recording.
+            settings: say when hops end; the first hop ends with the first window.
+            hops: of the recording.
+
+        >>> settings = DetectorSettings(("stop",), ("stop",), hop_s=0.5, first_s=1.0)
+        >>> held = EventHops.find([Event("stop", 2.0, 2.4)], settings, hops=8)  # hop k ends at 1 + k / 2 seconds
+        >>> held.mark().tolist()
+        [False, False, False, True, True, False, False, False]
+        """
+        window_s = settings.time_s(0)
+        bounds = [sorted([event.start_s + window_s, event.end_s]) for event in events]
+        firsts, ends = find_ranges(settings, hops, bounds)
+        return cls(hops, firsts, ends)
+
+    def recall(self, stopped: Array) -> float:
+        """Return the share of events of which some window that holds them is not stopped, [hops]."""
+        count = np.concatenate([[0], np.cumsum(~stopped)])
+        passed = np.count_nonzero(count[self.ends] > count[self.firsts])
+        return int(passed) / len(self.firsts) if len(self.firsts) else 1.0
+
+    def mark(self) -> Array:
+        """Return whether the window of each hop holds an event, [hops]."""
+        steps = np.zeros(self.hops + 1, int)
+        np.add.at(steps, self.firsts, 1)
+        np.add.at(steps, self.ends, -1)
+        marks: Array = np.cumsum(steps)[:-1] > 0
+        return marks
+
+
+@dataclass(frozen=True, slots=True)
+class EventHits:
+    """Counts fast which events a detector hits, whatever gates stop, from the hops around events alone.
+
+    Refractory time and other classes are left out: an event counts as hit where the confidence of its own class exceeds
+    the threshold at a hop at which a detection would count for it.
+
+    Args:
+        settings: of the detector, with one threshold.
+        indices: hops around the events, event by event, each run with the hops before it that a confidence reads, [n].
+        columns: output of the event's own class, [n].
+        counts: whether a detection at the hop counts for the event, [n].
+        starts: where each event begins among them, [events that the detector can report].
+        others: events that no detection of this detector can hit.
+    """
+
+    settings: DetectorSettings
+    indices: Array
+    columns: Array
+    counts: Array
+    starts: Array
+    others: int
+
+    @classmethod
+    def find(
+        cls, events: Sequence[Event], settings: DetectorSettings, hops: int, counting: Counting = GATESEARCH
+    ) -> EventHits:
+        """Return the hops around events; see :meth:`EventHops.find`, and ``counting`` for the rule of a hit."""
+        memory = settings.smoothing + settings.hits - 2
+        own = [event for event in events if event.label in settings.positives]
+        bounds = [[event.start_s, event.end_s + counting.tolerance_s] for event in own]
+        ranges = [
+            (event.label, int(low), int(high))
+            for event, low, high in zip(own, *find_ranges(settings, hops, bounds), strict=True)
+            if high > low
+        ]
+        # A hop before the recording reads as stopped; index -1 stands for it.
+        runs = [np.maximum(np.arange(low - memory, high), -1) for _, low, high in ranges]
+        return cls(
+            settings=settings,
+            indices=np.concatenate([np.zeros(0, int), *runs]),
+            columns=np.repeat([settings.classes.index(name) for name, _, _ in ranges], [len(run) for run in runs]),
+            counts=np.concatenate([np.zeros(0, bool), *(np.arange(len(run)) >= memory for run in runs)]),
+            starts=np.cumsum([0, *(len(run) for run in runs)])[:-1].astype(int),
+            others=len(events) - len(ranges),
+        )
+
+    def count_misses(self, posteriors: Array, stopped: Array) -> int:
+        """Return how many events are missed.
+
+        Args:
+            posteriors: outputs at every hop, [hops, classes].
+            stopped: whether a gate stopped each hop, [hops].
+        """
+        if not len(self.starts):
+            return self.others
+        outputs = posteriors[self.indices, self.columns].astype(float)
+        outputs[stopped[self.indices] | (self.indices < 0)] = 0.0
+        above = confidences_of(outputs[:, None], self.settings)[:, 0] > self.settings.threshold
+        hit = np.logical_or.reduceat(above & self.counts, self.starts)
+        return self.others + int(np.count_nonzero(~hit))
+
+
+def find_ranges(settings: DetectorSettings, hops: int, bounds_s: Sequence[Sequence[float]]) -> tuple[Array, Array]:
+    """Return the first hop that ends within bounds in seconds, both included, and the first behind the last, [n] each.
+
+    >>> settings = DetectorSettings(("stop",), ("stop",), hop_s=0.5)
+    >>> [each.tolist() for each in find_ranges(settings, 8, [(1.0, 2.0)])]
+    [[1], [4]]
+    """
+    ends_s = settings.time_s(0) + settings.hop_s * np.arange(hops)
+    lows, highs = np.array(bounds_s, float).reshape(-1, 2).T
+    firsts = np.searchsorted(ends_s, lows - ROUNDING_S, "left")
+    return firsts, np.maximum(firsts, np.searchsorted(ends_s, highs + ROUNDING_S, "right"))
