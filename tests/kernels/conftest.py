@@ -1,4 +1,4 @@
-"""The compiled kernels, once for each instruction set of this CPU."""
+"""Fixtures that open the compiled C kernels, for the best instruction set of this CPU or for each one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import pytest
 
 from gatesearch.kernels import Library, build, kernels, native
 
-SANITISE = "GATESEARCH_SANITISE"  # set where test_sanitised.py runs these tests once more
+SANITISE = "GATESEARCH_SANITISE"  # set by test_sanitised.py when it runs the tests of this folder again
 
 
 @pytest.fixture(scope="session")
 def compiled() -> Library:
-    """The kernels for this CPU's best instruction set."""
+    """Return the kernels for this CPU's best instruction set."""
     sanitise = SANITISE in os.environ
     if sanitise:
-        # Arrays without room around them, so that a step beyond is seen; they are not aligned either.
-        kernels()  # brings in the modules of all of them
+        # A sanitizer detects an access beyond an array only if the array has no padding. So np.zeros replaces each
+        # function `aligned`, which pads arrays to a cache line.
+        kernels()  # imports the modules of all kernels
         for name, module in list(sys.modules.items()):
             if name.startswith(("gatesearch.kernels.", "gatesearch.runtime.")) and hasattr(module, "aligned"):
                 module.aligned = np.zeros
@@ -31,7 +32,7 @@ def compiled() -> Library:
 
 @pytest.fixture(scope="session", params=sorted({name for sets in build.SETS.values() for name in sets}))
 def library(request: pytest.FixtureRequest, compiled: Library) -> Library:
-    """The kernels for each instruction set that this CPU has, in turn."""
+    """Return the kernels for one instruction set; a test runs once for each set that this CPU has."""
     if request.param not in compiled.available:
         pytest.skip(f"this CPU has no {request.param}")
     return native.open_library(compiled.path, request.param)

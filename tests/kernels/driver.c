@@ -1,34 +1,48 @@
-/* Runs kernels on made-up numbers and prints what comes out, so that one instruction set can be held against another:
-   lines of whole numbers have to be equal, lines of floats close. */
+/* Runs all kernels on pseudo-random numbers and prints their results, so that two instruction sets can be compared.
+
+   tests/kernels/test_cross.py compiles this file with the kernels, for this machine and for Arm, and compares the
+   lines that the programs print. A line "whole NAME ..." holds integers, which have to be equal. A line
+   "floats NAME ..." holds figures of float32 arrays, which have to be close. Shapes are small: at most 6 x 6 pixels and
+   40 channels.
+
+   The compiler's command line defines GS_SUFFIX, the name of the instruction set, which ends the name of each kernel.
+   It may define GS_PORTABLE, with which Arm cores run plain C. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "kernels.h"
 
 static uint32_t state = 1;
+
+/* Returns the next pseudo-random integer, of 24 bits. */
 static uint32_t next(void) { return (state = state * 1664525u + 1013904223u) >> 8; }
+
+/* Returns a pseudo-random number from -1 to 1. */
 static float real(void) { return (float)(next() % 2001) / 1000.0f - 1.0f; }
 
 static void *rooms[1024];
 static int taken;
 
+/* Allocates memory of zeros, 64 bytes longer than asked for. */
 static void *room(size_t bytes) {
   rooms[taken] = calloc(bytes + 64, 1);
   if (!rooms[taken]) puts("no memory left"), exit(1);
   return rooms[taken++];
 }
 
-/* Between two calls: a microcontroller has no memory for all of them. */
+/* Frees the memory of all earlier calls of room; a microcontroller cannot hold the arrays of all tests at once. */
 static void leave(void) {
   while (taken) free(rooms[--taken]);
 }
 
+/* Prints a hash of n values of so many bytes each: FNV-1a, 32 bits. */
 static void whole(const char *name, const void *values, int n, int bytes) {
   uint32_t sum = 2166136261u;
   for (int i = 0; i < n * bytes; i++) sum = (sum ^ ((const uint8_t *)values)[i]) * 16777619u;
   printf("whole %s %u\n", name, (unsigned)sum);
 }
 
+/* Prints the sum, the sum with alternating signs, and the middle one of n values, scaled to integers. */
 static void floats(const char *name, const float *values, int n) {
   float sum = 0, alternating = 0;
   for (int i = 0; i < n; i++) {
@@ -38,6 +52,7 @@ static void floats(const char *name, const float *values, int n) {
   printf("floats %s %d %d %d\n", name, (int)(1000 * sum), (int)(1000 * alternating), (int)(100000 * values[n / 2]));
 }
 
+/* Runs convolutions of shape c in int8 and float32, and precision gating with groups of 1 to 32 channels. */
 static void convolutions(gs_conv c) {
   const int outputs = gs_height(&c) * gs_width(&c) * c.c_out, wide = GS_BLOCKS(c.c_out) * GS_BLOCK;
   const int values = c.h * c.w * c.c_in, count = c.c_out * c.c_in * c.kh * c.kw;
@@ -74,6 +89,8 @@ static void convolutions(gs_conv c) {
   }
 }
 
+/* Runs feature boosting and suppression of blocks of channels, alone and with precision gating; then pooling and sums
+   in int8. */
 static void chosen(gs_conv c, int block) {
   const int outputs = gs_height(&c) * gs_width(&c) * c.c_out, wide = GS_BLOCKS(c.c_out) * GS_BLOCK;
   const int values = c.h * c.w * c.c_in, pieces = 4, taps = c.kh * c.kw * c.c_in * wide;
@@ -118,6 +135,7 @@ static void chosen(gs_conv c, int block) {
   whole("added", added, values, 1);
 }
 
+/* Runs a depthwise convolution, pooling, a gate head, and a stage of two operators on four windows. */
 static void listening(int channels) {
   const gs_conv c = {6, 5, channels, channels, 3, 2, 2, 1, 1, 0, 1, 1};
   const int outputs = gs_height(&c) * gs_width(&c) * channels;
@@ -148,6 +166,7 @@ static void listening(int channels) {
   whole("listed", passed, 4, 4);
 }
 
+/* Runs the mel front end on a clip and on a stream; frame is the number of samples in a frame. */
 static void front_end(int frame) {
   enum { FFT = 64, BINS = 33, MELS = 5, FEATURES = 3 };
   float *samples = room(4 * frame * 4), *window = room(frame * 4), *turn = room(FFT / 2 * 4), *split = room(2 * BINS * 4);
@@ -169,6 +188,7 @@ static void front_end(int frame) {
   whole("heard", out, 6 * FEATURES, 1);
 }
 
+/* Runs three steps of an LSTM layer in float32, with size cells and columns inputs. */
 static void steps(int size, int columns) {
   gs_matrix m[2];
   for (int i = 0; i < 2; i++) {
@@ -185,6 +205,8 @@ static void steps(int size, int columns) {
   floats("lstm", h, size);
 }
 
+/* Runs three steps of an LSTM layer in int8, and of a GRU layer where weights are dense. If hybrid, the weights have
+   the form of hybrid matrix decomposition (HMD). */
 static void steps_u8(int size, int columns, int hybrid) {
   gs_matrix_u8 m[2];
   const int rich = hybrid ? size / 3 : size, parts = hybrid ? 2 : 0;
@@ -222,7 +244,7 @@ static void steps_u8(int size, int columns, int hybrid) {
 }
 
 int main(void) {
-  static char printing[BUFSIZ]; /* not from the heap, which it would part in two */
+  static char printing[BUFSIZ]; /* not on the heap, where it would divide the free memory */
   setvbuf(stdout, printing, _IOLBF, sizeof printing);
   convolutions((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}), leave();
   convolutions((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1}), leave();

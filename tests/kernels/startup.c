@@ -1,8 +1,11 @@
-/* What a Cortex-M needs before main: a stack, an entry, and its floating-point unit switched on. */
+/* Starts a program on a Cortex-M: sets the stack, switches on the floating-point unit, and calls the C library's entry.
+
+   tests/kernels/test_cross.py links it with driver.c and defines STACK, the address where the stack begins. */
 #include <stdint.h>
 
 extern void _start(void);
 
+/* Runs at power-on: allows access to the floating-point unit (register CPACR), then starts the program. */
 static void reset(void) {
   *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20;
   _start();

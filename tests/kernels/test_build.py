@@ -93,7 +93,7 @@ echo object > "$last"
 
 @pytest.fixture
 def fake_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a compiler that writes a word into its output, and counts its calls in a file beside it."""
+    """Return a script in place of a compiler; it writes a word as its output, and a line per call to ``fake.calls``."""
     path = tmp_path / "fake"
     path.write_text(FAKE_COMPILER)
     path.chmod(0o755)

@@ -1,4 +1,8 @@
-"""Kernels that skip single channels, and their hybrids, against references and training modules."""
+"""Kernels that skip single channels, alone and with precision gating, against references and trained layers.
+
+Feature boosting and suppression (FBS) picks the channels that are computed. A hybrid kernel combines FBS with precision
+gating (PG), which computes the low bits of some outputs only.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +85,7 @@ def precision_of(
     rng: np.random.Generator, g: Geometry, weight: np.ndarray, x: np.ndarray, split: tuple[int, int], group: int,
     share: float, operands: OperandSplit,
 ) -> Precision:  # fmt: skip
-    """Thresholds at about the share of all outputs that is to be open; 0 closes and 1 opens all."""
+    """Return precision gating whose thresholds open about ``share`` of all outputs; 0 closes all, 1 opens all."""
     bits, low_bits = split
     step = float(np.float32(np.abs(x).max() / (2**bits - 1)))
     groups = -(-g.c_out // group)
@@ -119,7 +123,7 @@ def test_a_hybrid_is_exact_in_whole_numbers(
     expected, won = kernel.reference(x, live)
     np.testing.assert_array_equal(winners, won)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5 * max(1.0, float(np.abs(expected).max())))
-    # In whole numbers: g and the norm are taken out again, and how many outputs were open is told.
+    # Without the gain g and the normalisation, outputs are whole multiples of precision.level and compare exactly.
     plain = FBSPG(g, weight, precision, plain_boost(g, kernel.boost), False, library)
     assert plain.library is not None
     y, won = plain(x, live)
@@ -131,7 +135,7 @@ def test_a_hybrid_is_exact_in_whole_numbers(
 
 
 def plain_boost(g: Geometry, like: Boost) -> Boost:
-    """g is 1 everywhere, so that the first channels win, and there is no norm."""
+    """Return a boost whose gain g is 1 for every channel, so that the first channels win, without normalisation."""
     zeros, ones = np.zeros(g.c_out, np.float32), np.ones(g.c_out, np.float32)
     return Boost(np.zeros((g.c_out, g.c_in), np.float32), ones, ones, zeros, zeros, like.winners, like.block)
 
@@ -143,7 +147,7 @@ def test_of_equals_the_first_win(library: Library, count: int) -> None:
     zeros, ones = np.zeros(7, np.float32), np.ones(7, np.float32)
     boost = Boost(np.zeros((7, 3), np.float32), rho, ones, zeros, zeros, count, block=1)
     _, winners = FBSSingle(g, np.ones(g.weights, np.float32), boost, library=library)(np.ones((2, 2, 3), np.float32))
-    order = [2, 5, 0, 3, 1, 4, 6]  # what is not positive is 0, and the first of these wins
+    order = [2, 5, 0, 3, 1, 4, 6]  # ReLU makes negative gains 0; among equal gains the first channel wins
     assert winners.tolist() == sorted(order[:count])
 
 

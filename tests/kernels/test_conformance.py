@@ -17,7 +17,9 @@ from gatesearch.kernels.recurrent import GRUKernel, GRULowRankKernel, LSTMKernel
 from gatesearch.runtime.stage import StageKernel
 from gatesearch.testing.kernels import CountedKernelConformance, KernelConformance, LayerKernelConformance
 
+# Convolutions: height, width, channels in and out, then kernel, stride, padding and dilation, two numbers each.
 SHAPES = ((5, 4, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1), (1, 1, 33, 17, 1, 1, 1, 1, 0, 0, 1, 1))
+# Gates leave half of the input channels and half of the output channels.
 HALF = (("inputs", 0.5), ("outputs", 0.5))
 
 
@@ -90,7 +92,7 @@ class TestPG(LayerKernelConformance):
         KernelCall("pg", shape, (("bytes", size), ("group", group)), (("open", 0.5),))
         for shape, size, group in zip(SHAPES, (1, 2), (1, 16), strict=True)
     )
-    tolerance = 1e-4  # the normalisation behind is in float
+    tolerance = 1e-4  # the normalisation after the integer sums is in float
 
 
 class TestLSTM(LayerKernelConformance):

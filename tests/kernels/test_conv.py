@@ -29,7 +29,7 @@ def geometries(draw: st.DrawFn) -> Geometry:
 
 
 def unaligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """A copy that begins one value after a cache line."""
+    """Return a copy of an array that begins one element after a cache line."""
     size = array.dtype.itemsize
     raw = np.zeros(array.nbytes + 64 + size, np.uint8)
     first = -raw.ctypes.data % 64 + size
@@ -39,7 +39,7 @@ def unaligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def lists(channels: int) -> st.SearchStrategy[list[int] | None]:
-    """All blocks, or some, or none."""
+    """Return a strategy for active blocks: None for all, or the sorted indices of some or of no blocks."""
     return st.one_of(st.none(), st.sets(st.integers(0, -(-channels // 16) - 1)).map(sorted))
 
 
@@ -48,7 +48,7 @@ def array(live: list[int] | None) -> np.ndarray[Any, Any] | None:
 
 
 def close(ours: Any, reference: Any) -> None:
-    """Equal to 1e-5 of the largest value."""
+    """Check that two arrays agree to 1e-5 of the largest value."""
     np.testing.assert_allclose(ours, reference, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(reference).max(initial=0)))
 
 
@@ -90,7 +90,7 @@ def test_int8_convolution_is_exact(
         zero_out=zero // 2,
         library=library,
     )
-    # The extremes are where bytes would saturate.
+    # Extreme values come often, because sums of 16 bits would saturate at them.
     x = unaligned(rng.choice([0, 1, 254, 255, *range(256)], (*geometry.image, geometry.c_in)).astype(np.uint8))
     inputs, outputs = data.draw(lists(geometry.c_in)), data.draw(lists(geometry.c_out))
     np.testing.assert_array_equal(conv(x, inputs, outputs), conv.reference(x, array(inputs), array(outputs)))

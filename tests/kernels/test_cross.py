@@ -1,4 +1,4 @@
-"""The kernels for Arm, run in emulators if these are installed, give the results of this machine."""
+"""The kernels for Arm, run in the emulator QEMU if it is installed, give the results of this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MICRO = ("qemu-system-arm", "-nographic", "-semihosting", "-M")
 
 
 def printed(folder: Path, compiler: str, name: str, flags: Sequence[str], runner: Sequence[str] = ()) -> list[str]:
-    """Compile the driver with all kernels and return the lines that it prints."""
+    """Compile driver.c with all kernels, run it, and return the lines that it prints."""
     for tool in (compiler, *runner[:1]):
         if shutil.which(tool) is None:
             pytest.skip(f"no {tool}")

@@ -1,4 +1,4 @@
-"""The kernel of feature boosting against its reference and against the layer that was trained."""
+"""The kernel of feature boosting and suppression (FBS) against its reference and the trained layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatesearch.plan import PlacedGate
 
 
 def trained(c_in: int, c_out: int, density: float, seed: int, block: int = 16, norm: bool = True) -> FBSConv2d:
-    """An FBS layer whose predictor and statistics are no longer what they start as."""
+    """Return an FBS layer with random weights of the predictor and random statistics of batch normalisation."""
     torch.manual_seed(seed)
     conv, batch_norm = nn.Conv2d(c_in, c_out, 3, padding=1), nn.BatchNorm2d(c_out)
     (
@@ -86,7 +86,8 @@ def test_int8_form_is_exact(library: Library, channels: tuple[int, int], count: 
     c_in, c_out = channels
     rng = np.random.default_rng(seed)
     real = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
-    # Whole numbers and powers of two: g is exact in any order of its sums, so the bytes have to be equal.
+    # All factors are whole numbers or powers of two. So the gain g is exact in any order of summation, and the bytes of
+    # the output have to be equal.
     phi, rho = (rng.integers(-2, 3, shape).astype(np.float32) for shape in ((c_out, c_in), (c_out,)))
     boost = Boost(phi, rho + 4, real(c_out), real(c_out), real(c_out), count)
     geometry = Geometry((8, 4), c_in, c_out, (3, 3), padding=(1, 1))

@@ -21,7 +21,7 @@ FRONTS = {
 
 
 def sound(seconds: float, seed: int = 0) -> np.ndarray:
-    """Noise whose level and pitch wander, with pauses: int16."""
+    """Return a tone with noise and pauses, whose level and pitch change: int16 at 16 kHz, [samples]."""
     rng = np.random.default_rng(seed)
     n = int(16000 * seconds)
     level = np.repeat(10 ** rng.uniform(-5, -0.5, n // 400 + 1), 400)[:n] * (np.arange(n) % 5000 > 700)

@@ -91,7 +91,7 @@ def test_a_recurrent_layer_runs_all_steps_of_a_sequence(cell: type[nn.RNNBase], 
 
 
 class Wrapped(nn.Module):
-    """A recurrent layer in a network that can be traced."""
+    """A network of one recurrent layer, which can be traced."""
 
     def __init__(self, layer: nn.RNNBase) -> None:
         super().__init__()

@@ -25,7 +25,11 @@ def kernel(
     seed: int = 0,
     singly: bool = True,
 ) -> tuple[PGConv, np.ndarray]:
-    """A kernel and an input, with thresholds that close about a share of the outputs; None opens, 1 closes all."""
+    """Return a kernel of precision gating and an input for it.
+
+    The thresholds are the quantile ``quantile`` of the group means of the high products, so they close about this share
+    of the outputs. None opens all outputs, 1 closes all.
+    """
     rng = np.random.default_rng(seed)
     bits, low_bits = split
     weight = rng.integers(-127, 128, geometry.weights).astype(np.int8)

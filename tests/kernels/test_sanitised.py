@@ -1,4 +1,4 @@
-"""The kernel tests once more with address and undefined-behaviour sanitizers."""
+"""Runs the kernel tests again, with address and undefined-behaviour sanitizers in the kernels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 from gatesearch.kernels import build
 
 HERE = Path(__file__).parent
-NOT_SANITISED = (Path(__file__).stem, "test_native_layers")  # the latter runs LiteRT in the same process
+NOT_SANITISED = (Path(__file__).stem, "test_native_layers")  # the latter loads kernels without sanitizers
 
 
 def preloaded() -> str:
-    """The run-time library of AddressSanitizer, which has to come before Python's own."""
+    """Return the path of AddressSanitizer's library, which has to be loaded before Python's libraries."""
     try:
         compiler = build.Compiler.find().command
     except build.BuildError as error:
@@ -31,7 +31,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "LD_PRELOAD": preloaded(),
-        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:exitcode=99",  # Python's own are none of ours
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:exitcode=99",  # Python itself has leaks
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "GATESEARCH_SANITISE": "1",
     }

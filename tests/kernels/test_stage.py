@@ -50,7 +50,7 @@ def test_depthwise_of_other_channels_is_refused(compiled: Library) -> None:
 def test_stream_lists_the_windows_above_the_threshold(library: Library) -> None:
     rng = np.random.default_rng(0)
     windows = rng.integers(-128, 128, (50, 4, 3)).astype(np.int8)
-    # The largest value of each row, then a weighted sum of these.
+    # The stage takes the largest value of each row, then a weighted sum of these values.
     weight = rng.integers(-50, 50, (1, 4, 1, 1)).astype(np.int8)
     layer = ConvU8(
         Geometry((1, 1), 4, 1), weight, "bytes", zero=128, scale=np.float32([0.02]), zero_out=120, library=library
@@ -72,7 +72,7 @@ def test_stream_lists_the_windows_above_the_threshold(library: Library) -> None:
 
 
 def test_a_lookup_table_maps_each_value_to_its_entry(library: Library) -> None:
-    """Every array is as large as it has to be: the sanitisers see a step beyond one of them."""
+    """Arrays have no spare elements, so that sanitizers detect an access beyond their ends."""
     rng = np.random.default_rng(0)
     windows, table = np.arange(256).astype(np.uint8).view(np.int8).reshape(4, 64), rng.permutation(256).astype(np.uint8)
     room, moved, passed = np.zeros(64, np.uint8), np.zeros(65, np.uint8), np.zeros(4, np.int32)
@@ -88,7 +88,10 @@ def test_a_lookup_table_maps_each_value_to_its_entry(library: Library) -> None:
 
 
 class Joined(nn.Module):
-    """A pooled layer, on its own scale, beside one of larger values: LiteRT changes the scale of what was pooled."""
+    """A network that concatenates a pooled tensor with one of larger values.
+
+    The two tensors have different scales, so LiteRT adds an operator that rescales the pooled one.
+    """
 
     def __init__(self) -> None:
         super().__init__()
