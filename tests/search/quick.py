@@ -1,4 +1,4 @@
-"""A fast, deterministic objective for searches that are killed; it notes each plan in a file."""
+"""Fast, deterministic prices and evaluations for tests of searches; they note each plan in a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def number(plan: GatePlan, modulus: int) -> int:
 
 
 def price(plan: GatePlan) -> dict[str, float]:
-    """A quarter of all plans does not fit."""
+    """Return the excess of a constraint, which is positive for a quarter of all plans."""
     return {"npu.sram": number(plan, 4) - 2.5}
 
 
@@ -28,14 +28,14 @@ def try_plan(plan: GatePlan) -> Evaluated:
 
 
 def note(path: Path, text: str) -> None:
-    """Append a line in one system call."""
+    """Append a line in one system call, so that lines of several processes do not mix."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.write(file, f"{text}\n".encode())
     os.close(file)
 
 
 class Doubtful:
-    """Warns where a process begins to try plans, and of each plan; its second plan fails."""
+    """An evaluation that warns when a process unpickles it and at each plan; its second plan fails."""
 
     def __init__(self) -> None:
         self.tried = 0
@@ -54,7 +54,10 @@ class Doubtful:
 
 @dataclass(frozen=True)
 class Quick:
-    """Tries a plan in ``seconds``; what ended is a line of ``ended``, and what began, with the node, of ``began``."""
+    """An evaluation that takes ``seconds`` and notes plans in files.
+
+    The file ``began`` gets a line with the plan and the node when an evaluation begins; ``ended`` one when it ends.
+    """
 
     ended: Path
     seconds: float = 0.003

@@ -42,12 +42,12 @@ def number(plan: GatePlan, modulus: int) -> int:
 
 
 def price(plan: GatePlan) -> dict[str, float]:
-    """A quarter of all plans does not fit."""
+    """Return the excess of a constraint, which is positive for a quarter of all plans."""
     return {"npu.sram": number(plan, 4) - 2.5}
 
 
 class Evaluate:
-    """A cheap training: notes the plans, and raises ``trouble`` at the calls that are told."""
+    """An evaluation without training, which notes the plans and raises ``trouble`` at the calls ``at``."""
 
     def __init__(self, *at: int, trouble: BaseException | None = None) -> None:
         self.seen: list[GatePlan] = []
@@ -148,7 +148,7 @@ def test_an_interrupted_search_gives_the_same_result(
     on = Evaluate()
     assert run(journal, on) == unbroken[0]
     assert evaluate.seen[:-1] + on.seen == unbroken[1]
-    assert run(journal, Evaluate(1)) == unbroken[0]  # nothing is left to do
+    assert run(journal, Evaluate(1)) == unbroken[0]  # no plan is left to evaluate
     assert engine.read(journal) == unbroken[0]
 
 
@@ -189,7 +189,7 @@ def test_a_truncated_entry_at_the_end_of_the_journal_is_dropped(
     journal = tmp_path / "study.journal"
     with pytest.raises(KeyboardInterrupt):
         run(journal, Evaluate(6))
-    with journal.open("ab") as file:  # as a full disk leaves it
+    with journal.open("ab") as file:  # a full disk leaves such an entry
         file.write(b'{"op_code":6,"worker_id":"a-half')
     assert len(engine.read(journal).complete) == 5
     assert run(journal, Evaluate()) == unbroken[0]
@@ -272,7 +272,7 @@ def test_the_details_of_an_evaluation_are_stored_with_its_trial(tmp_path: Path) 
 
 
 def rename_params(stored: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTrial:
-    """A trial as versions before the space of slots stored it: with other names, and none for the sites."""
+    """Return a trial with other names of parameters, as older versions of gatesearch stored it."""
     params = {f"old_{name}": value for name, value in stored.params.items()}
     return optuna.trial.create_trial(
         state=stored.state,

@@ -47,7 +47,7 @@ def raise_line() -> Evaluated:
 
 
 class FailsAt:
-    """Fails at some calls, and notes the plans of all."""
+    """An evaluation that fails at the calls ``calls`` and notes the plans of all calls."""
 
     def __init__(self, calls: set[int], fault: Callable[[], Any]) -> None:
         self.calls, self.fault = calls, fault
@@ -161,7 +161,7 @@ def test_failures_anywhere_lose_nothing(
 
 
 def fail_by_digest(plan: GatePlan, fault: str) -> Any:
-    """Fail for a sixth of all plans, in a worker process."""
+    """Evaluate a plan in a worker process; fail for a sixth of all plans."""
     return FAULTS[fault][0]() if int(plan.digest, 16) % 6 == 0 else try_plan(plan)
 
 

@@ -45,7 +45,7 @@ THREE = (conv("a", 8), conv("b", 20), linear("c"))
 
 
 class Thrown:
-    """A trial whose choices are random, and which minds choices that change under one name, as Optuna does."""
+    """A trial that chooses at random, and refuses, as Optuna does, a parameter whose choices change."""
 
     def __init__(self, generator: random.Random) -> None:
         self.generator, self.choices = generator, {}
@@ -59,7 +59,7 @@ class Thrown:
 def layer_space(
     sites: Sequence[LayerSite], some: Kinds, names: Sequence[str] | str = "all", together: bool = False
 ) -> Space:
-    """A space of layer gates alone, on one core."""
+    """Return a space of layer gates alone, on one core."""
     return build_space((), ("one",), some, layer_sites=sites, layer_names=names, together=together)
 
 
@@ -68,7 +68,7 @@ def propose(space: Space, trial: Any) -> tuple[PlacedGate, ...]:
 
 
 def gates_at(some: Kinds, where: LayerSite) -> list[PlacedGate]:
-    """Every gate of some kinds at one site, by brute force."""
+    """Return every gate of some kinds at one site, by brute force."""
     found = []
     for kind, given_choices in some.items():
         if fits(kind, where):
@@ -83,7 +83,8 @@ def brute_force(sites: Sequence[LayerSite], some: Kinds, together: bool) -> set[
     if not together:
         per_site = [[None, *gates_at(some, where)] for where in sites]
         return {tuple(gate for gate in row if gate is not None) for row in product(*per_site)}
-    # One kind with one set of parameters, those of the last site where it can go, at every such site.
+    # A plan has one kind, with the same parameters at every site that it fits. The last of these sites decides which
+    # parameters there are.
     found = {()}
     for kind in some:
         able = [where for where in sites if fits(kind, where)]
@@ -102,7 +103,7 @@ def test_plan_counts_equal_hand_counts(some: Kinds, each: list[int], together: b
     assert len(every) == len(space)
     found = {propose(space, trial) for _ in range(300)}
     assert found == every if together else found <= every
-    # Each site by itself meets all of its gates.
+    # Each gate of each site is proposed at least once.
     assert {gate for gates in found for gate in gates} == {gate for gates in every for gate in gates}
 
 
@@ -210,8 +211,9 @@ CUT: Kinds = {"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.99]}}
 
 def test_plans_of_both_sorts_of_gates_are_counted_and_canonical() -> None:
     space = device_space({**CUT, **FBS}, together=True)
-    # No cut on either core, or one gate at the input (which has one channel) or two at a, on two stages; each with no
-    # layer gated, or all at one of two densities.
+    # Without a cut gate there is one stage, on one of two cores. With one there are two stages; its choices are 1 at
+    # the input, which has one channel, and 2 at site a. Each of these plans has no layer gates, or all at one of two
+    # densities.
     assert len(space) == (count_core_sequences(2, 1) + (1 + 2) * count_core_sequences(2, 2)) * 3 == 33
     assert {kind for slot in space.cut_slots for kind in slot.kinds} == {"gc"} and space.layer_kinds == ("fbs",)
     trial, cut_kinds = Thrown(random.Random(0)), {"gc"}
@@ -248,7 +250,7 @@ def test_a_vast_space_still_has_a_length() -> None:
         ({"pg": {"mask": ["m3"]}}, "all", "space.kinds.pg.mask: pg gate at a: unknown mask 'm3'; nearest: 'm2"),
         ({"fbs": {"density": [0.0]}}, "all", "space.kinds.fbs.density: fbs gate at a: density: 0.0 is not in (0, 1]"),
         ({"fbs": {"block": [8]}}, "all", "space.kinds.fbs.block: fbs gate at a: block: 8 is not one of 1, 16"),
-        # Each value would do, but not with every value of the other parameter.
+        # Each value is allowed, but not with every value of the other parameter.
         (
             {"pg": {"bits": [8, 4], "high_bits": [6, 2]}},
             "all",

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna._hypervolume import compute_hypervolume  # private, and all the better as a second opinion
+from optuna._hypervolume import compute_hypervolume  # private in Optuna, but independent of ours
 
 from gatesearch.search.pareto import dominates, front, hypervolume
 

@@ -24,7 +24,7 @@ from tests.search.small_spaces import count_plans_by_hand, site, small
 
 
 class Thrown:
-    """A trial whose choices are random and noted."""
+    """A trial that chooses at random, and refuses a parameter whose choices change."""
 
     def __init__(self, generator: random.Random) -> None:
         self.generator, self.choices = generator, {}
@@ -46,7 +46,7 @@ class Given:
 
 
 def all_plans(space: Space) -> set[GatePlan]:
-    """Every plan of a space, by brute force over subsets of sites, gates and cores."""
+    """Return every plan of a space, by brute force over subsets of sites, gates and cores."""
     result = set()
     per_site = [
         [None]
@@ -139,7 +139,7 @@ def test_min_work_removes_sites_except_those_that_are_named() -> None:
 def test_variants_are_the_code_paths() -> None:
     assert [dict(v.params) for v in small().variants()] == [{"mode": "channel"}, {"mode": "activation"}]
     only = small(kinds={"gc": {"mode": ["activation"]}})
-    # The input has one channel, where a gate is always of the channel kind.
+    # The input has one channel, where the mode of a gate is always "channel".
     assert {dict(v.params)["mode"] for v in only.variants()} == {"channel", "activation"}
     assert [dict(v.params) for v in small(kinds={"gc": {"mode": ["channel"]}}).variants()] == [{"mode": "channel"}]
 
@@ -169,7 +169,7 @@ class PickyParams(GateParams):
 
 
 class Picky(GateKind[CutSite, PickyParams]):
-    """A second kind, whose choices depend on the site, and which cannot stand at the input."""
+    """A second gate kind, whose choices depend on the site, and which does not fit the input."""
 
     name = "picky"
     site_type = CutSite
@@ -202,7 +202,8 @@ def test_kinds_that_differ_by_site(two_kinds: dict[str, GateKind[Any, Any]]) -> 
     for _ in range(150):  # Optuna itself refuses choices that change under one name
         plans.add(space.propose(study.ask()))
     assert all(gate.site != "input" for plan in plans for gate in plan.gates if gate.kind == "picky")
-    # Gates at input, stem, block: 2, 2 + 2, 2 + 3; cores: 2 for one stage, 3 for two, 4 for three.
+    # Choices of a gate: 2 at input, 2 + 2 at stem, 2 + 3 at block. Choices of cores: 2 for one stage, 3 for two stages,
+    # 4 for three stages.
     assert len(space) == 2 + 3 * (2 + 4 + 5) + 4 * (2 * 4 + 2 * 5 + 4 * 5)
     generator = Thrown(random.Random(1))
     assert len({space.propose(generator) for _ in range(20000)}) == len(space)
@@ -236,7 +237,7 @@ def test_length_holds_for_any_space(
 ONE_CONV = LayerSite("stem", "conv2d", (8, 6, 6), (8, 6, 6), 8 * 9 * 8 * 36, 8 * 9 * 8)
 BOTH_SORTS = {
     "kinds": {"gc": {"keep": [0.5, 1.0], "recall": [0.99]}, "fbs": {"density": [0.5, 0.9], "block": [1]}},
-    "layer_sites": (ONE_CONV,),  # of the same name as a cut site
+    "layer_sites": (ONE_CONV,),  # it has the name of a cut site
 }
 
 

@@ -40,7 +40,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
 def test_a_trial_is_one_entry(tmp_path: Path, unbroken: SearchResult) -> None:
     run(tmp_path / "study.journal")
     entries = [json.loads(line) for line in (tmp_path / "study.journal").read_text().splitlines()]
-    assert len(entries) == 2 + len(unbroken.trials)  # the study, the names of its objectives
+    assert len(entries) == 2 + len(unbroken.trials)  # two entries for the study and the names of its objectives
     assert [entry["user_attrs"]["state"] for entry in entries[2:]] == [trial.state for trial in unbroken.trials]
     assert not list(tmp_path.glob("*.lock"))
 
@@ -143,7 +143,7 @@ def test_a_database_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """A PostgreSQL server of its own, on a socket."""
+    """Start a PostgreSQL server that listens on a socket in ``tmp_path``, and yield its URL."""
     pytest.importorskip("psycopg", reason="the driver of the extra postgresql")
     tools = {name: shutil.which(name) or _installed(name) for name in ("initdb", "pg_ctl")}
     if not all(tools.values()):

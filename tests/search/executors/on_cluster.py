@@ -1,7 +1,7 @@
 """A search over two Ray nodes of one machine with token authentication; one node dies during the search.
 
-tests/search/executors/test_tune.py runs it in a process of its own: FOLDER TRIALS KILL_AFTER. It prints the outcome as
-JSON.
+Usage: python on_cluster.py FOLDER TRIALS KILL_AFTER. The node dies when KILL_AFTER trials have ended. test_tune.py, in
+the same folder, runs this program in a process of its own and reads the JSON that it prints.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(folder: Path, trials: int, kill_after: int) -> None:
     def seen(trial: Trial) -> None:
         message.append(trial.number)
         if sum(1 for _ in message) == kill_after:
-            # Half a second in, the trials that follow are under way on both nodes.
+            # After half a second, the next trials run on both nodes.
             threads.append(threading.Timer(0.5, cluster.remove_node, (second,), {"allow_graceful": False}))
             threads[-1].start()
 

@@ -1,4 +1,4 @@
-"""Searches whose driver or worker is killed at random moments lose no finished trial and give the same result."""
+"""A search whose driver or worker is killed at random loses no finished trial and ends alike."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ SHORT, FULL = 4, 100
 
 
 def searched(folder: Path, seed: int, in_worker: bool = False) -> SearchResult:
-    """Search, or go on; each trial that the search has told of is a line of ``told``."""
+    """Start or resume a search; the file ``told`` gets a line for each trial that the search reports."""
 
     def tell(trial: Trial) -> None:
         note(folder / "told", f"{trial.number} {trial.plan.digest}")
 
     evaluate = Quick(folder / "ended", 0.02 if in_worker else 0.003)
-    local.MAX_FAILURES = 10**6  # a plan may be hit again and again here, and is not to blame
+    local.MAX_FAILURES = 10**6  # kills may hit one plan many times, and it must not fail for that
     chosen = SearchSettings(journal=folder / "study.journal", trials=TRIALS, proposals=400, seed=seed, on_trial=tell)
     executor = LocalWorkers(evaluate, workers=1) if in_worker else None
     return engine.search(small(), price, evaluate, chosen, executor)
 
 
 def forked(work: Callable[[], object]) -> int:
-    """Do some work in a process of its own; returns its id."""
+    """Do some work in a forked process, and return the id of this process."""
     pid = os.fork()
     if not pid:
         status = 1
@@ -52,7 +52,7 @@ def forked(work: Callable[[], object]) -> int:
 
 
 def ended(pid: int, within: float) -> int | None:
-    """Return the status of a process once it ended; None where it goes on after so many seconds."""
+    """Wait for a process to end; return its status, or None if it still runs after ``within`` seconds."""
     until = time.monotonic() + within
     while time.monotonic() < until:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -63,7 +63,7 @@ def ended(pid: int, within: float) -> int | None:
 
 
 def workers(pid: int) -> list[int]:
-    """Return the worker processes of a driver; it has helpers, too."""
+    """Return the ids of a driver's worker processes, without its other child processes."""
     result = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
@@ -101,7 +101,7 @@ def kill_drivers(kills: int, tmp_path: Path) -> None:
                 assert status is not None
             journal = folder / "study.journal"
             now = engine.read(journal) if journal.exists() else kept
-            # What was there is there, what was told is there, and it is what the unbroken search found.
+            # The journal holds all earlier trials and all reported trials. They equal those of the unbroken search.
             assert now.trials[: len(kept.trials)] == kept.trials == whole.trials[: len(kept.trials)]
             assert set(lines(folder / "told")) <= {f"{trial.number} {trial.plan.digest}" for trial in now.trials}
             kept = now
@@ -119,7 +119,7 @@ def kill_workers(kills: int, tmp_path: Path) -> None:
         here, status = 0, None
         tried = lines(folder / "ended")
         while status is None:
-            # A new worker takes seconds to start: it is given the time to try something.
+            # A new worker takes seconds to start, so it has the time to try at least one plan.
             until = time.monotonic() + 60
             while status is None and len(lines(folder / "ended")) == len(tried) and time.monotonic() < until:
                 status = ended(pid, 0.01)
@@ -159,7 +159,7 @@ def test_plans_that_kill_their_workers_end_the_search_and_lose_nothing(tmp_path:
 
 
 class Heavy:
-    """Holds more than a pipe does: the features and weights of a run."""
+    """An evaluation that holds more than a pipe does, as the features and weights of a run do."""
 
     def __init__(self) -> None:
         self.content = bytes(2**22)

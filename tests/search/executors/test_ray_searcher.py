@@ -22,7 +22,7 @@ from tests.search.quick import price, try_plan
 from tests.search.small_spaces import small
 
 pytest.importorskip("ray.tune", reason="the extra ray")
-from gatesearch.search.executors.ray_searcher import GateSearcher, read_outcome, report_outcome  # wants Ray
+from gatesearch.search.executors.ray_searcher import GateSearcher, read_outcome, report_outcome  # needs Ray
 
 
 def stage_costs(plan: GatePlan) -> list[tuple[float, float]]:
@@ -55,10 +55,10 @@ def test_running_trials_are_never_proposed_again(session: Session, tmp_path: Pat
     configs = {name: searcher.suggest(name) for name in "abcdef"}
     plans = {name: plan_of(config) for name, config in configs.items()}
     assert len(set(plans.values())) == 6
-    assert searcher.suggest("g") is None  # as many as are wanted are under way
-    for name in "fbdace":  # they end in an order of their own
+    assert searcher.suggest("g") is None  # all six trials of the settings are running
+    for name in "fbdace":  # trials end in another order
         searcher.on_trial_complete(name, done(plans[name]))
-        searcher.on_trial_complete(name, done(plans[name]))  # told again, as of a trial that was tried twice
+        searcher.on_trial_complete(name, done(plans[name]))  # reported again, as for a trial that ran twice
     assert searcher.suggest("g") == GateSearcher.FINISHED
     kept = engine.read(tmp_path / "study.journal").complete
     assert [trial.plan for trial in kept] == [plans[name] for name in "fbdace"]
@@ -113,7 +113,7 @@ def test_it_hands_out_the_plans_of_the_sampler_that_is_named(session: Session) -
     for name in "abc":
         plan = plan_of(searcher.suggest(name))
         while (proposed := space.propose(trial := study.ask())) != plan:
-            assert price(proposed)["npu.sram"] > 0  # the search goes past it without a word to Ray
+            assert price(proposed)["npu.sram"] > 0  # the price rules this plan out, so the searcher skips it
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         outcome = try_plan(plan)
         searcher.on_trial_complete(name, done(plan))

@@ -1,4 +1,4 @@
-"""Searches on Ray Tune: a cluster that loses one of its two nodes, and GateSearcher under a scheduler of Tune."""
+"""Searches on Ray Tune: a node that dies, the addresses that Ray opens, warnings, and errors without Ray."""
 
 from __future__ import annotations
 

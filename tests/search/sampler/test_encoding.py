@@ -20,7 +20,8 @@ def test_a_gate_by_hand() -> None:
     described = PlanEncoder(small()).encode_cut_gate(gate("stem", keep=0.5))
     depth, thinned, *turned = described
     assert depth == 1 / 3 and thinned == -math.log(0.5)
-    # There; by mode the first; keep .5 is the strongest of two; recall has one choice.
+    # 1 marks the kind; mode is the first of two choices, so 1 and 0; keep=0.5 is the stronger of two values, so 1;
+    # recall has one value, so 0.
     assert sorted(turned) == [0, 0, 1, 1, 1]
 
 

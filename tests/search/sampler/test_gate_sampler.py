@@ -25,7 +25,7 @@ REFERENCE = (0.5, 1.2, 1.2)
 
 
 def passed(plan: GatePlan) -> dict[str, list[float]]:
-    """Deep gates stop more noise; none stops a positive."""
+    """Return the share of windows that reaches each stage; deep gates stop more noise, no gate stops a positive."""
     noise = [1.0]
     for gate in plan.gates:
         noise.append(noise[-1] * (0.9 - 0.6 * DEPTH[gate.site]))
@@ -36,7 +36,10 @@ SHARES = {"positive": 0.0, "noise": 1.0}
 
 
 def runs(plan: GatePlan) -> list[tuple[float, float]]:
-    """A third of a microsecond a stage that is reached or not, and energy for who reaches it."""
+    """Return (latency, energy) of what every window costs, then of each stage for the windows that reach it.
+
+    Each stage adds a third to the latency of every window, and energy for the windows that reach it.
+    """
     weights = {"mcu": 0.3, "npu": 1.0}
     return [(len(plan.cores) / 3, 0.0), *((0.0, weights[core] / 3) for core in plan.cores)]
 
@@ -77,7 +80,7 @@ def plans(study: optuna.Study) -> list[str]:
 
 
 class TestOptunaBasics(BasicSamplerTestCase):
-    """Optuna's own conformance suite, of parameters that are not the space's."""
+    """Optuna's conformance suite, with parameters that do not belong to the search space."""
 
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
@@ -85,7 +88,7 @@ class TestOptunaBasics(BasicSamplerTestCase):
 
 
 class TestOptunaMultiObjective(MultiObjectiveSamplerTestCase):
-    """The same for several objectives."""
+    """Optuna's conformance suite for several objectives, with parameters that do not belong to the search space."""
 
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
@@ -164,7 +167,7 @@ def test_gentle_gates_are_proposed_first_and_as_long_as_no_plan_is_feasible():
     result = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle), least=1.0))]
     assert set(result) == set(gentle)
     kept = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle)))]
-    assert set(kept) != set(gentle)  # once something does, it is believed instead
+    assert set(kept) != set(gentle)  # once a plan is feasible, the sampler follows its posterior
     mcu = sampler(initial=[()], allowed=lambda plan: "block" not in {gate.site for gate in plan.gates})
     assert "block" not in str(plans(studied(mcu, 8, least=1.0)))
 
@@ -219,7 +222,7 @@ def test_the_surrogate_covers_layer_gates():
         plan = space.propose(trial)
         return 1 - error(plan), *cost(plan)
 
-    study.optimize(objective, n_trials=16)  # of 27
+    study.optimize(objective, n_trials=16)  # the space has 27 plans
     assert min(t.values[1] for t in study.trials) == pytest.approx(1.2)
 
 
@@ -229,13 +232,13 @@ def distinct_plans(study: optuna.Study) -> int:
 
 def test_a_batch_of_proposals_has_no_duplicates():
     study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler())
-    batch = [study.ask() for _ in range(12)]  # none has asked for its parameters yet
+    batch = [study.ask() for _ in range(12)]  # no trial has asked for its parameters yet
     proposed = [small().propose(trial) for trial in batch]
     assert len(set(proposed)) == 12
 
 
 class Draws(optuna.samplers.RandomSampler):
-    """Records the names of the parameters that are drawn at random."""
+    """A random sampler that records the names of the parameters that it draws."""
 
     def __init__(self) -> None:
         super().__init__(seed=0)

@@ -1,4 +1,4 @@
-"""The first plans of a search, and that a resumed search does not repeat them."""
+"""The first plans of a search, which a resumed search does not repeat."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_first_plans_have_each_layer_kind_gently_at_every_site_that_it_fits(toge
     assert [found[1][f"{label}:kind"] for label in labels] == ["pg"] * len(labels)
     assert [found[1][f"{label}:pg.bits"] for label in labels] == [8] * len(labels)
     assert found[2][f"{labels[0]}:kind"] == "fbs" and found[2][f"{labels[0]}:fbs.density"] == 0.9
-    assert len(found) == 3 and (together or found[2]["b:kind"] == "none")  # suppression is for convolutions
+    assert len(found) == 3 and (together or found[2]["b:kind"] == "none")  # fbs fits convolutions alone
 
 
 def test_a_search_begins_with_the_first_plans_and_does_not_repeat_them_on_resumption(tmp_path: Path) -> None:

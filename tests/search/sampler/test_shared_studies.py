@@ -75,7 +75,7 @@ def test_a_plan_that_waits_in_the_queue_is_not_proposed() -> None:
     other.ask()  # takes the trial from the queue and runs it
     other.enqueue_trial(space.describe(space.propose(other.ask())))
     plans = [space.propose(other.ask()) for _ in range(6)]
-    assert first not in plans and len(set(plans)) == 6  # the first of them is the enqueued one
+    assert first not in plans and len(set(plans)) == 6  # the first of these plans is the enqueued one
 
 
 def new_study_with_name(name: str) -> optuna.Study:
@@ -146,7 +146,7 @@ def test_whatever_becomes_of_trials_no_plan_is_proposed_twice(fates: list[str]) 
     plans = []
     for fate in fates:
         trial = study.ask()
-        if fate == "silent":  # it never asks for its plan
+        if fate == "silent":  # the trial never asks for its plan
             continue
         plans.append(space.propose(trial))
         if fate == "complete":
@@ -209,7 +209,7 @@ def search_in_process(kind: str, folder: Path, own: GateSampler, trials: int) ->
     study = optuna.load_study(study_name="shared", storage=open_storage(kind, folder), sampler=own)
 
     def slow(trial: optuna.Trial) -> tuple[float, float, float]:
-        time.sleep(0.02)  # loads its data
+        time.sleep(0.02)  # stands for loading data
         return objective(trial)
 
     study.optimize(slow, n_trials=trials)
@@ -250,11 +250,11 @@ def test_a_proposal_after_thousands_of_trials_takes_milliseconds() -> None:
         )
     assert len(study.trials) > 1500
     study.sampler = GateSampler(space, runs, shares=SHARES)
-    space.propose(study.ask())  # reads the study and fits
+    space.propose(study.ask())  # the first proposal reads the study and fits the posterior
     started = time.process_time()
     for _ in range(5):
         space.propose(study.ask())
-    assert (time.process_time() - started) / 5 < 0.1  # before: 4 s, growing with the cube of the trials
+    assert (time.process_time() - started) / 5 < 0.1  # a fit to all trials would take about 4 s
 
 
 MANY_CHOICES = {
