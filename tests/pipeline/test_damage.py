@@ -17,11 +17,11 @@ from tests.pipeline import small_run
 
 pytestmark = pytest.mark.usefixtures("place")
 
-# TensorBoard's files are for people; nothing reads them. The owner of the lock is written anew by each driver.
-# A checkpoint of a training that has ended is not read either: the weights in NAME.ckpt are.
+# A resumed run does not read these files: TensorBoard's are for people, each driver writes driver.json anew, and the
+# weights of an ended training are in NAME.ckpt.
 UNREAD = ("events.out.tfevents", "hparams.yaml", "driver.json", "last.ckpt")
 CHANGING = ("seconds", "streaming", "warnings")
-SHORT = 8  # of the damages below in the default suite
+SHORT = 8  # number of damages that the default suite tries
 
 
 def cut(path: Path, dice: random.Random) -> None:
@@ -55,7 +55,7 @@ def put_folder(path: Path, dice: random.Random) -> None:
 
 
 def swap(path: Path, dice: random.Random) -> None:
-    """Put another file of the run there, whole in itself."""
+    """Replace the content of a file by that of another file in its folder, which is not damaged."""
     others = [each for each in sorted(path.parent.iterdir()) if each.is_file() and each != path]
     path.write_bytes(dice.choice(others).read_bytes() if others else b"{}")
 
@@ -81,7 +81,7 @@ def figures(folder: Path) -> dict[str, Any]:
 
 
 def check(finished: Path, folder: Path, name: str, damage: Callable[[Path, random.Random], None], seed: int) -> str:
-    """Damage a file of a copy, and go on; return what the run said of it."""
+    """Damage one file in a copy of the run, resume the copy, and return its error or its new warnings."""
     shutil.copytree(finished, folder)
     before = (folder / name).read_bytes()
     damage(folder / name, random.Random(seed))

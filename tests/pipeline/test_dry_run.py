@@ -125,7 +125,7 @@ def test_a_network_with_computed_weights_goes_the_whole_way_once(
     assert all(torch.equal(before[name], value) for name, value in problem.backbone.state_dict().items())
     assert problem.backbone.training
     monkeypatch.setattr(dry_export, "try_cores", None)
-    assert dry_run(load(backbone="Normed"), folder) is not None  # of the same network: nothing is tried again
+    assert dry_run(load(backbone="Normed"), folder) is not None  # a network that was tried before is not tried again
     with pytest.raises(UserError, match="'NoneType' object is not callable"):
         dry_run(load("export.formats=[tflite]", backbone="Normed"), folder)
 
@@ -186,5 +186,5 @@ def test_the_command_ends_with_status_2_before_anything_is_trained(
     error = capsys.readouterr().err
     assert "backbone: 'extra' (RReLU) cannot be exported" in error.splitlines()[-1]
     assert "dry run: 0/" in error
-    # A warning may name training; a line that begins with it is progress of one.
+    # A warning may contain the word "train", but a line that begins with it is the progress of a training.
     assert not any(line.startswith("train") for line in error.splitlines())

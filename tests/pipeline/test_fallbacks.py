@@ -131,7 +131,7 @@ def test_a_run_whose_artifacts_stray_returns_its_result(tmp_path: Path, capsys: 
 
 
 class CrossProduct(nn.Module):
-    """An operator that the operator table does not know, over three channels."""
+    """A layer with the cross product of channels, an operator that the operator table does not know."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([torch.linalg.cross(x[:, :3], x[:, 3:6], dim=1), x[:, 3:]], 1)
@@ -140,7 +140,7 @@ class CrossProduct(nn.Module):
 def test_an_operator_without_a_figure_is_in_the_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = small_run.network()
     network[0].append(CrossProduct())
-    # Of the shipped cores, those of cortex_a alone run what is no operator of TensorFlow Lite Micro or Vela.
+    # Only the cores of the device cortex_a run operators that neither TensorFlow Lite Micro nor Vela has.
     settings = small_run.SETTINGS | {"device": "cortex_a"}
     result = gatesearch.run(network, small_run.images(), out=tmp_path / "run", **settings)
     [line] = [line for line in result.record.summary["warnings"] if "operator table" in line]

@@ -1,7 +1,7 @@
 """Whole runs whose driver or worker is killed at random moments resume with the same result.
 
-A hundred kills take half an hour: pytest -m faults tests/pipeline/test_kills.py -s. They come in parts, and
--k "driver-3 or driver-4" does two of them, so that a test that was cut off goes on where it stopped.
+A hundred kills take half an hour: pytest -m faults tests/pipeline/test_kills.py -s. The kills are divided into parts,
+and -k "driver-3 or driver-4" runs two of them. So an interrupted test can continue with the parts that are left.
 """
 
 from __future__ import annotations
@@ -36,26 +36,27 @@ MAX_WORKER_KILLS_A_RUN = 3  # a plan that kills more workers fails, as it should
 MAX_RUNS_A_KILL = 4  # a run may end before it is killed
 OTHER_FILE_SYSTEM = Path("/dev/shm")
 INTERRUPTED = 130
-# The kinds of kills take turns.
+# Signals of successive kills, in turn.
 DRIVER_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 WORKER_SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 CHANGING = ("seconds", "streaming", "warnings")
 KEPT = ("baseline.ckpt", "logs/ungated.ckpt", "table.json", "recipe.yaml", "logs/origin.json")
-# One worker would be this process itself. Two propose the same plans as one does: both are opening plans.
+# One worker would be the driver itself. Two workers propose the same plans as one, because both plans of the search are
+# initial designs.
 WITH_WORKERS = {"search": small_run.SETTINGS["search"] | {"executor": {"name": "local", "workers": 2}}}
 DRIVER_PARTS, KILLS_A_DRIVER_PART = 8, 10
 WORKER_PARTS, KILLS_A_WORKER_PART = 5, 4
 
 
 class Whole(NamedTuple):
-    """A run that nothing disturbed: its outcome, and the seconds that it took."""
+    """The outcome of a run without kills, and the seconds that it took."""
 
     outcome: dict[str, Any]
     seconds: float
 
 
 def fork_session(folder: Path, settings: dict[str, Any]) -> int:
-    """Begin a run, or go on with it, as the command line does, in a process of its own; returns its id."""
+    """Start or resume a run in a forked process, as the command line does, and return the id of this process."""
     pid = os.fork()
     if pid:
         return pid
@@ -81,7 +82,7 @@ def fork_session(folder: Path, settings: dict[str, Any]) -> int:
 
 
 def wait_for_end(pid: int, timeout_s: float) -> int | None:
-    """Return the exit status of a process, negative for a signal; None where it goes on after so many seconds."""
+    """Wait for a process to end; return its exit status, negative for a signal, or None after ``timeout_s``."""
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -92,7 +93,7 @@ def wait_for_end(pid: int, timeout_s: float) -> int | None:
 
 
 def find_workers(pid: int) -> list[int]:
-    """Return the worker processes of a driver; it has helpers, too."""
+    """Return the ids of a driver's worker processes, without its other child processes."""
     workers = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
@@ -108,12 +109,15 @@ def figures(folder: Path) -> dict[str, Any]:
 
 
 def is_compared(column: str) -> bool:
-    """Say whether a column of trials.csv has to be the same; times are measured, and workers end in any order."""
+    """Say whether a column of trials.csv has to be the same after a kill.
+
+    Measured times differ, and so do the numbers of trials, because workers end in any order.
+    """
     return column != "number" and "path_us" not in column
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """Return all of a finished run that a kill must not change."""
+    """Return the results of a finished run that a kill must not change."""
     with (folder / "trials.csv").open(newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["digest"])  # workers end in any order
     return {
@@ -124,7 +128,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 
 class Watcher:
-    """Checks after each session that what was there is there, whole and unchanged."""
+    """Checks after each session that the files and trials of earlier sessions are unchanged."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.files = folder, dict[str, bytes]()
@@ -145,7 +149,7 @@ class Watcher:
 
 @pytest.fixture(scope="module")
 def whole(place: Path) -> Whole:
-    # Before the forks, which then begin at once.
+    # Imports before the forks save each session the time of these imports.
     import litert_torch  # noqa: F401
 
     import gatesearch.pipeline.run  # noqa: F401
@@ -157,18 +161,20 @@ def whole(place: Path) -> Whole:
 
 
 def kill_drivers(folder: Path, whole_s: float, dice: random.Random, signals: Iterator[int], limit: int) -> Counter[str]:
-    """Run to the end with at most so many kills of the driver; return how many of each kind."""
+    """Run to the end with at most ``limit`` kills of the driver; return the number of kills of each kind."""
     kills, watcher = Counter[str](), Watcher(folder)
     while True:
         pid = fork_session(folder, {})
         is_killed = sum(kills.values()) < min(limit, MAX_KILLS_A_RUN)
-        # Much less than a whole run's time, because a session goes on where the one before it stopped.
+        # A kill comes within a quarter of a whole run's time, because each session continues where the one before it
+        # stopped.
         status = wait_for_end(pid, dice.uniform(0.0, whole_s / 4) if is_killed else TIMEOUT_S)
         if status is None and is_killed:
             number = next(signals)
             os.kill(pid, number)
             status = wait_for_end(pid, TIMEOUT_S)
-            # An interrupt ends the session in good order, or by the signal itself before the run begins.
+            # During the run, an interrupt ends the session with the status INTERRUPTED. Before the run begins, the
+            # signal itself ends the process.
             assert status in {-number, INTERRUPTED}, f"{signal.Signals(number).name}: {status}"
             kills[f"driver {signal.Signals(number).name}"] += 1
             watcher.check()
@@ -178,7 +184,7 @@ def kill_drivers(folder: Path, whole_s: float, dice: random.Random, signals: Ite
 
 
 def kill_workers(folder: Path, whole_s: float, dice: random.Random, signals: Iterator[int], limit: int) -> Counter[str]:
-    """Run to the end with at most so many kills of worker processes; return how many of each kind."""
+    """Run to the end with at most ``limit`` kills of workers; return the number of kills of each kind."""
     kills, watcher = Counter[str](), Watcher(folder)
     pid, status = fork_session(folder, WITH_WORKERS), None
     until = time.monotonic() + TIMEOUT_S
@@ -189,7 +195,7 @@ def kill_workers(folder: Path, whole_s: float, dice: random.Random, signals: Ite
             status = wait_for_end(pid, dice.uniform(0.0, whole_s / 8))
             if status is None and (workers := find_workers(pid)):
                 number = next(signals)
-                with contextlib.suppress(ProcessLookupError):  # the driver ended it
+                with contextlib.suppress(ProcessLookupError):  # the driver has ended this worker
                     os.kill(dice.choice(workers), number)
                     kills[f"worker {signal.Signals(number).name}"] += 1
     assert status == 0, folder.with_suffix(".log").read_text()
@@ -203,7 +209,7 @@ Killer = Callable[[Path, float, random.Random, Iterator[int], int], Counter[str]
 def check_kills(
     count: int, killer: Killer, kinds: tuple[int, ...], whole: Whole, tmp_path: Path, seed: int = 0
 ) -> None:
-    """Kill whole runs until there were as many kills; each run ends as the one that nothing disturbed."""
+    """Kill processes of whole runs ``count`` times; check that each run ends like the run without kills."""
     dice, kills, signals = random.Random(seed), Counter[str](), itertools.cycle(kinds)
     for number in range(MAX_RUNS_A_KILL * count):
         folder = tmp_path / f"broken-{number}"

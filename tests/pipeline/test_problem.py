@@ -1,4 +1,4 @@
-"""What a recipe is turned into: data, front end, backbone and space, and errors in any of them."""
+"""The problem that a recipe describes: data, front end, backbone and search space, and errors in them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_front_end_is_fitted_on_the_training_split(found: Problem) -> None:
 
 
 def test_the_seed_determines_the_features(found: Problem, load: Any) -> None:
-    torch.rand(7)  # whatever was drawn before
+    torch.rand(7)  # earlier random draws must not matter
     again, other = load_problem(load("augment.renditions=3")), load_problem(load("augment.renditions=3", "seed=1"))
     assert torch.equal(again.features.bank, found.features.bank)
     assert not torch.equal(other.features.bank, found.features.bank)
@@ -85,7 +85,7 @@ def test_schedules(found: Problem) -> None:
 
 
 class Wrong(nn.Module):
-    """Gives pairs, whatever the number of classes."""
+    """A network that returns two logits, whatever the number of classes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Wrong(nn.Module):
 
 
 class Picky(nn.Module):
-    """Takes images of another size."""
+    """A network that accepts 99 features only."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class Picky(nn.Module):
 
 
 class Branching(nn.Module):
-    """Cannot be traced."""
+    """A network that cannot be traced, because it branches on a value."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ def test_mistakes_of_the_user_give_an_error_of_one_line(settings: tuple[str, ...
 
 @pytest.fixture
 def plugged(load: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]:
-    """A recipe with another's data set, whose kinds the schema cannot know."""
+    """Return a recipe with the data set of a plug-in, whose classes the recipe's schema cannot know."""
     split = Split(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]), ("a", "b", "c", "d"))
     dataset = Dataset("other", "made up", True, ("yes", "hum"), (True, False), split, split, split, None, None)
     monkeypatch.setattr(data, "load_dataset", lambda name, **_: dataset)
@@ -179,7 +179,7 @@ def test_images_have_an_augmentation_of_their_own(pictures: Problem) -> None:
     changed = augment.train()(images)
     assert changed.shape == images.shape and not torch.equal(changed, images)
     assert torch.equal(augment.eval()(images), images)
-    # What is changed is drawn anew for every batch; the bank holds the images as they are.
+    # The augmentation changes images anew for every batch; the bank holds the unchanged images.
     assert pictures.features.bank.shape == (1079, 1, 1, 8, 8)
     assert torch.equal(pictures.features.bank[:, 0], pictures.features.train.features)
 
@@ -189,7 +189,7 @@ def test_layer_sites_are_searched_if_the_space_names_them(pictures: Problem) -> 
     assert [site.name for site in pictures.space.layer_sites] == [f"conv{i}.0" for i in range(1, 8)]
     assert len(pictures.space.layer_slots) == 1 and pictures.space.max_gates == 0
     assert pictures.device.name == "bit_serial" and all(pictures.features.positive)
-    # 3 x 3 x 2 settings of pg, 5 of fbs, 4 x 2 x 2 of both, and no gate at all.
+    # 3 x 3 x 2 choices of pg, 5 of fbs, 4 x 2 x 2 of fbs_pg, and 1 without gates.
     assert len(pictures.space) == 18 + 5 + 16 + 1
 
 

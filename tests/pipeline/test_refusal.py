@@ -1,4 +1,4 @@
-"""A run that is refused before its first training leaves nothing behind; after it, the folder says why it ended."""
+"""Refused runs: before the first training they leave no files; later, the folder says why it ended."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ Run = Callable[..., int]
 
 
 class Broken(NamedTuple):
-    """A run of several sessions: how each ended (status, line), how many trainings it began, its report then."""
+    """A run of several sessions. For each session: exit status and last line, trainings begun, and report."""
 
     folder: Path
     told: list[tuple[int, str]]
@@ -61,7 +61,7 @@ PROGRESS = re.compile(r"(warning: .*|(dry run|front end|train \w+|read blocks on
 
 @pytest.fixture(scope="module")
 def gatesearch(words: Path) -> Run:
-    """``gatesearch run`` on the tones, with all that is given last overriding the tiny recipe."""
+    """Return a function that runs ``gatesearch run`` on the tones; its arguments override the tiny recipe."""
 
     def run(*settings: str) -> int:
         return app.main(["run", "recipe=kws.yaml", f"data.root={words}", *tones.TINY, *settings])
@@ -70,14 +70,14 @@ def gatesearch(words: Path) -> Run:
 
 
 def line_of(capsys: pytest.CaptureFixture[str], status: int, expected: int = 2) -> str:
-    """Return the one line on stderr that is not progress, which is the last."""
+    """Return the last line of stderr, the only one that is neither progress nor a warning."""
     err = capsys.readouterr().err
     assert status == expected, err
     return last_line(err).removeprefix("gatesearch: ")
 
 
 def last_line(err: str) -> str:
-    """Return what was said after progress and warnings, which has to be one line or nothing."""
+    """Return the line after progress and warnings, or ``""``; check that there is at most one such line."""
     lines = [line for line in err.splitlines() if not PROGRESS.match(line)]
     assert lines == [line for line in lines[-1:] if line.startswith("gatesearch: ")], err
     assert not lines or lines == err.splitlines()[-1:]
@@ -86,7 +86,7 @@ def last_line(err: str) -> str:
 
 @pytest.fixture(scope="module")
 def finished(gatesearch: Run, place: Path) -> Path:
-    """A run that nothing disturbed."""
+    """Return the folder of a run without interruptions."""
     assert gatesearch("out=finished") == 0
     return place / "finished"
 
@@ -207,11 +207,11 @@ def test_steps_on_a_finished_run_train_nothing(
 
 @pytest.fixture(scope="module")
 def broken(gatesearch: Run, place: Path, finished: Path) -> Broken:
-    """A run that was interrupted in the search and met a full disk after the retraining."""
+    """Return a run that was interrupted in the search and met a full disk after the retraining."""
     told, trained, pages = [], [], []
     for arguments, at, file in (("out=broken", 3, "-"), ("resume=broken", 0, "model.ckpt"), ("resume=broken", 0, "-")):
         with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as err:
-            fits = Trainings(patch, at)  # the third training is the second trial, the baseline being the first
+            fits = Trainings(patch, at)  # the first training is the baseline, the third is the second trial
             full(patch, file)
             status = gatesearch(arguments) if "out=" in arguments else app.main(["run", arguments])
         told.append((status, last_line(err.getvalue())))
@@ -290,7 +290,8 @@ def test_a_search_leaves_curves(finished: Path) -> None:
 
 
 def test_what_was_trained_is_not_trained_again(broken: Broken) -> None:
-    # Baseline, a trial and the one cut off; two trials, the rival, the pick; then all is there but the copy in best/.
+    # Session 1 begins 3 trainings: the baseline, a trial, and the trial that is interrupted. Session 2 begins 4: two
+    # trials, the ungated backbone, the best plan. Session 3 has nothing to train; it writes the files of best/.
     assert broken.trained == [3, 4, 0]
 
 
@@ -308,12 +309,12 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not(broken: Broken, finished: 
 
 
 def lasting_warnings(summary: dict[str, Any]) -> list[str]:
-    """The warnings that do not depend on what else this machine does."""
+    """Return the warnings that do not depend on the load of this machine."""
     return [line for line in summary["warnings"] if not line.startswith(("the machine is busy", "the bundle takes"))]
 
 
 def full(patch: pytest.MonkeyPatch, name: str) -> None:
-    """Let the disk be full for files of a name."""
+    """Make the disk full for files whose names contain ``name``."""
     write = Path.write_bytes
 
     def write_bytes(self: Path, data: Any) -> int:
@@ -403,7 +404,7 @@ def test_artifacts_that_stray_from_the_model(
 
 @pytest.fixture
 def spoiled(words: Path, tmp_path: Path) -> Path:
-    """A copy of the tones that a test may spoil."""
+    """Return a copy of the tones that a test may damage."""
     shutil.copytree(words, tmp_path / "tones")
     return tmp_path / "tones"
 

@@ -1,4 +1,4 @@
-"""A whole run with goal detection on scenes of one's own, and what its bundle hears afterwards."""
+"""A whole run with the goal detection on scenes of the test, and ``gatesearch listen`` with its bundle."""
 
 import json
 import wave

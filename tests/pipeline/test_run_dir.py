@@ -1,4 +1,4 @@
-"""Run folders: their names, and files that are written whole or not at all."""
+"""Run folders: their names, and files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_new_folder_is_the_next_free_one(tmp_path: Path, monkeypatch: pytest.M
 def test_the_user_can_name_the_folder(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "down"
     assert RunFolder.new("kws", out).path == out and (out / "best").is_dir()
-    assert RunFolder.new("kws", out).path == out  # nothing is in it yet
+    assert RunFolder.new("kws", out).path == out  # a folder without a run may be used
     (out / "recipe.yaml").touch()
     with pytest.raises(UserError) as error:
         RunFolder.new("kws", out)
@@ -137,7 +137,7 @@ def test_a_changed_file_of_digests_is_noticed(data: st.DataObject) -> None:
         with console.collect_warnings() as warnings:
             folder.check_outputs()
         start = content.index(CHECKSUMS_FILE.encode())
-        is_name = start <= at < start + len(CHECKSUMS_FILE)  # as if an older version had written the file
+        is_name = start <= at < start + len(CHECKSUMS_FILE)  # without its own digest, the file counts as one of an older version
         assert is_name or any("checksums.json: is damaged" in line for line in warnings)
 
 

@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("place")
 
 @pytest.fixture(scope="module")
 def finished(place: Path) -> Path:
-    """A run that is cut off at its second trial and goes on: what was trained before is not trained again."""
+    """Return the folder of a run that was interrupted in its second trial and resumed without a repeated training."""
     with pytest.MonkeyPatch.context() as patch:
         fits = Trainings(patch, at=3)
         assert app.main(["run", "recipe=digits_hybrid.yaml", *TINY, "out=finished"]) == 130
@@ -53,7 +53,7 @@ def finished(place: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         fits = Trainings(patch)
         assert app.main(["run", "resume=finished"]) == 0
-        assert fits.count == 2 + 1 + 1  # two trials, the ungated rival, the pick
+        assert fits.count == 2 + 1 + 1  # two trials, the ungated backbone, the best plan
     return place / "finished"
 
 
@@ -78,7 +78,7 @@ def test_summary(finished: Path) -> None:
     assert summary["search"]["evaluated"] == 3 and best["accuracy"] > 0.5
     assert summary["export"]["parity"]["samples"] == 359
     assert summary["export"]["parity"]["prediction_agreement"] >= 0.98
-    assert best["gate_recall"] == 1.0 and best["activation_sparsity"] == 0.0  # nothing stops a sample
+    assert best["gate_recall"] == 1.0 and best["activation_sparsity"] == 0.0  # no gate stops a sample
 
 
 def test_the_cheapest_plan_gates_layers_and_costs_less_than_the_rival(finished: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whole runs on sequences with hybrid matrices, from search to verification."""
+"""Whole runs on sequences with hybrid matrix decomposition, from search to verification."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.places import working_in
 
 TINY = (
     "backbone_args={hidden: 40, depth: 1}",
-    "frontend.average=16",  # eight steps
+    "frontend.average=16",  # sequences of eight steps
     "data.windows_per_subject=20",
     "training.epochs=2",
     "search.trials=3",
@@ -26,7 +26,7 @@ TINY = (
     "pick.attempts=1",
     "constraints.max_accuracy_drop=1.0",
     "space.layers.sites=[rnn.0]",
-    "device=bit_serial",  # known by its rate: nothing is compiled to price plans
+    "device=bit_serial",  # priced by a rate of MACs, so prices need no compiled kernels
     "pick.objective=energy",
 )
 

@@ -45,7 +45,7 @@ def test_workers_find_what_one_process_finds(place: Path) -> None:
     assert not (place / "two" / "study.journal").exists() and not list((place / "two" / "logs" / "trials").glob("*"))
     name = json.loads((place / "two" / "study.json").read_text())["study"]
     assert name.startswith("two-") and len(engine.read(f"sqlite:///{place}/studies.db", name).complete) == 6
-    # The evaluator that a worker gets has neither the data nor the traced graph, and comes to the same.
+    # A worker's evaluator has neither the data nor the traced graph, but gives the same outcome.
     alone = pipeline.resume(place / "alone", until="search")
     plan = GatePlan.from_json(alone.trials.complete[0].plan.to_json())
     evaluate = Evaluator(alone.problem, alone.baseline, alone.cost, place / "alone" / "logs" / "trials")

@@ -23,7 +23,7 @@ SETTINGS = ("space.gates={min: 0, max: 1}", "search.trials=5", "constraints.min_
 
 @pytest.fixture(scope="module")
 def run_search(place: Path) -> Callable[[str], RunResult]:
-    """A function that runs the steps up to the search in a folder; it resumes a run that is there."""
+    """Return a function that runs the steps up to the search in a folder, or resumes the run in this folder."""
     words = tones.write(place / "tones")
     loaded = recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY, *SETTINGS])
     return lambda name: pipeline.do_steps(loaded, RunFolder(Path(name)), until="search")
@@ -40,7 +40,7 @@ def test_each_combination_of_gates_is_trained_once(
     trainings, first = Trainings(monkeypatch), run_search("whole")
     complete = first.trials.complete
     assert len(complete) == 5
-    assert trainings.count == 1 + len({trial.plan.gates for trial in complete})  # the baseline, too
+    assert trainings.count == 1 + len({trial.plan.gates for trial in complete})  # 1 for the baseline
     again = Trainings(monkeypatch)
     assert outcome(run_search("whole")) == outcome(first)
     assert again.count == 0

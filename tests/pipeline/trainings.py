@@ -10,12 +10,12 @@ from gatesearch.pipeline import training
 
 
 class Trainings:
-    """Counts what is trained from now on.
+    """Counts the trainings that begin from now on.
 
     Args:
-        patch: that puts it back.
-        at: which training raises, from one; at 0 none does.
-        trouble: what it raises; None for an interrupt.
+        patch: pytest's monkeypatch, which restores the training function afterwards.
+        at: number of the training that raises an exception, counted from 1; 0 for no training.
+        trouble: the exception; None for a KeyboardInterrupt.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch, at: int = 0, trouble: BaseException | None = None) -> None:
