@@ -23,7 +23,7 @@ class Config:
 
     @property
     def momentum(self) -> float:
-        """Momentum."""
+        """The momentum of the training."""
         return 1.0 - self.slack
 
     def learning_rate(self, step: int, budget: int) -> float:

@@ -16,7 +16,7 @@ def run_benchmark(name: str, arguments: Sequence[str]) -> None:
     """Run a benchmark of the checkout that this package was installed from, or of the current folder.
 
     Raises:
-        UserError: neither is a checkout, there is no such benchmark, or an argument is wrong.
+        UserError: neither folder is a checkout, there is no such benchmark, or an argument is wrong.
     """
     root = find_checkout((Path(__file__).resolve().parents[2], Path.cwd()))
     if root is None:

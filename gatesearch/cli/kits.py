@@ -18,7 +18,7 @@ def write_kit(folder: Path, recipe: Recipe | None = None) -> None:
     """Write a kit with the kernel calls of every table and, for a recipe, those of its backbone's layers.
 
     Raises:
-        UserError: the folder holds something else.
+        UserError: the folder holds files that are no kit.
     """
     calls = list(shapes.table_calls())
     if recipe is not None:

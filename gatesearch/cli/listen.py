@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from gatesearch.runtime.detector import Array
     from gatesearch.runtime.listener import Listener, StreamFormat
 
-BLOCK_S = 0.1  # length of sound that is read at a time, which is the longest that a detection waits for it
-LATE_S = 1.0  # delay behind the microphone from which on a line says so
+BLOCK_S = 0.1  # length of the sound that is read at a time; a detection waits at most this long for it
+LATE_S = 1.0  # a line warns when the computation is further behind the microphone than this
 RECORDER = "arecord"
 
 Bundle = Annotated[
@@ -89,7 +89,7 @@ def _open(sound: str, stream: StreamFormat) -> Iterator[Iterator[Array]]:
     """Yield the blocks of int16 samples of a sound.
 
     Raises:
-        UserError: no such file, or no recorder for the microphone.
+        UserError: the file does not exist, or there is no recorder for the microphone.
     """
     samples = max(1, round(BLOCK_S * stream.rate))
     if sound == "-":
@@ -109,7 +109,7 @@ def _open(sound: str, stream: StreamFormat) -> Iterator[Iterator[Array]]:
 
 @contextmanager
 def _microphone(rate: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Record from the default microphone while the block runs."""
+    """Record from the default microphone while the context is open."""
     recorder = shutil.which(RECORDER)
     if recorder is None:
         raise UserError(f"listen: mic needs {RECORDER} (Debian: alsa-utils); or pipe 16-bit samples to: listen RUN -")

@@ -73,7 +73,10 @@ def report(folder: RunFolder = "", settings: Trust = None) -> None:
 
 
 def _require_parity(result: RunResult) -> None:
-    """Raise an error where artifacts differ from the model more than the recipe allows; all files are written then."""
+    """Raise an error where artifacts differ from the model more than the recipe allows.
+
+    All files of the run have been written before, so that a user can look at them.
+    """
     if result.shortfalls:
         raise UserError("; ".join(result.shortfalls))
 

@@ -18,7 +18,7 @@ def fail(where: str, message: str) -> NoReturn:
 
 
 def write_key(name: object) -> str:
-    """Return a key as messages show it; in YAML and in programs a key may be something else than text.
+    """Return a key as messages show it; in YAML and in programs a key need not be text.
 
     >>> write_key("seed"), write_key(None), write_key(10**5000)
     ('seed', 'None', 'a number of 16610 bits')

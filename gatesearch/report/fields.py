@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Record = Mapping[str, Any]
-"""``record.json`` as parsed; :func:`read` reads it, because any value may still be null."""
+"""``record.json`` as parsed. Any value may still be null, so code reads the values with :func:`read`."""
 
 
 def read(tree: Any, *path: str, default: Any = None) -> Any:

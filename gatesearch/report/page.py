@@ -39,7 +39,7 @@ _FILTERS = {
 def write_page(run_dir: str | Path, record: Record | None = None) -> Path:
     """Write ``report.html`` into a run folder, from its ``record.json`` and nothing else.
 
-    Works at any point of a run: the page says "not yet" where the record holds nothing.
+    This works at any point of a run; the page says "not yet" where the record holds nothing.
 
     Args:
         run_dir: the run folder.

@@ -1,4 +1,4 @@
-"""The table that ends a run: the ungated backbone beside the picked plan."""
+"""Prints the table at the end of a run: the ungated backbone beside the picked plan."""
 
 from __future__ import annotations
 

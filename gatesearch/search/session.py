@@ -75,7 +75,7 @@ class Session:
         self.running: dict[int, optuna.Trial] = {}
         self._proposed_plans = {trial.plan for trial in self.ended}
         self._trained = sum(trial.state in TRAINED_STATES for trial in self.ended)
-        self._session_failures: list[str] = []  # causes
+        self._session_failures: list[str] = []  # the cause of each failure in this session
         self._session_trained = 0
         self._used_initial = {trial.user_attrs[INITIAL_ATTR] for trial in stored if INITIAL_ATTR in trial.user_attrs}
 

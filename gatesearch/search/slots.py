@@ -12,7 +12,7 @@ from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.search.trial_protocol import CategoricalTrial
 
 Gates = tuple[PlacedGate, ...]
-NO_GATE = "none"  # stands for the kind, in a study, where a slot stays empty
+NO_GATE = "none"  # the value of a slot's kind in a study where the slot stays empty
 
 
 @dataclass(frozen=True)

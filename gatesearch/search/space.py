@@ -52,12 +52,12 @@ class Space:
 
     @property
     def cut_sites(self) -> tuple[CutSite, ...]:
-        """Where a gate may end a stage, in the order of the data."""
+        """The sites where a gate may end a stage, in the order in which data pass them."""
         return tuple(site for slot in self.cut_slots for site in slot.sites if isinstance(site, CutSite))
 
     @property
     def layer_sites(self) -> tuple[LayerSite, ...]:
-        """The layers whose place a gate may take, in the order of the data."""
+        """The layers whose place a gate may take, in the order in which data pass them."""
         return tuple(site for slot in self.layer_slots for site in slot.sites if isinstance(site, LayerSite))
 
     @property

@@ -1,7 +1,7 @@
 """Base classes of key groups: one with fixed keys, and one that passes further keys to a plug-in."""
 
 # This module does not postpone annotations: pydantic evaluates the annotation of the extra keys again in the module of
-# each subclass, which need not import its names.
+# each subclass, where its names may be missing.
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field

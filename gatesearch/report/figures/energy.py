@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LIGHT_COLOURS = {"#b4bcc4", "#dfe3e7", "#e69f00", "#56b4e9", "#7fbfa9"}  # these carry dark text
+_LIGHT_COLOURS = {"#b4bcc4", "#dfe3e7", "#e69f00", "#56b4e9", "#7fbfa9"}  # bars with dark text
 _BAR_HEIGHT = 0.55
 _MIN_LABELLED_SHARE = 0.09  # share of the longest bar from which on a number fits inside a segment
 _NOT_SPLIT = "total, not split"
@@ -40,7 +40,7 @@ def draw_terms(record: Record) -> Figure | None:
 
 def draw_cores(record: Record) -> Figure | None:
     """Draw the expected energy of a window split by the core that spends it."""
-    # The legend has one row fewer than that of the terms.
+    # The figure is lower than that of the terms, because its legend has one row less.
     return _draw_split(record, "by_core", core_colours(list_cores(record)), height=2.22)
 
 

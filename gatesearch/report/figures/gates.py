@@ -91,7 +91,7 @@ def draw_learning(record: Record, quantity: str, label: str, in_percent: bool) -
         return None
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if in_percent:
-        # The first epochs of a network trained from scratch would flatten the differences that matter.
+        # Without this bound, the low first epochs would flatten the differences between the later ones.
         axes.set_ylim(bottom=max(axes.get_ylim()[0], axes.dataLim.y1 - 0.2))
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None, symbol=""))
     axes.set_xlabel("epoch")

@@ -1,4 +1,4 @@
-"""The figure of gated layers: the share of each layer's multiply-accumulates that its gate leaves."""
+"""The figure of gated layers: each layer's multiply-accumulates (MACs), and those that its gate leaves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CALL_COLOURS = (GATED, "#56b4e9", "#009e73", "#cc79a7")
 
 
 class _Segment(NamedTuple):
-    """One part of the bars: its width in each row."""
+    """One part of the stacked bars: its label, its colour, and its width in each row."""
 
     label: str
     colour: str

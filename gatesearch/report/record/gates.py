@@ -58,7 +58,7 @@ def gate_rows(
     test: FeatureSplit,
     kind_names: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Return a row for each gate between stages: its threshold, what it stops of each kind, its ROC curve.
+    """Return a row for each gate between stages: its threshold, the share of each kind that it stops, its curves.
 
     Args:
         model: the model of the picked plan, calibrated.
@@ -106,7 +106,10 @@ def sparsity_of_gates(model: GatedModel, positives: Tensor) -> list[dict[str, fl
 
 
 def roc_curves(logits: Tensor, kinds: Tensor, kind_names: Sequence[str]) -> dict[str, dict[str, list[float]]]:
-    """Return, for each kind of negative, the share that a threshold stops against the share of positives it passes.
+    """Return the receiver operating characteristic (ROC) of a gate for each kind of negative.
+
+    A curve holds, for each of many thresholds, the share of positives that pass and the share of the negatives that
+    the threshold stops.
 
     Args:
         logits: the logits of the gate [N].

@@ -33,7 +33,7 @@ def sweep_prevalences(
     """Price a plan at several prevalences of positives.
 
     Args:
-        cost: prices on the recipe's device and stream.
+        cost: the cost model of the recipe's device and stream.
         plan: the best plan.
         quality: figures of its model on the test split.
         densities: share of non-zero values in the output of each gate.

@@ -26,7 +26,7 @@ def sensitivity_summary(
     """Return how far the result of a run depends on assumed constants, in the types of JSON.
 
     Args:
-        cost: prices at the profile's constants.
+        cost: the cost model at the profile's constants.
         plan: the picked plan.
         gated: figures of the plan on the test split.
         densities: share of non-zero values in the output of each gate.

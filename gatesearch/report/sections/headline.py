@@ -1,4 +1,4 @@
-"""The first screen: the best plan beside the ungated backbone that was trained the same way."""
+"""The tiles at the top of the page: the best plan beside the ungated backbone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol of an executor, which tries the plans of a search, and the executor of one process."""
+"""The protocol of an executor, which tries the plans of a search, and the in-process executor."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def connect(address: str | None, cpus: int | None = None) -> None:
     arguments: dict[str, Any] = {}
     if address is None:
         os.environ[RAY_CLUSTER_SWITCH] = "0"  # for the processes that Ray starts
-        ray_constants.ENABLE_RAY_CLUSTER = False  # for this one
+        ray_constants.ENABLE_RAY_CLUSTER = False  # for this process
         arguments = {"_node_ip_address": LOOPBACK, "include_dashboard": False, "num_cpus": cpus}
     try:
         ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **arguments)

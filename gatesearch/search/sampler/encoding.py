@@ -83,7 +83,7 @@ class PlanEncoder:
         return self._cache[gate]
 
     def _encode_layer_gate(self, gate: PlacedGate) -> tuple[float, ...]:
-        """Return the vector of one layer gate: the layer's share of MACs, the work that is saved, the parameters."""
+        """Return the vector of one layer gate: share of multiply-accumulates, saved work, parameters."""
         if gate not in self._cache:
             site = find(self._layer_sites, gate.site)
             calls = work_of(site, gate).calls

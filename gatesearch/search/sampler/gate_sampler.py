@@ -38,7 +38,7 @@ MAX_CLAIMS = 8  # claims of a plan, repeated while other processes claim the sam
 
 
 def allow_every_plan(plan: GatePlan) -> bool:
-    """Allow a plan."""
+    """Return True, because any plan may be proposed."""
     return True
 
 

@@ -22,7 +22,7 @@ from gatesearch.search import pareto
 from gatesearch.search.slots import Gates
 from gatesearch.search.space import Space
 
-REACH_ATTR = "passed"  # user attribute of a trial: for each kind of window, the share that reaches stage k
+REACH_ATTR = "passed"  # user attribute of a trial: for each kind of window, the share that reaches each stage
 PLAN_CLAIM = "gatesearch:plan"  # system attribute of a trial: the plan chosen for it, before it asks for parameters
 FIXED_PARAMS = "fixed_params"  # system attribute of Optuna: the parameters of a trial that a user enqueued
 
@@ -47,7 +47,7 @@ class EndedTrial(NamedTuple):
 
     @property
     def is_feasible(self) -> bool:
-        """Whether it was trained and keeps all constraints."""
+        """Whether the plan was trained and keeps all constraints."""
         return self.minimised is not None and all(excess <= 0 for excess in self.violations.values())
 
 

@@ -21,8 +21,8 @@ class PassRates:
     """Predicts, for each kind of window, the rate at which a gate passes the windows that reach it.
 
     A Gaussian process models the logits of the rates, so predicted rates stay between 0 and 1. The vector of a gate
-    holds its position among the plan's gates and the reduction by the gates before it, because only the windows that
-    those gates pass reach it.
+    holds its position among the plan's gates and the reduction by the gates before it, because a gate gets only the
+    windows that those gates pass.
 
     Args:
         observed: combinations of gates that were tried, each with the share of each kind of window that reached each

@@ -31,7 +31,7 @@ class FitCaches:
 
 
 class Posterior:
-    """Predicts plans from the trials that ended so far.
+    """Predicts the quality and the reach of plans from the trials that ended so far.
 
     A Gaussian process models the logarithm of the error, because the errors of trainings differ by factors and an error
     is never below zero. The same process models by how much each constraint is broken, independently of the others.

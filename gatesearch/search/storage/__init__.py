@@ -42,7 +42,7 @@ def open_storage(place: Place, journal: Journal | None = None) -> BaseStorage:
 
     Args:
         place: journal file, or URL of a database.
-        journal: the journal at that place, where it is open already.
+        journal: the journal at that place, if it is open already; None: it is opened here.
 
     Raises:
         UserError: a line of the journal is no entry, or the database cannot be reached or has no driver here.
