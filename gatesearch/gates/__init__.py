@@ -1,6 +1,6 @@
-"""Gate kinds: techniques by which a network skips work that a sample does not need.
+"""Gate kinds: techniques that stop samples early, or skip work that a sample does not need.
 
-Each technique has a file or folder of its own. The gates need only torch, and do no input or output.
+Each technique has a file or folder of its own. The gates need only PyTorch, and do no input or output.
 """
 
 from gatesearch.gates.kind import (

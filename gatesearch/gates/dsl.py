@@ -4,13 +4,13 @@ The other samples run through the rest of the network. The small decoder is the 
 the heavy path. The gate needs no labels. Only the abstract of the paper (arXiv 2404.04405) could be read; the equations
 are this project's reading of it:
 
-    h' = m * h                 h: activations at the site; m: a mask of channels, as in Gated Compression
-    z = w . norm(pool(h')) + b the gate's logit, with trained w and b; a sample leaves where z <= theta
-    P(light) = sigmoid(-z)     probability that a sample takes the light path
-    e_L, e_H                   error of each sample by the light path, and by the heavy path
-    t = 1[e_L - e_H <= q]      label: 1 where the light path is good enough
-    q                          moving average, over batches, of the quantile of e_L - e_H at the light path's share
-    loss                       e_L + alpha BCE(P(light), t) + beta C + kd |D_light(h') - D_heavy(h')|^2
+    h' = m * h                   h: activations at the site; m: a mask of channels, as in Gated Compression
+    z = w . norm(pool(h')) + b   the gate's logit, with trained w and b; a sample leaves where z <= theta
+    P(light) = sigmoid(-z)       probability that a sample takes the light path
+    e_L, e_H                     error of each sample by the light path, and by the heavy path
+    t = 1[e_L - e_H <= q]        label: 1 where the light path is good enough
+    q                            moving average, over batches, of the quantile of e_L - e_H at the light path's share
+    loss                         e_L + alpha BCE(P(light), t) + beta C + kd |D_light(h') - D_heavy(h')|^2
 
 BCE is the binary cross-entropy, C the compression penalty of Gated Compression, and kd the weight of distillation.
 D_light and D_heavy are the outputs of the two paths. alpha, beta and kd are weights of the training. e_H itself is
@@ -46,7 +46,7 @@ QUANTILE_MEMORY = 0.9  # weight of the old value in the moving average q
 
 @dataclass(frozen=True)
 class DSLParams(GateParams):
-    """Parameters of one gate."""
+    """Parameters of a ``dsl`` gate."""
 
     share: float = param(
         0.7, choices=(0.8, 0.7, 0.5), above=0, below=1, aim="leaving", doc="of the samples that are to leave"
@@ -138,11 +138,11 @@ class DSLGate(ChannelGC):
         return light.mean() + context.alpha * decision + context.beta * compression + context.distillation * distilled
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the mask: at the learning rate of the weights it would hardly change."""
+        """Yield the mask, which needs a learning rate of its own; at that of the weights it would hardly change."""
         yield self.mask_logits
 
     def calibrate(self, logit: Tensor, positive: Tensor) -> None:
-        """Set theta so that the share of samples that the parameters ask for leaves."""
+        """Set theta so that a share ``self.share`` of the samples leaves."""
         self.theta.fill_(threshold_of_share(logit, self.share))
 
     def lower(self) -> Lowered:

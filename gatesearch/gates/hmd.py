@@ -1,11 +1,12 @@
 """Hybrid matrix decomposition (HMD): matrices of a few dense rows over rank-1 blocks.
 
-The technique is that of Thakker et al. 2019.
-:class:`gatesearch.gates.matrices.HybridMatrix` holds the factors. Only the abstracts of the papers (arXiv 1906.04886
-and 2010.03193) were available; the factors agree with both. In a recurrent layer, the matrices of input and state have
-the same number r of dense rows for every gate of the cell. So the first r hidden units ("rich") read the whole input.
-With two blocks, each of the other units reads two weighted sums of the input for each gate. The arithmetic stays dense
-on fewer numbers, so that every core is faster even without a kernel that skips work.
+The technique is that of Thakker et al. 2019. Only the abstracts of the papers (arXiv 1906.04886 and 2010.03193) were
+available; the factors agree with both. :class:`gatesearch.gates.matrices.HybridMatrix` holds the factors.
+
+In a recurrent layer, the matrices of input and state have the same number r of dense rows for every gate of the cell.
+So the first r hidden units ("rich") read the whole input. With two blocks, each of the other units reads two weighted
+sums of the input for each gate. The arithmetic stays dense on fewer numbers, so that every core is faster even without
+a kernel that skips work.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ BLOCK_CHOICES = (4, 1, 2)
 
 @dataclass(frozen=True)
 class HMDParams(FactorParams):
-    """Parameters of one gate."""
+    """Parameters of an ``hmd`` gate."""
 
     blocks: int = param(2, choices=BLOCK_CHOICES, low=1, doc="J, rank-1 blocks side by side; 2 as in the papers")
     init: str = start_param()

@@ -3,8 +3,9 @@
 FBS picks the channels that win for a sample; no other channel is computed. PG computes the high bits of every winner,
 and its low bits only where PG's mask opens.
 
-Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", section 4. The paper leaves
-the order of FBS and PG open. Here FBS's predictor reads the input first, and PG convolves for the winners alone:
+The combination is from Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", section 4. The
+paper leaves the order of FBS and PG open. Here FBS's predictor reads the input first, and PG convolves only for the
+winners:
 
     g = relu(phi mean(x) + rho)      x: the input; phi, rho: the predictor's weights and biases; g: a gain per channel
     a                                1 for the k channels with the largest g (the winners), 0 for the others
@@ -36,7 +37,7 @@ GROUPED = 16  # channels: the value of "group" in a kernel's variant, for every 
 
 @dataclass(frozen=True)
 class HybridParams(PGParams, FBSParams):
-    """Parameters of one gate: those of FBS (density, block) and those of PG."""
+    """Parameters of an ``fbs_pg`` gate: those of FBS (density, block) and those of PG."""
 
 
 class Hybrid(GateKind[LayerSite, HybridParams]):

@@ -1,9 +1,8 @@
-"""Low-rank matrix factorisation (LMF) of linear and recurrent layers. After Grachev et al. 2017.
+"""Low-rank matrix factorisation (LMF) of linear and recurrent layers.
 
-It is a reference method for hybrid matrices.
-Every matrix [m, n] of a linear or recurrent layer becomes a product of two matrices [m, d] and [d, n]. With as many
-parameters, a hybrid matrix (:mod:`gatesearch.gates.hmd`) has about twice the rank. The second product has to wait for
-the first.
+The technique is that of Grachev et al. 2017. It is a reference method for hybrid matrices
+(:mod:`gatesearch.gates.hmd`). Every matrix [m, n] becomes a product of two matrices [m, d] and [d, n]. With as many
+parameters, a hybrid matrix has about twice the rank. The second product has to wait for the first.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from gatesearch.graph.sites import LayerSite
 
 @dataclass(frozen=True)
 class LMFParams(FactorParams):
-    """Parameters of one gate."""
+    """Parameters of an ``lmf`` gate."""
 
     init: str = start_param()
 

@@ -62,7 +62,9 @@ class Lowered(NamedTuple):
 
 @runtime_checkable
 class CutGate(Protocol):
-    """A gate at a cut site, as a module. Conformance: :class:`gatesearch.testing.gates.GateConformance`.
+    """A gate at a cut site, as a module.
+
+    Conformance: :class:`gatesearch.testing.gates.GateConformance`.
 
     ``exit`` maps ``passed`` [N, *site.shape] to the model's output [N, *site.output], for samples that leave; None
     where those get a constant answer. The gate itself never calls its exit, so that in use the exit runs only for
@@ -73,7 +75,7 @@ class CutGate(Protocol):
     exit: nn.Module | None
 
     def __call__(self, hidden: Tensor) -> GateOutput:
-        """Gate activations [N, *site.shape]."""
+        """Apply the gate to activations [N, *site.shape]."""
 
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
         """Return the gate's term of the training loss, a scalar; ``output.exit`` is set if the gate has an exit."""
@@ -130,7 +132,7 @@ def activation_sparsity(passed: Tensor, hidden: Tensor, channel_axis: int) -> di
     Many activations behind a ReLU are zero without any gate, so the share without the gate is returned as well.
 
     Args:
-        passed: [N, *site.shape].
+        passed: the gate's output, [N, *site.shape].
         hidden: the activations without the gate, of the same shape.
         channel_axis: which axis of the site's shape has the channels.
 

@@ -130,8 +130,8 @@ class CalibratedRange(nn.Module):
         smallest, largest = x.aminmax()
         top = torch.maximum(-smallest, largest).to(self.seen.dtype)
         usable, first = (top > 0) & top.isfinite(), self.batches == 0
-        # Through .data, because an earlier forward's backward may still need alpha's version. With torch.where, because
-        # branching on the first batch would synchronise a GPU.
+        # The write through .data does not change alpha's version, which the backward of an earlier forward may need.
+        # torch.where replaces a branch on the first batch, which would synchronise a GPU.
         self.alpha.data.copy_(torch.where(first & usable, top, self.alpha))
         top = torch.minimum(top, self.alpha.abs())
         running = torch.where(first, top, self.seen.lerp(top, MOMENTUM))

@@ -104,7 +104,7 @@ def _below(value: Tensor) -> float:
 
 
 def weighted_quantile(values: Tensor, weight: Tensor, share: float) -> Tensor:
-    """Return the smallest of ``values`` for which the values up to it hold ``share`` of the total weight, a scalar.
+    """Return the smallest value v such that the values up to v hold a share ``share`` of the total weight, a scalar.
 
     Raises:
         ValueError: there is no value, or no weight is above 0.

@@ -1,4 +1,4 @@
-"""Families of PyTorch modules and functions, such as ReLUs or poolings, and tests for them."""
+"""Families of PyTorch modules and functions, such as ReLUs or poolings, and checks for membership."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
 """The operator table: the multiply-accumulates (MACs) of each PyTorch operator.
 
-The table is keyed by the name of the operator's schema.
-Every operator that PyTorch dispatches is of one of three kinds. For an operator that multiplies matrices,
-:data:`MULTIPLYING` has a formula for its MACs. An operator that multiplies no matrix has no MACs, as in the literature;
-:data:`FREE` lists such operators, unless PyTorch's tags tell. Any other operator is unknown; the counter reports it
-with the number of values that it computes. PyTorch fuses attention in evaluation only. The table counts attention
-operator by operator instead, as it is exported and trained (:func:`unfused_attention`).
+The table is keyed by the name of the operator's schema. An operator that PyTorch dispatches is of one of three kinds:
+
+- It multiplies matrices. :data:`MULTIPLYING` has a formula for its MACs.
+- It multiplies no matrix, and has no MACs, as in the literature. :data:`FREE` lists such operators, unless PyTorch's own
+  tags mark them.
+- It is unknown. The counter reports it with the number of values that it computes.
+
+In evaluation, PyTorch may run a whole attention layer as one fused operator. The counter makes it run operator by
+operator instead, as it is exported and trained (:func:`unfused_attention`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks that a network answers the same input in the same way, and that its traced graph does."""
+"""Checks that a network and its traced graph always give the same answer to the same input."""
 
 from __future__ import annotations
 

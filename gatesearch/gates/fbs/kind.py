@@ -23,7 +23,7 @@ BITS = (8, 8)  # magnitude bits of an activation and of a weight
 
 @dataclass(frozen=True)
 class FBSParams(GateParams):
-    """Parameters of one gate."""
+    """Parameters of an ``fbs`` gate."""
 
     density: float = param(
         1.0, choices=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), above=0, high=1, doc="d, share of the channels that win"

@@ -80,10 +80,10 @@ class FBSConv2d(nn.Module):
     def winners(self, boost: Tensor, density: float) -> Tensor:
         """Return which channels win, boolean [N, C], given the gains g [N, C]; exactly k groups win, also with ties.
 
-        In the released code, the channels win whose g exceeds the (k+1)-th largest g. Since the ReLU makes many g zero,
-        fewer than k channels may win there. Here, of groups with equal gains the first ones win, in any batch and on
-        any core. The choice is a step function without a gradient, not even a straight-through one. The loss reaches
-        the predictor only through the factor g of the winners.
+        In the released code, a channel wins if its g exceeds the (k+1)-th largest g. Since the ReLU makes many g zero,
+        fewer than k channels may win there. Here, exactly k groups win. If groups have equal gains, the first ones win,
+        in any batch and on any core. The choice is a step function without a gradient, not even a straight-through one.
+        The loss reaches the predictor only through the factor g of the winners.
         """
         groups = len(self.sizes)
         count = winning_groups(density, groups)

@@ -19,7 +19,7 @@ from gatesearch.plan import Scalar
 
 @dataclass(frozen=True)
 class GCParams(GateParams):
-    """Parameters of one gate."""
+    """Parameters of a ``gc`` gate."""
 
     mode: str = param(
         "channel",

@@ -68,7 +68,7 @@ class GCGate(nn.Module):
         raise NotImplementedError
 
     def forward(self, hidden: Tensor) -> GateOutput:
-        """Gate activations [N, *shape]."""
+        """Compress activations [N, *shape] and compute the logit of each sample."""
         passed = self.compress(hidden)
         return GateOutput(passed, self.linear(self.norm(self.pool(self.look(self.view(passed))))).squeeze(1))
 
@@ -87,7 +87,10 @@ class GCGate(nn.Module):
         return context.alpha * decision + context.beta * self.penalty(output.passed, positive)
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield masks and shrinkages: at the learning rate of the weights they would hardly change."""
+        """Yield masks and shrinkages, which need a learning rate of their own.
+
+        At the learning rate of the weights they would hardly change.
+        """
         head = {id(p) for part in (self.look, self.linear) for p in part.parameters()}
         return (p for p in self.parameters() if id(p) not in head)
 
@@ -95,7 +98,7 @@ class GCGate(nn.Module):
         """Do nothing; the channel mode initialises its mask from the saliency."""
 
     def calibrate(self, logit: Tensor, positive: Tensor) -> None:
-        """Set theta so that the wanted share of positives passes; see :func:`largest_threshold`."""
+        """Set theta so that a share ``recall`` of the positives passes; see :func:`largest_threshold`."""
         self.theta.fill_(largest_threshold(logit, positive, self.recall))
 
     def lower(self) -> Lowered:

@@ -45,7 +45,7 @@ class LevelGate(nn.Module):
         self.number = Flatness(samples) if statistic == "flatness" else FrameLevels(samples, frame, statistic)
 
     def forward(self, hidden: Tensor) -> GateOutput:
-        """Gate waveforms [N, *shape]."""
+        """Compute the logit of waveforms [N, *shape], which pass as they are."""
         if self.training:
             with torch.no_grad():
                 self.peak.copy_(torch.maximum(self.peak, self.number.magnitudes(hidden).max()))
@@ -67,7 +67,7 @@ class LevelGate(nn.Module):
         """Do nothing: a waveform has one channel."""
 
     def calibrate(self, logit: Tensor, positive: Tensor) -> None:
-        """Set theta so that the wanted share of positives passes; see :func:`largest_threshold`."""
+        """Set theta so that a share ``recall`` of the positives passes; see :func:`largest_threshold`."""
         self.theta.fill_(largest_threshold(logit, positive, self.recall))
 
     def lower(self) -> Lowered:

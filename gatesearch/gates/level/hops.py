@@ -1,6 +1,7 @@
 """The level gate on a stream: the statistic of the window that ends at each hop.
 
-Only the numbers of new frames are computed at a hop. Frames follow each other from the start of the stream. A window's
+A statistic combines one number for each frame; :mod:`gatesearch.gates.level.statistics` defines these numbers. At a
+hop, only the numbers of new frames are computed. Frames follow each other from the start of the stream. A window's
 statistic uses the last whole frames, as many as fit into a window. If a hop is a whole number of frames, the statistic
 equals :func:`window_statistic` of the window's samples bit for bit. Otherwise its first frame may begin up to one frame
 before the window does.

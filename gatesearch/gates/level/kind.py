@@ -21,7 +21,7 @@ MIN_FRAMES = 10
 
 @dataclass(frozen=True)
 class LevelParams(GateParams):
-    """Parameters of one gate."""
+    """Parameters of a ``level`` gate."""
 
     statistic: str = param(
         "spread",

@@ -18,7 +18,7 @@ WEIGHT_BITS = f"a whole number from 1 to {BITS} nor {UNQUANTISED} or None, which
 
 @dataclass(frozen=True)
 class PGParams(GateParams):
-    """Parameters of one gate.
+    """Parameters of a ``pg`` gate.
 
     >>> PGParams.read({"bits": 4, "high_bits": 2}).weight_bits, PGParams.read({"weight_bits": None}).weight_bits
     (4, 32)

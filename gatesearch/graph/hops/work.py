@@ -1,4 +1,7 @@
-"""The cost of a network by hops: multiply-accumulates of a hop and of catching up, and memory."""
+"""The cost of a network by hops: multiply-accumulates of a hop and of a whole window, and memory.
+
+A part on demand computes a whole window when the gate before it opens: it catches up.
+"""
 
 from __future__ import annotations
 
