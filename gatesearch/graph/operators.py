@@ -3,8 +3,8 @@
 The table is keyed by the name of the operator's schema. An operator that PyTorch dispatches is of one of three kinds:
 
 - It multiplies matrices. :data:`MULTIPLYING` has a formula for its MACs.
-- It multiplies no matrix, and has no MACs, as in the literature. :data:`FREE` lists such operators, unless PyTorch's own
-  tags mark them.
+- It multiplies no matrix, and has no MACs, as in the literature. :data:`FREE` lists such operators, unless tags of
+  PyTorch mark them.
 - It is unknown. The counter reports it with the number of values that it computes.
 
 In evaluation, PyTorch may run a whole attention layer as one fused operator. The counter makes it run operator by
