@@ -35,7 +35,7 @@ App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 def serve(
     folder: Path, port: int = 0, ready: Callable[[WSGIServer], None] | None = None, *, trust: bool = False
 ) -> None:
-    """Show a search, also while it goes on, until Ctrl-C.
+    """Show a search until Ctrl-C, even while the search runs.
 
     Args:
         folder: the run folder.

@@ -64,7 +64,7 @@ def build_step(name: str) -> Callable[..., None]:
 
 
 def report(folder: RunFolder = "", settings: Trust = None) -> None:
-    """Write report.html of a run, also while it goes on."""
+    """Write report.html of a run, even while the run goes on."""
     trust = _take_only_trust("report", settings)
     path = find_run_folder("report ", folder)
     from gatesearch.pipeline import run as pipeline

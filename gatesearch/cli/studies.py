@@ -34,7 +34,7 @@ def dashboard(
         list[str] | None, typer.Argument(metavar="[port=N trust=true]", help="Where to listen.")
     ] = None,
 ) -> None:
-    """Show a search in the browser, also while it goes on."""
+    """Show a search in the browser, even while it runs."""
     words = list(settings or [])
     trust = take_trust(words)
     port = take(words, "port") or "0"

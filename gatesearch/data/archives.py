@@ -39,7 +39,7 @@ def read_archive(path: Path, where: str, unreadable: str = "cannot be read") -> 
         AttributeError,  # the file is an .npy, which is one array
         EOFError,
         KeyError,
-        MemoryError,  # a header may promise any size
+        MemoryError,  # a header that promises more than fits into memory
         NotImplementedError,  # a compression that zipfile does not support
         OSError,
         RuntimeError,  # an encrypted archive

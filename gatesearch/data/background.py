@@ -68,8 +68,8 @@ class Background:
     def crops(self, split: str, count: int, rng: np.random.Generator) -> tuple[Int16Waveform, list[str]]:
         """Return random crops [n, samples] and their names.
 
-        Here n is ``count``, or 0 where the split has no stretch. The volume is uniform from 0 to 1, as in the reference
-        pipeline of Speech Commands (``input_data.py``).
+        The number n is ``count``, or 0 where the split has no stretch. The volume is uniform from 0 to 1, as in the
+        reference pipeline of Speech Commands (``input_data.py``).
         """
         pool = self.stretches[split]
         room = np.array([len(wave) - self.samples + 1 for *_, wave in pool], np.float64)

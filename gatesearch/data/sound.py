@@ -46,7 +46,8 @@ def load(
         progress: called with (done, total) while the set is synthesised.
 
     Returns:
-        int16 windows [N, sample_rate * seconds], all of them positives. Windows below -60 dB are left out.
+        A data set of int16 windows [N, sample_rate * seconds], all of them positives. Windows below -60 dB of full
+        scale are left out.
 
     Raises:
         UserError: the file or folder does not exist, it holds nothing usable, or too little for three splits.

@@ -20,7 +20,7 @@ class StreamDataset(Dataset):
         window_s: length of a window in seconds.
         hop_s: seconds from decision to decision.
         positive_share: share of the training windows with an event in them.
-        inside: share of an event that makes a window a positive.
+        inside: share of an event that has to lie in a window to make it a positive.
 
     Raises:
         DataError: the arguments of :class:`Dataset` are wrong, or a scene is missing, has no event, or has another

@@ -42,7 +42,7 @@ def load(
         hop_ms: milliseconds from decision to decision.
         windows: number of training windows in an epoch.
         positive_share: share of the windows with an event in them.
-        inside: share of an event that makes a window a positive.
+        inside: share of an event that has to lie in a window to make it a positive.
         seed: the seed of the scenes and of the windows.
         progress: called with the number of scenes that are done, and the number of all scenes.
         **drawing: other settings of a scene, such as ``snr_db`` and ``events_per_hour``.
@@ -100,7 +100,7 @@ def from_scenes(
         hop_s: seconds from decision to decision.
         windows: number of training windows; validation and test get a fifth as many each.
         positive_share: share of the windows with an event in them.
-        inside: share of an event that makes a window a positive.
+        inside: share of an event that has to lie in a window to make it a positive.
         seed: the seed of the windows.
 
     Raises:

@@ -35,8 +35,8 @@ def measure_front(
 ) -> PathTimes:
     """Return, by plan digest, the measured and the predicted time [us] of plans that run on this host alone.
 
-    A time is that of one window that passes every gate, without the front end. Plans of the front are measured in the
-    order of the objective, until :data:`FRONT_TIMEOUT_S` is over. Their gates are untrained.
+    A time is that of one window that passes every gate, without the front end. Plans of the front are measured with
+    untrained gates, the best objective first, until :data:`FRONT_TIMEOUT_S` is over.
     """
     stored = folder.load(FRONT_TIMES_FILE, _parse_times, "the front is measured again")
     if stored is not None:

@@ -19,7 +19,7 @@ from gatesearch.pipeline.weights import load_weights, store_weights
 from gatesearch.plan import GatePlan
 from gatesearch.training import Figures, GateSettings, Schedule, calibrate, fit, saliency
 
-MIN_STANDARD_ERRORS = 2.0  # least distance above chance; random answers come as far once in 44 runs
+MIN_STANDARD_ERRORS = 2.0  # least distance above chance, in standard errors; random answers reach it once in 44 runs
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def open_session(space: Space, price_violations: PriceViolations, settings: Sear
 
 
 def read(place: Place, study: str = STUDY) -> SearchResult:
-    """Read the trials so far, also while a search goes on; none where no study was created yet."""
+    """Return the trials so far, even while a search runs; empty where no study was created yet."""
     try:
         stored = optuna.load_study(study_name=study, storage=storage.open_storage(place))
     except KeyError:

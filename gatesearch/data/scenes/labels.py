@@ -91,7 +91,7 @@ def find_track(recording: Path) -> Path:
     """Return the label track beside a recording: the same name with .txt or .csv.
 
     Raises:
-        UserError: there is no such file, or there are both.
+        UserError: neither of the two files exists, or both do.
     """
     tracks = [path for suffix in TRACK_SUFFIXES if (path := recording.with_suffix(suffix)).is_file()]
     if not tracks:

@@ -72,7 +72,7 @@ class SyntheticNoise(Entry):
 
 
 class ClassFolders(Entry):
-    """A folder with one folder of WAV files a class, such as Speech Commands; split by its lists, or by speaker."""
+    """A folder with one folder of WAV files for each class, such as Speech Commands; split by lists or by speaker."""
 
     kind: Literal["folders"] = Field(description="One folder of WAV files a class.")
     name: Text = Field(default="words", description="Name of the source.")
@@ -85,7 +85,7 @@ class ClassFolders(Entry):
 
 
 class ClipArchive(Entry):
-    """Clips in an .npz with `fold` or `speaker`, such as ESC-10: the last fold tests, the last but one validates."""
+    """Clips in an .npz with `fold` or `speaker`, such as ESC-10; the last folds are for test and validation."""
 
     kind: Literal["archive"] = Field(description="Clips in an .npz.")
     name: Text = Field(default="archive", description="Name of the source.")
@@ -107,7 +107,7 @@ class LongRecordings(Entry):
 
 
 class Motion(Entry):
-    """Unbroken streams of motion with a label a sample: an .npz as har_stream.npz, split by subject."""
+    """Unbroken streams of motion, labelled sample by sample, in an .npz such as har_stream.npz; split by subject."""
 
     kind: Literal["motion"] = Field(description="Streams of motion, labelled sample by sample.")
     name: Text = Field(default="motion", description="Name of the source.")
@@ -125,7 +125,7 @@ class Motion(Entry):
 
 
 class Frames(Entry):
-    """A labelled image set: events are runs of frames of positive classes among frames of the others."""
+    """A labelled image set; events are runs of frames of positive classes among frames of the other classes."""
 
     kind: Literal["frames"] = Field(description="A labelled image set, frame by frame.")
     name: Text = Field(default="frames", description="Name of the source.")
@@ -143,7 +143,7 @@ DEFAULT_EVENTS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop
 
 
 class SceneSettings(Entry):
-    """How a scene is drawn."""
+    """The settings by which a scene is drawn."""
 
     name: Text | None = Field(default=None, description="Name of the scene; null takes the name of the split.")
     split: SplitName = Field(default="train", description="Split whose recordings and speakers are used.")

@@ -1,4 +1,4 @@
-"""The figure of gated layers: each layer's multiply-accumulates (MACs), and those that its gate leaves."""
+"""The figure of gated layers: multiply-accumulates (MACs) of each layer, and those its gate leaves."""
 
 from __future__ import annotations
 

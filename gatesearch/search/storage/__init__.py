@@ -45,7 +45,8 @@ def open_storage(place: Place, journal: Journal | None = None) -> BaseStorage:
         journal: the journal at that place, if it is open already; None: it is opened here.
 
     Raises:
-        UserError: a line of the journal is no entry, or the database cannot be reached or has no driver here.
+        UserError: a line of the journal is no entry, or the database cannot be reached, or no driver for it is
+            installed.
     """
     if isinstance(place, str):
         return open_database(place)
