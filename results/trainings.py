@@ -1,4 +1,4 @@
-"""Stores the result of each training of a benchmark in a folder of its row and seed, and reads results by protocol."""
+"""Stores each training's result in a folder by row and seed, and reads results by protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Runs whole recipes for benchmarks, resuming interrupted runs, and reads the shares of windows that gates stop."""
+"""Runs whole recipes for benchmarks, and reads the shares of windows that gates stop.
+
+An interrupted run resumes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings and fixtures for all tests: hypothesis, the user's configuration folder, and small features."""
+"""Settings and fixtures for all tests: hypothesis, a configuration folder, and small features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks that an installed wheel works without any extra; .ci/wheel.sh runs this program outside the checkout."""
+"""Checks that an installed wheel works without extras; .ci/wheel.sh runs it outside the checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that wrong arguments of ``gatesearch.run`` give an error of one line before any file is written."""
+"""Tests that wrong arguments of ``gatesearch.run`` give a one-line error before files are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests that the example gates of docs/gates.md work as plug-ins: they conform, are searched and are exported."""
+"""Tests that the example gates of docs/gates.md work as plug-ins.
+
+They conform, are searched and are exported.
+"""
 
 from __future__ import annotations
 

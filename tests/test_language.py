@@ -1,4 +1,4 @@
-"""Tests of those rules for names and expressions that a program can check; CONTRIBUTING.md gives the reasons."""
+"""Tests of rules for names and expressions; CONTRIBUTING.md gives the reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of the gated model: with open gates it equals its backbone, and stopped samples skip later stages."""
+"""Tests of the gated model.
+
+With open gates it equals its backbone. Samples that a gate stops skip later stages.
+"""
 
 from __future__ import annotations
 

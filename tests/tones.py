@@ -1,4 +1,7 @@
-"""A folder of WAV files whose words even a tiny network can tell apart, and a recipe small enough for a test."""
+"""A folder of WAV files for tests, and a recipe small enough for them.
+
+Even a tiny network can tell the words apart.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gatesearch bench cluster`: the time that the search engine adds to a trial, and how searches scale over workers.
+"""`gatesearch bench cluster`: the engine's time per trial, and searches by number of workers.
 
 Trials sleep for a known time. A worker that sleeps needs no core, so more workers than cores are a *simulation*:
 processes, messages and the driver are real, the work of trials is not. A finished row is not measured again.

@@ -1,4 +1,4 @@
-"""Measures the time of the search engine per trial, by storage, and whole searches by number of workers."""
+"""Measures the search engine's time per trial by storage, and whole searches by number of workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gatesearch bench counts`: checks gatesearch's counts of multiply-accumulates and its estimates of memory.
+"""`gatesearch bench counts`: checks counts of multiply-accumulates and estimates of memory.
 
 Multiply-accumulates are compared with torch.utils.flop_counter in training mode, or with a count by hand. Estimates of
 flash and SRAM are compared with the .tflite file and with TensorFlow Lite Micro's arena. The benchmark needs the

@@ -1,4 +1,4 @@
-"""Counts the multiply-accumulates of a network, measures the sizes of its program, and estimates them."""
+"""Counts a network's multiply-accumulates, measures the sizes of its program, and estimates them."""
 
 from __future__ import annotations
 

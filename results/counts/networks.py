@@ -1,4 +1,4 @@
-"""The networks of the ``counts`` benchmark: functions that return a module and the shape of its input.
+"""Networks of the ``counts`` benchmark: functions that return a module and its input's shape.
 
 ``COUNTED`` are the networks whose multiply-accumulates are counted, ``PLANNED`` those whose memory is estimated.
 """

@@ -1,4 +1,4 @@
-"""`gatesearch bench dsg data.root=CIFAR10.npz`: precision gating, channel gating and both on CIFAR-10.
+"""`gatesearch bench dsg data.root=CIFAR10.npz`: precision and channel gating on CIFAR-10.
 
 It repeats the tables and the figure of Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating
 technologies", row by row. A finished row is not run again. An interrupted row resumes from its last checkpoint.

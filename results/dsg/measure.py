@@ -1,4 +1,4 @@
-"""Measures a trained network: accuracy, sparsity, and its saving by the paper's formula and layer by layer.
+"""Measures a trained network: accuracy, sparsity, and saving by the paper's formula and by layer.
 
 The paper is Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies". FBS (feature boosting and
 suppression) computes the winning channels of a layer. Precision gating gives low bits to a part of the outputs.

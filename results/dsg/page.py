@@ -1,4 +1,7 @@
-"""Rows, page and plots of the ``dsg`` benchmark: a section for each protocol, a table for each of the paper's."""
+"""Rows, page and plots of the ``dsg`` benchmark.
+
+The page has a section for each protocol, and in it a table for each table of the paper.
+"""
 
 from __future__ import annotations
 

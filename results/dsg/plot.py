@@ -1,4 +1,4 @@
-"""Plots accuracy against saving for the ``dsg`` benchmark, with the points of Huang et al. 2020 in grey."""
+"""Plots accuracy against saving for the ``dsg`` benchmark, with points of Huang et al. 2020 in grey."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The saving of gated layers, dense work divided by remaining work, by the paper's formulas and layer by layer.
+"""Computes the saving of gated layers: dense work divided by remaining work.
 
-The paper is Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies". PG (precision gating)
-computes an output from B_hb high bits, and from all B bits where its gate is open. B_lb = B - B_hb are the low bits.
-FBS (feature boosting and suppression) computes a share of the channels.
+One figure follows the paper's formulas, another is counted layer by layer. The paper is Huang et al. 2020, "Pushing the
+Envelope of Dynamic Spatial Gating technologies". PG (precision gating) computes an output from B_hb high bits, and from
+all B bits where its gate is open. B_lb = B - B_hb are the low bits. FBS (feature boosting and suppression) computes a
+share of the channels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Shifts thresholds until a network has a given mean number of bits, so that masks compare at equal work."""
+"""Shifts thresholds until a network has a given mean number of bits.
+
+Masks are then compared at equal work.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Trains one network of the ``dsg`` benchmark with SGD; a training resumes from checkpoints, on a CPU bit for bit.
+"""Trains one network of the ``dsg`` benchmark with SGD, and resumes it from checkpoints.
 
-:func:`gatesearch.training.fit` does not fit this benchmark for two reasons. The target of a gate changes during a
-training, so checkpoints have to hold it. All images stay on the device, so no batch is copied to it.
+On a CPU, a resumed training gives the same result bit for bit. :func:`gatesearch.training.fit` does not fit this
+benchmark for two reasons. The target of a gate changes during a training, so checkpoints have to hold it. All images
+stay on the device, so no batch is copied to it.
 """
 
 from __future__ import annotations

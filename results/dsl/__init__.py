@@ -1,8 +1,8 @@
-"""`gatesearch bench dsl esc10=FILE fsdd=FILE speech=DIR`: Dynamic Switch Layers in a codec, on sounds without labels.
+"""`gatesearch bench dsl esc10=FILE fsdd=FILE speech=DIR`: Dynamic Switch Layers in an audio codec.
 
-A switch sends easy windows to a small decoder, the light path. Each data set and seed is one ordinary run of
-recipes/codec_dsl.yaml. A finished run is not repeated, and an interrupted run resumes. The page is written after each
-run. Without a data set, the embedded synthetic one is used.
+The sounds have no labels. A switch sends easy windows to a small decoder, the light path. Each data set and seed is one
+ordinary run of recipes/codec_dsl.yaml. A finished run is not repeated, and an interrupted run resumes. The page is
+written after each run. Without a data set, the embedded synthetic one is used.
 """
 
 from __future__ import annotations

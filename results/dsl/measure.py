@@ -1,4 +1,7 @@
-"""Runs the codec recipe and collects its figures, and its fidelity at every share of windows on the light path."""
+"""Runs the codec recipe and collects its figures.
+
+Among them is the fidelity at each share of windows that take the light path.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""`gatesearch bench hmd speech=DIR har=FILE`: hybrid matrices and other compressed matrices in four recurrent networks.
+"""`gatesearch bench hmd speech=DIR har=FILE`: compressed matrices in recurrent networks.
 
-A finished row is not run again. Without recordings, speech and activities are synthetic, and the page says so.
+Hybrid matrices (HMD) and other compressed matrices are compared in four networks. A finished row is not run again.
+Without recordings, speech and activities are synthetic, and the page says so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The results page of hybrid matrices (``hmd``): a section for each protocol, with a table for each task."""
+"""The results page of hybrid matrices (``hmd``): a section per protocol, with a table per task."""
 
 from __future__ import annotations
 

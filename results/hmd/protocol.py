@@ -1,4 +1,7 @@
-"""The settings of every training of the hybrid-matrix comparison: a short protocol for one CPU core, and a full one."""
+"""Settings of all trainings of the ``hmd`` benchmark: a short protocol and a full one.
+
+The short protocol is for one CPU core.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Runs one row of the ``hmd`` benchmark: builds, trains and tests its network; also times the networks of a task."""
+"""Runs one row of the ``hmd`` benchmark, and times the networks of a task.
+
+The run of a row builds, trains and tests its network.
+"""
 
 from __future__ import annotations
 

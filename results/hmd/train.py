@@ -1,4 +1,7 @@
-"""Trains a network of the ``hmd`` benchmark with AdamW, keeps its best state on validation, and scores a split."""
+"""Trains a network of the ``hmd`` benchmark with AdamW, and scores it on a split.
+
+A training keeps the state that is best on the validation split.
+"""
 
 from __future__ import annotations
 

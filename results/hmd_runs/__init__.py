@@ -1,4 +1,4 @@
-"""`gatesearch bench hmd_runs speech=DIR har=FILE`: the two recipes of recurrent networks, from data to bundle.
+"""`gatesearch bench hmd_runs speech=DIR har=FILE`: runs two recipes of recurrent networks.
 
 Each data set and seed is one ordinary run of a recipe. A finished run is not repeated, and an interrupted run resumes.
 The page is written after each run. Without recordings the data are synthetic, and the page says so.

@@ -1,4 +1,4 @@
-"""Runs a recipe of recurrent networks and collects its figures, with the time of one step of its layers."""
+"""Runs a recipe of recurrent networks; collects its figures and times one step of its layers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""`gatesearch bench kernels`: times kernels of gated layers beside dense ones, our own and those of other libraries.
+"""`gatesearch bench kernels`: times kernels of gated layers beside dense ones.
 
-Every ratio is between calls that took turns in one run, on one thread. A finished case is not measured again.
+The dense kernels are gatesearch's own and those of other libraries. Every ratio is between calls that took turns in one
+run, on one thread. A finished case is not measured again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Times one case of the kernel benchmark: its calls take turns with calls that measure the processor's limits."""
+"""Times one case of the kernel benchmark.
+
+The calls of a case take turns with calls that measure the processor's limits.
+"""
 
 from __future__ import annotations
 

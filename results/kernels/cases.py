@@ -1,4 +1,7 @@
-"""The cases of the kernel benchmark: groups of calls that are timed in turn, each checked against its reference."""
+"""The cases of the kernel benchmark: groups of calls that are timed in turn.
+
+The result of each call is checked against its reference.
+"""
 
 from __future__ import annotations
 

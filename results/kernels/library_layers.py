@@ -1,4 +1,7 @@
-"""Dense layers of other libraries (oneDNN through torch, ONNX Runtime, LiteRT), to time beside gated kernels."""
+"""Dense layers of other libraries (oneDNN, ONNX Runtime, LiteRT), to time beside gated kernels.
+
+oneDNN runs through torch.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots how much faster each kind of gated kernel is than a dense one, with the bound that the remaining work sets."""
+"""Plots the speedup of gated kernels over dense ones, with the bound that the remaining work sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The roofline of the processor (Williams et al. 2009): the speed of each kernel as a share of its limit.
+"""The processor's roofline (Williams et al. 2009): each kernel's speed as a share of its limit.
 
 Two limits bound a kernel: the peak rate of multiply-accumulates, and the rate at which its bytes can be read.
 """

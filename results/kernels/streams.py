@@ -1,4 +1,4 @@
-"""Times a gated keyword spotter on a stream of windows, and the program of its backbone without gates."""
+"""Times a gated keyword spotter on a stream of windows, and its backbone without gates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Runs the keyword recipe and collects the figures of three plans, and the windows that gates stop at each recall."""
+"""Runs the keyword recipe and collects the figures of three plans.
+
+It also finds the share of windows that gates stop at each recall.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""`gatesearch bench latency`: compares the latency that tables predict with the measured latency of gated bundles.
+"""`gatesearch bench latency`: compares predicted with measured latency of gated bundles.
 
-It has three resumable steps. It writes bundles of random held-out models, fills the latency table of each backbone, and
-times every bundle end to end. The last two steps need a machine without other load.
+Predictions come from latency tables. The benchmark has three resumable steps: it writes bundles of random held-out
+models, fills the latency table of each backbone, and times every bundle end to end. The last two steps need a machine
+without other load.
 """
 
 from __future__ import annotations

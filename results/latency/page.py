@@ -1,4 +1,4 @@
-"""Rows, page and plot of the ``latency`` benchmark: predicted against measured latency of held-out models."""
+"""Rows, page and plot of the ``latency`` benchmark: predicted against measured latency."""
 
 from __future__ import annotations
 

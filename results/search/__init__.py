@@ -1,7 +1,8 @@
-"""`gatesearch bench search`: compares search engines on tables that hold the outcome of every plan of a space.
+"""`gatesearch bench search`: compares search engines on recorded tables.
 
-`record=kws16|image16` records a table anew. `compare=3` runs kws.yaml with TPE and with GateSampler. Without either,
-the engines are replayed on the tables of results/search/tables, about a thousand times faster than with trainings.
+A table holds the outcome of every plan of a search space. `record=kws16|image16` records a table anew. `compare=3` runs
+kws.yaml with TPE and with GateSampler. Without either, the engines are replayed on the tables of results/search/tables,
+about a thousand times faster than with trainings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The search engines that the ``search`` benchmark compares; each proposes plans to a replay of a recorded table."""
+"""The search engines that the ``search`` benchmark compares.
+
+Each engine proposes plans to a replay, which looks their outcomes up in a recorded table.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Compares TPE and GateSampler in real searches, which train their plans: CPU time and hypervolume by seed."""
+"""Compares TPE and GateSampler in real searches: CPU time and hypervolume by seed.
+
+A real search trains its plans.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Records a table for the ``search`` benchmark: trains every plan of a small space and stores its quality and costs.
+"""Records a table for the ``search`` benchmark: trains every plan of a small space.
 
-Each training becomes a line of a file as soon as it ends. An interrupted recording continues after the last whole line.
+A table holds the quality and the costs of each plan. Each training becomes a line of a file as soon as it ends. An
+interrupted recording continues after the last whole line.
 """
 
 from __future__ import annotations

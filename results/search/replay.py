@@ -1,4 +1,4 @@
-"""Replays a search on a table of recorded trainings: it looks up the outcome of each plan and trains nothing."""
+"""Replays a search on a table of recorded trainings: it looks outcomes up and trains nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search spaces of the ``search`` benchmark, small enough to train every plan and record it in a table."""
+"""Search spaces of the ``search`` benchmark, small enough to train and record every plan."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""A synthetic table for developing samplers: a recorded space, device and costs, with qualities from a formula.
+"""A synthetic table for developing samplers: its qualities come from a formula.
 
-In the formula, a gate that reduces more has a larger error, most of all early in the network. Deeper gates stop more
-negatives. Errors fall from epoch to epoch, for some plans faster. Every seed has its own coefficients and noise.
+Its space, device and costs are those of a recorded table. In the formula, a gate that reduces more has a larger error,
+most of all early in the network. Deeper gates stop more negatives. Errors fall from epoch to epoch, for some plans
+faster. Every seed has its own coefficients and noise.
 """
 
 from __future__ import annotations

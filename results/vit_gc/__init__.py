@@ -1,8 +1,9 @@
-"""`gatesearch bench vit_gc data.root=DIR`: Gated Compression on a keyword transformer, by prevalence of positives.
+"""`gatesearch bench vit_gc data.root=DIR`: Gated Compression on a keyword transformer.
 
-Prevalence is the share of positives in the stream. Each seed is one ordinary run of recipes/kws_vit_gc.yaml: on real
-speech with ``data.root``, else on the synthetic default. The published figures come from arXiv 2405.01739. It claims a
-power efficiency 158 to 30,000 times higher for always-on models, in theory and without a measurement.
+The figures are given for several prevalences. Prevalence is the share of positives in the stream. Each seed is one
+ordinary run of recipes/kws_vit_gc.yaml: on real speech with ``data.root``, else on the synthetic default. The published
+figures come from arXiv 2405.01739. It claims a power efficiency 158 to 30,000 times higher for always-on models, in
+theory and without a measurement.
 """
 
 from __future__ import annotations

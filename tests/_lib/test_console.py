@@ -1,4 +1,4 @@
-"""Tests of the console output: progress lines and tables, plain and on a terminal, and numbers with SI prefixes."""
+"""Tests of console output: progress lines, tables, and numbers with SI prefixes."""
 
 from __future__ import annotations
 

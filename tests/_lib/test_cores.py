@@ -1,4 +1,4 @@
-"""Tests of the number of usable cores (container's quota, process's affinity) and of the warning on a busy machine."""
+"""Tests of the number of usable cores, and of the warning on a busy machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that a signal ends a run with KeyboardInterrupt, even if other code swallows or replaces the exception."""
+"""Tests that a signal ends a run, even if other code swallows or replaces KeyboardInterrupt."""
 
 from __future__ import annotations
 

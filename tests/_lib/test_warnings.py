@@ -1,4 +1,4 @@
-"""Tests that a warning is printed on one line and collected, and printed later while a tool's output is captured."""
+"""Tests that a warning is one line, is collected, and waits while a tool's output is captured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that every shipped backbone passes the conformance suite, and that the suite names each broken promise."""
+"""Tests that shipped backbones pass the conformance suite, which names each broken promise."""
 
 from __future__ import annotations
 

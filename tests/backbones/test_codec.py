@@ -1,4 +1,4 @@
-"""Tests of the audio codec backbone: it is causal, it can be cut at every site, and its quantiser learns codebooks."""
+"""Tests of the audio codec: it is causal, can be cut at every site, and learns its codebooks."""
 
 from __future__ import annotations
 

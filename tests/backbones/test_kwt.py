@@ -1,4 +1,4 @@
-"""Tests of the keyword transformer: its cut sites, its size by hand, and its attention compared with PyTorch's."""
+"""Tests of the keyword transformer: cut sites, size, and attention compared with PyTorch's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests that ``retrain.batch_size: auto`` takes the batch size of the recipe's study, or says how to run a study."""
+"""Tests that ``retrain.batch_size: auto`` takes the batch size that a study found.
+
+Without a study, an error says how to run one.
+"""
 
 from __future__ import annotations
 

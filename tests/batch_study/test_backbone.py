@@ -1,4 +1,4 @@
-"""Tests of a batch-size study's trainings on a backbone: seeds, accumulated gradients, and the optimiser's step."""
+"""Tests of trainings in a batch-size study: seeds, accumulated gradients, and the optimiser's step."""
 
 from __future__ import annotations
 

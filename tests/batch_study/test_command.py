@@ -1,4 +1,4 @@
-"""Tests of the command ``gatesearch scaling``: a whole small study, its files, and errors of one line."""
+"""Tests of the command ``gatesearch scaling``: a small study, its files, errors of one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of the search space of one batch size: quasi-random points, and bounds that move if the best point is near."""
+"""Tests of the search space of one batch size: quasi-random points and moving bounds.
+
+A bound moves if the best point is near it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the trade-off between steps and batch size: the fitted hyperbola, its regimes and its uncertainty."""
+"""Tests of the trade-off between steps and batch size: fit, regimes and uncertainty."""
 
 from __future__ import annotations
 

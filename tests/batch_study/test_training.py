@@ -1,4 +1,4 @@
-"""Tests of one training of a batch-size study: it reaches the goal, ends without reaching it, or diverges."""
+"""Tests of one training of a batch-size study: it reaches the goal, misses it, or diverges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the dashboard: it changes no study, and answers only requests from this machine with its token."""
+"""Tests of the dashboard: it changes no study, and answers only local requests with its token."""
 
 from __future__ import annotations
 

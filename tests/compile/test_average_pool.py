@@ -1,4 +1,4 @@
-"""Tests that average pooling, rewritten as a chain of small depthwise convolutions, computes the same mean."""
+"""Tests that average pooling, rewritten as small depthwise convolutions, gives the same mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of compact .tflite programs: constants lie inside the file's tables, and names are short and unique."""
+"""Tests of compact .tflite programs: constants inside the tables, and short, unique names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that int8 programs which compute a network hop by hop equal the program of the whole window, bit for bit."""
+"""Tests that int8 programs which compute hop by hop equal those of a whole window, bit for bit."""
 
 from __future__ import annotations
 

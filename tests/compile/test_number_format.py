@@ -1,4 +1,4 @@
-"""Tests which stages are compiled to float32, because int8 would cost too much accuracy, and what they cost."""
+"""Tests which stages become float32 because int8 would cost too much accuracy, and their price."""
 
 from __future__ import annotations
 

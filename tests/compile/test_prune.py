@@ -1,4 +1,4 @@
-"""Tests of channel pruning: a stage without its masked channels computes the same output as the masked stage."""
+"""Tests of channel pruning: a stage without its masked channels equals the masked stage."""
 
 from __future__ import annotations
 

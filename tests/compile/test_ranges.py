@@ -1,4 +1,4 @@
-"""Tests of int8 programs whose activations or biases have ranges that int8 cannot represent without a repair."""
+"""Tests of int8 programs with ranges that int8 cannot represent without a repair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the conversion to .tflite: programs are compared with PyTorch, and engines with each other."""
+"""Tests of conversion to .tflite: programs against PyTorch, and engines against each other."""
 
 from __future__ import annotations
 

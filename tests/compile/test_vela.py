@@ -1,4 +1,4 @@
-"""Tests of compilation by Vela for an NPU: its cache, its cycles, and operators that the NPU cannot run."""
+"""Tests of Vela's compilation for an NPU: cache, cycles, and operators that an NPU cannot run."""
 
 from __future__ import annotations
 

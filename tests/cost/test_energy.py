@@ -1,4 +1,4 @@
-"""Tests of a cascade's expected latency and energy: properties that hold for all numbers, and figures by hand."""
+"""Tests of a cascade's expected latency and energy: properties, and figures computed by hand."""
 
 from __future__ import annotations
 

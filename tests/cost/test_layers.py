@@ -1,4 +1,4 @@
-"""Tests of the cost of gated layers, on cores that can skip work and on cores that cannot, and in a search.
+"""Tests of the cost of gated layers, on cores that can skip work and on cores that cannot.
 
 FBS computes a share of the channels. PG splits a layer by bits: high bits for all outputs, low bits for some.
 """

@@ -1,4 +1,4 @@
-"""Tests of the flash and SRAM in prices, compared with real files and arenas of TensorFlow Lite Micro."""
+"""Tests of flash and SRAM in prices, against files and arenas of TensorFlow Lite Micro."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that plans on a core with kernels are priced by timings of these kernels, not by counts of operations.
+"""Tests that plans on a core with kernels are priced by timings of these kernels.
 
 A fake clock and a fake converter fill the table: each layer takes the same time.
 """

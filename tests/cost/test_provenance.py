@@ -1,4 +1,4 @@
-"""Tests that every gate in a shipped recipe's space is priced by kernels or programs, or by a reason that is listed."""
+"""Tests that every gate of a shipped recipe has a price from kernels or programs, or a listed reason."""
 
 from __future__ import annotations
 

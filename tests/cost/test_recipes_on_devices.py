@@ -1,4 +1,4 @@
-"""Tests that every shipped recipe on every shipped device gives a table of costs and a gated plan with a price."""
+"""Tests that every shipped recipe has a table of costs and a priced plan on every shipped device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of sensitivity: which figures change with assumed constants, by how much, and when the picked plan changes."""
+"""Tests of sensitivity: how figures and the picked plan change with assumed constants."""
 
 from __future__ import annotations
 

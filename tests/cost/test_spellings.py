@@ -1,6 +1,7 @@
-"""Tests that a network costs the same however its functions are written, and that a useless gate saves nothing.
+"""Tests that a network costs the same however its functions are written.
 
-A spelling is one way to write a function in PyTorch: by modules, functions, operators or einsum.
+A gate that is of no use saves nothing. A spelling is one way to write a function in PyTorch: by modules, functions,
+operators or einsum.
 """
 
 from __future__ import annotations

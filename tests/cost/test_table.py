@@ -1,4 +1,4 @@
-"""Tests of latency tables: the surface of a block's cost over channel shares, and the pieces of a backbone.
+"""Tests of latency tables: a block's cost over channel shares, and the pieces of a backbone.
 
 A surface gives a cost at any share of input and output channels, from readings at one to four corners.
 """

@@ -1,4 +1,7 @@
-"""Tests of rules that derive kernel timings from others: they are exact for products of factors and keep a budget."""
+"""Tests of rules that derive kernel timings from others.
+
+The rules are exact for timings that are products of factors. A budget limits the number of derived timings.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of utilisation, the share of time for which a stream keeps a core busy: too much breaks a constraint."""
+"""Tests of utilisation, the share of time for which a stream keeps a core busy.
+
+Too much utilisation breaks a constraint.
+"""
 
 from __future__ import annotations
 

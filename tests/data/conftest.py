@@ -1,4 +1,4 @@
-"""Fixtures for the tests of data sets: a function that writes a WAV file, and a small Speech Commands folder."""
+"""Fixtures for the tests of data sets: a writer of WAV files, and a small Speech Commands folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of augmentation of waveforms and features: shift, speed, noise, gain and masks stay within their settings."""
+"""Tests of augmentation of waveforms and features: each change stays within its settings."""
 
 from __future__ import annotations
 

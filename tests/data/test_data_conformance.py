@@ -1,4 +1,4 @@
-"""Tests that every shipped data set passes the conformance suite, and that the suite names each broken promise."""
+"""Tests that shipped data sets pass the conformance suite, which names each broken promise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the checks of data sets: wrong data give an error, doubtful data a warning, and valid data neither."""
+"""Tests of checks of data sets: wrong data give an error, doubtful data a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the data set of human activities: windows, recorded or synthetic, that are split by subject."""
+"""Tests of the data set of human activities: recorded or synthetic windows, split by subject."""
 
 from __future__ import annotations
 

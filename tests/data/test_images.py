@@ -1,4 +1,4 @@
-"""Tests of images: the front end normalises channels, and crops, flips and cutouts stay within their settings."""
+"""Tests of images: the front end normalises channels, and augmentation stays within its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the data set of sound windows: from a folder, an archive or speech synthesis, split by speaker."""
+"""Tests of the data set of sounds: from a folder, an archive or synthesis, split by speaker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of reading WAV files: all sample formats give the same waveform, and an error names a damaged file."""
+"""Tests of reading WAV files: all formats give the same waveform; errors name a damaged file."""
 
 from __future__ import annotations
 

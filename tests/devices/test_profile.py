@@ -1,4 +1,4 @@
-"""Tests of device profiles: the shipped ones load, and a mistake gives one line with file, key and value."""
+"""Tests of device profiles: the shipped ones load, and a mistake gives one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixtures with one bundle for all export tests; it is written once, because each conversion takes a second."""
+"""Fixtures of the export tests: one bundle for all, because each conversion takes a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that verification checks each file of a bundle: it runs or inspects the file, or checks its sha256 alone."""
+"""Tests of how verification checks a bundle's files: by running, by inspection, or by sha256."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of an exported codec with a light path, which is an artifact of its own for the samples that leave there."""
+"""Tests of an exported codec whose light path has a program (artifact) of its own."""
 
 from __future__ import annotations
 

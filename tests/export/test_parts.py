@@ -1,4 +1,4 @@
-"""Tests that stages whose gated layers run in C kernels agree with the model, with or without a C compiler.
+"""Tests that stages with C kernels agree with the model, with or without a C compiler.
 
 Such a stage consists of parts: programs of ordinary operators, and kernels between them.
 """

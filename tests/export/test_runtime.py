@@ -1,4 +1,4 @@
-"""Tests of running a bundle: the cascade window by window, its engines, and its parity with the model."""
+"""Tests of running a bundle window by window: its engines, and its parity with the model."""
 
 from __future__ import annotations
 

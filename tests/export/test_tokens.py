@@ -1,4 +1,4 @@
-"""Tests of an exported keyword transformer: pruned features of tokens, and int8 or float stages by core."""
+"""Tests of an exported keyword transformer: pruned token features, and number formats by core."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that count instructions in QEMU, if it is installed: counts repeat, and a kit for a Cortex-M runs."""
+"""Tests that count instructions in QEMU: counts repeat, and a kit for a Cortex-M runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of kits, the C sources that time kernels on a board: one is built, run here, imported and used for prices."""
+"""Tests of kits, the C sources that time kernels on a board.
+
+One kit is built, run on this machine, imported and used for prices.
+"""
 
 from __future__ import annotations
 

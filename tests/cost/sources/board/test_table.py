@@ -1,4 +1,4 @@
-"""Tests of the shipped kernel tables of cores: their errors are as stated, and networks are priced with them."""
+"""Tests of the shipped kernel tables of cores: their errors are as stated, and they price networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the host profiler, which splits programs into operators and times each different operator once."""
+"""Tests of the host profiler, which times each different operator of a program once."""
 
 from __future__ import annotations
 

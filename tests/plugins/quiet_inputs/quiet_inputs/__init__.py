@@ -1,1 +1,1 @@
-"""An example plug-in outside gatesearch: a gate that skips small inputs of a linear layer, with a kernel in C."""
+"""An example plug-in: a gate that skips small inputs of a linear layer, with a kernel in C."""
