@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from gatesearch.data.scenes import Scene, SceneSettings, draw_scene, load_sources, make_scene
+from gatesearch.data.scenes.speech_defaults import wake_word_sources
 from gatesearch.data.scenes.windows import draw_windows, name_classes
 from gatesearch.data.stream_dataset import StreamDataset
 from gatesearch.data.types import SPLITS, Split
@@ -21,7 +22,9 @@ TRAINING_SHARE = 0.2  # number of validation windows, and of test windows, as a 
 def load(
     sources: Sequence[Mapping[str, Any]] | None = None,
     *,
-    root: object = None,
+    phrase: str | Sequence[str] | None = None,
+    root: str | None = None,
+    positives: Sequence[str] | None = None,
     hours: Mapping[str, float] = HOURS,
     seconds: float = 1.0,
     hop_ms: float = 40.0,
@@ -36,7 +39,8 @@ def load(
 
     Args:
         sources: sources of clips, as in the settings of a scene; None for synthetic speech and noise.
-        root: must be None, because each source has a root of its own.
+        phrase, root, positives: take the place of the sources; see
+            :func:`gatesearch.data.scenes.speech_defaults.wake_word_sources`.
         hours: length of the scene of each split, in hours.
         seconds: length of a window in seconds.
         hop_ms: milliseconds from decision to decision.
@@ -50,8 +54,7 @@ def load(
     Raises:
         UserError: a setting does not fit, or a source cannot be used.
     """
-    if root is not None:
-        raise UserError("data.root: scenes have sources with roots of their own; write it there: data.sources")
+    sources = wake_word_sources(sources, phrase=phrase, root=root, positives=positives, seed=seed)
     if set(hours) != set(SPLITS):
         raise UserError(f"data.hours: {dict(hours)!r}; wanted: hours for {', '.join(SPLITS)}")
     if not isinstance(windows, int) or windows < 10:

@@ -231,7 +231,7 @@ def load_data(recipe: Recipe, only_shapes: bool = False) -> Dataset:
         arguments["clips_per_class"] = min(arguments["clips_per_class"], FEW_CLIPS)
     if arguments.get("root") is not None or not data.shows_progress(recipe.data.name):
         return _check_stream(recipe, data.load_dataset(recipe.data.name, **arguments))
-    with progress(None, "synthesising speech") as bar:
+    with progress(None, "loading data") as bar:
         reported = 0
 
         def advance(done: int, total: int) -> None:

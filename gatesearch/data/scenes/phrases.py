@@ -36,14 +36,59 @@ OBJECTS = (
 )  # fmt: skip
 
 
-def find_near_words(events: Sequence[str]) -> tuple[str, ...]:
-    """Return the listed words that sound like one of the events and are not events themselves.
+VOWELS = "aeiouy"
+ONSETS = ("m", "t", "l", "b", "f")  # first sounds that take the place of a word's own
+VOWEL_SWAPS: Mapping[str, str] = {"a": "o", "e": "a", "i": "u", "o": "i", "u": "e", "y": "o"}
 
-    >>> find_near_words(["go", "hey robin"])
+
+def find_near_words(events: Sequence[str]) -> tuple[str, ...]:
+    """Return words and phrases that sound like one of the events and are none.
+
+    They are the listed ones of a word that has a list, and made-up ones of any other word or phrase.
+
+    >>> find_near_words(["go"])
     ('goat', 'glow', 'ago', 'grow')
+    >>> find_near_words(["hey robin"])[:4]
+    ('hey', 'robin', 'mey robin', 'hey mobin')
     """
-    words = [near for event in events for near in NEAR_WORDS.get(event.casefold(), ())]
-    return tuple(word for word in dict.fromkeys(words) if word not in events)
+    words = [
+        near
+        for event in events
+        for near in NEAR_WORDS.get(event.casefold(), make_near_phrases(event.casefold().replace("_", " ")))
+    ]
+    names = {event.casefold().replace("_", " ") for event in events}
+    return tuple(word for word in dict.fromkeys(words) if word not in names)
+
+
+def make_near_phrases(phrase: str) -> tuple[str, ...]:
+    """Return phrases that differ from a phrase by a sound or by a word: the mistakes that a detector makes first.
+
+    A phrase of several words gives each of its words alone. Then in each word the first sound changes, or the first
+    vowel. eSpeak NG speaks what is no word of a language by the rules of the language.
+
+    >>> make_near_phrases("robin")
+    ('mobin', 'tobin', 'ribin')
+    >>> make_near_phrases("7")
+    ()
+    """
+    words = phrase.split()
+    variants = [changed for count in range(3) for changed in _change_words(words, count)]
+    alone = words if len(words) > 1 else []
+    return tuple(dict.fromkeys([*alone, *variants]))
+
+
+def _change_words(words: Sequence[str], change: int) -> list[str]:
+    """Return the phrase once for each word, with that word changed; a word without a vowel has no change."""
+    phrases = []
+    for place, word in enumerate(words):
+        first = next((k for k, letter in enumerate(word) if letter in VOWELS), None)
+        if first is None:
+            continue
+        onsets = [onset for onset in ONSETS if onset not in word[:first]]
+        swapped = word[:first] + VOWEL_SWAPS[word[first]] + word[first + 1 :]
+        near = (onsets[0] + word[first:], onsets[1] + word[first:], swapped)[change]
+        phrases.append(" ".join([*words[:place], near, *words[place + 1 :]]))
+    return phrases
 
 
 def draw_sentence(rng: np.random.Generator, events: Sequence[str]) -> str:

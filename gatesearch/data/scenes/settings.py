@@ -49,9 +49,10 @@ class SyntheticSpeech(Entry):
 
     kind: Literal["synthetic_speech"] = Field(description="Speech that eSpeak NG synthesises.")
     name: Text = Field(default="speech", description="Name of the source.")
-    events: SomeWords = Field(description="Words or phrases to wake for, a class each.")
+    events: Words = Field(default=(), description="Words or phrases to wake for, a class each.")
     near_words: Words | None = Field(
-        default=None, description="Words that sound like an event; null takes those that are listed for the events."
+        default=None,
+        description="Words that sound like an event; null takes the listed ones of each event, or makes some up.",
     )
     utterances: int = Field(default=60, ge=2, le=5000, description="Utterances of each event; near words as many.")
     sentences: int = Field(default=120, ge=1, le=5000, description="Sentences of other speech.")

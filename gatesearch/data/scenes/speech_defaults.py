@@ -1,4 +1,4 @@
-"""Derives the sources of scenes from a speech data set, so that a recipe need not name them."""
+"""Chooses the sources of scenes: of a typed phrase, of a folder of words, or of a speech data set."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gatesearch.data import folders
+from gatesearch.data.scenes.phrases import find_near_words
+from gatesearch.errors import UserError, unknown
+
+PHRASE_UTTERANCES = 120  # of a typed phrase, in the training split
 
 
 def speech_sources(
@@ -45,3 +49,59 @@ def speech_sources(
         },
         {"kind": "synthetic_noise", "backgrounds": ["quiet", "music"], "seed": seed},
     ]
+
+
+def wake_word_sources(
+    sources: Sequence[Mapping[str, Any]] | None,
+    *,
+    phrase: str | Sequence[str] | None = None,
+    root: str | None = None,
+    positives: Sequence[str] | None = None,
+    seed: int = 0,
+) -> list[Mapping[str, Any]] | None:
+    """Return the sources of a wake word: as a recipe lists them, of a typed phrase, or of a folder of recordings.
+
+    Args:
+        sources: as settings write them; a phrase or a folder takes their place.
+        phrase: what eSpeak NG speaks in many voices, one phrase or several; with near-sounding ones as negatives.
+        root: folder with one folder of WAV files a word; those that are no positive are other speech.
+        positives: folders of the words to wake for; None for the events of ``sources``, or the only folder.
+        seed: of synthetic sources.
+
+    Raises:
+        UserError: a phrase and a folder at once, an empty phrase, or a word that has no folder.
+
+    >>> [source["kind"] for source in wake_word_sources(None, phrase="hey robin")]
+    ['synthetic_speech', 'synthetic_noise']
+    """
+    if phrase is not None and root is not None:
+        raise UserError(
+            "data.phrase: a typed phrase has no recordings, and data.root names some; leave one of them out"
+        )
+    if positives is not None and root is None:
+        raise UserError("data.positives: names folders under data.root, and there is none; nearest choice: data.phrase")
+    if phrase is not None:
+        phrases = [phrase] if isinstance(phrase, str) else list(phrase)
+        if not phrases or not all(isinstance(each, str) and each.strip() for each in phrases):
+            raise UserError(f"data.phrase: {phrase!r}; wanted: a phrase to speak, or a list of phrases")
+        speech = {"kind": "synthetic_speech", "events": phrases, "utterances": PHRASE_UTTERANCES, "seed": seed}
+        return [speech, {"kind": "synthetic_noise", "seed": seed}]
+    if root is None:
+        return None if sources is None else list(sources)
+    names = list(folders.scan(root).files)
+    words = [name for name in names if name not in folders.BACKGROUND_FOLDERS]
+    listed = [word for source in sources or () for word in source.get("events", ())]
+    chosen = list(positives) if positives is not None else words if len(words) == 1 else listed
+    for word in chosen:
+        if word not in words:
+            raise unknown("data.positives", "folder", word, words)
+    if not chosen:
+        raise UserError(f"data.positives: wanted: the words to wake for; folders of {root}: {', '.join(words)}")
+    others = [word for word in words if word not in chosen]
+    silence = [name for name in folders.BACKGROUND_FOLDERS if name in names]
+    own_sources = speech_sources(root, chosen, {"_unknown_": others, "_silence_": silence}, seed)
+    if not silence:
+        own_sources[-1] = {"kind": "synthetic_noise", "seed": seed}  # all kinds of it
+    if not others:  # synthetic sentences and near words take the place of other speech
+        own_sources.append({"kind": "synthetic_speech", "near_words": list(find_near_words(chosen)), "seed": seed})
+    return list(own_sources)

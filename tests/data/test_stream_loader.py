@@ -1,0 +1,80 @@
+"""Scenes of a wake word: of a typed phrase, of a folder of recordings, or as a recipe lists their sources."""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gatesearch.data.stream_loader import load
+from gatesearch.errors import UserError
+
+RATE = 16000
+SHORT = {
+    "hours": {"train": 0.03, "validation": 0.02, "test": 0.02},
+    "windows": 40,
+    "events_per_hour": 200.0,
+    "segment_s": [4, 9],
+}
+
+
+def write_words(root: Path, words: tuple[str, ...], speakers: int = 12) -> Path:
+    """Write one recording of each word by each speaker: a burst of noise."""
+    rng = np.random.default_rng(0)
+    for word in words:
+        (root / word).mkdir(parents=True)
+        for speaker in range(speakers):
+            samples = rng.normal(0, 20, RATE)
+            samples[4000:9000] += rng.normal(0, 4000, 5000)
+            with wave.open(str(root / word / f"{speaker:08x}_nohash_0.wav"), "wb") as file:
+                file.setnchannels(1)
+                file.setsampwidth(2)
+                file.setframerate(RATE)
+                file.writeframes(samples.astype(np.int16).tobytes())
+    return root
+
+
+def test_a_typed_phrase_is_spoken_and_its_near_phrases_are_no_events() -> None:
+    pytest.importorskip("espeakng_loader")
+    sources = [{"kind": "synthetic_speech", "events": ["stop"]}]
+    data = load(sources, phrase="hey robin", **SHORT)
+    assert data.classes[0] == "hey robin" and data.positive[0] and not any(data.positive[1:])
+    assert "near_word" in data.classes
+    assert data.synthetic
+    assert {event.label for event in data.streams["test"].events} == {"hey robin"}
+
+
+@pytest.mark.parametrize("others", [("go", "left"), ()])
+def test_recordings_of_a_word_train_against_the_other_folders_or_synthetic_speech(tmp_path: Path, others) -> None:
+    pytest.importorskip("espeakng_loader")
+    root = write_words(tmp_path / "words", ("robin", *others), speakers=40)
+    data = load(None, root=str(root), positives=["robin"], **SHORT)
+    assert data.classes[0] == "robin" and "speech" in data.classes
+    assert ("near_word" in data.classes) == (not others)
+    assert {event.label for event in data.streams["validation"].events} == {"robin"}
+
+
+def test_the_recipe_s_events_or_the_only_folder_are_the_words(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    root = write_words(tmp_path / "words", ("stop", "go"), speakers=40)
+    sources = [{"kind": "synthetic_speech", "events": ["stop"]}]
+    assert load(sources, root=str(root), **SHORT).classes[0] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"phrase": ""}, "data.phrase: ''; wanted: a phrase to speak"),
+        ({"phrase": []}, "data.phrase: []; wanted"),
+        ({"phrase": "hey robin", "root": "{root}"}, "data.phrase: a typed phrase has no recordings"),
+        ({"positives": ["go"]}, "data.positives: names folders under data.root, and there is none"),
+        ({"root": "{root}", "positives": ["gow"]}, "data.positives: unknown folder 'gow'; nearest: 'go'"),
+        ({"root": "{root}"}, "data.positives: wanted: the words to wake for; folders of"),
+    ],
+)
+def test_what_is_no_wake_word_is_one_line(tmp_path: Path, changes, message) -> None:
+    root = str(write_words(tmp_path / "words", ("go", "left"), speakers=3))
+    own = {key: root if value == "{root}" else value for key, value in changes.items()}
+    with pytest.raises(UserError) as error:
+        load(None, **own, **SHORT)
+    assert message in str(error.value) and "\n" not in str(error.value)
