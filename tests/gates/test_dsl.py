@@ -1,4 +1,4 @@
-"""Dynamic Switch Layers: the switch, its training labels, and the light path."""
+"""Dynamic Switch Layers (DSL): the switch, its training labels, and the light path."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ def test_labels_are_the_share_of_samples_whose_light_error_is_least_above_the_he
     logit = torch.tensor([0.3, -0.2, 0.1, 2.0], requires_grad=True)
     output = GateOutput(torch.zeros(4, 4, 8, 1), logit, exit)
     loss = gate.loss(output, context(lambda x: x.mean((1, 2, 3)), final, alpha=2.0, distillation=0.5))
-    needed = torch.tensor([1.0, 0.0, 0.0, 0.0])  # the heavy path is, by the first alone
+    needed = torch.tensor([1.0, 0.0, 0.0, 0.0])  # only the first sample needs the heavy path
     expected = light.mean() + 2.0 * F.binary_cross_entropy_with_logits(logit, needed)
     expected = expected + 0.5 * (light - heavy).square().mean()
     torch.testing.assert_close(loss, expected)
-    assert float(gate.q) == 2.0  # of the gaps 4, 0, 1, 2, the one up to which three quarters lie
+    assert float(gate.q) == 2.0  # the 0.75 quantile of the gaps 4, 0, 1, 2
 
 
 def test_the_quantile_is_a_moving_average_and_in_the_checkpoint():
@@ -148,7 +148,8 @@ def test_samples_that_leave_run_the_light_path_and_no_others_do():
 def test_the_light_path_and_the_switch_have_work_of_their_own():
     place, gate = site((16, 64, 1), (1, 4096, 1)), PlacedGate.of("dsl", "here", share=0.7, width=0.5, keep=0.5)
     work = work_of(place, gate)
-    # first 8 -> 8, kernel 3, 64 frames; up by 8, 8 -> 4, 512 frames; last by 8, 4 -> 1, kernel 16, 4096 frames.
+    # The light path has three convolutions: 8 -> 8 channels, kernel 3, over 64 frames; 8 -> 4 channels, kernel 8,
+    # upsampling to 512 frames; 4 -> 1 channel, kernel 16, upsampling to 4096 frames.
     assert work.exit_macs == 64 * 8 * 8 * 3 + 512 * 8 * 4 + 512 * 4 * 16
     assert work.exit_params == (8 * 8 * 3 + 8) + (8 * 4 * 8 + 4) + (4 * 16 + 1)
     assert work.macs == 16 + 8 * 64 and work.kept_channels == 8 and work.leaving == 0.7

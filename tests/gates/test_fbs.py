@@ -1,4 +1,4 @@
-"""Feature Boosting and Suppression: winners, gradients, skipped channels, work and parameters."""
+"""Feature Boosting and Suppression (FBS): winners, gradients, skipped channels, work and parameters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gatesearch.plan import PlacedGate
 
 
 def norm_of(channels: int, negative: bool = True) -> nn.BatchNorm2d:
-    """A batch norm as training leaves it: every statistic moved, gammas of both signs."""
+    """Return a batch normalisation with random statistics and, if ``negative``, gammas of both signs."""
     norm = nn.BatchNorm2d(channels, eps=1e-3, momentum=0.2)
     with torch.no_grad():
         norm.weight.uniform_(0.3, 1.5)
@@ -44,7 +44,7 @@ def gate(conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None, **params) -> FBSCo
 
 
 def moved(layer: FBSConv2d, spread: float = 1.0) -> FBSConv2d:
-    """As after training: which channels win hangs on the sample."""
+    """Set random parameters, as after a training, so that the winners depend on the sample."""
     with torch.no_grad():
         layer.predictor.weight.normal_(std=spread)
         layer.beta.normal_()
@@ -80,11 +80,11 @@ def test_a_trained_layer_with_gammas_of_both_signs_is_unchanged_at_density_1(wit
     gated = gate(conv, norm, density=1.0)
     x = torch.rand(4, 5, 9, 9).double()
     expected = plain(x)
-    assert (gated(x) - expected).abs().max() < 0.02 * expected.abs().max()  # phi as it is drawn
+    assert (gated(x) - expected).abs().max() < 0.02 * expected.abs().max()  # phi has its random initial values
     nn.init.zeros_(gated.predictor.weight)
     torch.testing.assert_close(gated(x), expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(gated.train()(x), plain.train()(x), rtol=0, atol=1e-12)
-    # The running statistics have moved alike.
+    # The pass in training mode changed the running statistics of both in the same way.
     torch.testing.assert_close(gated.eval()(x), plain.eval()(x), rtol=0, atol=1e-12)
 
 
@@ -116,7 +116,7 @@ def test_a_layer_whose_every_g_is_zero_still_has_k_winners():
     assert layer.boost(x).eq(0).all()
     assert layer.winners(layer.boost(x), 0.3).sum(1).tolist() == [3, 3]
     wide = gate(nn.Conv2d(3, 512, 3), density=0.5)
-    assert wide.winners(torch.zeros(2, 512), 0.5)[:, :256].all()  # of equals the first
+    assert wide.winners(torch.zeros(2, 512), 0.5)[:, :256].all()  # among equal channels the first win
 
 
 @pytest.mark.parametrize(("block", "groups"), [(1, 32), (16, 2)])
@@ -141,7 +141,7 @@ def test_losers_get_no_gradient_and_winners_the_product_rule(block, groups):
     for one, other in zip(result, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
-    # One sample at a time: what lost has no gradient anywhere.
+    # With a single sample, the parameters of channels that lost have no gradient.
     grads = torch.autograd.grad((layer(x[:1]) * pull[:1]).sum(), [weight, phi, rho, beta])
     for grad in grads:
         by_channel = grad.flatten(1).abs().sum(1) if grad.ndim > 1 else grad.abs()
@@ -191,7 +191,7 @@ def test_a_chain_of_layers_that_skips_channels_equals_the_masked_chain(block, wi
         torch.testing.assert_close(result, expected)
         assert present.shape[1] == len(channels) == (math.ceil(0.3 * 64) if block == 1 else 32)
         winners.add(tuple(channels.tolist()))
-    assert len(winners) > 1  # samples differ
+    assert len(winners) > 1  # winners differ between samples
 
 
 @pytest.mark.parametrize("block", [1, 16])
@@ -288,7 +288,7 @@ def test_report_counts_over_evaluation_only_and_reset_forgets():
     assert all(type(value) is float for value in layer.report().values())
     layer.reset()
     assert layer.report() == {}
-    # A winner with g = 0 and beta = 0 is computed for nothing, and shows.
+    # A winner with g = 0 and beta = 0 has only zeros as outputs, so it lowers "nonzero".
     with torch.no_grad():
         layer.predictor.weight.zero_()
         layer.predictor.bias.copy_(torch.arange(20) - 13.5)
@@ -356,7 +356,7 @@ def test_a_tiny_network_learns_at_density_one_half():
     assert (gates[0].predictor.weight - start).abs().max() > 0.01  # the predictor has learned too
 
 
-# Section 2.2: M-CifarNet; input channels, output channels, output height and width.
+# Convolutions of M-CifarNet: input channels, output channels, output height and width.
 M_CIFARNET = [
     *((3, 64, 30, 30), (64, 64, 30, 30), (64, 128, 15, 15), (128, 128, 15, 15)),
     *((128, 128, 15, 15), (128, 192, 8, 8), (192, 192, 8, 8), (192, 192, 8, 8)),
@@ -373,7 +373,10 @@ def cifarnet_sites() -> list[LayerSite]:
 
 
 def chain_macs(sites: list[LayerSite], density: float) -> tuple[float, float, int]:
-    """MACs of the layers where each reads what the one before computed, of FBS's own parts, and their parameters."""
+    """Return the MACs of the layers, and the MACs and parameters of FBS's own parts.
+
+    Each layer reads the channels that the layer before computed.
+    """
     read, layers, own, params = 1.0, 0.0, 0.0, 0
     for site in sites:
         work = work_of(site, PlacedGate.of("fbs", site.name, density=density))
@@ -382,7 +385,7 @@ def chain_macs(sites: list[LayerSite], density: float) -> tuple[float, float, in
         own += work.macs
         params += work.params
         read = work.density
-    return layers + 1920 * read, own, params  # the classifier reads the last one
+    return layers + 1920 * read, own, params  # the classifier reads the last layer
 
 
 @pytest.mark.parametrize(
@@ -406,7 +409,7 @@ def test_the_mac_table_of_m_cifarnet(density, millions, saving, with_own):
     digits = 2 if millions in (174.30, 43.96) else 1
     assert round(left / 1e6, digits) == millions
     assert dense / left == pytest.approx(saving, abs=0.06 if saving > 10 else 0.006 if saving > 6 else 0.0006)
-    # The table multiplies every output by g; only the winners' are.
+    # The expected figures count a product with g for every output. Only outputs of winners need one.
     assert dense / (left + own_at_1) == pytest.approx(
         with_own, abs=0.06 if saving > 10 else 0.006 if saving > 5 else 6e-4
     )
@@ -423,7 +426,7 @@ def test_work_by_hand_for_channels_blocks_and_what_was_observed():
     assert work(density=0.33).calls == (Call((8, 8), (("channel", 14 / 40),)),)
     assert work(density=0.33).macs == 8 * 40 + 14 * 25 and work(density=0.33).params == 8 * 40 + 40
     assert work(density=1.0).calls == (Call((8, 8)),) and work(density=1.0).density == 1.0
-    # Groups of 16, 16 and 8: two of them are 24 channels at least, 32 at most.
+    # The 40 channels make groups of 16, 16 and 8, so two groups have from 24 to 32 channels.
     assert work(density=0.5, block=16).calls == (Call((8, 8), (("channel-block-16", 24 / 40),)),)
     assert work({"density": 0.7}, density=0.5, block=16).calls[0].share == 0.7
     assert work({"density": 0.7}, density=0.5, block=16).density == 0.7
@@ -441,7 +444,7 @@ def test_sites_and_searched_parameters():
         nn.Conv2d(4, 24, 3), nn.Conv2d(24, 24, 3, groups=24), nn.Conv2d(24, 1, 1), nn.Flatten(), nn.Linear(16, 8)
     )
     sites = layer_sites(net, torch.zeros(1, 4, 8, 8))
-    assert [fits("fbs", site) for site in sites] == [True, False, False]  # with groups a layer is no site at all
+    assert [fits("fbs", site) for site in sites] == [True, False, False]  # a convolution with groups is no site
     assert not fits("fbs", CutSite("here", (8, 4, 4), 1, 1, 1, 1, "here"))
     assert kind.choices(sites[0]) == {"density": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "block": (16, 1)}
     assert kind.choices(site_of(nn.Conv2d(4, 16, 3)))["block"] == (1,)

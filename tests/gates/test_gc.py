@@ -1,4 +1,4 @@
-"""Gated Compression: masks, heads, losses, work and parameters."""
+"""Gated Compression (GC): masks, heads, losses, work and parameters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def site(shape: tuple[int, ...], axis: int = 0, class_token: bool = False) -> Cu
 
 
 def trained(gate: GCGate, steps: int = 4) -> GCGate:
-    """Move statistics, head and mask away from where they start."""
+    """Set random statistics, head and mask, as after a training."""
     with torch.no_grad():
         nn.init.normal_(gate.linear.weight)
         nn.init.normal_(gate.linear.bias)
@@ -124,10 +124,11 @@ def test_the_lowered_head_equals_the_gate_in_evaluation_mode(shape, mode, keep):
     [
         ((16,), 0.5, 8, 8 + 1),
         ((8, 10), 0.5, 8, 8 + 1),
-        # A mean over a map is a depthwise convolution with a weight for every pixel.
+        # A mean over a map of 5 x 4 pixels is a depthwise convolution with a weight for every pixel.
         ((8, 5, 4), 1.0, 160 + 16, 160 + 16 + 1),
         ((8, 5, 4), 0.01, 20 + 2, 20 + 2 + 1),
-        # A raw plane: 16 filters of 5 x 6 at 4 positions, 16 of 3 frames at 2, normalisations, 16 means, 16 maxima.
+        # On raw features the head has 16 filters of 5 x 6 at 4 positions and 16 filters of 3 frames at 2 positions, two
+        # normalisations, 16 means and 16 maxima.
         ((1, 12, 6), 1.0, 16 * 5 * 6 * 4 + 16 * 16 * 3 * 2 + 32 + 32, 16 * (5 * 6 + 16 * 3) + 2 * 32 + 32 + 32 + 1),
     ],
 )
@@ -196,7 +197,7 @@ def test_pooling_is_mean_and_maximum_over_the_plane_or_over_time():
 
 def test_the_head_has_filters_for_raw_features_only():
     assert not ChannelGC((1, 12, 6), 1.0, 0.99).look.is_identity
-    assert ChannelGC((1, 3, 6), 1.0, 0.99).look(torch.randn(2, 1, 3, 6)).shape == (2, 16, 1, 1)  # few frames
+    assert ChannelGC((1, 3, 6), 1.0, 0.99).look(torch.randn(2, 1, 3, 6)).shape == (2, 16, 1, 1)  # it accepts few frames
     for shape in [(16,), (8, 10), (1, 9), (8, 5, 4)]:
         hidden = torch.randn(2, *shape)
         assert ChannelGC(shape, 1.0, 0.99).look(hidden) is hidden

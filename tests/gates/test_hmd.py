@@ -1,4 +1,4 @@
-"""Hybrid matrix decomposition: a factored layer equals the dense layer with the matrix that its factors give."""
+"""Layers with factored matrices, as hybrid matrix decomposition (HMD): they equal dense layers."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_it_goes_on_from_a_state(name):
         _, state = run(x[:, :4])
         rest, _ = run(x[:, 4:], state)
         ahead = slice(0, H)
-        if gate.directions == 1:  # what reads backwards cannot go on
+        if gate.directions == 1:  # a layer that reads backwards in time cannot continue
             torch.testing.assert_close(rest[..., ahead], whole[:, 4:, ahead], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(gate(x, state)[0], gate.factored(x, state)[0], atol=1e-5, rtol=1e-4)
 
@@ -133,7 +133,7 @@ def test_pruning_is_less_work_only_where_weights_can_be_skipped():
     _, site, _ = placed("lstm", "pruned")
     [change] = layer_changes([PlacedGate.of("pruned", "rnn", factor=4)], [site], {}).values()
     assert change.cost(Kernels()) == 1.0 and change.cost(Kernels(skips=("weight",))) == 0.25
-    assert -0.25 * site.params < change.params < 0  # indices take what elements leave
+    assert -0.25 * site.params < change.params < 0  # indices of the remaining weights take memory, too
 
 
 @pytest.mark.parametrize("kind", ["hmd", "lmf"])

@@ -1,4 +1,4 @@
-"""Feature boosting and precision gating in one layer: it agrees with each of them alone."""
+"""Feature boosting (FBS) and precision gating (PG) in one layer, which agrees with each of them alone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def gate(conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None, **params) -> FBSCo
 
 
 def moved(layer: FBSConv2d) -> FBSConv2d:
-    """As after training: winners hang on the sample, and about half of the outputs are open."""
+    """Set random parameters, so that winners depend on the sample and about half of the outputs are open."""
     with torch.no_grad():
         layer.predictor.weight.normal_(std=1.0)
         layer.beta.normal_()
@@ -61,7 +61,7 @@ def test_with_all_bits_open_or_closed_the_layer_equals_fbs_around_a_quantised_co
     layer = moved(
         gate(conv, norm_of(32).double() if with_norm else None, density=0.5, block=block, bits=8, high_bits=4)
     )
-    x = torch.rand(3, 4, 9, 9).double() * 2  # some is clipped
+    x = torch.rand(3, 4, 9, 9).double() * 2  # some values are clipped
     weight, scale = layer.inner.layer.weight, torch.tensor(1.25).double()
     g = layer.boost(x)
     won = layer.winners(g, 0.5)
@@ -104,13 +104,13 @@ def test_a_chain_of_layers_that_skips_channels_equals_the_masked_chain_in_any_ba
     images = (torch.rand(6, 3, 10, 10) * torch.rand(6, 3, 1, 1) * 2).double()
     masked, winners = net(images), set()
     sparsity = [layer.report()["sparsity_winners"] for layer in (net[0], net[3], net[5])]
-    assert 0.05 < sum(sparsity) / 3 < 0.95  # both phases have something to say
+    assert 0.05 < sum(sparsity) / 3 < 0.95  # some outputs are open and some are closed
     for x, expected in zip(images.split(1), masked, strict=True):
         torch.testing.assert_close(net(x)[0], expected)
         present, channels = skip_through(net, x)
         torch.testing.assert_close(torch.zeros_like(expected).index_copy(0, channels, present[0]), expected)
         winners.add(tuple(net[0].winners(net[0].boost(x), 0.5)[0].tolist()))
-    assert len(winners) > 1  # samples differ
+    assert len(winners) > 1  # winners differ between samples
 
 
 def test_groups_open_by_their_winning_channels_only():
@@ -137,7 +137,7 @@ def test_sparsity_is_reported_over_winners_and_over_all_and_the_work_agrees():
     report = layer.report()
     assert report["density"] == 0.5 and 0 < report["sparsity_winners"] < 1
     assert report["sparsity"] == pytest.approx(1 - 0.5 * (1 - report["sparsity_winners"]))
-    # By hand: of 6 samples x 16 winners x 49 pixels.
+    # The share of closed outputs by hand, among 6 samples x 16 winners x 49 pixels.
     inner, won = layer.inner, layer.winners(layer.boost(x), 0.5)
     scale = inner.range(x)[1]
     coarse = truncate((quantise(x, scale, 8) * 255 / scale).round(), 4)[0] * scale / 255
@@ -177,7 +177,7 @@ def test_the_work_combines_that_of_fbs_and_pg():
 def test_equation_3_gives_the_figures_of_table_1_and_the_exact_saving_is_close(density, sparsity, saving):
     average = average_bits(8, 4, sparsity)
     assert round(approximate_saving(1 / density**2, 8, average), 2) == saving
-    # M-CifarNet, section 2.2: the first layer reads all of its 3 channels, and channels are whole.
+    # In M-CifarNet, the first layer reads all of its 3 channels, and numbers of channels are whole.
     widths = [(3, 64, 30), (64, 64, 30), (64, 128, 15), (128, 128, 15), (128, 128, 15), (128, 192, 8), (192, 192, 8)]
     layers, read = [], 1.0
     for i, (inputs, outputs, size) in enumerate([*widths, widths[-1]]):
@@ -188,7 +188,8 @@ def test_equation_3_gives_the_figures_of_table_1_and_the_exact_saving_is_close(d
         read = layers[-1].work.density
     exact = exact_saving(layers, 8, rest=1920)
     assert 0.97 * saving < exact < saving
-    # Without the gates' own parts it is Eq. 3 with the exact saving by channels, 1.220 at d = .9.
+    # Without the work of the gates themselves, the exact saving is Eq. 3 with the exact saving by channels, which is
+    # 1.220 at a density of 0.9.
     bare = exact_saving([GatedLayer(m, replace(w, macs=0.0), r) for m, w, r in layers], 8)
     by_channels = sum(m for m, _, _ in layers) / sum(m * r * w.calls[0].share for m, w, r in layers)
     assert bare == pytest.approx(approximate_saving(by_channels, 8, average))
@@ -202,7 +203,7 @@ def test_losses_and_gradients_of_both_gates_exist():
     layer = moved(gate(nn.Conv2d(4, 16, 3), norm_of(16), density=0.5, target=0.5)).train()
     layer.double()
     x = torch.rand(3, 4, 9, 9).double()
-    layer(x / 2)  # sets the clip, so that some of x is beyond
+    layer(x / 2)  # sets the clip below the largest values of x
     y, g = layer(x), layer.boost(x)
     lasso = LASSO * (g * layer.winners(g, 0.5)).sum() / 3
     thresholds = SIGMA * (layer.inner.threshold - 0.5).square().sum()

@@ -60,7 +60,8 @@ def test_multiplications_are_as_many_as_parameters():
     matrix = HybridMatrix(torch.randn(3 * 20, 14), groups=3, rich=6, blocks=2)
     with FlopCounterMode(display=False) as counter:
         matrix(torch.randn(1, 14))
-    scaled_additions = 3 * 2 * 14  # which the counter does not see: J (m - r) of each matrix
+    # J (m - r) products of each of 3 matrices, which the counter does not count: J = 2 blocks, m = 20 rows, r = 6 rich.
+    scaled_additions = 3 * 2 * 14
     assert counter.get_total_flops() // 2 + scaled_additions == sum(p.numel() for p in matrix.parameters())
 
 
@@ -109,7 +110,7 @@ def test_pruning_follows_the_cubic_and_nothing_comes_back():
     for progress in (0.0, 0.2, 0.4, 0.6, END, 1.0):
         matrix.anneal(progress)
         with torch.no_grad():
-            matrix.weight += torch.randn_like(matrix.weight)  # what is gone does not return, however large it grows
+            matrix.weight += torch.randn_like(matrix.weight)  # pruned weights do not return, however large
         assert not (matrix.mask & ~before).any()
         before = matrix.mask.clone()
         assert int(matrix.mask.sum()) == pytest.approx(400 * (1 - zhu_gupta(progress, 0.75)), abs=1)

@@ -1,4 +1,4 @@
-"""Precision Gating: masks, gradients, losses, work and parameters of convolutions, linear layers and LSTMs."""
+"""Precision Gating (PG) of convolutions, linear layers and LSTMs: masks, gradients, losses and work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LINEAR = LayerSite("here", "linear", (6,), (20,), 120, 140)
 
 
 def calibrated(gate: nn.Module, seed: int = 0, spread: float = 0.3) -> nn.Module:
-    """As after a training: range and thresholds are not what they start as."""
+    """Set the range and random thresholds of a gate, as after a training."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in gate.named_parameters():
@@ -64,7 +64,7 @@ def test_table_2_follows_from_its_sparsities(sparsity, printed, times):
     average = average_bits(8, 2, sparsity)
     assert average == pytest.approx(printed, abs=5e-5 if printed != 4.23 else 5e-3)
     assert saving(8, average) == pytest.approx(times, abs=5e-3)
-    as_printed = 6 + (1 - sparsity) * 2  # Eq. 1 of the paper
+    as_printed = 6 + (1 - sparsity) * 2  # Eq. 1 of Huang et al. 2020 as printed, a misprint
     assert abs(as_printed - printed) > 0.4
 
 
@@ -96,7 +96,7 @@ def test_with_every_output_closed_it_is_the_convolution_of_the_high_bits(mask):
     expected = F.conv2d(coarse, whole, padding=1) * (level(gate.range.seen, 8) * size) + conv.bias.view(-1, 1, 1)
     assert gate(x).equal(expected)
     assert gate.report() == {"sparsity": 1.0, "weighted_sparsity": 1.0, "outputs": 3.0 * 20 * 81}
-    gate.train()(x).sum().backward()  # what is infinite does not spread
+    gate.train()(x).sum().backward()  # infinite thresholds leave gradients finite
     assert all(p.grad is None or p.grad.isfinite().all() for p in gate.parameters())
 
 
@@ -138,16 +138,16 @@ def test_a_group_has_one_threshold_and_shares_one_mask(mask, channels):
     x = torch.randn(2, 6, 9, 9)
     low = PGConv2d(gate.layer, gate.settings)
     low.load_state_dict(gate.state_dict())
-    is_open = gate(x) != constant(low.eval(), math.inf)(x)  # where the low bits changed anything
+    is_open = gate(x) != constant(low.eval(), math.inf)(x)  # where the low bits change the output
     assert is_open.any() and not is_open.all()
     for first in range(0, channels, size):
         together = is_open[:, first : first + size].float().mean(1)
-        if size > 1:  # open groups differ nearly everywhere, closed ones nowhere
+        if size > 1:  # nearly all outputs of an open group change, none of a closed group
             assert ((together == 0) | (together > 0.5)).all()
 
 
 def closed_form(gate: PGConv2d, x: Tensor, g: Tensor) -> dict[str, Tensor]:
-    """Section 1.2 of the technique's specification, written out; gradients of (g * O).sum()."""
+    """Return the gradients of (g * O).sum() by formulas written out, with O the layer's output [N, C, H, W]."""
     alpha, scale = gate.range.alpha.item(), gate.range.seen
     parts = split(x, gate.range.alpha, scale, gate.settings.bits, gate.settings.low_bits)
     whole, weight_level = weight_levels(gate.layer.weight, gate.settings.weight_bits)
@@ -163,11 +163,12 @@ def closed_form(gate: PGConv2d, x: Tensor, g: Tensor) -> dict[str, Tensor]:
         sig, mask = torch.sigmoid(z).detach(), (z > 0).double().detach()
         slope = SLOPE * sig * (1 - sig) * (mask if gate.sparse else 1)
         through = (g[:, members] * o_lb[:, members]).sum(1, keepdim=True) * slope
-        to_hb[:, members] += through / len(members)  # the mean gives 1/k to each
+        to_hb[:, members] += through / len(members)  # each of k members has the share 1/k of the mean
         to_lb[:, members] = g[:, members] * mask
         to_threshold[j] = -through.sum()
     shape = gate.layer.weight.shape
-    to_clipped = nn.grad.conv2d_input(x.shape, weight, to_hb, **pads)  # through the high bits alone
+    # The input has a gradient through the high bits alone.
+    to_clipped = nn.grad.conv2d_input(x.shape, weight, to_hb, **pads)
     return {
         "x": to_clipped * (x.abs() <= alpha),
         "range.alpha": (to_clipped * x.sign())[x.abs() > alpha].sum(),
@@ -226,7 +227,7 @@ def test_the_threshold_loss_is_squared():
     assert loss.item() == pytest.approx(SIGMA * sum((float(t) - 2) ** 2 for t in gate.threshold.detach()))
     loss.backward()
     torch.testing.assert_close(gate.threshold.grad, 2 * SIGMA * (gate.threshold.detach() - 2))
-    at_target = PGConv2d(conv_of(), PGParams(target=0.0))  # where the plain norm has no gradient
+    at_target = PGConv2d(conv_of(), PGParams(target=0.0))  # a norm without square has no gradient there
     at_target.loss().backward()
     assert not at_target.threshold.grad.any()
 
@@ -256,7 +257,7 @@ def test_integer_arithmetic_gives_the_same_output(bits, high_bits, weight_bits, 
     )
     high = gate.product(parts.coarse, whole)
     margin = margins(high, gate.group, gate.threshold, size)
-    is_open, clear = margin > 0, margin.abs() > 1e-6  # nearer, floating point cannot tell
+    is_open, clear = margin > 0, margin.abs() > 1e-6  # nearer to 0, rounding decides
 
     def to_map(columns: Tensor) -> Tensor:
         return columns.transpose(1, 2).unflatten(2, (4, 4))
@@ -281,7 +282,7 @@ def test_a_sample_s_output_does_not_depend_on_its_batch(mask, bits):
     together = gate(x)
     for i in range(5):
         alone = gate(x[i : i + 1])
-        if bits <= 8:  # sums of whole numbers that are exact
+        if bits <= 8:  # sums of integers are exact
             assert alone.equal(together[i : i + 1])
         else:
             torch.testing.assert_close(alone, together[i : i + 1])
@@ -311,7 +312,7 @@ def test_only_winners_decide_and_their_sparsity_is_counted_separately():
     gate = calibrated(PGConv2d(conv_of(6, 16), PGParams(8, 4, "m2-8")))
     x = torch.randn(3, 6, 9, 9)
     winners = torch.zeros(3, 16, dtype=torch.bool)
-    winners[:, [1, 2, 5]] = True  # the second group has none
+    winners[:, [1, 2, 5]] = True  # the second group has no winner
     output = gate(x, winners)
     report = gate.report()
     parts = split(x, gate.range.alpha, gate.range.seen, 8, 4)
@@ -381,7 +382,7 @@ def test_training_lowers_the_loss_and_moves_the_thresholds(layer, shape):
     assert losses[-1] < 0.7 * losses[0]
     assert gate.threshold.abs().min() > 0
     alpha = gate.range.alpha.detach()
-    assert alpha != first.max() and (alpha - first.max()).abs() < 0.5  # calibrated, then learned
+    assert alpha != first.max() and (alpha - first.max()).abs() < 0.5  # set, then learned
 
 
 @pytest.mark.parametrize("target", [-1.0, 3.0])
@@ -579,7 +580,7 @@ def test_sites_and_searched_parameters():
         nn.Linear(8, 5),
     )
     sites = layer_sites(net, torch.zeros(1, 3, 5, 5))
-    assert [fits("pg", site) for site in sites] == [True, True, True]  # with groups a layer is no site at all
+    assert [fits("pg", site) for site in sites] == [True, True, True]  # a convolution with groups is no site
     assert not fits("pg", CutSite("here", (8,), 1, 1, 1, 1, "here"))
     assert not fits("pg", LayerSite("here", "gru", (8,), (8,), 1, 1))
     assert [PG().choices(sites[i])["mask"] for i in (0, 1, 2)] == [tuple(MASKS), ("3d", "m1"), ("3d", "m1")]

@@ -68,7 +68,7 @@ def test_rounding_clipping_and_truncation_have_the_gradient_of_the_identity():
     assert whole.grad.eq(1).all()
 
 
-@pytest.mark.parametrize("seen", [2.0, 1.2])  # alpha itself, or a range below it
+@pytest.mark.parametrize("seen", [2.0, 1.2])  # the range equals alpha, or is smaller
 def test_split_is_clip_quantise_and_truncate_with_pact_s_gradients(seen):
     generator = torch.Generator().manual_seed(0)
     x = (3 * torch.randn(200, generator=generator)).double().requires_grad_()
@@ -124,17 +124,17 @@ def test_the_range_starts_from_the_first_batch_and_follows_slowly():
     known = CalibratedRange()
     assert [v.item() for v in known.eval()(torch.full((3,), 9.0))] == [ALPHA, ALPHA]
     known.train()
-    known(torch.zeros(3))  # tells nothing
+    known(torch.zeros(3))  # zeros say nothing about a range
     assert [v.item() for v in known(torch.tensor([0.5, -4.0]))] == [4.0, 4.0]
     alpha, seen = known(torch.tensor([1.0, 2.0]))
     assert alpha.item() == 4 and float(seen) == pytest.approx(4 + MOMENTUM * (2 - 4))
-    _, seen = known(torch.tensor([100.0]))  # what alpha clips is not seen
+    _, seen = known(torch.tensor([100.0]))  # a value above alpha counts as alpha
     assert float(seen) == pytest.approx(3.8 + MOMENTUM * (4 - 3.8))
     for bad in (float("nan"), float("inf")):
         assert known(torch.tensor([1.0, bad]))[1] == seen
     with torch.no_grad():
         known.alpha.fill_(-1.5)
-    assert [v.item() for v in known(torch.ones(1))] == [1.5, 1.5]  # never more than alpha, never negative
+    assert [v.item() for v in known(torch.ones(1))] == [1.5, 1.5]  # |alpha| bounds the range
 
 
 def test_evaluation_does_not_change_the_range_and_a_checkpoint_holds_it():

@@ -1,4 +1,4 @@
-"""The level gate on a stream equals that of whole windows to the bit, however the samples come in."""
+"""The level gate computes the same integers on a stream as on whole windows, however samples arrive."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gatesearch.gates.level.statistics import POINTS
 
 
 def sound(count: int, seed: int) -> Any:
-    """Int16 [count], from silence to full scale, with pauses."""
+    """Return a sound whose level changes between silence and full scale, int16 [count]."""
     generator = np.random.default_rng(seed)
     level = np.repeat(10 ** generator.uniform(0, 5.5, count // 200 + 1), 200)[:count]
     return (level * generator.normal(size=count)).round().clip(-32768, 32767).astype(np.int16)
@@ -30,7 +30,10 @@ def sound(count: int, seed: int) -> Any:
 
 @st.composite
 def streams(draw: st.DrawFn, whole_frames: bool) -> tuple[Any, int, int, int]:
-    """Samples, window, hop, frame."""
+    """Draw samples, and the lengths of a window, a hop and a frame in samples.
+
+    If ``whole_frames``, a hop is a multiple of a frame.
+    """
     frame = draw(st.sampled_from([1, 7, 50, 64, 128]))
     block = np.lcm(frame, POINTS)
     hop = int(block) * draw(st.integers(1, 3)) if whole_frames else draw(st.integers(1, 300))

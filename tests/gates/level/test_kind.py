@@ -1,4 +1,4 @@
-"""The gate by level keeps the promises of every gate, at the input of networks that read a waveform."""
+"""The level gate passes the conformance suite of gates, and fits only raw waveforms at the input."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_frames_that_are_too_long_or_too_many_are_refused() -> None:
 
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_the_gate_orders_windows_as_the_whole_numbers_do(statistic: str) -> None:
-    """Windows of speech-like bursts and noises; only those that lie close together may change places."""
+    """The logit equals the integer statistic up to a small error, on speech-like bursts, tones and noises."""
     generator = np.random.default_rng(0)
     envelopes = np.repeat(generator.random((40, 10)) ** 3, 320, axis=1)
     noise = generator.normal(size=(40, 3200))
@@ -61,7 +61,7 @@ def test_the_gate_orders_windows_as_the_whole_numbers_do(statistic: str) -> None
     exact = window_statistic(statistic, samples, 320) / 2.0**FRACTION_BITS
     gate = build_gate(wave_site(3200), PlacedGate.of("level", "input", statistic=statistic))
     assert isinstance(gate, LevelGate)
-    gate.peak.fill_(1 / FLOOR)  # a floor of one step of int16, as in whole numbers
+    gate.peak.fill_(1 / FLOOR)  # a floor of one int16 step, as in the integer statistic
     with torch.no_grad():
         logit = gate.eval()(torch.from_numpy(samples).float()).logit.numpy()
     expected = {"spread": exact**2, "level": exact - np.log2(320), "flatness": exact}[statistic]
@@ -70,7 +70,7 @@ def test_the_gate_orders_windows_as_the_whole_numbers_do(statistic: str) -> None
 
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_int8_programs_decide_alike_on_every_engine(statistic: str) -> None:
-    """Windows with digital silence: the logarithm of an int8 zero is infinite, which engines store as any byte."""
+    """Windows hold digital silence, since engines differ where the logarithm of an int8 zero is infinite."""
     torch.manual_seed(0)
     envelopes = (torch.rand(48, 1, 10, 1) ** 3).repeat_interleave(320, 2)
     tones = torch.sin(torch.linspace(0.1, 1.0, 48)[:, None] * torch.arange(3200))[:, None, :, None]
@@ -90,7 +90,7 @@ def test_int8_programs_decide_alike_on_every_engine(statistic: str) -> None:
 
 
 def test_the_floor_follows_the_waveforms_in_training() -> None:
-    """A front end may scale; the decision does not see it."""
+    """A front end may scale waveforms; the logits do not depend on the scale."""
     torch.manual_seed(0)
     waves = torch.randn(64, 3200) * torch.rand(64, 10).repeat_interleave(320, 1)
     logits = []

@@ -1,4 +1,4 @@
-"""The numbers of a window agree in numpy and torch to the bit, and with real logarithms within their bound."""
+"""Statistics of the level gate are the same in numpy and torch, and near those of real logarithms."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_bound_of_the_logarithm_holds_over_a_whole_octave_and_is_tight() -> 
     values = np.arange(2**16, 2**17)
     error = np.abs(log2(values) / LOG_ONE - np.log2(values)).max()
     assert 0.8 * LOG_ERROR < error <= LOG_ERROR
-    assert (np.diff(log2(np.arange(1, 2**17))) >= 0).all()  # a louder frame is never lower
+    assert (np.diff(log2(np.arange(1, 2**17))) >= 0).all()  # a louder frame never has a smaller logarithm
 
 
 @given(st.lists(st.integers(0, 2**62 - 1) | st.integers(0, 2**31 - 1).map(lambda root: root * root), min_size=1))
@@ -45,7 +45,7 @@ def test_a_square_root_is_exact_and_alike_in_both_libraries(values: list[int]) -
 
 @st.composite
 def windows(draw: st.DrawFn) -> tuple[Any, int]:
-    """Samples int16 [windows, samples] from silence to full scale, and a frame."""
+    """Draw samples from silence to full scale, int16 [windows, samples], and the length of a frame."""
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     frame, count = draw(st.sampled_from([1, 7, 64, 160, 320])), draw(st.integers(1, 60))
     samples = max(frame * count + draw(st.integers(0, frame - 1)), POINTS)
@@ -61,7 +61,7 @@ def test_numpy_and_torch_agree_to_the_bit(window: tuple[Any, int], name: str) ->
     result = window_statistic(name, samples, frame)
     assert result.dtype == np.int64 and result.shape == (3,)
     assert np.array_equal(result, window_statistic(name, torch.from_numpy(samples), frame).numpy())
-    assert [int(window_statistic(name, row, frame)) for row in samples] == result.tolist()  # whatever the batch
+    assert [int(window_statistic(name, row, frame)) for row in samples] == result.tolist()  # in any batch
 
 
 @given(windows(), st.sampled_from(list(STATISTICS)))
@@ -73,7 +73,7 @@ def test_whole_numbers_are_within_their_bound_of_real_ones(window: tuple[Any, in
         parts = np.abs(blocks @ FILTERS.T)
         spectrum = parts[..., :BINS] + parts[..., BINS:] + 1
         exact = (np.log2(spectrum.mean(-1)) - np.log2(spectrum).mean(-1)).mean(-1)
-        # Each part is rounded to a whole number: a spectrum of 1 at the least may be half or twice as large.
+        # Each part is rounded to an integer, so a spectrum near its least value, 1, may be wrong by a factor of two.
         bound = 2 * LOG_ERROR + 2**-8 + (0.02 if spectrum.mean() > 1000 else 1.6)
     else:
         frames = np.abs(samples[:, : samples.shape[1] // frame * frame].reshape(3, -1, frame).astype(float))
@@ -110,7 +110,7 @@ def test_a_threshold_is_the_largest_that_keeps_the_recall(values: list[int], dat
         assert (array > threshold).all()
         return
     assert (array[positive] > threshold).mean() >= recall - 1e-9
-    higher = array[array > threshold].min()  # the next threshold that decides otherwise
+    higher = array[array > threshold].min()  # the next threshold that stops more values
     assert (array[positive] > higher).mean() < recall - 1e-9
     lower = array[array <= threshold]
     if len(lower):

@@ -1,4 +1,4 @@
-"""A run places the gate by level before a network that reads waveforms, exports it, and the bundle decides alike."""
+"""A whole run with a level gate before a network that reads waveforms, up to its verified bundle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAMPLES = 3840
 
 
 def waves(seed: int = 0) -> Dataset:
-    """Bursts of a low or a high tone in noise, or steady noise alone; int16 [N, samples]."""
+    """Return a data set of bursts of a low or a high tone in noise, and of steady noise; int16 [N, samples]."""
     generator = torch.Generator().manual_seed(seed)
 
     def split(count: int) -> Split:
