@@ -28,10 +28,10 @@ def axes(model: nn.Module, *shape: int) -> list[tuple[tuple[int, ...], int]]:
 @pytest.mark.parametrize(
     ("before", "after", "shape", "expected"),
     [
-        # The same shapes; the layers tell which axis has the channels.
+        # Inputs of the same shape; the layers around them tell which axis has the channels.
         (nn.Conv1d(7, 6, 1), nn.Conv1d(6, 2, 1), (7, 6), [((7, 6), 0), ((6, 6), 0)]),
         (nn.Linear(6, 6), nn.Linear(6, 2), (7, 6), [((7, 6), 1), ((7, 6), 1)]),
-        (nn.Linear(6, 6), nn.Conv1d(7, 2, 1), (7, 6), [((7, 6), 1), ((7, 6), 1)]),  # its maker is asked first
+        (nn.Linear(6, 6), nn.Conv1d(7, 2, 1), (7, 6), [((7, 6), 1), ((7, 6), 1)]),  # the layer before decides first
         (nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), (3, 5, 5), [((3, 5, 5), 0), ((4, 5, 5), 0)]),
     ],
 )

@@ -67,7 +67,7 @@ def test_lowering_reads_computed_weights_once(wrap: Callable[[nn.Module], nn.Mod
     fold_weights(plain)
     assert not any(computes_weights(module) for module in plain.modules())
     assert torch.allclose(plain(x), net(x), atol=1e-5)
-    assert torch.allclose(copied.eval()(x), net(x), atol=1e-4)  # a copy's class is not the original's
+    assert torch.allclose(copied.eval()(x), net(x), atol=1e-4)  # folding one copy leaves other copies as they are
     channels = [0, 2, 5, 7]
     first = cut_channels(split(copied, ["relu"])[0], x, outputs=channels)
     assert torch.allclose(first(x), torch.relu(copied.a(x))[:, channels], atol=1e-5)  # type: ignore[operator]

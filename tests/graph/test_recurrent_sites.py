@@ -1,4 +1,4 @@
-"""Recurrent layers as layer sites: their tuples of outputs, their counts, and cuts between them."""
+"""Recurrent layers as layer sites: their tuples of outputs, their MACs, and cuts between them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatesearch.plan import GatePlan, PlacedGate
 
 
 class Net(nn.Module):
-    """Two recurrent layers; how their state is left behind differs."""
+    """A network of two recurrent layers; its forward drops their states in two different ways."""
 
     def __init__(self, batch_first: bool = True) -> None:
         super().__init__()
@@ -116,11 +116,11 @@ def test_a_gate_behind_a_recurrent_layer_and_hybrid_matrices_before_it():
     )
     model = GatedModel(wide, plan, sites, 3, layers=layers).eval()
     assert model.layer_stages == (0,)
-    assert torch.equal(model.cascade(X).logits, model(X).logits)  # no threshold, nothing stopped
+    assert torch.equal(model.cascade(X).logits, model(X).logits)  # without a threshold, no sample stops
 
 
 class Three(nn.Module):
-    """Three layers in a row, whose states nobody reads."""
+    """A network of three recurrent layers in a row, whose states are not read."""
 
     def __init__(self) -> None:
         super().__init__()

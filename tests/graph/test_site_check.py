@@ -20,7 +20,7 @@ LAYERS = ("gru", "lstm", "linear", "conv")
 
 
 class Drawn(nn.Module):
-    """Layers over [N, T, F] in a row: states thrown away or read, layers used twice, names that collide."""
+    """Layers over [N, T, F] in a row. Their states are read or not, some layers run twice, and names may collide."""
 
     def __init__(self, kinds: list[str], reads_state: list[bool], shares: list[bool]) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def test_a_gate_of_a_traced_stage_stands_where_its_site_says(net: Drawn) -> None
         for site in sites[1:]:
             gate = PlacedGate.of("gc", site.name, keep=0.5, mode="channel", recall=0.9)
             model = GatedModel(module, GatePlan((gate,), ("c", "c")), sites, CLASSES).eval()
-            # What lies before the gate multiplies as often as the site says.
+            # The stage before the gate has as many MACs as the site says.
             [before] = [each for each in cut_sites(model.stages[0], x)[:1] if each.name == INPUT]
             assert before.macs_before + before.macs_after == site.macs_before
             assert model.stages[0](x).shape[1:] == site.shape

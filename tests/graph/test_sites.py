@@ -342,7 +342,7 @@ def test_a_layer_site_after_a_residual_sum_has_no_source():
         for block in (0, 1, 2):
             first, second = (sites[f"stage{stage}.{block}.conv{k}"] for k in (1, 2))
             assert (first.norm, second.norm) == tuple(f"stage{stage}.{block}.norm{k}" for k in (1, 2))
-            assert first.activation == f"stage{stage}.{block}.relu1" and second.activation is None  # the sum precedes
+            assert first.activation == f"stage{stage}.{block}.relu1" and second.activation is None  # a sum is between
             assert first.source is None and second.source == first.name
     assert sites["stem.conv"].source is sites["classifier"].source is None
     assert (

@@ -1,4 +1,4 @@
-"""Tracing of forwards with constants, operations in place, stored state and random numbers."""
+"""Traces of networks with constants, operations in place, stored state and random numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.23, 0.22, 0.22)
 
 
 class Net(nn.Module):
-    """Two convolutions; ``change`` works on the input, ``middle`` between them."""
+    """A network of two convolutions; ``change`` applies to the input, ``middle`` between the convolutions."""
 
     def __init__(self, change: Callable[[Any, Any], Any] | None = None, middle: Any = None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Random backbones over time, with small integers as weights, so that every order of a sum gives the same number."""
+"""Random networks over time. Weights are small integers, so that sums in any order are equal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BINS = 3
 
 
 class Residual(nn.Module):
-    """x + layer(x), over the frames that a layer without padding leaves."""
+    """x + layer(x), for a layer without padding; x loses the same frames as the layer's output."""
 
     def __init__(self, layer: nn.Module, lost: int) -> None:
         super().__init__()
@@ -35,28 +35,28 @@ class Branches(nn.Module):
 
 
 class Last(nn.Module):
-    """The last frame."""
+    """A layer that returns the last frame."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, :, -1]
 
 
 class Mean(nn.Module):
-    """The mean over time."""
+    """A layer that returns the mean over time."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean(2)
 
 
 class Largest(nn.Module):
-    """The largest value over time, and a reshape that names the number of frames."""
+    """A layer that returns the largest value over time, behind a reshape to a fixed number of frames."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.reshape(x.shape[0], x.shape[1], x.shape[2], -1).amax(2)
 
 
 class Recurrent(nn.Module):
-    """A recurrent layer over [N, C, T] or [N, C, T, 1], and its last state."""
+    """A recurrent layer over [N, C, T] or [N, C, T, bins], which returns its last output."""
 
     def __init__(self, kind: str, channels: int, flat: bool = True) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ def _layer(draw: Any, kind: str, channels: int, flat: bool) -> tuple[nn.Module, 
     def sized(time: int, bins: int) -> Any:
         return time if flat else (time, bins)
 
-    bins = dict(padding=sized(0, 1))  # along the bins padding is nobody's business
+    bins = dict(padding=sized(0, 1))  # padding along the bins is allowed
     if kind in ("relu", "norm"):
         return nn.ReLU() if kind == "relu" else (nn.BatchNorm1d if flat else nn.BatchNorm2d)(channels, eps=0.0), 1
     if kind in ("max", "average"):

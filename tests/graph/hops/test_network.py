@@ -1,3 +1,4 @@
+# Networks that run by hops of a stream give the outputs of whole windows, with gates open or closed.
 from __future__ import annotations
 
 import pytest
@@ -69,7 +70,7 @@ def test_both_sides_of_any_cut_run_by_hops_each_with_a_gate_of_its_own(drawn, ho
     network, shape, stride = drawn
     network.double()
     nodes = [node.name for node in trace(network).graph.nodes if node.op == "call_module"]
-    inside = ("layer", "first", "second")  # two tensors cross beside a branch
+    inside = ("layer", "first", "second")  # beside a branch, two tensors cross a cut
     names = [name for name in nodes if not any(each in name for each in inside)]
     assume(names)
     cut = data.draw(st.sampled_from(names))
@@ -124,7 +125,7 @@ def test_recurrent_layers_carry_the_state_of_the_stream_or_start_anew_with_each_
 
 
 class Excited(nn.Module):
-    """Channels scaled by a function of their means."""
+    """A network that scales channels by a function of their means."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +137,7 @@ class Excited(nn.Module):
 
 
 class Placed(nn.Module):
-    """Frames with a learned place each."""
+    """A network that adds a learned value to each frame of a window."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +148,7 @@ class Placed(nn.Module):
 
 
 class Attending(nn.Module):
-    """Attention over all frames."""
+    """A network with attention over all frames."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,7 +160,7 @@ class Attending(nn.Module):
 
 
 class BothWays(nn.Module):
-    """A recurrent layer that reads both ways."""
+    """A network with a recurrent layer that reads forwards and backwards in time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -264,7 +265,7 @@ def test_a_hop_of_the_keyword_network_multiplies_far_less_than_its_window():
 
 
 class MeanAndMaximum(nn.Module):
-    """A mean by a convolution over the whole window beside a maximum, as the head of a gate has them."""
+    """The means and the maxima over a window, as in the head of a gate; a convolution computes the means."""
 
     def __init__(self, channels: int, frames: int) -> None:
         super().__init__()

@@ -1,3 +1,4 @@
+# Networks rewritten for hops: without padding in time or with causal padding, and with the same weights.
 from __future__ import annotations
 
 import pytest
@@ -16,7 +17,7 @@ from tests.nets import ResNet
 
 
 class Padded(nn.Module):
-    """Residual blocks with padding, as they are written for whole windows."""
+    """Residual blocks with padding, as networks for whole windows have them."""
 
     def __init__(self, kernels: list[int], strides: list[int], dilation: int) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ def test_a_rewritten_network_has_the_same_weights_and_runs_by_hops(blocks, dilat
 
 
 def last_window(network: nn.Module, stream: Tensor, frames: int) -> Tensor:
-    """Run the layers over time on a whole stream, and pool what belongs to its last window."""
+    """Run the layers before the pool on a whole stream, and pool the frames of its last window."""
     counts = []
     handle = network.get_submodule("pool").register_forward_pre_hook(lambda _, x: counts.append(x[0]))
     network(stream[:, :, :frames])
