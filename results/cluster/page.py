@@ -1,4 +1,4 @@
-"""Rows, page and plot of the ``cluster`` benchmark."""
+"""Rows, page and plot of the ``cluster`` benchmark: the time and scaling of the search engine."""
 
 from __future__ import annotations
 

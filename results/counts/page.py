@@ -1,4 +1,4 @@
-"""Rows and page of the ``counts`` benchmark."""
+"""Rows and page of the ``counts`` benchmark: multiply-accumulates and sizes of programs."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Spec:
 
     @property
     def bits(self) -> int:
-        """B, the bits of an output; for rows without quantisation 8, to which the paper compares."""
+        """B, the bits of an output; 8 for rows without quantisation, since the paper compares with 8 bits."""
         return 8 if self.pg is None else int(str(self.pg["bits"]))
 
     @property

@@ -1,4 +1,4 @@
-"""Runs the codec recipe and collects its figures.
+"""Runs the codec recipe of the ``dsl`` benchmark and collects its figures.
 
 Among them is the fidelity at each share of windows that take the light path.
 """

@@ -16,14 +16,14 @@ class Protocol(BaseModel):
 
     Args:
         start: ``scratch`` trains every row from random weights, as the papers do; ``trained`` gives compressed layers
-            the weights of the trained dense row first, as a run of gatesearch does.
+            the weights of the trained dense row first, as a gatesearch run does.
         kws_epochs, har_epochs: passes over the training split.
         lm_steps: steps of the language model.
         batch_size: windows in a batch.
-        rate: peak learning rate of AdamW; it rises for a tenth of the steps and falls along half a cosine.
+        rate: peak learning rate of AdamW; the rate rises for a tenth of the steps and falls along half a cosine.
         weight_decay, label_smoothing, dropout: the same in all trainings; the language model has no label smoothing.
         width: factor on the units of every recurrent layer.
-        characters: length of the text, None for all of it; validation and test get a tenth each.
+        characters: length of the language model's text, None for all of it; validation and test get a tenth each.
         clips_per_class, windows_per_subject: size of the synthetic data sets, which replace missing recordings.
     """
 

@@ -1,4 +1,4 @@
-"""Rows, page and plot of the ``search`` benchmark."""
+"""Rows, page and plot of the ``search`` benchmark: search engines compared on recorded tables."""
 
 from __future__ import annotations
 
