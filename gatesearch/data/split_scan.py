@@ -67,6 +67,7 @@ def scan_split(split: Split) -> SplitScan:
         at_scale = (chunk >= full_scale) | (chunk <= -full_scale)
         parts["clipped"].append(at_scale.double().mean(1) > CLIPPED_SHARE)
         digests += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in chunk.contiguous().numpy()]
+        # Sums of x and of x^2 over all chunks give the standard deviation: std^2 = mean(x^2) - mean(x)^2.
         values = chunk[parts["finite"][-1]].double() / full_scale
         count += values.numel()
         total += float(values.sum())

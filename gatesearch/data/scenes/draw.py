@@ -74,6 +74,7 @@ def draw_segments(
     rate: float,
 ) -> list[SpecSegment]:
     """Return segments in random order that fill a scene; the share of each kind is exact to the sample."""
+    # Rounded cumulative shares: the samples of the kinds add up to the length of the scene.
     bounds = np.rint(np.cumsum([0.0, *shares.values()]) / sum(shares.values()) * samples).astype(int)
     lengths: list[tuple[str, int]] = []
     for kind, first, end in zip(shares, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):

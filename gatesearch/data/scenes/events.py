@@ -122,9 +122,15 @@ def _find_place(
     gap: int,
     occupied: Sequence[tuple[int, int]],
 ) -> tuple[int, str] | None:
+    """Return the first sample of a free place for an event and the kind of its background; None where none is found.
+
+    All first samples at which the event fits into one of the segments are equally likely. ``occupied`` holds the start
+    and the end of each earlier event, in order.
+    """
     roomy = [segment for segment in segments if segment.samples >= length]
     if not roomy:
         return None
+    # ends[k] counts the possible first samples in segments 0 to k, so that one number selects a segment and a sample.
     ends = np.cumsum([segment.samples - length + 1 for segment in roomy])
     for draw in rng.integers(int(ends[-1]), size=TRIALS_PER_EVENT):
         number = int(np.searchsorted(ends, draw, side="right"))

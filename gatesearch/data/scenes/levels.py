@@ -55,6 +55,8 @@ def find_active(wave: Samples, rate: float) -> tuple[int, int]:
         return 0, len(wave)
     frames = wave[: count * length].reshape(count, length).astype(np.float64) / INT16_FULL_SCALE
     levels = 10 * np.log10(np.maximum(np.mean(frames * frames, axis=1), SMALLEST_POWER))
+    # The threshold is the higher of two levels: 30 dB below the loudest frame, and 6 dB above the quietest tenth. It is
+    # at least 3 dB below the loudest frame, so that some frames are active even in a clip of even level.
     loudest = float(levels.max())
     threshold = min(max(loudest - PEAK_RANGE_DB, float(np.quantile(levels, 0.1)) + FLOOR_DISTANCE_DB), loudest - 3)
     active = np.flatnonzero(levels >= threshold)

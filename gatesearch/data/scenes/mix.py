@@ -105,6 +105,8 @@ def mix_stretch(addends: Sequence[Addend], clips: Sequence[Samples], start: int,
 
 def fade_ends(wave: Mix, position: int, samples: int, fade: int) -> None:
     """Fade the ends of a piece of ``samples`` samples in place; ``wave`` is its part from sample ``position`` on."""
+    # Over the first ``fade`` samples of the piece, the factor rises from 1 / (fade + 1) to fade / (fade + 1). Over the
+    # last ``fade`` samples it falls in the same way.
     fade = min(fade, samples // 2)
     rise = max(0, min(len(wave), fade - position))
     if rise:

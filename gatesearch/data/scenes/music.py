@@ -20,6 +20,7 @@ def make_music(rng: np.random.Generator, samples: int, sample_rate: float) -> Fl
     >>> wave.shape, round(float(np.mean(wave**2)), 6)
     ((16000,), 1.0)
     """
+    # A chord begins each bar, a note of the tune sounds on most beats, and a short burst of noise marks every beat.
     beat = max(2, round(sample_rate * 60 / rng.uniform(80, 150)))
     root_hertz = 110 * 2 ** (rng.integers(12) / 12)
     timbre = rng.uniform(0.2, 1.0, PARTIALS) / np.arange(1, PARTIALS + 1)
@@ -41,6 +42,7 @@ def make_music(rng: np.random.Generator, samples: int, sample_rate: float) -> Fl
 
 
 def _ratio(step: int) -> float:
+    """Return the frequency of a step of the scale, as a multiple of the root's frequency."""
     octave, degree = divmod(step, len(SCALE))
     return float(2 ** (octave + SCALE[degree] / 12))
 

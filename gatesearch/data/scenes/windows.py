@@ -99,6 +99,7 @@ def draw_windows(
         for event in (scene.events[index] for index in order[:number]):
             first, end = round(event.start_s * scene.rate), round(event.end_s * scene.rate)
             needed = needed_samples(end - first, length, inside)
+            # Windows that start from low to high hold enough of the event and lie inside the scene.
             low, high = max(0, first + needed - length), min(highest, end - needed)
             starts.append(int(rng.integers(low, high + 1)) if low <= high else min(max(low, 0), highest))
         return np.array(starts, np.int64)
@@ -106,6 +107,7 @@ def draw_windows(
     def draw_any(number: int) -> Indices:
         return rng.integers(0, highest + 1, number)
 
+    # First the positives are drawn, then the negatives. Windows with a wrong label are drawn again.
     parts, left_out = [], 0
     event_labels = np.array([labels.index(label) for label in scene.classes])
     for target, draw, is_event in ((positives, draw_positive, True), (count - positives, draw_any, False)):

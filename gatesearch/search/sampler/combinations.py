@@ -73,6 +73,7 @@ class Combinations:
     def _build(self, gates: Gates) -> Combination:
         cores = self._space.core_choices(gates)
         rows = [np.array(self._stage_costs(GatePlan(gates, choice))) for choice in cores]
+        # Plans differ in their number of stages. Rows of 0 stand for the stages that a plan does not have.
         padded = np.zeros((len(rows), self._space.max_gates + 2, 2))
         padded[:, : len(rows[0])] = rows
         return Combination(

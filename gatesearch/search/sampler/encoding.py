@@ -53,6 +53,10 @@ class PlanEncoder:
         layers = [self._encode_layer_gate(gate) for gate in layer_gates(plan)]
         weight, saved = [row[0] for row in layers], [row[1] for row in layers]
         params = range(2, self.gate_width)
+        # The features are, in order: for cut gates, their number, the depth of the first, the least distance between
+        # neighbours or to the end, the sum and the maximum of their reductions, and the sum of a product; for layer
+        # gates, the sum of their shares of work, and the sum and the maximum of the saved work. The sums of the
+        # parameter features of cut gates and of layer gates follow.
         return np.array(
             [
                 len(cuts),

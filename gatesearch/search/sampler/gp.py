@@ -64,6 +64,7 @@ class GaussianProcess:
         self._scale = _Scale(features, values)
         self._observed = self._scale.scale_features(features)
         self._kernel = _Kernel(*fits[count], width=self._observed.shape[1])
+        # The Cholesky factor of the kernel matrix K gives the weights K^-1 y, from which means follow.
         gram = self._kernel.gram(self._observed)
         self._factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
         targets = self._scale.scale_values(values)

@@ -104,6 +104,7 @@ class Posterior:
         if unknown:
             features = np.array([candidates[i].features for i in unknown])
             mean[unknown], deviation[unknown] = self._process.predict(features)
+        # The probability that a normal violation is at most 0, multiplied over the constraints.
         feasible = ndtr(-mean[:, 1:] / np.maximum(deviation[:, 1:], OBSERVED_DEVIATION)).prod(1)
         return LogNormal(mean[:, 0], deviation[:, 0]), feasible
 

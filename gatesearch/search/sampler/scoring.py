@@ -69,6 +69,7 @@ def score_plans(
         in_order: whether earlier candidates come first as long as nothing can be predicted; False: the cheapest plan
             comes first.
     """
+    # One row for each candidate on each choice of cores.
     candidate = np.repeat(np.arange(len(candidates)), [len(one.cores) for one in candidates])
     cores = [choice for one in candidates for choice in one.cores]
     stage_costs = np.concatenate([one.stage_costs for one in candidates])
@@ -82,6 +83,7 @@ def score_plans(
     can_run = np.isfinite(plan_costs).all(1)
     likely = can_run & (feasible[candidate] > 0.5)
     predicted = np.column_stack([np.exp(error.mean[candidate]), plan_costs])[likely if likely.any() else can_run]
+    # Each objective is divided by that of the reference, so that the reference becomes (1, 1, 1).
     scale = _reference(np.vstack([predicted, *points])) if reference is None else np.array(reference, dtype=float)
     scaled_error = LogNormal(error.mean[candidate] - np.log(scale[0]), error.deviation[candidate])
     scaled_costs = plan_costs / scale[1:]
