@@ -84,6 +84,8 @@ class Study:
         return epochs * max(1, self.problem.samples // batch)
 
     def _run_pilot(self) -> Pilot:
+        # The pilot trains quasi-random configs at the middle batch size. Its best trials set the goal, the steps to it,
+        # and the centre of the learning rate.
         batch = self.batch_sizes[(len(self.batch_sizes) - 1) // 2]
         budget, count = self.count_steps(self.epochs, batch), self.settings.pilot
         points = self.space.sample(count, self.seed)

@@ -51,6 +51,7 @@ def check_header(path: Path) -> None:
 
 
 def _check_format(path: Path, fields: bytes) -> None:
+    # A frame holds one value of each channel; ``bits`` is the size of a value.
     kind, channels, rate, bytes_per_second, frame_bytes, bits = struct.unpack("<HHIIHH", fields)
     if CODE_BITS.get(kind, bits) != bits:
         raise UserError(f"{path}: its header contradicts itself: format {kind}, of {CODE_BITS[kind]} bits, in {bits}")

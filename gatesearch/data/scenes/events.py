@@ -122,11 +122,8 @@ def _find_place(
     gap: int,
     occupied: Sequence[tuple[int, int]],
 ) -> tuple[int, str] | None:
-    """Return the first sample of a free place for an event and the kind of its background; None where none is found.
-
-    All first samples at which the event fits into one of the segments are equally likely. ``occupied`` holds the start
-    and the end of each earlier event, in order.
-    """
+    # Finds a free place: the first sample of the event and the kind of its background. All first samples at which the
+    # event fits into a segment are equally likely. ``occupied`` holds start and end of each earlier event, in order.
     roomy = [segment for segment in segments if segment.samples >= length]
     if not roomy:
         return None

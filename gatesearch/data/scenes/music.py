@@ -42,7 +42,7 @@ def make_music(rng: np.random.Generator, samples: int, sample_rate: float) -> Fl
 
 
 def _ratio(step: int) -> float:
-    """Return the frequency of a step of the scale, as a multiple of the root's frequency."""
+    # The frequency of a step of the scale, as a multiple of the root's frequency.
     octave, degree = divmod(step, len(SCALE))
     return float(2 ** (octave + SCALE[degree] / 12))
 

@@ -38,6 +38,7 @@ def _lock_file(path: Path, label: str) -> Iterator[None]:
 def _lock_in_database(url: str, name: str) -> Iterator[None]:
     from sqlalchemy.engine import make_url
 
+    # PostgreSQL has advisory locks. SQLite has none, so a file beside its database holds the lock.
     parts, label = make_url(url), f"storage={show_place(url)}, study {name}"
     if parts.get_backend_name() == "sqlite":
         with _lock_file(Path(f"{parts.database}.{name}.driver"), label):
