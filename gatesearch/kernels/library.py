@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_size_t, c_void_p
+from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,9 @@ class Shape(ctypes.Structure):
     )
 
 
-# Types of arguments: a pointer to a shape, any other pointer, an int, a float, a size. INT32 is the type of a result.
-SHAPE, ADDRESS, INT, FLOAT, SIZE, INT32 = POINTER(Shape), c_void_p, c_int, c_float, c_size_t, c_int32
+# Types of arguments: a pointer to a shape, any other pointer, an int, a float, a size. INT32 and INT64 are results.
+SHAPE, ADDRESS, INT, FLOAT, SIZE = POINTER(Shape), c_void_p, c_int, c_float, c_size_t
+INT32, INT64 = c_int32, c_int64
 
 
 class Library:

@@ -9,6 +9,7 @@ from gatesearch.kernels.elementwise import GateHeadKernel, SumKernel
 from gatesearch.kernels.fbs import FBSKernel
 from gatesearch.kernels.fbs_pg import FBSPGKernel
 from gatesearch.kernels.fbs_single import FBSSingleKernel
+from gatesearch.kernels.level import LevelKernel
 from gatesearch.kernels.mel import MelKernel
 from gatesearch.kernels.peak import PeakKernel
 from gatesearch.kernels.pg import PGKernel
@@ -63,6 +64,11 @@ class TestGateHead(CountedKernelConformance):
 class TestSum(CountedKernelConformance):
     kernel = SumKernel()
     calls = (KernelCall("sum", (77,)),)
+
+
+class TestLevel(CountedKernelConformance):
+    kernel = LevelKernel()
+    calls = tuple(KernelCall("level", (77, 32, 9, 31), (("statistic", statistic),)) for statistic in range(3))
 
 
 class TestFBS(LayerKernelConformance):

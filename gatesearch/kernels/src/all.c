@@ -9,6 +9,7 @@
 #include "fbs_pg.c"
 #include "fbs_single.c"
 #include "head.c"
+#include "level.c"
 #include "mel.c"
 #include "peak.c"
 #include "pg.c"

@@ -211,6 +211,23 @@ size_t GS(mel_scratch)(const gs_mel *m);
 void GS(mel)(const gs_mel *m, const float *samples, int n, int8_t *out, void *scratch);
 void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *heard, int frames, int8_t *window, void *scratch);
 
+/* The level gate on a stream and its state: the numbers of a window's frames, and the frame that is not whole yet.
+
+   kind is that of level.c. A frame of the spread and of the level has block samples, and bins is not used; a block of
+   the flatness has block samples and a spectrum of bins. All state begins with zeros. */
+typedef struct {
+  int32_t kind, block, frames, bins;
+  int32_t filled, place;    /* samples of the present frame, and where the oldest number is */
+  uint64_t magnitude;       /* of the present frame so far */
+  int64_t total, squares;   /* of the numbers */
+  const int16_t *logs;      /* table of logarithms, [128] */
+  const int16_t *filters;   /* the real parts of a spectrum's filters, then the imaginary ones, [2][bins][block] */
+  int32_t *numbers;         /* [frames] */
+  int16_t *rest;            /* samples of the present block of the flatness, [block] */
+} gs_level;
+
+int64_t GS(level)(gs_level *l, const int16_t *samples, int n);
+
 int32_t GS(peak_u8)(int rounds, const uint8_t *x, const int8_t *w);
 float GS(peak_f32)(int rounds, const float *x, const float *w);
 void GS(peak_size)(int32_t *sizes);

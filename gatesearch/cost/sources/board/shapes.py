@@ -53,6 +53,9 @@ CELLS = ((10, 64), (10, 118), (40, 128), (9, 32), (64, 256))
 OTHER_CELLS = ((20, 96), (6, 180))
 # Numbers of values of sums of two maps.
 SUMS, OTHER_SUMS = (64, 500, 8000, 16384), (1250, 6272)
+# Samples of a hop and of a frame, frames of a window, and bins of a spectrum.
+LEVELS = ((640, 320, 50, 31), (160, 160, 100, 31), (1280, 320, 50, 31), (320, 64, 250, 31), (400, 200, 80, 31))
+OTHER_LEVELS = ((960, 240, 66, 31), (512, 128, 125, 31))
 PAIRS = ((1.0, 0.5), (0.5, 1.0), (0.25, 0.5))  # shares of inputs and outputs
 SHARES = (0.25, 0.5, 1.0)
 SHARES_KEPT = (0.25, 0.5)  # shares of a dense matrix's parameters that factors of low rank have
@@ -69,6 +72,7 @@ def table_calls() -> tuple[KernelCall, ...]:
         "low rank": [Listing(shape, shares=SHARES_KEPT) for shape in CELLS],
         "pool": [Listing(_pool_shape(*shape)) for shape in POOLS],
         "sum": [Listing((count,)) for count in SUMS],
+        "level": [Listing(shape) for shape in LEVELS],
     }
     return (EMPTY_CALL, *_calls(listings))
 
@@ -84,6 +88,7 @@ def held_out_calls() -> tuple[KernelCall, ...]:
         "low rank": [Listing(shape, shares=(1 / 3,)) for shape in OTHER_CELLS],
         "pool": [Listing(_pool_shape(*shape)) for shape in OTHER_POOLS],
         "sum": [Listing((count,)) for count in OTHER_SUMS],
+        "level": [Listing(shape) for shape in OTHER_LEVELS],
     }
     return tuple(_calls(listings))
 

@@ -1,0 +1,125 @@
+"""The level gate on a stream: one number of the signal before any front end, in whole numbers, of new samples alone."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from ctypes import addressof, c_int32, c_int64, c_uint64, c_void_p
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gatesearch.errors import DataError
+from gatesearch.gates import KernelCall
+from gatesearch.gates.level import SignalFormat, SignalStream
+from gatesearch.gates.level.integers import LOG_TABLE
+from gatesearch.gates.level.statistics import BINS, INTEGER_FILTERS, STATISTICS
+from gatesearch.kernels import native
+from gatesearch.kernels.arrays import Array, address
+from gatesearch.kernels.base import CountedKernel, Listing
+from gatesearch.kernels.library import ADDRESS, INT, INT64, SOURCES, Library, Signatures
+from gatesearch.kernels.work_terms import Terms
+
+KINDS = tuple(STATISTICS)
+"""The statistics in the order of the kinds of ``level.c``."""
+
+
+class CLevel(ctypes.Structure):
+    """``gs_level`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("kind", "block", "frames", "bins", "filled", "place")),
+        ("magnitude", c_uint64),
+        *((name, c_int64) for name in ("total", "squares")),
+        *((name, c_void_p) for name in ("logs", "filters", "numbers", "rest")),
+    )
+
+
+class LevelStream:
+    """The statistic of the window that ends with the newest sample; each push computes only the new frames.
+
+    It equals :class:`gatesearch.gates.level.SignalStream`, its reference, to the bit.
+
+    Args:
+        format: statistic, window, hop and frame.
+        library: None loads the best one for this CPU; without a compiler the reference runs.
+    """
+
+    def __init__(self, format: SignalFormat, library: Library | None = None) -> None:
+        self.format, self._read = format, 0
+        self.library = library or native.load()
+        self._reference = SignalStream(format)
+        self._arrays: dict[str, Array] = {
+            "logs": LOG_TABLE.astype(np.int16),
+            "filters": np.ascontiguousarray(INTEGER_FILTERS, np.int16),
+            "numbers": np.zeros(format.frames, np.int32),
+            "rest": np.zeros(format.block, np.int16),
+        }
+        self._c = CLevel(
+            kind=KINDS.index(format.statistic),
+            block=format.block,
+            frames=format.frames,
+            bins=BINS,
+            **{name: address(array) for name, array in self._arrays.items()},
+        )
+
+    def push(self, samples: Array) -> int | None:
+        """Take the next samples [n] of int16; return the statistic behind them, or None before the first window.
+
+        Raises:
+            DataError: samples of another type or shape.
+        """
+        if self.library is None:
+            return self._reference.push(samples)
+        if samples.ndim != 1 or samples.dtype != np.int16:
+            raise DataError(f"level: samples are {samples.dtype} {list(samples.shape)}; wanted: int16 [n]")
+        samples = np.ascontiguousarray(samples)
+        value = self.library.function("level")(addressof(self._c), address(samples), len(samples))
+        self._read += len(samples)
+        return None if self._read < self.format.window else int(value)
+
+
+class LevelKernel(CountedKernel):
+    """The level gate at a hop; a call's shape is the samples of a hop and of a frame, frames of a window, and bins."""
+
+    name = "level"
+    source = SOURCES / "level.c"
+    rank = 21
+    runner = "level"
+    case = 12
+    variants = ("statistic",)
+    listings = ("level",)
+    signatures: ClassVar[Signatures] = {"level": (INT64, (ADDRESS, ADDRESS, INT))}
+
+    def call(self, format: SignalFormat) -> KernelCall:
+        """Return the call that a hop makes."""
+        kind = KINDS.index(format.statistic)
+        shape = (format.hop, format.block, format.frames, BINS)
+        return KernelCall(self.name, shape, (("statistic", kind),))
+
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield a call for each statistic; a block of the flatness has a length of its own."""
+        hop, frame, frames, bins = listing.shape
+        for kind, name in enumerate(KINDS):
+            block = STATISTICS[name].block or frame
+            yield KernelCall(self.name, (hop, block, frames, bins), (("statistic", kind),))
+
+    def macs(self, call: KernelCall) -> float:
+        """Return the products of the filters of a flatness; one sum a sample for the others, which multiply nothing."""
+        hop, _, _, bins = call.shape
+        return float(hop * 2 * bins if _statistic(call) == "flatness" else hop)
+
+    def work(self, call: KernelCall, tile: int) -> Terms:
+        """Return terms by sample and by frame, or by product and by bin of a spectrum."""
+        hop, block, _, bins = call.shape
+        if _statistic(call) == "flatness":
+            return {"call": 1.0, "products": 2.0 * hop * bins, "bins": hop / block * bins}
+        return {"call": 1.0, "samples": float(hop), "frames": hop / block}
+
+    def family(self, call: KernelCall) -> str:
+        """Return the name of the calls that run the same loops: a flatness has filters."""
+        return f"{self.name} {_statistic(call)}"
+
+
+def _statistic(call: KernelCall) -> Any:
+    return KINDS[int(dict(call.variant)["statistic"])]

@@ -1,0 +1,106 @@
+/* The level gate on a stream: one number of the window that ends with the newest sample, in whole numbers.
+
+   gatesearch/gates/level/ holds the same in Python: statistics.py what is computed, hops.py how a stream computes it.
+   gatesearch/kernels/level.py calls it. A kit's runner calls prepare_level and run_level. */
+#ifndef GS_KIT
+#include "kernels.h"
+
+enum { GS_SPREAD, GS_LEVEL, GS_FLATNESS };
+#define GS_LOG_BITS 8       /* a logarithm counts in 2^-8 octaves */
+#define GS_FRACTION_BITS 16 /* a statistic counts in 2^-16 octaves */
+#define GS_INDEX_BITS 7     /* of the mantissa choose an entry of the table of logarithms */
+#define GS_FILTER_BITS 14   /* a filter's weights count in 2^-14 */
+
+/* 256 times the binary logarithm of a value from 1; logs is the table of a mantissa's first seven bits. */
+GS_INLINE int32_t whole_logarithm(const int16_t *logs, uint64_t value) {
+  const int exponent = 63 - __builtin_clzll(value);
+  const uint64_t mantissa = exponent > GS_INDEX_BITS ? value >> (exponent - GS_INDEX_BITS)
+                                                     : value << (GS_INDEX_BITS - exponent);
+  return exponent * (1 << GS_LOG_BITS) + logs[mantissa - (1 << GS_INDEX_BITS)];
+}
+
+/* The whole part of a square root below 2^31, bit by bit from the highest. */
+static int64_t whole_root(uint64_t value) {
+  uint64_t root = 0;
+  for (int bit = 30; bit >= 0; bit--) {
+    const uint64_t trial = root + ((uint64_t)1 << bit);
+    if (trial * trial <= value) root = trial;
+  }
+  return (int64_t)root;
+}
+
+/* The quotient rounded down; C rounds towards zero. */
+GS_INLINE int64_t floor_quotient(int64_t value, int64_t divisor) {
+  return value / divisor - (value % divisor < 0);
+}
+
+/* How far the spectrum of a block is below flat, summed over its bins, in 1/256 octaves. */
+static int32_t spectral_deficit(const gs_level *l, const int16_t *block) {
+  const int bins = l->bins;
+  int64_t sum = 0, logarithms = 0;
+  for (int k = 0; k < bins; k++) {
+    int64_t re = 0, im = 0;
+    const int16_t *real = l->filters + k * l->block, *imaginary = l->filters + (bins + k) * l->block;
+    for (int i = 0; i < l->block; i++) {
+      re += (int32_t)block[i] * real[i];
+      im += (int32_t)block[i] * imaginary[i];
+    }
+    re >>= GS_FILTER_BITS, im >>= GS_FILTER_BITS;
+    const int64_t size = (re < 0 ? -re : re) + (im < 0 ? -im : im) + 1;
+    sum += size;
+    logarithms += whole_logarithm(l->logs, (uint64_t)size);
+  }
+  const int32_t flat = whole_logarithm(l->logs, (uint64_t)sum) - whole_logarithm(l->logs, (uint64_t)bins);
+  return (int32_t)(bins * (int64_t)flat - logarithms);
+}
+
+/* Put the number of a whole frame in the place of the oldest one. */
+static void push_number(gs_level *l, int32_t number) {
+  const int64_t old = l->numbers[l->place];
+  l->total += number - old;
+  l->squares += (int64_t)number * number - old * old;
+  l->numbers[l->place] = number;
+  l->place = l->place + 1 < l->frames ? l->place + 1 : 0;
+}
+
+/* Take n samples of a stream; return the statistic of the last frames. Before there are l->frames of them, it is of no
+   meaning. */
+int64_t GS(level)(gs_level *l, const int16_t *samples, int n) {
+  while (n > 0) {
+    const int taken = GS_MIN(n, l->block - l->filled);
+    if (l->kind == GS_FLATNESS) {
+      memcpy(l->rest + l->filled, samples, (size_t)taken * sizeof(int16_t));
+    } else {
+      uint64_t magnitude = 0;
+      for (int i = 0; i < taken; i++) magnitude += (uint32_t)(samples[i] < 0 ? -(int32_t)samples[i] : samples[i]);
+      l->magnitude += magnitude;
+    }
+    l->filled += taken, samples += taken, n -= taken;
+    if (l->filled < l->block) break;
+    push_number(l, l->kind == GS_FLATNESS ? spectral_deficit(l, l->rest)
+                                          : whole_logarithm(l->logs, l->magnitude + (uint64_t)l->block));
+    l->filled = 0, l->magnitude = 0;
+  }
+  const int64_t count = l->frames, scale = 1 << (GS_FRACTION_BITS - GS_LOG_BITS);
+  if (l->kind == GS_FLATNESS) return floor_quotient(l->total * scale, l->bins * count);
+  if (l->kind == GS_LEVEL) return floor_quotient(l->total * scale, count);
+  return whole_root((uint64_t)(count * l->squares - l->total * l->total) * (uint64_t)(scale * scale)) / count;
+}
+
+#else /* with GS_KIT: how a kit prepares a call and makes it */
+#include "kit.h"
+
+/* Prepare the gate for a row's shape: samples of a hop, samples of a frame, frames of a window, bins of a spectrum. */
+static void prepare_level(gs_call *k) {
+  const int32_t *shape = k->row->shape;
+  gs_level *l = room(sizeof(gs_level));
+  k->x = bytes(2 * shape[0]), k->own = l;
+  if (!l) return;
+  l->kind = k->row->variant[0], l->block = shape[1], l->frames = shape[2], l->bins = shape[3];
+  l->logs = bytes(2 * 128), l->filters = bytes(2 * 2 * shape[3] * shape[1]);
+  l->rest = room(2 * (size_t)shape[1]), l->numbers = room(4 * (size_t)shape[2]);
+}
+
+/* Run the prepared gate on a hop. */
+GS_INLINE void run_level(gs_call *k) { (void)GS(level)(k->own, k->x, k->row->shape[0]); }
+#endif
