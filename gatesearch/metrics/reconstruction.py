@@ -128,6 +128,6 @@ def fidelity(
 
 
 def _errors(outputs: Tensor, originals: Tensor) -> Tensor:
-    """Return :func:`waveform_errors`, some waveforms at a time, [N]."""
+    """Return :func:`waveform_errors` of all waveforms, [N]; they are computed in chunks to limit memory."""
     pairs = zip(outputs.split(ERROR_CHUNK_SAMPLES), originals.split(ERROR_CHUNK_SAMPLES), strict=True)
     return torch.cat([waveform_errors(output, original) for output, original in pairs])

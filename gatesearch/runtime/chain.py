@@ -1,7 +1,9 @@
-"""A chain over a recording: which parts run at which hops, and what the detector gets. Numpy alone.
+"""Simulates a chain of gated parts over a recording: which parts run at which hops.
 
-By the exactness of hops, what a part gives at a hop does not depend on when its gate opened. So a network runs once
-over a recording, at every hop; whatever its gates decide follows from the arrays that this leaves.
+The parts of a chain are the front end and the stages of a network; gates stand between them. A hop is the time from one
+decision to the next. The output of a part at a hop does not depend on when its gate opened, because running by hops is
+exact. So the network runs only once over a recording, at every hop. All decisions of gates can then be computed from
+the stored scores. The module needs only NumPy.
 """
 
 from __future__ import annotations
@@ -20,15 +22,15 @@ from gatesearch.runtime.stream_gate import StreamGate, StreamGateSettings
 
 @dataclass(frozen=True, slots=True)
 class ChainScores:
-    """What the parts of a chain give at every hop of a labelled recording, no gate stopping anything.
+    """The outputs of all parts of a chain at every hop of a labelled recording, as if no gate stopped anything.
 
     Args:
         gates: score of each gate between stages, [hops, gates].
         posteriors: outputs of the last stage, [hops, classes].
-        events: of the recording.
+        events: the events of the recording.
         signal: scores of a gate on the signal, before the front end, by statistic, [hops] each.
-        exits: outputs of the exit of a gate, by the gate's index, [hops, classes] each; a hop that leaves there is not
-            stopped.
+        exits: outputs of a gate's exit, by the gate's index, [hops, classes] each. A hop that leaves through an exit
+            does not count as stopped.
 
     Raises:
         DataError: the numbers of hops differ.
@@ -52,8 +54,8 @@ class SignalGate:
     """A gate on the signal, before the front end.
 
     Args:
-        statistic: the number of a window that it compares, such as ``"spread"``.
-        settings: see :class:`StreamGateSettings`.
+        statistic: the statistic of a window that the gate compares with its threshold, such as ``"spread"``.
+        settings: threshold, smoothing and hold of the gate.
     """
 
     statistic: str
@@ -62,11 +64,11 @@ class SignalGate:
 
 @dataclass(frozen=True, slots=True)
 class ChainSettings:
-    """How the gates of a chain decide.
+    """The settings of all gates of a chain.
 
     Args:
-        gates: of each gate between stages, in order.
-        signal: the gate before the front end; None where there is none.
+        gates: settings of each gate between stages, in order.
+        signal: the gate before the front end; None if there is none.
 
     >>> ChainSettings.all_open(1)
     ChainSettings(gates=(StreamGateSettings(threshold=-inf, smoothing=1, hold=0),), signal=None)
@@ -77,18 +79,18 @@ class ChainSettings:
 
     @classmethod
     def all_open(cls, gates: int) -> ChainSettings:
-        """Return the chain whose gates stop nothing."""
+        """Return settings with which no gate stops anything; ``gates`` counts the gates between stages."""
         return cls((StreamGateSettings(threshold=-np.inf),) * gates)
 
 
 @dataclass(frozen=True, slots=True)
 class ChainRun:
-    """A chain over a recording.
+    """The run of a chain over a recording.
 
     Args:
-        runs: whether each part runs, [parts][hops]: the front end, then each stage.
-        posteriors: what the detector gets, [hops, classes]; of no meaning where a gate stopped the hop.
-        stopped: whether a gate stopped each hop, [hops]; one that leaves at an exit is not stopped.
+        runs: whether each part runs at each hop, [parts][hops]; the parts are the front end and then each stage.
+        posteriors: the detector's inputs, [hops, classes]; they have no meaning at stopped hops.
+        stopped: whether a gate stopped each hop, [hops]; a hop that leaves through an exit is not stopped.
     """
 
     runs: tuple[Array, ...]
@@ -101,10 +103,10 @@ class ChainRun:
 
 
 def run_chain(scores: ChainScores, settings: ChainSettings) -> ChainRun:
-    """Return which parts run at which hops of a recording, and what the detector gets.
+    """Return the run of a chain over a recording, with the given settings of its gates.
 
     Raises:
-        DataError: the settings are of another number of gates, or of an unknown statistic.
+        DataError: the settings have another number of gates, or name an unknown statistic.
 
     >>> scores = ChainScores(np.array([[1.0], [-1.0], [2.0]]), np.array([[0.9], [0.8], [0.1]]), ())
     >>> run = run_chain(scores, ChainSettings((StreamGateSettings(threshold=0.0),)))
@@ -117,7 +119,7 @@ def run_chain(scores: ChainScores, settings: ChainSettings) -> ChainRun:
 
 
 def collect_run(scores: ChainScores, runs: tuple[Array, ...]) -> ChainRun:
-    """Return the run of a chain from the hops at which each part runs, [parts][hops]; see :class:`ChainRun`."""
+    """Return the run of a chain, given whether each part runs at each hop, [parts][hops]."""
     stopped, posteriors = ~runs[-1], scores.posteriors
     for k, exit_posteriors in scores.exits.items():
         leaves = runs[k + 1] & ~runs[k + 2]
@@ -135,7 +137,7 @@ def _parts(scores: ChainScores, settings: ChainSettings) -> Iterator[Array]:
             raise unknown("chain: gate on the signal", "statistic", settings.signal.statistic, scores.signal)
         runs = StreamGate(settings.signal.settings).decide(scores.signal[settings.signal.statistic], runs)
     yield runs
-    yield runs  # the first stage runs where the front end does
+    yield runs  # the first stage runs at the same hops as the front end
     for k, gate in enumerate(settings.gates):
         runs = StreamGate(gate).decide(scores.gates[:, k], runs)
         yield runs

@@ -1,4 +1,8 @@
-"""The chains that a tuning considers: those on the front of price and misses, gate by gate."""
+"""Searches the settings of all gates of a chain, gate by gate, for a low price and few misses.
+
+A chain is the front end and the stages of a network, with gates between them. The search keeps the front: the chains
+that no other one beats in both price and misses.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,9 @@ from gatesearch.runtime.event_hops import EventHits, EventHops
 from gatesearch.runtime.gate_choices import find_thresholds, gate_choices
 from gatesearch.runtime.stream_gate import StreamGateSettings
 
-MAX_PREFIXES = 8  # that go on to the next gate
-# Misses beyond the allowed ones with which a chain stays: a detector that is set anew can win them back.
+MAX_PREFIXES = 8  # number of chains on the front that are continued with the next gate
+# A chain may have more misses than allowed, by this share and at least by this number. A detector that is tuned for the
+# chain afterwards can remove some of them.
 SPARE_SHARE, MIN_SPARE = 0.5, 2
 OPEN = StreamGateSettings(threshold=-math.inf)
 
@@ -29,14 +34,14 @@ Choices = Callable[["Prefix"], Iterator[tuple[ChainSettings, Runs]]]
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """A chain whose first gates are set and whose others are open.
+    """A chain whose first gates have settings and whose other gates are open.
 
     Args:
-        settings: of the gates that are set.
-        runs: whether each part runs, [parts][hops], up to the stage behind the last gate that is set.
-        price: with all other gates open.
-        misses: of the detector that is set for the open chain.
-        recall: share of events of which the gates pass a window that holds them.
+        settings: settings of the first gates.
+        runs: whether each part runs at each hop, [parts][hops], up to the stage behind the last gate with settings.
+        price: price of the chain with all other gates open.
+        misses: number of events that are missed by the detector that is tuned for the open chain.
+        recall: share of events for which the gates pass at least one window that holds the event.
     """
 
     settings: ChainSettings
@@ -51,13 +56,13 @@ class ChainSearch:
     """A search over the settings of all gates of a chain.
 
     Args:
-        scores: what the chain gives on the validation stream.
+        scores: outputs of the chain on the validation stream.
         held: the windows that hold events.
-        hits: counts misses of the detector that is set for the open chain.
-        price: of the activities of the front end and of each stage.
-        signal_prices: what a gate on the signal adds to the price, by statistic; nothing where it has no entry.
-        max_misses: events that a chain may miss.
-        min_gate_recall: share of events of which the gates have to pass a window that holds them.
+        hits: counter of misses, with the detector that is tuned for the open chain.
+        price: function of the activities of the front end and of each stage that returns the price.
+        signal_prices: price that a gate on the signal adds, by statistic; a statistic without an entry adds nothing.
+        max_misses: largest allowed number of missed events.
+        min_gate_recall: least share of events for which the gates pass at least one window that holds the event.
     """
 
     scores: ChainScores
@@ -69,10 +74,10 @@ class ChainSearch:
     min_gate_recall: float
 
     def find_front(self) -> list[Prefix]:
-        """Return whole chains, the cheapest first, of which none is beaten in price and misses.
+        """Return the front of complete chains: no other chain beats them in both price and misses; cheapest first.
 
-        The last of them has all gates open. Where no window holds an event it is the only one: nothing says where a
-        threshold should be.
+        The last chain has all gates open. If no window holds an event, it is the only one, because thresholds cannot be
+        chosen without events.
         """
         every, count = np.ones(len(self.scores.posteriors), bool), self.scores.gates.shape[1]
         marks = self.held.mark()
@@ -101,7 +106,7 @@ class ChainSearch:
             yield _add(prefix.settings, settings), (*prefix.runs, is_open)
 
     def _extend(self, front: Sequence[Prefix], choices: Choices) -> list[Prefix]:
-        """Return the chains with one more gate that cost less than without it and may keep the bounds."""
+        """Return chains with settings for one more gate that lower the price and may keep the limits."""
         chains = []
         for prefix in front:
             for settings, runs in choices(prefix):
@@ -112,12 +117,12 @@ class ChainSearch:
         return chains
 
     def _select(self, passing: Sequence[Prefix], others: Sequence[Prefix], *, is_last: bool) -> list[Prefix]:
-        """Return the front of price and misses, the cheapest first, and behind it the chain with all gates open.
+        """Return the front of price and misses, cheapest first, and then the chain with all gates open.
 
         Args:
-            passing: chains whose last gate is open; in the last of them all gates are.
-            others: further chains.
-            is_last: whether no gate follows; otherwise at most :data:`MAX_PREFIXES` of the front go on.
+            passing: chains whose last gate is open; the last of these chains has all gates open.
+            others: other chains.
+            is_last: whether no further gate follows; if one does, at most :data:`MAX_PREFIXES` chains stay.
         """
         front: list[Prefix] = []
         for chain in sorted([*passing, *others], key=lambda chain: (chain.price, chain.misses)):

@@ -1,11 +1,14 @@
-"""Setting all gates of a chain and its detector together: least price at no more than the allowed misses.
+"""Tunes all gates of a chain and its detector together, for the least price with few enough misses.
 
-Smoothing and hold cut openings, a threshold cuts open hops, and an event that one gate stops cannot be missed again
-behind it. So no gate is set alone. A prefix is a chain whose first gates are set and whose others are open. Gate by
-gate, the prefixes on the front of price and misses go on with every setting of the next gate. At the end the detector
-is set anew for each chain on the front, the cheapest first, until one keeps the misses.
+A chain is the front end and the stages of a network, with gates between them. Its gates depend on each other. For
+example, an event that one gate stops cannot be missed again by a later gate. So they are tuned together, in these
+steps:
 
-All of it computes on arrays of one recording over which the network ran once; see :mod:`gatesearch.runtime.chain`.
+1. The network runs once over a validation stream with open gates (:mod:`gatesearch.runtime.chain`).
+2. Gate by gate, a search tries every setting of the next gate. It keeps the front of price and misses, with all later
+   gates open (:mod:`gatesearch.runtime.chain_search`).
+3. For each complete chain on the front, cheapest first, the detector is tuned again. The first chain that keeps the
+   allowed misses is the result.
 """
 
 from __future__ import annotations
@@ -27,20 +30,20 @@ from gatesearch.runtime.detector_tuning import (
 )
 from gatesearch.runtime.event_hops import EventHits, EventHops
 
-QUICK_POINTS = 4  # thresholds of the detector tried at a time while a chain is only a candidate
+QUICK_POINTS = 4  # number of thresholds that a quick tuning of the detector tries at a time
 
 
 @dataclass(frozen=True, slots=True)
 class TunedChain:
-    """The settings of a chain, and what they give on the validation stream.
+    """The tuned settings of a chain, with its figures on the validation stream.
 
     Args:
-        settings: of its gates.
-        detector: set for the hops that these gates let through, with its operating point.
-        activities: of the front end and of each stage.
-        price: of these activities.
-        open_detector: set for the same network with all gates open, with its operating point.
-        doubt: why all gates stay open; None where they are set.
+        settings: settings of the gates.
+        detector: the detector that is tuned for these gates, with its operating point.
+        activities: activity of the front end and of each stage.
+        price: price of these activities.
+        open_detector: the detector that is tuned for the same network with all gates open, with its operating point.
+        doubt: a line that says why all gates stay open; None if there is no such reason.
     """
 
     settings: ChainSettings
@@ -61,19 +64,20 @@ def tune_chain(
     min_gate_recall: float = 0.0,
     signal_prices: Mapping[str, float] | None = None,
 ) -> TunedChain:
-    """Set the gates of a chain and its detector for the least price; the same arguments give the same settings.
+    """Tune the gates of a chain and its detector for the least price; the result is deterministic.
 
-    A chain without a gate on the signal is always among the candidates. Where no chain keeps the misses all gates stay
-    open, and ``doubt`` says so.
+    Chains without a gate on the signal are always among the candidates. If no chain keeps the allowed misses, all gates
+    stay open, and ``doubt`` says so.
 
     Args:
-        scores: what the chain gives on the validation stream.
-        settings: of the detector; its smoothing, hits and threshold are not read.
-        fa_per_hour: the most false accepts an hour.
-        max_miss_rate: the largest share of events without a detection.
-        price: of the activities of the front end and of each stage; it does not fall where one of them grows.
-        min_gate_recall: share of events of which the gates have to pass a window that holds them.
-        signal_prices: what a gate on the signal adds to the price, by statistic; nothing where it has no entry.
+        scores: outputs of the chain on the validation stream.
+        settings: settings of the detector; their smoothing, hits and threshold are not read.
+        fa_per_hour: largest allowed number of false accepts per hour.
+        max_miss_rate: largest allowed share of events without a detection.
+        price: function of the activities of the front end and of each stage that returns the price. It must not fall
+            when an activity grows.
+        min_gate_recall: least share of events for which the gates pass at least one window that holds the event.
+        signal_prices: price that a gate on the signal adds, by statistic; a statistic without an entry adds nothing.
 
     Raises:
         DataError: there are no hops, the rate is below 0, or a score is not finite.
@@ -101,7 +105,7 @@ def tune_chain(
 
     for chain in gated:
         run = collect_run(scores, chain.runs)
-        # A quick setting of the detector rules most chains out; the thorough one has the last word.
+        # A quick tuning of the detector excludes most chains. Only the others need the thorough one.
         if keeps(tune(run, QUICK_POINTS)) and keeps(detector := tune(run, CURVE_POINTS)):
             return TunedChain(
                 settings=chain.settings,

@@ -196,7 +196,7 @@ def confidences(posteriors: Array, settings: DetectorSettings, stopped: Array | 
 
 
 def confidences_of(outputs: Array, settings: DetectorSettings) -> Array:
-    """Return the confidences of outputs of the positives, [hops, positives]; before the first hop there were zeros."""
+    """Return the confidences for given outputs of the positives, [hops, positives]; earlier outputs count as zeros."""
     history = np.zeros((settings.smoothing - 1, outputs.shape[1]))
     smoothed = _mean(np.concatenate([history, outputs]), settings.smoothing)
     history = np.zeros((settings.hits - 1, outputs.shape[1]))

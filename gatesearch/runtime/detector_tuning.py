@@ -77,11 +77,11 @@ class _Scores:
         self.events = sum(len(events.starts) for _, _, events in self.scenes)
 
     def levels(self) -> Array:
-        """Return the values that the confidences take, rising; thresholds stand between them."""
+        """Return the distinct confidences in ascending order; thresholds lie between them."""
         return np.unique(np.concatenate([score for score, _, _ in self.scenes]))
 
     def count(self, threshold: float) -> tuple[int, int]:
-        """Return the false accepts and the misses at a threshold."""
+        """Return the number of false accepts and the number of misses at a threshold."""
         false_accepts = misses = 0
         for score, winner, events in self.scenes:
             hops = spaced_hops(np.flatnonzero(score > threshold), self.settings.refractory_hops)
@@ -155,8 +155,8 @@ def set_threshold(
         settings: the settings of the detector; their threshold is not read.
         fa_per_hour: largest allowed number of false accepts per hour.
         counting: the rule that defines hits and false accepts.
-        points: thresholds tried at a time; with few of them the result is fast, and may lie behind a short stretch of
-            thresholds that break the bound.
+        points: number of thresholds to try at a time. With few of them, tuning is fast, but a short range of higher
+            thresholds that break the rate may be overlooked.
 
     Raises:
         DataError: there are no hops, or the rate is below 0.
@@ -173,7 +173,8 @@ def set_threshold(
     # Ranks of confidences: the threshold above `low` breaks the rate (-1: not known to), the one above `high` keeps it.
     low, high = -1, len(levels) - 1
     while high - low > 1:
-        # From the largest down: where the bound breaks first decides, and lower thresholds cost most to count.
+        # The loop goes down from the largest threshold and ends at the first one that breaks the rate. So it skips low
+        # thresholds, which take longest because they have most detections.
         for rank in reversed((low + 1 + _ranks(high - low, points)).tolist()):
             if scores.count(_above(levels, rank))[0] / scores.hours > fa_per_hour:
                 low = rank
@@ -203,7 +204,7 @@ def tune_detector(
         smoothing: values of ``smoothing`` to try.
         hits: values of ``hits`` to try with each smoothing.
         counting: the rule that defines hits and false accepts.
-        points: as for :func:`set_threshold`.
+        points: number of thresholds to try at a time; see :func:`set_threshold`.
 
     Raises:
         DataError: there are no hops, or the rate is below 0.

@@ -1,4 +1,4 @@
-"""Which hops of a recording serve which event: those whose window holds it, and those that can detect it."""
+"""Finds the hops of a recording whose windows hold an event, and those that can detect it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from gatesearch.runtime.detector import Array, DetectorSettings, confidences_of
 
 @dataclass(frozen=True, slots=True)
 class EventHops:
-    """The windows that hold the events of a recording.
+    """The hops whose windows hold the events of a recording.
+
+    A window holds an event that lies inside the window. An event that is longer than a window is held by every window
+    that lies inside the event.
 
     Args:
-        hops: of the recording.
-        firsts, ends: the first hop whose window holds the event, or lies inside of one that is longer, and the first
-            one behind the last, [events].
+        hops: number of hops of the recording.
+        firsts: for each event, the first hop whose window holds it, [events].
+        ends: for each event, the hop behind the last one whose window holds it, [events].
     """
 
     hops: int
@@ -29,12 +32,12 @@ class EventHops:
 
     @classmethod
     def find(cls, events: Sequence[Event], settings: DetectorSettings, hops: int) -> EventHops:
-        """Return the windows that hold events.
+        """Return the hops whose windows hold events.
 
         Args:
-            events: of the recording.
-            settings: say when hops end; the first hop ends with the first window.
-            hops: of the recording.
+            events: the events of the recording.
+            settings: settings of the detector, which give the time at which each hop ends.
+            hops: number of hops of the recording.
 
         >>> settings = DetectorSettings(("stop",), ("stop",), hop_s=0.5, first_s=1.0)
         >>> held = EventHops.find([Event("stop", 2.0, 2.4)], settings, hops=8)  # hop k ends at 1 + k / 2 seconds
@@ -47,7 +50,10 @@ class EventHops:
         return cls(hops, firsts, ends)
 
     def recall(self, stopped: Array) -> float:
-        """Return the share of events of which some window that holds them is not stopped, [hops]."""
+        """Return the share of events that are held by at least one window that no gate stopped.
+
+        ``stopped`` says whether a gate stopped each hop, [hops].
+        """
         count = np.concatenate([[0], np.cumsum(~stopped)])
         passed = np.count_nonzero(count[self.ends] > count[self.firsts])
         return int(passed) / len(self.firsts) if len(self.firsts) else 1.0
@@ -63,18 +69,19 @@ class EventHops:
 
 @dataclass(frozen=True, slots=True)
 class EventHits:
-    """Counts fast which events a detector hits, whatever gates stop, from the hops around events alone.
+    """Counts the events that a detector misses, quickly, because it reads only the hops around events.
 
-    Refractory time and other classes are left out: an event counts as hit where the confidence of its own class exceeds
-    the threshold at a hop at which a detection would count for it.
+    The count is approximate: it ignores the refractory time and other classes. An event counts as hit if the confidence
+    of its own class exceeds the threshold at a hop at which a detection would count for the event.
 
     Args:
-        settings: of the detector, with one threshold.
-        indices: hops around the events, event by event, each run with the hops before it that a confidence reads, [n].
-        columns: output of the event's own class, [n].
-        counts: whether a detection at the hop counts for the event, [n].
-        starts: where each event begins among them, [events that the detector can report].
-        others: events that no detection of this detector can hit.
+        settings: settings of the detector, with one threshold for all classes.
+        indices: hops around all events, event by event, [n]. Those of an event begin with earlier hops that its first
+            confidence reads.
+        columns: index of the output of the event's own class, for each hop in ``indices``, [n].
+        counts: whether a detection counts for the event, for each hop in ``indices``, [n].
+        starts: position in ``indices`` at which each event begins, for events that the detector can report.
+        others: number of events that this detector cannot hit.
     """
 
     settings: DetectorSettings
@@ -88,7 +95,14 @@ class EventHits:
     def find(
         cls, events: Sequence[Event], settings: DetectorSettings, hops: int, counting: Counting = GATESEARCH
     ) -> EventHits:
-        """Return the hops around events; see :meth:`EventHops.find`, and ``counting`` for the rule of a hit."""
+        """Return a counter for the events of a recording.
+
+        Args:
+            events: the events of the recording.
+            settings: settings of the detector, with one threshold for all classes.
+            hops: number of hops of the recording.
+            counting: the rule that defines when a detection counts for an event.
+        """
         memory = settings.smoothing + settings.hits - 2
         own = [event for event in events if event.label in settings.positives]
         bounds = [[event.start_s, event.end_s + counting.tolerance_s] for event in own]
@@ -97,7 +111,7 @@ class EventHits:
             for event, low, high in zip(own, *find_ranges(settings, hops, bounds), strict=True)
             if high > low
         ]
-        # A hop before the recording reads as stopped; index -1 stands for it.
+        # Index -1 stands for hops before the recording, which count as stopped.
         runs = [np.maximum(np.arange(low - memory, high), -1) for _, low, high in ranges]
         return cls(
             settings=settings,
@@ -109,7 +123,7 @@ class EventHits:
         )
 
     def count_misses(self, posteriors: Array, stopped: Array) -> int:
-        """Return how many events are missed.
+        """Return the number of missed events.
 
         Args:
             posteriors: outputs at every hop, [hops, classes].
@@ -125,7 +139,9 @@ class EventHits:
 
 
 def find_ranges(settings: DetectorSettings, hops: int, bounds_s: Sequence[Sequence[float]]) -> tuple[Array, Array]:
-    """Return the first hop that ends within bounds in seconds, both included, and the first behind the last, [n] each.
+    """Return, for each pair of bounds, the hops that end within them: the first one, and the one behind the last.
+
+    Bounds are in seconds and are included. Both results are [n] for n pairs.
 
     >>> settings = DetectorSettings(("stop",), ("stop",), hop_s=0.5)
     >>> [each.tolist() for each in find_ranges(settings, 8, [(1.0, 2.0)])]

@@ -1,4 +1,4 @@
-"""The settings of one gate that a tuning tries: smoothing, threshold and hold, each with each."""
+"""The settings of one gate that a tuning tries: combinations of threshold, smoothing and hold."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from gatesearch.runtime.stream_gate import StreamGateSettings, hold_open, smooth
 
 SMOOTHING_CHOICES = (1, 3, 5, 10)
 HOLD_CHOICES = (0, 2, 5, 10)
-# A threshold stops such a share of the hops whose window holds an event. With hold, one hop of an event can be enough.
+# Each threshold stops one of these shares of the hops whose window holds an event. Large shares are useful, too. With a
+# hold, one passing hop of an event can be enough.
 STOPPED_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def find_thresholds(scores: Array, marks: Array) -> Mapping[int, tuple[float, ...]]:
-    """Return the thresholds that are tried for each smoothing, rising.
+    """Return the thresholds to try for each smoothing, in ascending order.
 
-    Each stands halfway between two means of the gate that runs at every hop, so that rounding decides none of them.
+    A threshold lies halfway between two neighbouring means of the scores, so that rounding does not change a decision.
+    The means are those of a gate that runs at every hop.
 
     Args:
-        scores: of the gate at every hop, [hops].
-        marks: hops whose window holds an event, [hops]; one at least.
+        scores: score of the gate at every hop, [hops].
+        marks: whether the window of each hop holds an event, [hops]; at least one does.
     """
     every = np.ones(len(scores), bool)
     return {smoothing: _thresholds(smooth_scores(scores, every, smoothing), marks) for smoothing in SMOOTHING_CHOICES}
@@ -34,9 +36,9 @@ def gate_choices(
     """Yield settings of a gate, each with the hops at which it is open, [hops].
 
     Args:
-        scores: of the gate at every hop, [hops].
-        runs: whether the part before the gate runs, [hops].
-        thresholds: for each smoothing, from :func:`find_thresholds`.
+        scores: score of the gate at every hop, [hops].
+        runs: whether the part before the gate runs at each hop, [hops].
+        thresholds: thresholds to try for each smoothing, from :func:`find_thresholds`.
     """
     for smoothing, values in thresholds.items():
         means = smooth_scores(scores, runs, smoothing)
@@ -53,9 +55,9 @@ def _thresholds(means: Array, marks: Array) -> tuple[float, ...]:
 
 
 def _below(levels: Array, value: float) -> float:
-    """Return a threshold between a value and the level below it; 1 below the least level."""
+    """Return the threshold halfway between a value and the next smaller level; value - 1 if there is none."""
     index = int(np.searchsorted(levels, value))
     if index == 0:
         return float(value - 1)
     middle = float(levels[index - 1] + (value - levels[index - 1]) / 2)
-    return middle if middle < value else float(levels[index - 1])  # no number lies between
+    return middle if middle < value else float(levels[index - 1])  # if no float lies between the two

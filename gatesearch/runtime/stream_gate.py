@@ -148,14 +148,14 @@ def smooth_scores(scores: Array, runs: Array, smoothing: int) -> Array:
 
 
 def hold_open(above: Array, runs: Array, holds: Sequence[int]) -> list[Array]:
-    """Return for each hold whether a gate is open at each hop, [holds][hops].
+    """Return, for each hold, whether a gate is open at each hop, [holds][hops].
 
     It is open if a mean exceeded the threshold at most ``hold`` hops ago, and the part before it has run since then.
 
     Args:
         above: whether the mean exceeds the threshold at each hop, [hops].
         runs: whether the part before the gate runs at each hop, [hops].
-        holds: numbers of hops for which the gate stays open.
+        holds: numbers of hops for which the gate stays open, one for each result.
 
     >>> above = np.array([True, False, False, False, True, False, False])
     >>> hold_open(above, np.array([True, True, True, True, True, False, True]), (2,))[0].tolist()

@@ -1,4 +1,4 @@
-"""The conformance suite of backbones.
+"""The conformance suite of backbones: tests of the promises that a backbone has to keep.
 
 Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
 

@@ -1,4 +1,4 @@
-"""The conformance suite of data sets.
+"""The conformance suite of data sets: tests of the promises that a data set has to keep.
 
 Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
 

@@ -1,4 +1,4 @@
-"""The conformance suite of device profiles.
+"""The conformance suite of device profiles: tests of the promises that a profile has to keep.
 
 Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
 

@@ -1,4 +1,7 @@
-"""The conformance suite of exporters, the plug-ins that write a stage in a file format."""
+"""The conformance suite of exporters: tests of the promises that an exporter has to keep.
+
+An exporter is a plug-in that writes a stage in a file format.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conformance suite of front ends.
+"""The conformance suite of front ends: tests of the promises that a front end has to keep.
 
 Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
 

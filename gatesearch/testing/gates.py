@@ -1,4 +1,4 @@
-"""The conformance suite of gate kinds.
+"""The conformance suites of gate kinds: tests of the promises that a gate kind has to keep.
 
 Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
 

@@ -1,6 +1,7 @@
-"""The conformance suites of kernels, C functions that skip work which gates leave out.
+"""The conformance suites of kernels: tests of the promises that a kernel has to keep.
 
-Derive a class in your own tests. pytest runs the tests that it inherits:
+A kernel is a C function that skips the work which gates leave out. Derive a class in your own tests. pytest runs the
+tests that it inherits:
 
     from gatesearch.testing.kernels import LayerKernelConformance
 

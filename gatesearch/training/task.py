@@ -67,7 +67,7 @@ class GatedTask(pl.LightningModule):
         self.register_buffer("positive", positive.clone())
         self.register_buffer("class_weight", class_weight.clone())
         self.schedule, self.gate_settings = schedule, gate_settings
-        self.scores: list[Tensor] = []  # [reached, possible] per validation batch
+        self.scores: list[Tensor] = []  # for each validation batch, the sums of the goal's two scores
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Pass training progress (0 to 1) to the layer gates."""

@@ -1,4 +1,7 @@
-"""How often a part of a plan runs on a stream and how often it opens, for the price of a stream."""
+"""The activity of a part of a plan on a stream: how often it runs, and how often it opens.
+
+The cost model prices a stream from these two figures.
+"""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ class StreamFigures:
         misses_by_background: misses at each kind of background.
         misses_by_snr: misses at each band of the event's level over the background.
         false_accepts_by_background: false accepts at each kind of background.
-        false_accepts_by_snr: false accepts inside events, at each band of the event's level over the background.
+        false_accepts_by_snr: false accepts inside events, at each band of the event's level over the background; and
+            those outside events.
     """
 
     hours: float

@@ -121,9 +121,10 @@ def match_times(events: EventTimes, times: Array, labels: Array, counting: Count
 
 
 def _take_apart(own: Array, events: EventTimes, times: Array, counting: Counting) -> tuple[Array, Array] | None:
-    """Return the events among ``own`` with a detection and their first ones, by index; None where two could share one.
+    """Return the events of ``own`` that have a detection and the first detection of each, as indices.
 
-    The result is that of :func:`_take` for matching ``"first"``, without a loop over events.
+    The result is that of :func:`_take` for matching ``"first"``, but without a loop over events. It is None if two
+    events could claim the same detection.
     """
     ordered = own[np.argsort(events.starts[own], kind="stable")]
     lows = np.searchsorted(times, events.starts[ordered] - ROUNDING_S, "left")

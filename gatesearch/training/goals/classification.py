@@ -72,11 +72,11 @@ class Classification:
     def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
         """Return by how many standard errors the accuracy exceeds that of answers that ignore the input.
 
-        Random answers are compared, which are as frequent as the model's own. They are right with the probability p of
-        Cohen's kappa (J. Cohen, "A coefficient of agreement for nominal scales", 1960). p is the sum over classes of
-        the share of answers times the share of labels. Over N samples, their accuracy has the standard error
-        sqrt(p (1 - p) / N). A model that always gives the same answer has an excess of 0. A model that answers at
-        random has an expected excess of 0, however rare positives are.
+        The comparison is with random answers, in which each class is as frequent as in the model's own. Such answers
+        are right with the probability p of Cohen's kappa (J. Cohen, "A coefficient of agreement for nominal scales",
+        1960): the sum over classes of the share of answers times the share of labels. Over N samples, their accuracy
+        has the standard error sqrt(p (1 - p) / N). A model that always gives the same answer has an excess of 0. A
+        model that answers at random has an expected excess of 0, however rare positives are.
         """
         cascade, _ = observed_cascade(model, split.features)
         answers, nothing = predictions(cascade, model.answers), len(self.positive)
