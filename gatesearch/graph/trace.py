@@ -57,11 +57,11 @@ def trace(model: nn.Module) -> fx.GraphModule:
 def trace_program(program: nn.Module) -> fx.GraphModule:
     """Trace a module that may return several tensors, such as a stage with the head of its gate.
 
-    Modules of torch.nn stay whole, and those that say by ``works_along`` how they compute. A graph is traced as well:
-    what a pass put into it becomes operators.
+    Modules of torch.nn stay one node each, and so do modules with the attribute ``works_along``. If the module is a
+    graph already, modules that a pass has put into it are traced, too.
 
     Raises:
-        UserError: torch.fx cannot trace it.
+        UserError: torch.fx cannot trace the module.
     """
     try:
         with untouched(program):
@@ -73,7 +73,7 @@ def trace_program(program: nn.Module) -> fx.GraphModule:
 
 
 class _ProgramTracer(fx.Tracer):
-    """Keeps modules of torch.nn whole, and those with ``works_along``."""
+    """A tracer that keeps modules of torch.nn, and modules with ``works_along``, as one node each."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return hasattr(m, "works_along") or super().is_leaf_module(m, module_qualified_name)

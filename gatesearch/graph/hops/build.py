@@ -25,7 +25,8 @@ class StateTensor:
         name: name of the graph's node that computes the tensor; ``.h`` or ``.c`` is added for a recurrent layer.
         shape: shape of the tensor for one sample.
         axis: the time axis, counted with the batch axis; None for the state of a recurrent layer.
-        joined: values of the tensor that a hop makes of it and of fresh frames; 0 where it makes none.
+        joined: number of values in this tensor and the fresh frames that a hop joins with it; 0 for the state of a
+            recurrent layer.
     """
 
     name: str

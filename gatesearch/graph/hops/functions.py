@@ -90,7 +90,11 @@ def product(call: Call) -> HopStep:
 
 
 def along_one_axis(call: Call) -> HopStep:
-    """A module with ``works_along`` computes along that axis, each place of all others by itself."""
+    """Return the step of a module that computes only along the axis in its attribute ``works_along``.
+
+    Positions along all other axes do not affect each other. So if time is another axis, each frame depends only on the
+    same frame of the input.
+    """
     if call.module is not None and call.module.works_along == call.frames.axis:
         return unknown(call)
     return call.passes()

@@ -107,7 +107,7 @@ def plan_hops(
             )
         )
         steps[node] = step
-        if step.output is not None and step.output.count > 1:  # one frame is a value of the whole window
+        if step.output is not None and step.output.count > 1:  # a single frame counts as a value of the whole window
             frames[node] = step.output
         if step.obstacle:
             if not recomputed.intersection(whole):  # else an earlier obstacle causes this one, and has its line already
