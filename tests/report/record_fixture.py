@@ -172,7 +172,7 @@ def build_record(seed: int = 0) -> dict[str, Any]:
 
 
 def empty_record() -> dict[str, Any]:
-    """The record of a run that has only begun: every key is there, nothing is in it."""
+    """Return the record of a run that has only begun: every key is there, and most values are empty."""
     full = build_record()
     lists = {key for key, value in full.items() if isinstance(value, list)}
     known = {key: full[key] for key in ("recipe", "title", "command", "seed", "created", "machine", "revision")}
@@ -180,7 +180,10 @@ def empty_record() -> dict[str, Any]:
 
 
 def _sensitivity(total: float, whole: float, digest: str) -> dict[str, Any]:
-    """Constants whose energy is a share of either total; the second makes another plan the pick."""
+    """Return the sensitivity to twelve constants, of which the second changes the best plan.
+
+    In its helpers, ``part`` and ``of_whole`` are a constant's energy [uJ] in the gated and in the ungated total.
+    """
 
     def answer(part: float, of_whole: float, factor: float, picked: str = digest) -> dict[str, Any]:
         energy, ungated = total + (factor - 1) * part, whole + (factor - 1) * of_whole
@@ -283,7 +286,7 @@ def _gate(index: int, site: str, theta: float, silence: float, unknown: float) -
 
 
 def _layers() -> list[dict[str, Any]]:
-    """Channels gated in the second stage, where the next layer reads less for it, and bits in the third."""
+    """Return rows of layers: stage 1 has a layer with FBS and its reader, stage 2 two layers with precision gating."""
     fbs = {"site": "blocks.0.pointwise", "block": "stem", "stage": 1, "core": "mcu", "kind": "fbs"}
     reader = {"site": "blocks.1.pointwise", "block": "blocks.0", "stage": 1, "core": "mcu", "kind": None}
     channel, pixel = ["channel", 0.75], ["pixel", 0.31]

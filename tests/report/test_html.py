@@ -24,7 +24,7 @@ VOID = {"meta", "br", "img", "input", "link", "hr"}
 
 
 class Page(HTMLParser):
-    """Checks that tags nest, and keeps what the page refers to and what it says."""
+    """A parser that checks that tags nest, and collects the tags, links, ids and text of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def run(tmp_path: Path, record: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A finished run's report, written once."""
+    """Return the report of a finished run."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "record.json").write_text(json.dumps(build_record()))
     path = gatesearch.report.write_page(folder)
@@ -74,7 +74,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Writing SVG takes nearly all the time, and does not depend on what is null.
+    # Writing SVG takes nearly all the time of a page, and missing values make no difference to it.
     monkeypatch.setattr(figures, "inline_svg", lambda drawing, name, label: f"<svg><title>{name}</title></svg>")
 
 
@@ -186,7 +186,7 @@ def test_a_bare_backbone_is_drawn_before_a_plan_is_picked(
 
 
 def leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every mapping key as a path; list items share their path."""
+    """Yield the path of every key in nested mappings; items of a list have the path of the list."""
     if isinstance(tree, list):
         for item in tree:
             yield from leaves(item, path)
@@ -207,7 +207,7 @@ def without(tree: Any, path: tuple[str, ...]) -> None:
             without(tree[path[0]], path[1:])
 
 
-# Names are what a site, a gate or a trial is; a record that holds the thing holds them.
+# Keys without which a record holds no site, no gate and no trial.
 NAMES = {
     ("sites", "name"),
     ("plan", "gates", "kind"),

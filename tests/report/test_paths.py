@@ -16,7 +16,7 @@ from gatesearch.report.sections import headline, paths
 
 @pytest.fixture
 def codec(record: dict[str, Any]) -> dict[str, Any]:
-    """A keyword record turned into one of a codec with one gate."""
+    """Return the record of a codec with one gate, made from the record of a keyword run."""
     labelled = ("accuracy", "accuracy_all_classes", "precision", "recall", "gate_recall", "early_stop_rate")
     exit = {"reach": 0.7, "macs": 98_000.0, "params": 2100, "latency_us": 31.0, "energy_uj": {"compute": 0.2}}
     stage = {"last_site": "quantiser", "exit": exit, "reach": {"stream": 1.0, "positive": 1.0}}

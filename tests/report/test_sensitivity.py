@@ -35,7 +35,7 @@ def test_the_figure_has_the_groups_and_the_ten_widest(record: dict[str, Any]) ->
     axes = drawing.axes[0]
     names = [text.get_text() for text in axes.get_yticklabels()]
     assert names[:2] == ["all powers", "all wake-ups"] and len(names) == 2 + sensitivity.MAX_DRAWN_CONSTANTS + 1
-    assert names[-1] == "c1.active_mw"  # beyond the ten, and yet it changes the pick
+    assert names[-1] == "c1.active_mw"  # it is not among the ten, but it changes the best plan
     swings = [row["swing"] for row in record["sensitivity"]["constants"]]
     assert names[2] == record["sensitivity"]["constants"][swings.index(max(swings))]["name"].removeprefix("cores.")
     nominal = record["sensitivity"]["nominal"]["gain"]

@@ -1,4 +1,4 @@
-"""The section on the test stream shows the plan beside its rivals, and says so when the stream is short."""
+"""The report's section on the test stream: the plan beside other methods, and doubt if it is short."""
 
 from gatesearch.report import page
 from gatesearch.report.sections import stream

@@ -34,7 +34,7 @@ OBSERVED = {"3": {"sparsity": 0.85, "sparsity_winners": 0.7, "weighted_sparsity"
 
 
 def cost(device: str) -> CostModel:
-    """Return a cost model; rows read only the places of its layers."""
+    """Return a cost model of ``NET``, from which ``layer_rows`` reads only the blocks of layers."""
     sites, layers = cut_sites(NET, EXAMPLE), layer_sites(NET, EXAMPLE)
     assert [site.name for site in sites] == ["input", "2", "5"]
     readings = {name: LayerReading(block, {}) for name, block in (("0", "input"), ("3", "2"), ("6", "5"))}
@@ -69,14 +69,14 @@ def test_a_gated_layer_and_the_next_one_match_hand_computed_figures() -> None:
 
 def test_work_that_a_core_cannot_skip_is_computed() -> None:
     serial = rows("bit_serial", GatePlan((HYBRID,), ("serial",)), OBSERVED)
-    for row in serial.values():  # all is skipped, and bits count
+    for row in serial.values():  # this core skips all closed work, and its time depends on bits
         assert row["kernels"]["share"] == pytest.approx(row["share"])
         assert row["kernels"]["not_skipped"] == []
     assert serial["3"]["kernels"]["skipped"] == ["channel", "pixel"]
     byte_wise = rows("three_core", GatePlan((HYBRID,), ("mcu",)), OBSERVED)
     assert byte_wise["3"]["kernels"]["not_skipped"] == ["channel", "pixel"]
     own = byte_wise["3"]["gate_macs"] / MACS["3"]
-    assert byte_wise["3"]["kernels"]["share"] == pytest.approx(2 + own)  # two calls in full
+    assert byte_wise["3"]["kernels"]["share"] == pytest.approx(2 + own)  # both calls are computed in full
     assert byte_wise["6"]["kernels"] == {
         **{"bits": "whole", "skipped": [], "not_skipped": ["channel"], "share": 1.0},
         **{"provenance": "assumed", "source": "no gate kernels: a gated layer is computed in full, call by call"},

@@ -22,7 +22,7 @@ LEFT = "MACs left in gated layers"
 
 
 def printed(capsys: pytest.CaptureFixture[str], *gates: PlacedGate) -> str:
-    """Return what is printed of a plan with those gates, the figures being made up."""
+    """Return the printed summary of a plan with these gates; its figures are made up."""
     inside = [{"site": gate.site, "kind": gate.kind} for gate in gates if gate.kind == "pg"]
     plan = GatePlan(gates, ("mcu", "npu"))
     best: dict[str, Any] = {
