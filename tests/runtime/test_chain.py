@@ -1,4 +1,4 @@
-"""A chain over a recording does what its parts do hop by hop, and its gates are set together at the allowed misses."""
+"""Chains of gates over a recording: they equal their gates hop by hop, and are tuned together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WINDOW_OVER_HOP = 10
 
 
 def recording(seed: int, hops: int = 3000, events: int = 40, noise: float = 0.5, gates: int = 1) -> ChainScores:
-    """Return scores that rise where a window holds an event, more or less."""
+    """Return noisy scores, which rise where a window holds an event."""
     generator = np.random.default_rng(seed)
     ends_s = 1.0 + HOP_S * np.arange(hops)
     strength, words = np.full(hops, -3.0), []
@@ -44,7 +44,7 @@ def recording(seed: int, hops: int = 3000, events: int = 40, noise: float = 0.5,
 
 
 def work(activities: Sequence[Activity]) -> float:
-    """Return the work of a hop: the last stage has most of it, and catching up is a window."""
+    """Return the mean work of a hop; the last stage has most of it, and each opening costs a whole window."""
     shares = (0.1, 0.1) + (1.0,) * (len(activities) - 2)
     hops = [each.openings * WINDOW_OVER_HOP + each.open_share - each.openings for each in activities]
     return sum(share * each for share, each in zip(shares, hops, strict=True))

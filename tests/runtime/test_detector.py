@@ -1,4 +1,4 @@
-"""The detector says the same hop by hop as over a whole recording, and fires when its settings say so."""
+"""The detector reports the same hop by hop as over a whole recording, as its settings say."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def settings_of_detectors(draw: st.DrawFn) -> DetectorSettings:
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[DetectorSettings, Any, Any]:
-    """Settings, outputs [hops, classes] that often tie or stand on a threshold, and stopped hops [hops]."""
+    """Draw settings, outputs [hops, classes] with many ties, and whether each hop is stopped [hops]."""
     settings = draw(settings_of_detectors())
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = (draw(st.integers(0, 200)), len(settings.classes))
@@ -120,7 +120,7 @@ def test_a_hop_that_a_gate_stops_counts_as_zeros() -> None:
     assert hops_of(settings_for(hits=2), loud, [0, 1, 0, 0]) == [3]
     assert hops_of(settings_for(smoothing=2, threshold=0.5), loud, [0, 1, 0, 0]) == [3]
     assert hops_of(settings_for(), loud, [1, 1, 1, 1]) == []
-    assert hops_of(settings_for(), [float("nan"), 0.9], [1, 0]) == [1]  # what was stopped is not read
+    assert hops_of(settings_for(), [float("nan"), 0.9], [1, 0]) == [1]  # outputs of a stopped hop are not read
 
 
 def test_the_refractory_time_holds_over_stopped_hops() -> None:
@@ -130,7 +130,7 @@ def test_the_refractory_time_holds_over_stopped_hops() -> None:
 def test_the_surest_class_is_reported() -> None:
     settings = DetectorSettings(("up", "down"), ("up", "down"), hop_s=0.1, threshold=(0.5, 0.9))
     outputs = np.array([[0.6, 0.8], [0.0, 0.0]])
-    assert Detector(settings).detect(outputs) == [Detection("up", 0.1, 0.6)]  # "down" is surer, below its own bound
+    assert Detector(settings).detect(outputs) == [Detection("up", 0.1, 0.6)]  # "down" is below its threshold
     even = replace(settings, threshold=0.5)
     assert Detector(even).detect(outputs)[0].label == "down"
     assert Detector(even).detect(np.array([[0.8, 0.8]]))[0].label == "up"

@@ -24,7 +24,7 @@ def settings_for(**changes: Any) -> DetectorSettings:
 
 
 def draw_scene(seed: int, hops: int, words: int, digits: int | None = None) -> SceneOutputs:
-    """Outputs that are noise, with a bump behind most events of two classes; some events are of a third class."""
+    """Return a scene of noisy outputs, which rise in events; a tenth of the events is of an unreported class."""
     generator = np.random.default_rng(seed)
     posteriors = generator.random((hops, 3)) ** 3
     events = []
@@ -54,7 +54,7 @@ def tasks(draw: st.DrawFn) -> tuple[list[SceneOutputs], DetectorSettings]:
 
 
 def run(scenes: list[SceneOutputs], settings: DetectorSettings, counting: Any = GATESEARCH) -> tuple[float, float]:
-    """False accepts an hour and miss rate of the detector itself."""
+    """Run the detector over scenes, and return its false accepts an hour and its miss rate."""
     counts = [
         count_scene(
             scene.events,
@@ -77,7 +77,7 @@ def test_each_point_of_the_curve_is_what_the_detector_does(task: Any, counting: 
     for threshold, rate, misses in zip(curve.thresholds, curve.fa_per_hour, curve.miss_rates, strict=True):
         measured = run(scenes, replace(settings, threshold=float(threshold)), counting)
         assert measured == pytest.approx((rate, misses))
-    assert curve.fa_per_hour[-1] == 0  # the last one is above all outputs
+    assert curve.fa_per_hour[-1] == 0  # the last threshold is above all outputs
 
 
 @given(tasks(), st.sampled_from([0.0, 100.0, 500.0, 10**6]))
@@ -101,7 +101,7 @@ def test_a_threshold_stands_between_outputs() -> None:
 
 
 def test_a_flood_of_detections_is_no_way_to_keep_a_rate() -> None:
-    """Below all outputs the detector fires every ten seconds: 360 an hour, fewer than at a middling threshold."""
+    """With a threshold below all outputs, the detector fires every ten seconds: 360 times an hour."""
     generator = np.random.default_rng(0)
     outputs = np.zeros((1000, 3))
     outputs[:, 0] = 0.1 + 0.05 * generator.random(1000)
@@ -113,7 +113,7 @@ def test_a_flood_of_detections_is_no_way_to_keep_a_rate() -> None:
 
 
 def test_tuning_prefers_fewer_misses_and_then_less_latency() -> None:
-    """One loud hop in the noise: only a mean or a row of hits tells it from a word of five hops."""
+    """The noise has single loud hops; only smoothing or hits in a row tell them from a word of five hops."""
     outputs = np.full((600, 3), 0.1)
     outputs[200:205, 0] = 0.7
     outputs[[50, 300, 400, 500], 0] = 0.9

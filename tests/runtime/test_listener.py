@@ -1,4 +1,4 @@
-"""A bundle that listens decides as the detector does on the same windows, whatever the blocks of sound."""
+"""A listening bundle gives the detections of its detector on the same windows, for blocks of any size."""
 
 from types import SimpleNamespace
 from typing import ClassVar
@@ -26,7 +26,7 @@ SETTINGS = DetectorSettings(
 
 
 class LoudBundle:
-    """Stands for a bundle of two stages: it stops faint windows, and says yes the more, the louder one is."""
+    """A stand-in for a bundle of two stages: it stops faint windows, and its score of "yes" rises with loudness."""
 
     folder = "toy"
     programs = (None, None)

@@ -1,4 +1,4 @@
-"""A gate on a stream says the same hop by hop as over a whole recording, and opens when its settings say so."""
+"""A stream gate decides the same hop by hop as over a whole recording, as its settings say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatesearch.runtime.stream_gate import StreamGate, StreamGateSettings
 
 @st.composite
 def recordings(draw: st.DrawFn) -> tuple[StreamGateSettings, Any, Any]:
-    """Settings, scores [hops] that often tie or stand on the threshold, and hops at which the part runs [hops]."""
+    """Draw settings, scores [hops] with many ties, and whether the gate runs at each hop [hops]."""
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     hops = draw(st.integers(0, 200))
     scores = generator.normal(size=hops) * draw(st.sampled_from([1e-3, 1.0, 1e30]))
