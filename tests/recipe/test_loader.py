@@ -68,7 +68,7 @@ def test_shipped_recipes_show_every_key() -> None:
             return set()
         return {(k, *rest) for k, v in tree.items() for rest in [(), *given_keys(v)]}
 
-    # The name comes from the file; what retrain leaves out comes from training.
+    # The file's name gives the key "name". Keys that retrain leaves out come from training.
     hidden = {key for key in set(list_keys(Recipe)) - given_keys(written) if key[0] != "retrain"}
     assert hidden == {("name",)}
 
@@ -79,7 +79,7 @@ ON = "search:\n  engine: auto\n  halving: {first: 1, reduction: 3, tau: 0.6}\n  
 
 @pytest.fixture
 def kept() -> Callable[[str], Path]:
-    """Write the recipe of a run folder as it was before keys of the search were removed."""
+    """Return a function that writes the recipe of an older version, with keys of the search that were removed."""
 
     def write(search: str) -> Path:
         text = recipe.to_yaml(recipe.load("kws.yaml"))

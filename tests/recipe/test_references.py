@@ -28,7 +28,7 @@ def refusal(tree: dict[str, Any], overrides: tuple[str, ...] = ()) -> str:
 def test_what_references_stand_for() -> None:
     tree = {"a": {"b": 1, "c": "${a.b}", "d": "${.b}", "e": ["${..a.b}"]}, "f": "x-${a.b}-${a.e.0}", "g": "${a}"}
     a = {"b": 1, "c": 1, "d": 1, "e": [1]}
-    with pytest.raises(UserError):  # a list is a group as well: ..a starts from a, and a.a is none
+    with pytest.raises(UserError):  # a list is a group as well, so ..a.b starts from a, which has no key a
         resolve(tree, "my.yaml")
     tree["a"]["e"] = ["${...a.b}"]
     assert resolve(tree, "my.yaml") == {"a": a, "f": "x-1-1", "g": a}

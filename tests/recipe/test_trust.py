@@ -69,7 +69,7 @@ def test_a_run_folder_that_was_not_made_here_asks(override: str, words: str) -> 
     line = refusal(recipe.load_run, path)
     assert words in line and "this run folder was not made here" in line
     assert recipe.load_run(path, trust=True) == recipe.load(path / "recipe.yaml", trust=True)
-    assert "was not made here" in refusal(recipe.load, path / "recipe.yaml")  # by its recipe as well
+    assert "was not made here" in refusal(recipe.load, path / "recipe.yaml")  # loading its recipe asks, too
 
 
 @pytest.mark.parametrize(("override", "words"), REACHES)
@@ -147,7 +147,7 @@ def test_what_the_command_line_says_is_the_users_own(folder: Path) -> None:
     path = write_recipe(folder / "open.yaml", *NAMED, "title='evil_module:Net'")
     path.chmod(0o666)
     assert recipe.load(path, ["backbone=my_nets:Net"]).backbone == "my_nets:Net"
-    assert "can be written" in refusal(recipe.load, path, ["backbone=${title}"])  # the file says which
+    assert "can be written" in refusal(recipe.load, path, ["backbone=${title}"])  # the value of title is in the file
     assert "can be written" in refusal(recipe.load, path, ["backbone_args.x=1", "seed=1"])
 
 
@@ -169,7 +169,7 @@ def test_no_command_on_a_strangers_recipe_imports_its_module(
     assert app.main([*words, "recipe=open.yaml"]) == 2
     assert "trust=true" in capsys.readouterr().err
     assert not (folder / "ran").exists() and not (folder / "runs").exists()
-    assert app.main(["show", "recipe=open.yaml"]) == 0  # how else would one read it
+    assert app.main(["show", "recipe=open.yaml"]) == 0  # show imports nothing
     assert not (folder / "ran").exists()
 
 
