@@ -1,4 +1,4 @@
-"""The goal of detection: figures on a stream, with a detector that is set on the validation stream."""
+"""The goal "detection": figures on a stream, with a detector that is tuned on the validation stream."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def data(windows: int = 60, **changes) -> StreamDataset:
 
 
 class Energy(nn.Module):
-    """Two layers whose logits rise and fall with the energy of a window."""
+    """A network of two layers; the energy of a window raises the logit of "burst" and lowers the other."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ YES, NO, SILENCE, UNKNOWN = range(4)
 POSITIVE = torch.tensor([True, True, False, False])
 KINDS = ["positive", "silence", "unknown"]
 
-# Two gates, worked out by hand: label, exit (2: none stopped it), prediction.
+# Samples behind two gates: label, exit, prediction. An exit of 2 means that no gate stopped the sample.
 TABLE = [
     (YES, 2, YES),  # right
     (YES, 2, NO),  # the wrong word
@@ -40,7 +40,7 @@ TABLE = [
     (NO, 1, UNKNOWN),  # stopped by the second gate
     (SILENCE, 0, SILENCE),
     (SILENCE, 0, SILENCE),
-    (SILENCE, 1, UNKNOWN),  # stopped, the gate's answer being another negative
+    (SILENCE, 1, UNKNOWN),  # stopped; the gate answers with another negative class
     (UNKNOWN, 1, UNKNOWN),
     (UNKNOWN, 2, YES),  # a false accept
     (UNKNOWN, 2, SILENCE),  # passed, and not reported
@@ -70,7 +70,8 @@ def test_formulas_against_a_hand_computed_table():
 
 def test_early_stop_and_gate_recall_are_products_over_the_gates():
     result = of_table(TABLE)
-    first, second = 3 / 7, 2 / 4  # ES_1 of seven negatives, ES_2 of the four that reached the second gate
+    # The first gate stops 3 of 7 negatives, the second stops 2 of the 4 that reach it.
+    first, second = 3 / 7, 2 / 4
     assert result.early_stop_rate == pytest.approx(1 - (1 - first) * (1 - second))
     assert result.gate_recall == pytest.approx(math.prod(result.gate_recalls))
 
@@ -149,9 +150,9 @@ def test_theta_meets_the_recall_target_on_validation_gate_by_gate_on_the_hard_ca
     result = assess(model, split, positive, ("positive", "unknown", "silence"))
     for own, target in zip(result.gate_recalls, recalls, strict=True):
         assert own >= target - 1e-6
-    # Each target holds of those that arrive, so that the chain's is the product.
+    # The target of a gate counts the positives that reach it, so the product of the targets holds for the chain.
     assert result.gate_recall >= math.prod(recalls) - 1e-6
-    # And no more is let through than that: one positive fewer would miss the target.
+    # A gate passes as few positives as the target allows: with one fewer it would miss the target.
     arriving = int((labels == 0).sum())
     for own, target in zip(result.gate_recalls, recalls, strict=True):
         assert round(own * arriving) == math.ceil(target * arriving - 1e-6)
@@ -185,7 +186,7 @@ def test_calibration_sets_the_answer_for_stopped_samples():
     features = features[order]
     labels = torch.arange(60) // 20
     calibrate(model, split_of(features, labels), torch.tensor([True, False, False]))
-    assert model.answers.tolist() in ([1], [2])  # all of both are stopped
+    assert model.answers.tolist() in ([1], [2])  # both negative classes are stopped completely
     labels = torch.tensor([0] * 20 + [1] * 20 + [0] + [2] * 19)
     calibrate(model, split_of(features, labels), torch.tensor([True, False, False]))
     assert model.answers.tolist() == [2]
@@ -217,7 +218,7 @@ def test_without_gates_there_are_no_gate_logits(features: Features):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_logits_that_are_not_finite_give_no_figures(value):
-    """NaN once counted as the first class, and a gate with theta NaN stopped every sample."""
+    """Without a check, NaN would count as the first class, and a threshold of NaN would stop every sample."""
     model, shape = chain((0.9, 0.9), seed=0)
     features, positive = torch.randn(30, *shape), torch.tensor([True, False, False])
     split = split_of(features, torch.arange(30) % 3)
@@ -245,7 +246,7 @@ def test_the_error_names_a_gate_with_a_threshold_of_nan(monkeypatch):
 
 
 def test_a_gate_that_no_sample_reaches_passes_all(monkeypatch):
-    """Its own calibration may not know what to do with nothing."""
+    """The calibration of the gate itself may fail without samples."""
     model, shape = chain((0.9, 0.9), seed=0)
     monkeypatch.setattr(model.gate(0), "calibrate", lambda logit, positive: model.gate(0).theta.fill_(math.inf))
     monkeypatch.setattr(model.gate(1), "calibrate", lambda logit, positive: model.gate(1).theta.copy_(logit.mean()))

@@ -15,7 +15,7 @@ from gatesearch.training.features import Batches
 
 
 class Halves(nn.Module):
-    """A front end: [N, 8] to [N, 1, 2, 4]."""
+    """A front end that maps [N, 8] to [N, 1, 2, 4]."""
 
     def forward(self, x):
         return x.view(-1, 1, 2, 4)

@@ -48,7 +48,7 @@ def equal(one: nn.Module, other: nn.Module) -> bool:
 
 
 class KillAt:
-    """Ctrl-C at the end of an epoch, counted from the start of this process."""
+    """A callback that raises KeyboardInterrupt at its call number ``epoch``, and counts its calls."""
 
     def __init__(self, epoch: int | None = None) -> None:
         self.epoch, self.run = epoch, 0
@@ -84,12 +84,12 @@ def test_a_training_interrupted_twice_ends_with_the_same_weights(features: Featu
             )
         assert kill.run == kill.epoch
     broken, rest = half(), KillAt()
-    # What the process did before it went on must not matter.
+    # Random draws before the resumption must not matter.
     torch.randn(123)
     again = fit(
         broken, features, schedule, GateSettings(), seed=3, augment=Noise(), log_dir=tmp_path / "b", on_epoch=rest
     )
-    assert rest.run == EPOCHS - 2 - 1  # the epoch of a kill alone is trained again
+    assert rest.run == EPOCHS - 2 - 1  # the sessions before stored two epochs and one
     assert again == curve
     assert len(curve.train_loss) == len(curve.validation_accuracy) == EPOCHS
     assert equal(unbroken, broken)
@@ -156,7 +156,7 @@ def test_a_model_in_evaluation_mode_is_trained_in_training_mode(features: Featur
 
 def test_a_training_returns_the_moving_average_of_the_weights(features: Features):
     decay, seen = 0.8, []
-    trained, epochs = half(), 9  # 54 steps, more than ten windows of the average
+    trained, epochs = half(), 9  # 54 steps; a decay of 0.8 averages over 5 steps
     weight = trained.gate(0).linear.weight
     handle = register_optimizer_step_post_hook(lambda *_: seen.append(weight.detach().clone()))
     fit(trained, features, Schedule(epochs=epochs, batch_size=16, averaging=decay), GateSettings(), seed=0)
@@ -166,7 +166,7 @@ def test_a_training_returns_the_moving_average_of_the_weights(features: Features
         average = decay * average + (1 - decay) * value
     assert len(seen) == epochs * (96 // 16)
     torch.testing.assert_close(trained.gate(0).linear.weight.detach(), average)
-    assert float(trained.gate(0).theta) == float("-inf")  # an average of infinities, not NaN
+    assert float(trained.gate(0).theta) == float("-inf")  # the average of -inf is -inf, not NaN
 
 
 @pytest.mark.parametrize(("scale", "moves"), [(25.0, True), (1.0, False)])
@@ -177,7 +177,7 @@ def test_masks_need_25_times_the_learning_rate_of_weights(features: Features, sc
     assert trained.gate(0).lower().channels == [0, 1, 2, 3]
     schedule = Schedule(epochs=8, batch_size=16, learning_rate=2e-3)
     fit(trained, features, schedule, GateSettings(learning_rate_scale=scale), seed=0)
-    # An eighth lies between one rank and the next.
+    # The initial logits of neighbouring ranks differ by an eighth.
     assert (float((logits.detach() - start).abs().max()) > 1 / 8) is moves
     assert (trained.gate(0).lower().channels != [0, 1, 2, 3]) is moves
     assert len(trained.gate(0).lower().channels) == 4
@@ -230,7 +230,7 @@ def test_a_training_without_logs_resumes_from_its_last_epoch(
     assert rest.run == 2 and equal(end, whole)  # killed in the callback of the fifth epoch, which is trained again
     seen = half()
     fit(seen, features, schedule, GateSettings(), seed=3, augment=Noise(), checkpoints=tmp_path, on_epoch=again)
-    assert again.run == 0 and equal(seen, whole)  # all of it is there
+    assert again.run == 0 and equal(seen, whole)  # the checkpoint holds the whole training
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
 
 
@@ -239,7 +239,7 @@ def test_a_training_without_logs_resumes_from_its_last_epoch(
 def test_an_average_of_any_decay_is_as_good_as_the_last_weights_in_any_number_of_steps(
     features: Features, epochs: int, decay: float
 ) -> None:
-    """The default decay over few steps once returned nearly untrained weights."""
+    """A decay near 1 over few steps would return nearly untrained weights, so ``fit`` lowers the decay."""
     losses = []
     for averaging in (0.0, decay):
         trained = model()
@@ -256,7 +256,7 @@ def test_the_first_half_of_a_training_has_less_than_one_percent_of_the_average(d
     chosen = averaging_decay(decay, steps)
     assert 0 <= chosen <= decay
     assert chosen == 0 or chosen ** (steps / 2) < 0.01
-    assert chosen == decay or steps * (1 - decay) < 10 + 1e-6  # a training of ten windows keeps the recipe's decay
+    assert chosen == decay or steps * (1 - decay) < 10 + 1e-6  # long trainings keep the decay as it is
 
 
 @pytest.mark.parametrize("rate", [1e9, 1e30])
@@ -293,7 +293,7 @@ def test_weights_that_the_last_step_makes_not_finite_are_named(features: Feature
 
 
 class OnLastStep(nn.Module):
-    """Calls a function between two steps of an optimizer, after the loss of the only step was computed."""
+    """An augmentation that calls a function after the optimizer's next step, when the loss is computed already."""
 
     def __init__(self, call) -> None:
         super().__init__()

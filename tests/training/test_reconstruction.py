@@ -1,4 +1,4 @@
-"""Training of networks that reconstruct their input: the error, the figures, and the requirements of a switch."""
+"""Networks that reconstruct their input: error, figures and training, with a switch between two paths."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHAPE = (1, 576, 1)
 
 
 def sounds(count: int, seed: int) -> FeatureSplit:
-    """Steady tones, which a light decoder can give back, and noise with a beat, which it cannot; one level."""
+    """Return steady tones, which a light decoder can reconstruct, and noise, which it cannot, all of one level."""
     generator = torch.Generator().manual_seed(seed)
     time = torch.arange(SHAPE[1]) / 8000
     labels = torch.arange(count) % 2
@@ -73,7 +73,7 @@ def test_the_error_of_silence_has_a_gradient():
 
 
 class Halves(nn.Module):
-    """A network of two stages that gives back its input; the gate between is replaced by the test."""
+    """A network of two stages that returns its input; tests replace parts of the gate between the stages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,10 +100,10 @@ def test_figures_against_a_table_by_hand():
         SHAPE,
     ).eval()
     gate = model.gate(0)
-    gate.exit = Muffle()  # the light path halves, the heavy one is perfect
+    gate.exit = Muffle()  # the light path halves the signal, the heavy path returns it
     logits = iter([torch.tensor([-1.0, 1.0, 2.0, -2.0])] * 2)
     gate.linear.register_forward_hook(lambda *_: next(logits)[:, None])
-    gate.theta.fill_(0.0)  # the first and the last leave
+    gate.theta.fill_(0.0)  # the first and the last sample take the light path
     result = Reconstruction(SHAPE, ("positive",), ("tone", "noise")).assess(model, split)
     silence = waveform_errors(torch.zeros_like(split.features), split.features)
     half = waveform_errors(0.5 * split.features, split.features)
@@ -114,7 +114,8 @@ def test_figures_against_a_table_by_hand():
     light = float(1 - half.sum() / silence.sum())
     assert result.paths == pytest.approx((light, 1.0), rel=1e-5)
     assert result.random == pytest.approx(0.5 * light + 0.5, rel=1e-5)
-    assert result.snr_db == pytest.approx(10 * math.log10(8), rel=1e-4)  # half the windows lose a quarter of the energy
+    # In half of the windows, the error has a quarter of the signal's energy.
+    assert result.snr_db == pytest.approx(10 * math.log10(8), rel=1e-4)
     summary = result.summary() | result.gated_summary()
     assert summary["accuracy"] is None and summary["gate_recall"] is None and summary["light_share"] == 0.5
 
@@ -194,7 +195,7 @@ def test_the_routed_error_lies_strictly_between_all_heavy_and_routing_by_lot(tra
 
 
 def test_a_switch_that_is_taught_nothing_routes_no_better_than_by_lot(trained, features):
-    """What the acceptance above would let through if it could not fail."""
+    """The switch is inverted, which shows that the comparison with random routing can fail."""
     gate = trained.gate(0)
     kept = gate.linear.weight.detach().clone()
     with torch.no_grad():

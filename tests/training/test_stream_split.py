@@ -59,7 +59,7 @@ def test_windows_that_share_frames_equal_windows_read_alone(frame, stride, frame
     shared = window_features(samples, front, window, hop)
     alone = front(samples.unfold(0, window, hop))
     assert shared.shape == alone.shape
-    # Features lie on a grid of 255 steps; a value on the border of two may round either way in another batch.
+    # Features lie on a grid of 255 steps. A value halfway between two steps may round either way in another batch.
     step = (FEATURE_RANGE[1] - FEATURE_RANGE[0]) / 255
     assert (shared - alone).abs().max() <= 1.01 * step
     assert ((shared - alone).abs() > 0.5 * step).float().mean() < 0.01

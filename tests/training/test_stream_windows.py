@@ -1,4 +1,4 @@
-"""Training windows that are drawn anew from a stream: whole events alone, in turns, and hard negatives more often."""
+"""Training windows drawn anew from a stream: whole events in turn, and hard negatives more often."""
 
 import pytest
 import torch
