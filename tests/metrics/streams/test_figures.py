@@ -1,4 +1,4 @@
-"""Figures of streams add up over scenes, split by cause, background and level, and know their intervals."""
+"""Figures of streams: they add up over scenes, split by cause, background and level, with intervals."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_figures_as_by_hand() -> None:
 def test_two_scenes_add_up() -> None:
     figures = stream_figures([counts(), count_scene([], [], 1.5)])
     assert figures.fa_per_hour == 1.5 and figures.hours == 2.0
-    assert figures.gate_misses is None  # the second scene does not know
+    assert figures.gate_misses is None  # the second scene has no decisions of gates
     assert stream_figures([counts(), counts()]).latency_p50_s == stream_figures([counts()]).latency_p50_s
 
 
@@ -80,7 +80,7 @@ def test_a_stream_without_events_or_detections_has_its_figures() -> None:
 
 
 def board_figures(misses: int, false_accepts: int) -> StreamFigures:
-    """MLPerf's stream: 50 words in 1,200 s."""
+    """Return the figures of a stream like that of MLPerf Tiny: 50 words in 1,200 s."""
     words = [Event("marvin", 20.0 * i, 20.0 * i + 0.6) for i in range(50)]
     heard = [Detection("marvin", word.end_s, 0.9) for word in words[misses:]]
     false = [Detection("marvin", 20.0 * i + 10, 0.9) for i in range(false_accepts)]

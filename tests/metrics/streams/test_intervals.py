@@ -1,4 +1,4 @@
-"""Intervals agree with the textbook's, and a short stream backs no claim."""
+"""Confidence intervals equal those of textbooks, and a short stream proves no claim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detections are matched with events as the rules say: checked by hand, and against every possible assignment."""
+"""Matching of detections with events, against counts by hand and against every possible assignment."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_matches_are_one_to_one_and_inside(scene: Any, counting: Counting) -> No
             assert inside(events[role], detection, counting)
         elif role == FALSE_ACCEPT and counting.matching != "first":
             own = [event for event in events if inside(event, detection, counting)]
-            assert not own  # these rules take whatever lies in the time of an event
+            assert not own  # under these rules, no detection in the time of an event is false
     false_times = np.sort([d.time_s for d, role in zip(detections, result.roles, strict=True) if role == FALSE_ACCEPT])
     if counting.debounce_s:
         assert (np.diff(false_times) > counting.debounce_s).all()
@@ -118,7 +118,7 @@ def test_counts_do_not_depend_on_the_order(scene: Any, counting: Counting, rando
     assert (other.misses(counting), other.false_accepts) == (result.misses(counting), result.false_accepts)
 
 
-# Four words of a stream, and eight detections, for all rules; times in seconds.
+# Four words of a stream and nine detections, which all rules count; times in seconds.
 WORDS = [
     Event("marvin", 10.0, 10.6),
     Event("marvin", 20.0, 20.6),
@@ -139,14 +139,17 @@ CALLS = [
         52.0,  # again, 1.1 s after that
     )
 ]
-# By hand:
-# gatesearch     10.4 and 40.2 hit; 10.9 repeats; 22.4, 32.7, 41.4 (1.2 s later), 50.0, 50.9 and 52.0 are false.
-# mlperf_tiny    two seconds: 10.4, 22.4 and 40.2 hit and take 10.9 and 41.4; 32.7 and 50.0 are false; 50.9 is within a
-#                second of 50.0, 52.0 is two seconds after it and counts.
-# picovoice      half a second: 10.4, 10.9, 40.2 and 41.4 are four hits on four words; the other five are false.
-# openwakeword   no tolerance: 10.4 and 40.2 hit; 10.9, 22.4, 32.7 and 41.4 are false, and 50.0, which groups the rest.
-# microwakeword  the same with 1.48 s: 50.9 is grouped, 52.0 is not.
-BY_HAND = {
+# The detections by hand:
+# gatesearch     10.4 and 40.2 are hits, 10.9 is a repeat. 22.4, 32.7, 41.4 (1.2 s after a hit), 50.0, 50.9 and 52.0 are
+#                false.
+# mlperf_tiny    With a tolerance of 2 s, 10.4, 22.4 and 40.2 are hits; 10.9 and 41.4 belong to the same words. 32.7,
+#                50.0 and 52.0 are false. 50.9 is not counted, because it is within a second of 50.0.
+# picovoice      With a tolerance of 0.5 s, 10.4, 10.9, 40.2 and 41.4 count as four hits, as many as there are words.
+#                The other five are false.
+# openwakeword   Without tolerance, 10.4 and 40.2 are hits. 10.9, 22.4, 32.7, 41.4 and 50.0 are false. 50.9 and 52.0
+#                are not counted, because they are within 4 s of 50.0.
+# microwakeword  As openwakeword, but with 1.48 s in place of 4 s, so 52.0 is false as well.
+BY_HAND = {  # misses, false accepts
     "gatesearch": (2, 6),
     "mlperf_tiny": (1, 3),
     "picovoice": (0, 5),
@@ -163,10 +166,10 @@ def test_each_published_rule_counts_as_by_hand(name: str) -> None:
 
 
 def test_mlperfs_debounce_starts_at_a_counted_false_accept() -> None:
-    """Four in a row 0.6 s apart: the third is 1.2 s after the first and counts, the fourth is within its second."""
+    """Of four detections 0.6 s apart, the third counts, 1.2 s after the first; the fourth is too near the third."""
     counting = counting_rule("mlperf_tiny")
     assert roles([], detections_at(5.0, 5.6, 6.2, 6.8), counting) == [FALSE_ACCEPT, REPEAT, FALSE_ACCEPT, REPEAT]
-    assert roles([], detections_at(5.0, 6.0), counting) == [FALSE_ACCEPT, REPEAT]  # the second itself is within
+    assert roles([], detections_at(5.0, 6.0), counting) == [FALSE_ACCEPT, REPEAT]  # one second later is still within
 
 
 def test_mlperfs_runner_gives_a_detection_to_one_word_only() -> None:
