@@ -1,4 +1,4 @@
-"""Front ends by hops: what a hop gives is what the whole window gives, bit for bit."""
+"""Front ends that run by hops give the features of whole windows, bit for bit."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from gatesearch.frontends.grid import FEATURE_SCALE, INT8_MAX, INT8_MIN
 
 
 def mlperf_tiny(wave: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """tf.signal's definitions in plain numpy and scipy, from its documentation: one clip [16000]."""
+    """Return the MFCC of MLPerf Tiny for one clip [16000], by the definitions of tf.signal, in numpy and scipy."""
     window = signal.get_window("hann", 480, fftbins=True)
     frames = np.stack([wave[i : i + 480] * window for i in range(0, 16000 - 480 + 1, 320)])
     magnitude = np.abs(np.fft.rfft(frames, 512))
