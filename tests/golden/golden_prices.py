@@ -1,9 +1,11 @@
-"""Prices of 56 random gated models on several devices, none of which depends on a clock or on training.
+"""Prices of 56 random gated models on several devices; no price depends on a clock or on training.
 
-``models.json`` has the models: the held-out set of ``gatesearch bench latency`` at commit f26ba90, plans drawn by its
-seeds and, for each, what its gates reported of one window. Tables of :data:`COUNTED_DEVICES` are built anew, since they
-only count. ``tables/`` has those of :data:`RECORDED_DEVICES` for some of the networks, as that commit wrote them: of
-``host`` with a clock, whose readings are of one machine and moment.
+``models.json`` holds the models: the held-out set of ``gatesearch bench latency`` at commit f26ba90. Each model has a
+plan drawn with a seed, and the figures that its gates reported for one window.
+
+The latency tables of :data:`COUNTED_DEVICES` contain counts, so they are built anew. ``tables/`` holds the tables of
+:data:`RECORDED_DEVICES` for some of the networks, as commit f26ba90 wrote them. The table of ``host`` contains times,
+which differ from machine to machine.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def devices_of(network: str) -> tuple[str, ...]:
 
 
 def table_path(network: str, device: str) -> Path:
-    """Return where the recorded table of a network on a device lies."""
+    """Return the path of the recorded table of a network on a device."""
     return HERE / "tables" / f"{device}-{network.lower().replace(',', '').replace(' ', '-')}.json"
 
 
@@ -70,7 +72,7 @@ def cost_model(network: str, device_name: str) -> CostModel:
 
 
 def figures(model: dict[str, Any], device: str) -> dict[str, Any]:
-    """Price a model on a device."""
+    """Return the prices of a model on a device."""
     cost = cost_model(model["network"], device)
     plan = GatePlan.from_dict({"gates": model["gates"], "cores": model["cores"][device]})
     cuts = len(plan.cores) - 1
@@ -103,12 +105,12 @@ def figures(model: dict[str, Any], device: str) -> dict[str, Any]:
 
 
 def name_of(model: dict[str, Any]) -> str:
-    """Name a model by its network and its seed."""
+    """Return a model's name: its network and its seed."""
     return f"{model['network']}, seed {model['seed']}"
 
 
 def all_figures() -> dict[str, dict[str, Any]]:
-    """Price every model on every device."""
+    """Return the prices of every model on every device."""
     return {
         name_of(model): {device: figures(model, device) for device in devices_of(model["network"])}
         for model in models()["models"]
@@ -116,7 +118,7 @@ def all_figures() -> dict[str, dict[str, Any]]:
 
 
 def write() -> None:
-    """Record today's prices, a line for each model and device."""
+    """Write the prices to prices.json, a line for each model and device."""
     lines = [
         f"  {json.dumps(name)}: {{\n"
         + ",\n".join(f"   {json.dumps(device)}: {json.dumps(one)}" for device, one in row.items())

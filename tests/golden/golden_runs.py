@@ -1,8 +1,8 @@
 """Small whole runs of the command line, and the figures of their summaries that are recorded.
 
-A run is a process of its own: one thread, one worker, one seed, a device whose prices do not depend on a clock. On the
-machine type on which a run was recorded its figures are held exactly. Elsewhere products round differently and
-trainings drift apart: see :func:`differences` for what is held there.
+Each run is a process of its own, with one thread, one worker and one seed, on a device whose prices do not depend on a
+clock. On the machine type of the record, its figures have to be equal. On other machine types, products round
+differently and trainings drift apart. :func:`differences_elsewhere` says which figures are compared there.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         *TOLERANT,
         "space.sites=[blocks.0]",
         "space.gates={min: 1, max: 1}",
-        "device=m55_u55",  # the recipe's has a core that this host is timed for
+        "device=m55_u55",  # a core of the recipe's device is priced by timing this host
         "export.formats=[tflite]",  # no core of that device runs the recipe's other format
     ),
     "kws_lstm_hmd": (
@@ -78,11 +78,11 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         "search.epochs=2",
         "retrain.epochs=4",
         *TOLERANT,
-        "device=cortex_a",  # the recipe's is this host, which is timed
+        "device=cortex_a",  # the recipe's device is this host, which is timed
     ),
 }
 
-# Compiling kernels takes a third of a short run, and changes none of the figures that are held of this one.
+# Runs without compiled kernels. Compilation takes a third of a short run, and changes none of its compared figures.
 WITHOUT_KERNELS = ("quick",)
 
 LEFT_OUT: Mapping[str, str] = {
@@ -94,14 +94,15 @@ LEFT_OUT: Mapping[str, str] = {
     "export.artifacts.sha256": "programs carry the names of Python modules and classes",
     "export.artifacts.bytes": "programs carry the names of Python modules and classes",
 }
-# Of trials.csv: not the paths, which are timed on this host, nor the plan in words, which its digest says.
+# Columns of trials.csv that are compared. Times of paths are measured on this host, and the digest stands for the plan.
 TRIAL_COLUMNS = ("state", "digest", "feasible", "on_front")
 TRIAL_FIGURES = ("accuracy", "expected_latency_us", "expected_energy_uj")
 
-EXACT = 1e-9  # relative, on the machine type of the record: sums may be taken in another order, and nothing else
-# Elsewhere. Splits hold 25 or 359 samples: a tenth is two of 25, and more than trainings of one digits run differ by.
+EXACT = 1e-9  # relative, on the machine type of the record, where only the order of sums may differ
+# Tolerances on other machine types. A tenth is two of the 25 samples in a split of tones. Accuracies of digits runs,
+# which have 359 samples in a split, differ by less.
 ACCURACY_TOLERANCE = 0.1
-PRICE_TOLERANCE = 0.1  # relative: prices take in how often trained gates let a sample pass
+PRICE_TOLERANCE = 0.1  # relative; prices depend on the pass rates of trained gates
 EXACT_EVERYWHERE = (
     "recipe", "seed", "goal", "data", "baseline.macs", "baseline.params", "baseline.latency_us", "baseline.energy_uj",
     "baseline.core", "search.evaluated", "search.pruned", "search.priced_out", "search.epochs", "search.engine",
@@ -110,7 +111,7 @@ EXACT_EVERYWHERE = (
 
 
 def machine() -> dict[str, str]:
-    """Say what decides how sums of a training round: the processor, torch and the instructions that it uses."""
+    """Return what decides how sums are rounded: the processor, its instructions and the version of torch."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().split("\n\n")[0].splitlines() if cpuinfo.exists() else []
     about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
@@ -123,15 +124,15 @@ def machine() -> dict[str, str]:
 
 
 def run(name: str, folder: Path, flags: Sequence[str] = ()) -> dict[str, Any]:
-    """Run one of :data:`SETTINGS` in an empty folder and return what is held of it.
+    """Run one of :data:`SETTINGS` in an empty folder, and return its figures for a comparison.
 
     Args:
-        name: of the run.
-        folder: to work in; data, cache and run folder go there.
-        flags: of the interpreter, such as ``-O``.
+        name: name of the run.
+        folder: folder for the data, the cache and the run folder.
+        flags: flags of the interpreter, such as ``-O``.
 
     Raises:
-        RuntimeError: the run failed; says its last lines.
+        RuntimeError: the run failed; the message has its last lines.
     """
     if "data.root=tones" in SETTINGS[name]:
         tones.write(folder / "tones")
@@ -150,7 +151,7 @@ def run(name: str, folder: Path, flags: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def held(folder: Path) -> dict[str, Any]:
-    """Return what is held of a run folder: the summary without :data:`LEFT_OUT`, and the trials."""
+    """Return the figures of a run folder that are compared: the summary without :data:`LEFT_OUT`, and the trials."""
     summary = json.loads((folder / "summary.json").read_text())
     with (folder / "trials.csv").open(newline="") as file:
         trials = [
@@ -171,7 +172,7 @@ def _without(value: Any, where: str) -> Any:
 
 
 def differences(now: Any, recorded: Any, where: str = "", tolerance: float = EXACT) -> list[str]:
-    """Return a line for each figure that is not the recorded one; keys that are new are no difference."""
+    """Return a line for each figure that differs from the recorded one; new keys are no difference."""
     if isinstance(recorded, dict) and isinstance(now, dict):
         lost = [f"{where}.{key}: missing" for key in recorded if key not in now]
         shared = [key for key in recorded if key in now]
@@ -195,11 +196,11 @@ def _number(value: Any) -> bool:
 
 
 def differences_elsewhere(now: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[str]:
-    """Return the same on another machine type.
+    """Return a line for each figure that differs too much from the record of another machine type.
 
-    What does not depend on training is held exactly (:data:`EXACT_EVERYWHERE`). Accuracies are held to
-    :data:`ACCURACY_TOLERANCE`; prices to :data:`PRICE_TOLERANCE`, of the plans that were tried on both machines and,
-    where the same plan was picked, of the pick.
+    Figures that do not depend on training have to be equal (:data:`EXACT_EVERYWHERE`). Accuracies may differ by
+    :data:`ACCURACY_TOLERANCE` and prices by the share :data:`PRICE_TOLERANCE`. Both are compared for the plans that
+    both runs tried and, if both runs picked the same best plan, for this plan.
     """
     here, there = now["summary"], recorded["summary"]
     result: list[str] = []
@@ -230,12 +231,12 @@ def _at(summary: Any, path: str) -> Any:
 
 
 def record_path(name: str) -> Path:
-    """Return where a run is recorded."""
+    """Return the path of a run's record."""
     return HERE / f"run_{name}.json"
 
 
 def write(name: str, folder: Path) -> None:
-    """Run and record."""
+    """Run one of :data:`SETTINGS` and write its record."""
     command = f"python tests/golden/update_golden.py {name}"
     record = {"command": command, "machine": machine(), "left_out": dict(LEFT_OUT), **run(name, folder)}
     record_path(name).write_text(json.dumps(record, indent=1) + "\n")

@@ -1,6 +1,6 @@
 """Records golden figures anew: ``python tests/golden/update_golden.py prices``, or the name of a golden run.
 
-Only where a change of figures is wanted: say in the commit which figures changed, and why.
+Run it only for an intended change of figures. The commit says which figures changed, and why.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))  # the checkout, of which the tests are a part
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the checkout, which contains the package tests
 
 from tests.golden import golden_prices, golden_runs
 
 
 def main(name: str) -> None:
-    """Record anew what is named on the command line."""
+    """Record the prices, or the golden run of this name."""
     if name == "prices":
         golden_prices.write()
         return
