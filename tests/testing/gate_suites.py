@@ -20,7 +20,7 @@ def suite_of(
     norm: nn.BatchNorm2d | None = None,
     **params: Scalar,
 ) -> GateConformance:
-    """The suite of one gate; the layer and the normalisation are copied for each test."""
+    """Return the suite of one gate; the layer and the normalisation are copied for each test."""
     suite = CutGateConformance() if isinstance(site, CutSite) else LayerGateConformance()
     suite.kind, suite.site, suite.params = kind, site, params  # type: ignore[assignment]
     suite.layer = lambda: copy.deepcopy(layer)  # type: ignore[method-assign, return-value]
@@ -34,7 +34,7 @@ def check_gate(*args: Any, **params: Any) -> None:
 
 
 def broken_promises(suite: GateConformance) -> list[str]:
-    """What the tests of a suite that fail say."""
+    """Return the messages of those tests of a suite that fail."""
     messages = []
     for name in dir(suite):
         if name.startswith("test_"):

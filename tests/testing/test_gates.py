@@ -1,4 +1,4 @@
-"""The conformance suites: shipped gates pass, and a gate that breaks a promise is refused with that promise."""
+"""Conformance suites: shipped gates pass, and a suite names each promise that a gate breaks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LAYER_KINDS = [name for name, kind in gates.kinds().items() if kind.site_type is
 
 
 def assert_breaks(message: str, *args: Any, **params: Any) -> None:
-    """Some test of the suite has to fail with the message."""
+    """Check that a test of the suite fails with the message."""
     messages = broken_promises(suite_of(*args, **params))
     assert any(re.search(message, said) for said in messages), messages
 
@@ -253,7 +253,7 @@ class Bare(PGConv2d):
 
 
 class Clinging(PGConv2d):
-    """Holds on to a graph, which cannot be copied."""
+    """Keeps a tensor with its autograd graph, which cannot be copied."""
 
     def forward(self, x, winners=None):
         self.last = super().forward(x, winners)
@@ -303,7 +303,7 @@ class Borrowing(PG):
 
 
 class Pessimist(PG):
-    """Takes every output for open as long as there is no report, so that the search may rule out a good plan."""
+    """Counts every output as open while there is no report, so that a search may rule out a good plan."""
 
     def work(self, site, params, observed=None):
         return super().work(site, params, observed or {"weighted_sparsity": 0.0})
@@ -321,13 +321,13 @@ class Unpaid(PG):
 
 
 class Silent(PG):
-    """Reports what it does not declare."""
+    """Reports a figure that it does not declare."""
 
     figures = ()
 
 
 class WithoutKernel(PG):
-    """Names a kernel that nobody wrote: a host core could not price it."""
+    """Names a kernel that does not exist, so that a host core could not price it."""
 
     def work(self, site, params, observed=None):
         call = gates.KernelCall("no_such_kernel", (5, 4, 6, 20))
@@ -335,7 +335,7 @@ class WithoutKernel(PG):
 
 
 class Looping(PG):
-    """Computes in Python what export has no operator for."""
+    """Branches on a value in Python, which export cannot express."""
 
     def build(self, site, params, layer=None, norm=None):
         return DataDependent(layer, params)
@@ -356,7 +356,7 @@ class AtCuts(PG):
 
 
 class Nameless(PG):
-    """Is called like nothing."""
+    """Has an empty name."""
 
     name = ""
 
@@ -383,7 +383,7 @@ def test_the_suite_names_the_promise_that_a_layer_kind_breaks(kind: Any, message
 
 @dataclass(frozen=True)
 class Loose(GCParams):
-    """Takes a parameter for tunable that the trained module has built in."""
+    """Declares a parameter as tunable after training, although another value changes the trained module."""
 
     keep: float | None = gates.param(1.0, choices=(0.5, 1.0), above=0, high=1, tunable_after_training=True, doc="x")
 
@@ -442,7 +442,7 @@ def test_the_suite_names_a_head_that_cannot_be_exported():
 
 
 def test_the_suite_names_a_head_that_no_engine_runs():
-    """``torch.export`` takes it; the converter to .tflite does not."""
+    """``torch.export`` accepts the head; the converter to .tflite does not."""
 
     class Leaking(nn.Module):
         def __init__(self, head):
