@@ -30,7 +30,7 @@ ROWS = "rows=unquantised,equal-m1"
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, str]]]:
-    """Run the benchmark on 60 images in an empty folder; return the lines of its table."""
+    """Return a function that runs the benchmark on 60 images in an empty folder, and returns the rows of rows.csv."""
     rng = np.random.default_rng(0)
     arrays = {}
     for part, count in (("train", 60), ("test", 20)):
@@ -192,12 +192,12 @@ def test_savings_of_the_whole_network() -> None:
 
     dense, first, classifier = 174.3e6, 1.555e6, 1920
     assert saved("unquantised") == saved("uniform-8") == 1.0
-    # With half of all channels 43.96 million are left; predictors have .144, and values that win .119 for boosting.
+    # At a density of 0.5, convolutions have 43.96 million MACs, predictors 0.144, and the boosting of winners 0.119.
     assert saved("fbs-d0.5") == pytest.approx(dense / (43.96e6 + 0.144e6 + 0.119e6), rel=1e-3)
     gated = dense - first - classifier
     expected = dense / (first + classifier + gated * (4 + 0.25 * 4) / 8)
     assert saved("pg-8-4", weighted_sparsity=0.75) == pytest.approx(expected, rel=1e-3)
-    # At 4/2 bits the first convolution costs what it costs in the dense network, at whatever bits that has.
+    # The first convolution has no precision gating, so at 4/2 bits it costs as much as in the dense network.
     expected = dense / (0.382e6 + dense * (2 + 0.5 * 2) / 4 + 0.25 * first)
     found = saved("hybrid-4-2-d1.0", sparsity_winners=0.5, density=1.0)
     assert found == pytest.approx(expected, rel=2e-3)

@@ -79,7 +79,7 @@ def test_what_is_kept_did_best_on_validation_and_pruning_was_over(bench):
     bench = Bench(bench.folder, protocol, bench.roots, {"har_bilstm": task})
     model = bench.model(SPECS["har_bilstm-pruned-4"], 0)
     at = train(model, task, protocol, 0)
-    assert 5 <= at <= 6  # of six checks, those after seven tenths
+    assert 5 <= at <= 6  # the best of the checks after 70 % of the training
     for layer in model.layer_gates.values():
         for matrix in layer.matrices():
             assert int(matrix.mask.sum()) == int(matrix.eval().dense().count_nonzero())
@@ -153,7 +153,7 @@ def test_rows_are_run_once_and_pages_say_what_was_not(tmp_path, monkeypatch, cap
     assert json.loads((tmp_path / "runs/bench-hmd/short/lm-hmd-2-0/result.json").read_text()) == first
     page = (tmp_path / "results/hmd/README.md").read_text()
     assert "not run" in page and "2.32" in page and latency.runtime() in page
-    assert "| fewer units, dense | 0 of 0" not in page and "hybrid matrices against" not in page  # a rival is not run
+    assert "| fewer units, dense | 0 of 0" not in page and "hybrid matrices against" not in page  # no other one ran
     assert "gatesearch bench hmd rows=lm-dense,lm-hmd-2 width=0.3" in page
     rows = json.loads((tmp_path / "results/hmd/rows.json").read_text())
     assert {row["unit"] for row in rows} == {"bits a character", "parameters", "us"}

@@ -115,7 +115,7 @@ def test_streams_are_compared_with_their_targets(tmp_path: Path) -> None:
     assert "speaker-disjoint" in by_name["stream, DS-CNN: front end, MFCC in torch"].protocol
     page = benchmark.publish().read_text()
     assert "| ungated .tflite over gated stream, KWT | >= 15 | not run | not run |" in page
-    assert "**12.0** | 14.3 | 1.19 | 1.5 | 1.6 | 3.2 | 6.5 |" in page  # (60 + 100) / (5 + 100) ...
+    assert "**12.0** | 14.3 | 1.19 | 1.5 | 1.6 | 3.2 | 6.5 |" in page  # 1.5 is (60 + 100) / (5 + 100), and so on
     assert "Machine: a cpu, 2 cores" in page
 
 

@@ -31,7 +31,7 @@ SHARES = {"positive": 0.25, "noise": 0.75}
 
 @pytest.fixture(scope="module")
 def small_table(tmp_path_factory: pytest.TempPathFactory) -> table.Table:
-    """A table of the small space, with two epochs; deeper gates cost less quality, and npu is fast and dear."""
+    """Return a table of the small space with two epochs; a gate at the input costs more quality than deeper ones."""
     space, found = small(kinds={"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.9, 0.99]}}), {}
     for plan in space.plans():
         gates = trained(plan, AFTER)
@@ -79,7 +79,7 @@ def test_evaluations_repeats_and_impossible_plans_are_counted(small_table: table
     never = next(p for i, p in enumerate(small_table.plans) if not small_table.allowed[i])
     assert replay.ask(never) is None
     assert replay.ask(able[0]) == replay.ask(able[0]) == small_table.index[able[0]]
-    assert replay.ask(able[1], 1) is not None and replay.ask(able[1]) is not None  # trained on, not anew
+    assert replay.ask(able[1], 1) is not None and replay.ask(able[1]) is not None  # continues the training
     with pytest.raises(Budget):
         replay.ask(able[2])
     trace = replay.trace
@@ -153,12 +153,13 @@ def test_successive_halving_promotes_a_training_by_its_own_rank() -> None:
 
     points = np.array([[3.0, 3.0], [4.0, 4.0], [1.0, 1.0], [2.0, 2.0], [1.0, 1.0]])
     assert ranks(points).tolist() == [3, 4, 0, 2, 0]
-    # What Syne Tune takes for ranks by itself is the order: once it is not, ours can go.
+    # In place of ranks, Syne Tune's own function returns the order of the points. Once it returns ranks, ours is not
+    # needed.
     assert NonDominatedPriority()(points[:4]).tolist() == [2, 3, 0, 1]
 
 
 def outcome_of(engine: str, first: int, evaluations: int = 4) -> Outcome:
-    """What an engine did that had 95 % with so many evaluations."""
+    """Return the outcome of an engine that reaches 95 % at evaluation ``first``."""
     curve = [0.96 if n >= first else 0.5 for n in range(1, evaluations + 1)]
     none: dict[int, float] = {0: 0.0}
     return Outcome("small", engine, evaluations, {0: curve}, none, none, {0: False}, {0: "x"}, none, none)
