@@ -1,4 +1,4 @@
-"""The valid inputs that the tests of damaged inputs start from."""
+"""A fixture with the valid inputs that the tests damage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.doors.doors import Seeds, write_seeds
 
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeds]:
-    """Whole inputs that nothing is wrong with, and a cache of their own."""
+    """Yield the valid inputs; the kernels and tables that they need are in a cache of their own."""
     folder: Path = tmp_path_factory.mktemp("doors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))

@@ -1,4 +1,4 @@
-"""Every entry for inputs of strangers ("door"): a valid input, ways to damage it, and the code that reads it."""
+"""Doors, the entries for inputs: for each one, valid inputs, ways to damage them, and their reader."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ SPACES = ("kws_gc", "digits_pg_fbs", "har_rnn_hmd", "codec_switch")
 
 
 class Seeds(NamedTuple):
-    """Whole inputs.
+    """Valid inputs.
 
     Args:
-        folder: holds a bundle and data sets.
-        recipes, spaces, profiles: trees by file name.
+        folder: the folder with a bundle and data sets.
+        recipes, spaces, profiles: the contents of YAML files, by the names of the files.
     """
 
     folder: Path
@@ -59,11 +59,11 @@ class Seeds(NamedTuple):
 
 
 Door = Callable[[Seeds, Random, Path], str]
-"""Damages an input in an empty working folder and takes it through; returns what was done, for a report."""
+"""A function that damages an input in an empty working folder and reads it; it returns the input's name for reports."""
 
 
 def write_seeds(folder: Path) -> Seeds:
-    """Write the whole inputs that are files."""
+    """Write the valid inputs that are files, and return all valid inputs."""
     folder.mkdir(parents=True)
     _write_bundle(folder / "bundle")
     _write_words(folder / "words")
@@ -125,7 +125,7 @@ CIFAR: dict[str, Any] = {
 
 
 def load_parts(loaded: Recipe) -> None:
-    """Build what a recipe names, except for its data; it reads back as it was."""
+    """Build the parts that a recipe names, except for its data; check that a written recipe reads back equal."""
     Path("again.yaml").write_text(recipe.to_yaml(loaded))
     assert recipe.load("again.yaml", trust=True) == loaded
     Path("again.yaml").unlink()
@@ -263,7 +263,7 @@ NETWORKS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def enter_plugin(seeds: Seeds, random: Random, folder: Path) -> str:
-    """Arguments of front ends and backbones, as a recipe hands them over."""
+    """Damage the arguments of a front end or a backbone in a recipe, and build it."""
     name, whole = random.choice((*PLUGINS, *NETWORKS))
     arguments = mutate_tree(whole or {"extra": 1}, random)
     if (name, whole) in PLUGINS:
@@ -280,7 +280,7 @@ def enter_plugin(seeds: Seeds, random: Random, folder: Path) -> str:
 
 
 def enter_arguments(seeds: Seeds, random: Random, folder: Path) -> str:
-    """Arguments of ``gatesearch.run``; the run itself is left out."""
+    """Damage arguments of ``gatesearch.run``, and call it; the tests replace the run itself."""
     whole = {**SETTINGS, "device": "three_core", "name": "x", "out": "run", "resume": None, "trust": False, "seed": 0}
     whole |= {"frontend": {"name": "identity"}, "augment": None, "title": "x", "goal": "classification"}
     arguments = mutate_tree(whole, random, (*VALUES, *OBJECTS))
@@ -300,7 +300,7 @@ def enter_arguments(seeds: Seeds, random: Random, folder: Path) -> str:
 
 
 def enter_dataset(seeds: Seeds, random: Random, folder: Path) -> str:
-    """Fields of a data set that a program makes, and of its training split."""
+    """Damage fields of a data set that a program makes, or of its training split, and call ``gatesearch.run``."""
     whole = images()
     split = {name: getattr(whole.train, name) for name in ("inputs", "labels", "names")}
     fields = {name: getattr(whole, name) for name in Dataset.__dataclass_fields__}
@@ -315,7 +315,7 @@ def enter_dataset(seeds: Seeds, random: Random, folder: Path) -> str:
 
 
 def enter_plan(seeds: Seeds, random: Random, folder: Path) -> str:
-    """A plan as a tree or as JSON; what is accepted reads back as it was."""
+    """Damage a plan as a tree or as JSON, and read it; check that an accepted plan reads back equal."""
     gates = [PlacedGate.of("gc", "0", mode="channel", keep=0.5).to_dict(), PlacedGate.of("fbs", "1").to_dict()]
     tree = {"gates": gates, "cores": ["host", "host"]}
     if random.random() < 0.5:
@@ -329,7 +329,7 @@ def enter_plan(seeds: Seeds, random: Random, folder: Path) -> str:
 
 
 def enter_device(seeds: Seeds, random: Random, folder: Path) -> str:
-    """The name or path of a device, as a program hands it over."""
+    """Load a device by an odd value in place of its name or path."""
     gatesearch.load_device(copy_value(random.choice((*VALUES, *OBJECTS))))
     return "device"
 
@@ -348,4 +348,4 @@ DOORS: Mapping[str, tuple[Door, int]] = {
     "plans": (enter_plan, 200),
     "devices": (enter_device, 100),
 }
-"""Each door with the number of damaged inputs that the long form takes through it: 3,500 in all."""
+"""Each door, with the number of its damaged inputs in the long form of the tests: 3,500 in all."""

@@ -1,4 +1,4 @@
-"""Folders of sounds and archives of arrays by hand that no random change of a whole one draws."""
+"""Damage by hand to folders of sounds and to archives of arrays, which no random change produces."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Hostile inputs, written by hand, for each door: what a random change of a whole input never draws.
+"""Hostile inputs, written by hand, for each door, which no random change of a valid input produces.
 
-Each entry is a function from the whole inputs and an empty working folder to a call of the door. It ends with an error
-of one line, or with success where the input means something.
+A door is an entry for inputs, such as recipes or bundles. Each hostile input is a function of the valid inputs and an
+empty working folder, which calls the door. The call must end with an error of one line, or with success where the input
+has a meaning.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Hostile = Callable[[Seeds, Path], object]
 
 
 def hostile_yaml(load: Callable[[Path], object], text: Callable[[Seeds], str]) -> dict[str, Hostile]:
-    """Return a hostile file of each kind for a door that reads one."""
+    """Return hostile YAML files for a door that reads one."""
 
     def build(change: Callable[[str], bytes]) -> Hostile:
         def enter(seeds: Seeds, folder: Path) -> object:
@@ -48,7 +49,7 @@ def hostile_yaml(load: Callable[[Path], object], text: Callable[[Seeds], str]) -
 
 
 def hostile_files(load: Callable[[Path], object]) -> dict[str, Hostile]:
-    """Return something else in the place of each file."""
+    """Return inputs with something else in the place of a file, such as a folder or a pipe."""
 
     def folder_for_file(seeds: Seeds, folder: Path) -> object:
         (folder / "mine.yaml").mkdir()
@@ -115,7 +116,7 @@ def override(text: str) -> Hostile:
 
 
 def with_manifest(change: Callable[[dict[str, Any]], object]) -> Hostile:
-    """Return a door to a bundle whose manifest is changed; text replaces it."""
+    """Return an input that opens a bundle with a changed manifest; text from the change replaces the manifest."""
 
     def enter(seeds: Seeds, folder: Path) -> object:
         bundle = folder / "bundle"
@@ -204,7 +205,7 @@ def loader_entry(name: str, key: str, make: Callable[[], Any]) -> Hostile:
 
 
 def data_tree(change: Callable[[Path], object]) -> Hostile:
-    """Return a door to a folder of words that a breaker has changed."""
+    """Return an input that loads a folder of words after a change."""
 
     def enter(seeds: Seeds, folder: Path) -> object:
         root = folder / "words"
@@ -217,7 +218,7 @@ def data_tree(change: Callable[[Path], object]) -> Hostile:
 
 
 def npz(name: str, change: Callable[[dict[str, Any]], object]) -> Hostile:
-    """Return a door to an archive of arrays; the change may return the bytes of the file."""
+    """Return an input that loads an archive of arrays after a change, which may return the bytes of the file."""
 
     def enter(seeds: Seeds, folder: Path) -> object:
         arrays = dict(HAR if name == "har" else CIFAR)
@@ -286,7 +287,7 @@ def numbered(entries: Iterable[Any], build: Callable[[Any], Hostile]) -> dict[st
 
 
 def every(keys: Iterable[Any], build: Callable[..., Hostile]) -> dict[str, Hostile]:
-    """Return each Python value at each key."""
+    """Return an input for each Python value at each key."""
     return {
         f"{key} {name}": build(*(key if isinstance(key, tuple) else (key,)), make)
         for key in keys

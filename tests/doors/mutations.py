@@ -76,7 +76,7 @@ OBJECTS: tuple[Any, ...] = (
 
 
 def list_paths(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the path of every value of a tree, groups before what is in them."""
+    """Yield the path of every value of a tree, groups before their values."""
     if len(path) > MAX_PATH:  # a list may hold itself
         return
     items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
@@ -101,7 +101,7 @@ def mutate_tree(tree: Any, random: Random, values: tuple[Any, ...] = VALUES) -> 
 
 
 def copy_value(value: Any) -> Any:
-    """Return a copy of a value, or what cannot be copied itself, such as a generator."""
+    """Return a copy of a value, or the value itself where it cannot be copied, such as a generator."""
     try:
         return copy.deepcopy(value)
     except Exception:  # each kind of object raises another one
@@ -230,7 +230,7 @@ def mutate_file(path: Path, random: Random) -> None:
     if kind == "bytes":
         path.write_bytes(mutate_bytes(content, random))
         return
-    if kind == "twin":  # what another system leaves beside a file
+    if kind == "twin":  # macOS leaves such a file beside another
         path.with_name(f"._{path.name}").write_bytes(content[:10])
         return
     path.unlink()
@@ -249,7 +249,7 @@ def mutate_file(path: Path, random: Random) -> None:
 
 
 def mutate_arrays(arrays: dict[str, Any], random: Random) -> dict[str, Any]:
-    """Return arrays one of which is of another type or shape, holds odd numbers, or is missing."""
+    """Return the arrays with one change: another type or shape, odd numbers, an array too few or too many."""
     arrays = dict(arrays)
     name = random.choice(list(arrays))
     array = arrays[name]

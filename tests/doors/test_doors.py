@@ -1,7 +1,8 @@
 """Damaged inputs at every door end in success or one line: no traceback, no hang, no stray files.
 
-All 3,500, and every hostile input that is written by hand: ``pytest -m faults tests/doors -s``. One again:
-``pytest -m faults tests/doors -k bundles`` with the number that a failure names in ``GATESEARCH_DOORS_CASE``.
+A door is an entry for inputs, such as recipes or bundles. ``pytest -m faults tests/doors -s`` tries all 3,500 damaged
+inputs and every hostile input that is written by hand. To try one damaged input again, set ``GATESEARCH_DOORS_CASE`` to
+the number that the failure names, and choose its door: ``pytest -m faults tests/doors -k bundles``.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from tests.doors.doors import DOORS, Door, Seeds
 from tests.doors.hostile import HOSTILE, Hostile
 
 TIMEOUT_S = 20
-SHORT_FORM = 8  # damaged inputs a door
+SHORT_FORM = 8  # number of inputs that the default suite tries at each door
 SEED = 14
 
 
 class Hang(BaseException):
-    """A damaged input takes longer than the limit; no ``except Exception`` catches it."""
+    """An input takes longer than the limit; as a BaseException, it passes every ``except Exception``."""
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def time_limit() -> Iterator[None]:
 
 
 class Started(Exception):
-    """All checks of ``gatesearch.run`` are passed."""
+    """The input passed all checks of ``gatesearch.run``, so a run would start."""
 
 
 def start(*_: Any, **__: Any) -> None:
@@ -60,11 +61,11 @@ def list_files(folder: Path, *spared: Path) -> set[Path]:
 
 
 def try_one(enter: Callable[[Path], object], sandbox: Path) -> str:
-    """Take one input through a door, and return "refused" or "accepted"; else the reason why it fails.
+    """Take one input through a door; return "refused" or "accepted", or else the fault.
 
     Args:
-        enter: makes the input in an empty working folder and takes it through.
-        sandbox: in which nothing may be written outside the working folder.
+        enter: function that makes the input in an empty working folder and takes it through the door.
+        sandbox: folder that contains the working folder; the input must not write to other places in it.
     """
     work = sandbox / "work"
     shutil.rmtree(work, ignore_errors=True)
@@ -93,7 +94,7 @@ def try_one(enter: Callable[[Path], object], sandbox: Path) -> str:
 
 
 def try_many(door: str, inputs: Mapping[str, Callable[[Path], object]], sandbox: Path) -> None:
-    """Take inputs through a door, each by its name."""
+    """Take named inputs through a door; fail with the names of those that have a fault."""
     counts: Counter[str] = Counter()
     faults = []
     for name, enter in inputs.items():
@@ -106,7 +107,7 @@ def try_many(door: str, inputs: Mapping[str, Callable[[Path], object]], sandbox:
 
 
 def draw(door: str, cases: range, seeds: Seeds) -> dict[str, Callable[[Path], object]]:
-    """Return damaged inputs by the number of each."""
+    """Return damaged inputs of a door by their numbers."""
     enter = DOORS[door][0]
     return {str(case): partial(_enter_case, enter, seeds, f"{SEED} {door} {case}") for case in cases}
 
@@ -116,7 +117,7 @@ def _enter_case(enter: Door, seeds: Seeds, seed: str, folder: Path) -> str:
 
 
 def bind(hostile: Mapping[str, Hostile], seeds: Seeds) -> dict[str, Callable[[Path], object]]:
-    """Return inputs by hand by their names."""
+    """Return the hostile inputs by their names, each a function of its working folder alone."""
     return {name: partial(enter, seeds) for name, enter in hostile.items()}
 
 

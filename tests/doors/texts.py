@@ -1,4 +1,4 @@
-"""Texts by hand that no random change of a whole text draws: YAML, overrides, manifests, plans."""
+"""Hostile texts, written by hand, which no random change produces: YAML, overrides, manifests, plans."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.doors.values import HUGE, Rude
 
 
 def grow(first: bytes, group: bytes, count: int) -> bytes:
-    """Return anchors, each of nine of the one before."""
+    """Return YAML anchors, each of which contains the anchor before it nine times."""
     later = (b"x%d: &x%d " % (i, i) + group % b", ".join([b"*x%d" % (i - 1)] * 9) for i in range(1, count))
     return b"\n".join([b"x0: &x0 " + first, *later, b""])
 
 
-# Texts of a YAML file: what stands for a group or a value in each way that YAML has.
+# Functions that change a valid YAML text: each puts an odd form of YAML in it, or replaces it.
 YAML_TEXTS: Mapping[str, Callable[[str], bytes]] = {
     "anchor of itself": lambda text: b"a: &a {b: *a}\n" + text.encode(),
     "merge of itself": lambda text: b"a: &a\n  <<: *a\n" + text.encode(),

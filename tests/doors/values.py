@@ -1,4 +1,4 @@
-"""What a program may hand over where a text, a number, a group of keys or an array is expected."""
+"""Odd Python values that a program may pass in place of a text, a number, a group of keys or an array."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Color(Enum):
 
 
 class Column:
-    """Looks like a column of pandas: has values, a length and a dtype, and no truth."""
+    """A stand-in for a column of pandas: it has values, a length and a dtype, but no truth value."""
 
     def __init__(self, values: Any) -> None:
         self.values = np.asarray(values)
@@ -48,7 +48,7 @@ class Column:
 
 
 class Rude:
-    """Cannot be printed, counted, compared or read as true or false."""
+    """An object that cannot be printed, counted, compared or read as true or false."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
@@ -80,7 +80,7 @@ def self_referring() -> Any:
     return tree
 
 
-# Values that a program hands over where a text, a number or a group is expected.
+# Values that a program passes where a text, a number or a group is expected.
 PYTHON_VALUES: Mapping[str, Callable[[], Any]] = {
     "huge integer": lambda: HUGE,
     "minus huge integer": lambda: -HUGE,
