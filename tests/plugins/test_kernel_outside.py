@@ -35,7 +35,7 @@ CACHES = (kinds, kernels, counted_kernels, layer_kernels, load)
 
 @pytest.fixture(scope="module", autouse=True)
 def package() -> Iterator[None]:
-    """The package, found by its dist-info folder on the path."""
+    """Put the package on the path, where its dist-info folder registers it as a plug-in."""
     sys.path.insert(0, str(PACKAGE))
     _forget()
     yield
