@@ -36,7 +36,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A working folder for all tests of a file, with its own cache: they share the cost tables that one has read."""
+    """Yield a working folder for all tests of a file, with a cache of its own, so that the tests share cost tables."""
     from tests.places import working_in  # imported here, as it imports torch
 
     folder = tmp_path_factory.mktemp(request.module.__name__.removeprefix("test_"))
@@ -46,7 +46,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def features() -> Features:
-    """Small feature maps of three classes, the first of them positive, and two versions of each training sample."""
+    """Return small feature maps of three classes, the first of them positive, and two versions of training samples."""
     import torch  # imported here: tests without torch do not wait for it
 
     from gatesearch.training import Features, FeatureSplit

@@ -25,7 +25,7 @@ def ended(place: Path) -> Any:
     model[1].eval()
     state, before = copy.deepcopy(model.state_dict()), describe(model)
     run = gatesearch.run(model, images(), out=place / "run", **SETTINGS)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())  # trained was a copy
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())  # the run trained a copy
     assert describe(model) == before
     return run
 
@@ -66,7 +66,7 @@ def test_a_program_gets_what_the_command_line_gets(ended: Any) -> None:
 
 def test_it_goes_on_with_the_same_network_and_data_alone(ended: Any) -> None:
     where = ended.folder.path
-    torch.manual_seed(7)  # as a program that is run again and initialises other weights
+    torch.manual_seed(7)  # a program that runs again initialises other weights
     again = gatesearch.run(network(), images(), resume=where, **{key: SETTINGS[key] for key in ("space", "stream")})
     assert again.plan == ended.plan
     same = zip(again.model.state_dict().values(), ended.model.state_dict().values(), strict=True)

@@ -35,7 +35,7 @@ METADATA = "Metadata-Version: 2.1\nName: page-of-gates\nVersion: 1.0\n"
 
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """The page's examples, installed as a package with entry points."""
+    """Install the page's examples as a package with entry points."""
     codes = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     package, info = tmp_path / "page_of_gates", tmp_path / "page_of_gates-1.0.dist-info"
     package.mkdir()
