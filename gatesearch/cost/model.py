@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 from gatesearch.cost import feasibility
 from gatesearch.cost.blocks import END
@@ -22,7 +23,8 @@ from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.layers import LayerChange, layer_changes
 from gatesearch.cost.placed_cut import CROSSING_BITS, PlacedCut, crossing_bits
 from gatesearch.cost.price import ExitEstimate, Price, StageEstimate
-from gatesearch.cost.stage import StagePricer, StageWork
+from gatesearch.cost.stage import MAX_STAGES, StagePricer, StageWork
+from gatesearch.cost.stage_keys import StageKeys
 from gatesearch.cost.stream_memory import with_hop_memory
 from gatesearch.cost.stream_price import WindowAndHop, price_by_hops
 from gatesearch.cost.stream_shares import reach, shift_prevalence
@@ -35,6 +37,23 @@ from gatesearch.metrics.streams.activity import STEADY, Activity
 from gatesearch.plan import GatePlan, PlacedGate
 
 Terms = tuple[float, float]  # microseconds and microjoules
+Gates = tuple[PlacedGate, ...]
+StagePlace = tuple[str | None, int, str, str]  # the core before, bytes of its values, the core, the stage's key
+MAX_KEYS = 256  # combinations of gates of which the keys of stages are cached
+
+
+class StageTerms(NamedTuple):
+    """The cost of a stage before training.
+
+    Args:
+        terms: the cost that a window adds if it reaches the stage.
+        exit: the cost that a window adds if it leaves through the exit behind the stage; None without an exit.
+        width: bytes of a value of the stage's output.
+    """
+
+    terms: Terms
+    exit: Terms | None
+    width: int
 
 
 @dataclass(frozen=True)
@@ -66,9 +85,14 @@ class CostModel:
     max_utilisation: float | None = MAX_UTILISATION
     hops: HopTable | None = None
     # Caches: a search prices thousands of plans that have most of their stages in common.
-    _stage_terms: dict[Hashable, tuple[Terms, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _stage_terms: dict[StagePlace, StageTerms] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _key_cache: dict[Gates, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _placed_cuts: dict[PlacedGate, PlacedCut] = field(default_factory=dict, init=False, repr=False, compare=False)
     _least_work: dict[PlacedGate, LayerWork] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def _stage_keys(self) -> StageKeys:
+        return StageKeys(self.table.sites, self.layers, self.table.layers)
 
     @cached_property
     def _pricer(self) -> StagePricer:
@@ -108,11 +132,13 @@ class CostModel:
         cuts = self._cuts(plan)
         changes = layer_changes(layer_gates(plan), self.layers, observed or {}, self._least_work)
         bits = [self._input_bits, *crossing_bits(cuts, densities)]
+        keys = [None] * len(bits) if observed else self._keys(plan)
         estimates: list[StageEstimate] = []
         before, width = None, 1
-        for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
+        ends = zip([None, *cuts], [*cuts, None], strict=True)
+        for name, (entering, leaving), entered, key in zip(plan.cores, ends, bits, keys, strict=True):
             core = self.device.core(name)
-            estimate, width = self._stage(before, core, entering, leaving, changes, width, entered)
+            estimate, width = self._stage(before, core, entering, leaving, changes, width, entered, key)
             estimates.append(estimate)
             before = core
         return tuple(estimates)
@@ -126,6 +152,7 @@ class CostModel:
         changes: Mapping[str, LayerChange],
         width: int,
         entered: float,
+        key: str | None = None,
     ) -> tuple[StageEstimate, int]:
         """Return the estimate of a stage, and the bytes of a value of its output.
 
@@ -137,19 +164,22 @@ class CostModel:
             changes: changes of layers, by site.
             width: bytes of a value of the stage before.
             entered: bits that enter the stage if each value has 8 bits.
+            key: a key of the stage; None where the changes follow from reports, too.
         """
-        work = self._pricer.stage(core, entering, leaving, changes)
+        work = self._pricer.stage(core, entering, leaving, changes, key)
         loop_us = self._pricer.loop_us(core, before, entering, leaving, (width, work.width))
         work = work._replace(reading=work.reading + loop_us)
         estimate = self._estimate(before or self.sense_core, core, entering, leaving, work, entered * width)
         return estimate, work.width
 
     def _cuts(self, plan: GatePlan) -> list[PlacedCut]:
-        gates = cut_gates(plan)
-        for placed in gates:
-            if placed not in self._placed_cuts:
-                self._placed_cuts[placed] = PlacedCut.place(placed, find(self.sites, placed.site))
-        return [self._placed_cuts[placed] for placed in gates]
+        cuts = []
+        for placed in cut_gates(plan):
+            cut = self._placed_cuts.get(placed)
+            if cut is None:
+                cut = self._placed_cuts[placed] = PlacedCut.place(placed, find(self.sites, placed.site))
+            cuts.append(cut)
+        return cuts
 
     @cached_property
     def _input_bits(self) -> float:
@@ -200,24 +230,49 @@ class CostModel:
             if self.runs_by_hops(plan):
                 return self.by_hop.runs(plan)
             return (self.by_hop._every_window, *self._by_window.runs(plan, observed)[1:])
-        cuts = self._cuts(plan)
-        if len(cuts) < len(plan.gates) or any(cut.work.exit_macs for cut in cuts):
+        if observed:
             return self._terms(plan, observed)
         terms, before, width = [self._every_window], None, 1
-        for name, entering, leaving in zip(plan.cores, [None, *cuts], [*cuts, None], strict=True):
-            # A stage costs the same in any plan with the same core and number format before it and the same cuts at
-            # both ends.
-            key = before, width, name, entering and entering.cost_key, leaving and leaving.cost_key
-            if key not in self._stage_terms:
-                core_before = None if before is None else self.device.core(before)
-                entered = self._input_bits if entering is None else crossing_bits([entering], None)[0]
-                core = self.device.core(name)
-                estimate, own_width = self._stage(core_before, core, entering, leaving, {}, width, entered)
-                self._stage_terms[key] = _terms_of(estimate.cost), own_width
-            stage_terms, width = self._stage_terms[key]
-            terms.append(stage_terms)
-            before = name
-        return tuple(terms)
+        exits: list[tuple[int, Terms]] = []
+        for k, (name, stage_key) in enumerate(zip(plan.cores, self._keys(plan), strict=True)):
+            # The core and the number format of the stage before decide what enters, and how.
+            key = before, width, name, stage_key
+            stage = self._stage_terms.get(key)
+            if stage is None:
+                if len(self._stage_terms) >= MAX_STAGES:
+                    self._stage_terms.clear()
+                stage = self._stage_terms[key] = self._price_stage(plan, k, before, width)
+            terms.append(stage.terms)
+            if stage.exit is not None:
+                exits.append((k + 1, stage.exit))
+            before, width = name, stage.width
+        return tuple(_add_exits(terms, exits))
+
+    def _keys(self, plan: GatePlan) -> list[str]:
+        """Return the key of each stage of a plan; a sampler asks for all choices of cores, one after the other."""
+        keys = self._key_cache.get(plan.gates)
+        if keys is None:
+            if len(self._key_cache) >= MAX_KEYS:
+                self._key_cache.clear()
+            keys = self._key_cache[plan.gates] = self._stage_keys.build(self._cuts(plan), layer_gates(plan))
+        return keys
+
+    def _price_stage(self, plan: GatePlan, k: int, before: str | None, width: int) -> StageTerms:
+        """Price a stage of a plan before training; see :meth:`_stage`."""
+        cuts = self._cuts(plan)
+        entering, leaving = [None, *cuts][k], [*cuts, None][k]
+        estimate, own_width = self._stage(
+            before=None if before is None else self.device.core(before),
+            core=self.device.core(plan.cores[k]),
+            entering=entering,
+            leaving=leaving,
+            changes=layer_changes(layer_gates(plan), self.layers, {}, self._least_work),
+            width=width,
+            entered=self._input_bits if entering is None else crossing_bits([entering], None)[0],
+            key=self._keys(plan)[k],
+        )
+        exit_terms = None if estimate.exit is None else _terms_of(estimate.exit.cost)
+        return StageTerms(_terms_of(estimate.cost), exit_terms, own_width)
 
     @cached_property
     def _every_window(self) -> Terms:
@@ -227,16 +282,10 @@ class CostModel:
     def _terms(self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None) -> tuple[Terms, ...]:
         estimates = self.stages(plan, observed=observed)
         terms = [_terms_of(estimate.cost) for estimate in estimates]
-        for k, estimate in enumerate(estimates):
-            if estimate.exit is not None:
-                # With R_k the reach of stage k: a window takes the exit if it reaches this stage and not the next one,
-                # so the exit runs for the share R_k - R_(k+1) of all windows.
-                us, uj = _terms_of(estimate.exit.cost)
-                terms[k] = (terms[k][0] + us, terms[k][1] + uj)
-                terms[k + 1] = (terms[k + 1][0] - us, terms[k + 1][1] - uj)
+        exits = [(k, _terms_of(each.exit.cost)) for k, each in enumerate(estimates) if each.exit is not None]
         idle = math.fsum(core.idle_mw.value for core in self.device.cores) * self.period_s * 1e3
         always = self.device.sense.window_uj(self.period_s) + self.sense_core.compute_uj(self.frontend_us) + idle
-        return ((self.frontend_us, always), *terms)
+        return ((self.frontend_us, always), *_add_exits(terms, exits))
 
     def _cost(self, before: Core, core: Core, work: StageWork, bits: float) -> StageCost:
         """Return the cost of one run on a core; if the core before is another one, ``bits`` cross their link."""
@@ -428,6 +477,19 @@ class CostModel:
         fitting = [plan for plan in plans if not self.violations(plan)] or plans
         priced = [(plan, self.price_stream(plan, [STEADY, STEADY])) for plan in fitting]
         return min(priced, key=lambda pair: pair[1].energy.total_uj)
+
+
+def _add_exits(terms: Sequence[Terms], exits: Sequence[tuple[int, Terms]]) -> list[Terms]:
+    """Return the costs that windows add by the stages that they reach, together with the exits behind some stages.
+
+    With R_k the reach of stage k: a window takes the exit if it reaches this stage and not the next one, so the exit
+    runs for the share R_k - R_(k+1) of all windows.
+    """
+    added = list(terms)
+    for k, (us, uj) in exits:
+        added[k] = (added[k][0] + us, added[k][1] + uj)
+        added[k + 1] = (added[k + 1][0] - us, added[k + 1][1] - uj)
+    return added
 
 
 def _terms_of(cost: StageCost) -> Terms:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from gatesearch.cost.blocks import variant_of
+from gatesearch.cost.blocks import exit_of, variant_of
 from gatesearch.cost.energy import link_bits
 from gatesearch.gates import CutWork, work_of
 from gatesearch.graph.sites import CutSite
@@ -21,20 +21,21 @@ class PlacedCut(NamedTuple):
         placed: the gate with its parameters.
         site: the cut site at which it stands.
         work: the work of the gate, and the share of the tensor that it lets through.
-        cost_key: a key of the cost of the stages on both sides, if the gate has no exit. Gates that differ only in a
+        cost_key: a key of the cost of the stages on both sides and of the gate's exit. Gates that differ only in a
             threshold, such as their recall target, have the same key.
     """
 
     placed: PlacedGate
     site: CutSite
     work: CutWork
-    cost_key: Hashable
+    cost_key: str
 
     @classmethod
     def place(cls, placed: PlacedGate, site: CutSite) -> PlacedCut:
         """Return a gate at a site, with its work."""
         work = work_of(site, placed)
-        return cls(placed=placed, site=site, work=work, cost_key=(site.name, variant_of(placed), work))
+        program = exit_of(placed, site.name) if work.exit_macs else f"{variant_of(placed)}@{site.name}"
+        return cls(placed=placed, site=site, work=work, cost_key=f"{program} {work!r}")
 
     @property
     def channel_share(self) -> float:

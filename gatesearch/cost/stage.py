@@ -27,8 +27,8 @@ from gatesearch.devices.profile import Core
 from gatesearch.graph.footprint import ARENA_BYTES, FILE_BYTES
 from gatesearch.graph.lifetimes import Lifetime, join_lifetimes, plan_arena
 from gatesearch.graph.sites import LayerSite
-from gatesearch.plan import PlacedGate
 
+MAX_STAGES = MAX_BLOCKS = 50_000  # that are cached, each on a core, with the gates of some plan
 EMPTY_BLOCK_US = 0.3  # a block of which no more time than this remains beside its kernels needs no program
 
 
@@ -65,6 +65,20 @@ class StageWork(NamedTuple):
             return self.weight_bytes, self.activation_bytes
         flash = FILE_BYTES + self.weight_bytes + self.file_overhead_bytes
         return flash, ARENA_BYTES + self.activation_bytes + self.arena_overhead_bytes
+
+
+class BlockWork(NamedTuple):
+    """One run of a block.
+
+    Args:
+        row: its reading by the name of the core, its MACs and its bytes.
+        kernels: the sites of its layers that run by kernel.
+        has_rest: whether something besides them is to be run.
+    """
+
+    row: Mapping[str, float]
+    kernels: tuple[str, ...]
+    has_rest: bool
 
 
 class _Programs:
@@ -105,11 +119,17 @@ class StagePricer:
         self._place = {name: index for index, name in enumerate(table.sites)}
         self._recurrent = [site for site in layers if site.is_recurrent and site.name in table.layers]
         # Caches: a search prices thousands of plans that have most of their stages in common.
-        self._plain_stages: dict[tuple[str, PlacedGate | None, PlacedGate | None], StageWork] = {}
+        self._stages: dict[tuple[str, str], StageWork] = {}
+        self._blocks: dict[tuple[object, ...], BlockWork] = {}
         self._fragmentations: dict[tuple[tuple[str, ...], tuple[Lifetime, ...]], float] = {}
 
     def stage(
-        self, core: Core, entering: PlacedCut | None, leaving: PlacedCut | None, changes: Mapping[str, LayerChange]
+        self,
+        core: Core,
+        entering: PlacedCut | None,
+        leaving: PlacedCut | None,
+        changes: Mapping[str, LayerChange],
+        key: str | None = None,
     ) -> StageWork:
         """Return the work of a stage on a core.
 
@@ -118,13 +138,16 @@ class StagePricer:
             entering: the cut at which the stage begins; None for the input.
             leaving: the cut at which it ends; None for the output.
             changes: changes of layers, by site; those in other stages are ignored.
+            key: a key of the stage, see :class:`gatesearch.cost.stage_keys.StageKeys`; None: the work is not cached.
         """
-        if changes:
+        if key is None:
             return self._sum_blocks(core, entering, leaving, changes)
-        key = (core.name, entering and entering.placed, leaving and leaving.placed)
-        if key not in self._plain_stages:
-            self._plain_stages[key] = self._sum_blocks(core, entering, leaving, changes)
-        return self._plain_stages[key]
+        work = self._stages.get((core.name, key))
+        if work is None:
+            if len(self._stages) >= MAX_STAGES:
+                self._stages.clear()
+            work = self._stages[core.name, key] = self._sum_blocks(core, entering, leaving, changes)
+        return work
 
     def _sum_blocks(
         self, core: Core, entering: PlacedCut | None, leaving: PlacedCut | None, changes: Mapping[str, LayerChange]
@@ -146,8 +169,13 @@ class StagePricer:
             # Only the two blocks at the ends of the stage have channels removed by its cuts.
             share_in = entering.channel_share if entering and block == blocks[0] else 1.0
             share_out = leaving.channel_share if leaving and block == blocks[-1] else 1.0
-            own = {name: change for name, change in inside.items() if self.table.layers[name].block == block}
-            rows.append(self._block(core, block, reading_name, (share_in, share_out), own, programs))
+            own = tuple(change for name, change in inside.items() if self.table.layers[name].block == block)
+            block_work = self._block(core, block, reading_name, (share_in, share_out), own)
+            rows.append(block_work.row)
+            for name in block_work.kernels:
+                programs.add_kernel(name, self.table.layers[name].behind)
+            if block_work.has_rest:
+                programs.add_stretch()
         call = self.table.overhead[core.name]
         alive = max((row["activation_bytes"] for row in rows), default=0.0)
         work = StageWork(
@@ -167,29 +195,45 @@ class StagePricer:
         block: str,
         reading_name: str,
         shares: tuple[float, float],
-        changes: Mapping[str, LayerChange],
-        programs: _Programs,
-    ) -> dict[str, float]:
-        """Return a block's reading, MACs and bytes at the channel shares of its ends, with its changed layers."""
+        changes: tuple[LayerChange, ...],
+    ) -> BlockWork:
+        """Return the work of a block at the channel shares of its ends, with its changed layers."""
+        changed = tuple((change.site.name, change.work, change.read) for change in changes)
+        key = core.name, block, reading_name, shares, changed
+        work = self._blocks.get(key)
+        if work is None:
+            if len(self._blocks) >= MAX_BLOCKS:
+                self._blocks.clear()
+            work = self._blocks[key] = self._read_block(core, block, reading_name, shares, changes)
+        return work
+
+    def _read_block(
+        self,
+        core: Core,
+        block: str,
+        reading_name: str,
+        shares: tuple[float, float],
+        changes: tuple[LayerChange, ...],
+    ) -> BlockWork:
         surfaces = self.table.blocks[block]
         row = {name: surface(*shares) for name, surface in surfaces.items()}
         row[core.name] = row[reading_name] + core.reading_per_value * row.get("values", 0.0)
         native = self.table.native.get(core.name)
         costs = self.kernels.get(core.name) if native is None else native.kernels
-        for name, change in changes.items():
-            layer = self.table.layers[name]
+        kernels = []
+        for change in changes:
+            layer = self.table.layers[change.site.name]
             by_kernel = bool(change.kernels) and native is not None
             if math.isfinite(layer.readings[reading_name]):  # else the block's reading is infinite as well
                 # A core computes whole tiles of output channels, so a reading shrinks by tiles, and MACs by channels.
                 in_block = layer.remaining_share(shares[0], surfaces[reading_name].share_of_tiles(shares[1]))
                 row[core.name] += _difference(layer.readings[reading_name], in_block, change, core, costs, by_kernel)
                 if by_kernel:
-                    programs.add_kernel(name, layer.behind)
+                    kernels.append(change.site.name)
             row["macs"] += layer.remaining_share(*shares) * change.saved_macs
             row["weight_bytes"] += change.params
-        if row[core.name] > self.table.overhead[core.name] + EMPTY_BLOCK_US:
-            programs.add_stretch()
-        return row
+        has_rest = row[core.name] > self.table.overhead[core.name] + EMPTY_BLOCK_US
+        return BlockWork(row, tuple(kernels), has_rest)
 
     def _with_head(self, work: StageWork, core: Core, leaving: PlacedCut, reading_name: str, alone: bool) -> StageWork:
         """Add the head of the gate that ends a stage; ``alone`` says that the stage has no block."""

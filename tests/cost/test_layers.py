@@ -237,21 +237,21 @@ def test_a_core_of_int8_programs_alone_runs_no_gated_layer() -> None:
         assert base.violations(plan) == {}
 
 
+def three_core_model(base: CostModel) -> CostModel:
+    """The same network on the cores of a phone, with made-up times, far too long for the stream of the other tests."""
+    table, names = base.table, ("mcu", "npu", "app")
+    rows = {name: {**row, **dict.fromkeys(names, row["macs"])} for name, row in table.blocks.items()}
+    heads = {name: {**row, **dict.fromkeys(names, row["serial"])} for name, row in table.heads.items()}
+    layers = {
+        name: replace(row, readings=dict.fromkeys(names, row.readings["serial"])) for name, row in table.layers.items()
+    }
+    table = replace(table, blocks=rows, heads=heads, layers=layers, overhead=dict.fromkeys(names, 0.0))
+    return replace(base, device=profile.load("three_core"), table=table, period_s=1000.0)
+
+
 @pytest.mark.parametrize(("cut", "where"), [("input", "app"), ("conv2", "app"), ("conv3", "mcu"), ("conv4", "mcu")])
 def test_the_core_that_counts_is_that_of_the_gated_layers_stage(cut: str, where: str) -> None:
-    phone = profile.load("three_core")
-    table = cost_model(BYTES).table
-    rows = {
-        name: {**row, "mcu": row["macs"], "npu": row["macs"], "app": row["macs"]} for name, row in table.blocks.items()
-    }
-    heads = {name: dict.fromkeys(("mcu", "npu", "app"), row["serial"]) for name, row in table.heads.items()}
-    alone = {
-        name: replace(row, readings=dict.fromkeys(("mcu", "npu", "app"), row.readings["serial"]))
-        for name, row in table.layers.items()
-    }
-    table = replace(table, blocks=rows, heads=heads, layers=alone, overhead=dict.fromkeys(("mcu", "npu", "app"), 0.0))
-    # These times are far too long for the period of the other tests.
-    model = replace(cost_model(BYTES), device=phone, table=table, period_s=1000.0)
+    model = three_core_model(cost_model(BYTES))
     gates = (PlacedGate.of("gc", cut, keep=1.0, mode="channel", recall=0.99), SPLIT_AT_3)
     violations = model.violations(GatePlan(gates, ("mcu", "app")))
     assert violations == ({"mcu.gated layers": 1.0} if where == "mcu" else {})

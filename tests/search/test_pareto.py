@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume  # private in Optuna, but independent of ours
 
-from gatesearch.search.pareto import dominates, front, hypervolume
+from gatesearch.search.pareto import dominates, front, hypervolume, unique_front
 
 np = pytest.importorskip("numpy")
 coordinates = st.integers(0, 12).map(lambda n: n / 10)
@@ -24,6 +24,12 @@ def test_the_front_equals_that_of_brute_force(points: list[tuple[float, ...]]) -
         beaten = any(all(a <= b for a, b in zip(q, p, strict=True)) and q != p for q in points)
         assert (i in kept) != beaten
     assert kept == sorted(kept)
+
+
+@given(clouds.filter(bool))
+def test_the_unique_front_holds_each_point_of_the_front_once_in_order(points: list[tuple[float, ...]]) -> None:
+    expected = sorted({points[k] for k in front(points)})
+    assert [tuple(row) for row in unique_front(np.array(points)).tolist()] == expected
 
 
 @given(clouds)

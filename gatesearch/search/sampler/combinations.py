@@ -41,7 +41,7 @@ class Combination:
 
 
 class Combinations:
-    """Builds combinations of gates, and caches them.
+    """Builds combinations of gates, and caches those that were tried and the latest of the others.
 
     Args:
         space: the space of the plans.
@@ -52,9 +52,10 @@ class Combinations:
     def __init__(self, space: Space, stage_costs: StageCosts) -> None:
         self._space, self._stage_costs, self._encoder = space, stage_costs, PlanEncoder(space)
         self._cache: dict[Gates, Combination] = {}
+        self._observed: dict[Gates, Combination] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_cache": {}}
+        return self.__dict__ | {"_cache": {}, "_observed": {}}
 
     @property
     def gate_width(self) -> int:
@@ -63,19 +64,26 @@ class Combinations:
 
     def lookup(self, gates: Gates) -> Combination:
         """Return the combination of these gates."""
-        combination = self._cache.get(gates)
+        combination = self._observed.get(gates) or self._cache.get(gates)
         if combination is None:
             if len(self._cache) >= MAX_CACHED:
                 self._cache.clear()
             combination = self._cache[gates] = self._build(gates)
         return combination
 
+    def lookup_observed(self, gates: Gates) -> Combination:
+        """Return the combination of gates that were tried; it stays, since every proposal looks at many of them."""
+        combination = self._observed.get(gates)
+        if combination is None:
+            combination = self._observed[gates] = self.lookup(gates)
+        return combination
+
     def _build(self, gates: Gates) -> Combination:
         cores = self._space.core_choices(gates)
-        rows = [np.array(self._stage_costs(GatePlan(gates, choice))) for choice in cores]
+        rows = np.array([self._stage_costs(GatePlan(gates, choice)) for choice in cores])
         # Plans differ in their number of stages. Rows of 0 stand for the stages that a plan does not have.
         padded = np.zeros((len(rows), self._space.max_gates + 2, 2))
-        padded[:, : len(rows[0])] = rows
+        padded[:, : rows.shape[1]] = rows
         return Combination(
             gates=gates,
             features=self._encoder.encode_plan(GatePlan(gates)),

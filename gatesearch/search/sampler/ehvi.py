@@ -50,7 +50,11 @@ class LogNormal:
 
 
 def expected_improvement(
-    error: LogNormal, costs: Array, front: Sequence[Sequence[float]], reference: Sequence[float]
+    error: LogNormal,
+    costs: Array,
+    front: Sequence[Sequence[float]],
+    reference: Sequence[float],
+    error_of: Indices | None = None,
 ) -> Array:
     """Return by how much each candidate is expected to raise the hypervolume of a front, [m].
 
@@ -60,10 +64,11 @@ def expected_improvement(
     candidate's dominated area at the level, times the expected excess of the level over the candidate's error.
 
     Args:
-        error: the error of each candidate.
+        error: the error of each candidate, [m]; with ``error_of``, errors that candidates have in common, [errors].
         costs: the costs of each candidate, to be minimised, [m, 2]; infinite where the device cannot run it.
         front: points (error, cost, cost) that were observed.
         reference: the corner (error, cost, cost) up to which volume counts.
+        error_of: index of the error of each candidate, [m]; None: each has its own.
 
     >>> one = expected_improvement(
     ...     LogNormal(np.log([0.5]), np.array([1e-9])), np.array([[0.5, 0.5]]), [(0.25, 0.75, 0.5)], (1.0, 1.0, 1.0))
@@ -75,13 +80,15 @@ def expected_improvement(
     costs = np.clip(costs, None, corner)
     edges = [np.unique([*points[:, 1 + d], costs[:, d].min(initial=corner[d]), corner[d]]) for d in (0, 1)]
     levels, level_of_cell = _levels(points, edges, reference[0])
-    # ``areas`` [levels, edges of cost 1, edges of cost 2]: for every corner of the grid, the area of each level in the
-    # cells above and to the right of the corner. The reversed cumulative sums add up these cells.
+    # ``areas`` [edges of cost 1, edges of cost 2, levels]: for every corner of the grid, the area of each level in the
+    # cells above and to the right of the corner. The reversed cumulative sums add up these cells. Levels are the last
+    # axis, so that the areas of a corner, which are read together, lie together in memory.
     cell_areas = np.outer(*map(np.diff, edges))
-    areas = np.zeros((len(levels), len(edges[0]), len(edges[1])))
-    areas[:, :-1, :-1] = (level_of_cell[None] == np.arange(len(levels))[:, None, None]) * cell_areas
-    areas = areas[:, ::-1, ::-1].cumsum(1).cumsum(2)[:, ::-1, ::-1]
-    return (_dominated_areas(areas, edges, costs) * error.expected_excess(levels)).sum(1)
+    areas = np.zeros((len(edges[0]), len(edges[1]), len(levels)))
+    areas[:-1, :-1] = (level_of_cell[:, :, None] == np.arange(len(levels))) * cell_areas[:, :, None]
+    areas = np.ascontiguousarray(areas[::-1, ::-1].cumsum(0).cumsum(1)[::-1, ::-1])
+    excess = error.expected_excess(levels)
+    return (_dominated_areas(areas, edges, costs) * (excess if error_of is None else excess[error_of])).sum(1)
 
 
 def _levels(points: Array, edges: Sequence[Array], worst: float) -> tuple[Array, Indices]:
@@ -107,10 +114,11 @@ def _dominated_areas(areas: Array, edges: Sequence[Array], costs: Array) -> Arra
         shares.append(np.divide(values - edge[cell], width, out=np.zeros(len(values)), where=width > 0))
     (left, bottom), (u, v) = cells, shares
     right, top = np.minimum(left + 1, len(edges[0]) - 1), np.minimum(bottom + 1, len(edges[1]) - 1)
+    u, v = u[:, None], v[:, None]
     dominated: Array = (
-        areas[:, left, bottom] * (1 - u) * (1 - v)
-        + areas[:, right, bottom] * u * (1 - v)
-        + areas[:, left, top] * (1 - u) * v
-        + areas[:, right, top] * u * v
-    ).T
+        areas[left, bottom] * (1 - u) * (1 - v)
+        + areas[right, bottom] * u * (1 - v)
+        + areas[left, top] * (1 - u) * v
+        + areas[right, top] * u * v
+    )
     return dominated

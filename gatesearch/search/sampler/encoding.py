@@ -52,7 +52,7 @@ class PlanEncoder:
         distances = [after - before for before, after in pairwise([*depth, 1.0])]
         layers = [self._encode_layer_gate(gate) for gate in layer_gates(plan)]
         weight, saved = [row[0] for row in layers], [row[1] for row in layers]
-        params = range(2, self.gate_width)
+        no_params = (0.0,) * len(self._features)
         # The features are, in order: for cut gates, their number, the depth of the first, the least distance between
         # neighbours or to the end, the sum and the maximum of their reductions, and the sum of a product; for layer
         # gates, the sum of their shares of work, and the sum and the maximum of the saved work. The sums of the
@@ -70,8 +70,8 @@ class PlanEncoder:
                 sum(weight),
                 sum(w * s for w, s in zip(weight, saved, strict=True)),
                 max(saved, default=0.0),
-                *(sum(row[k] for row in cuts) for k in params),
-                *(sum(row[0] * row[k] for row in layers) for k in params),
+                *(map(sum, zip(*(row[2:] for row in cuts), strict=True)) if cuts else no_params),
+                *(map(sum, zip(*(row[2:] for row in layers), strict=True)) if layers else no_params),
             ],
             dtype=float,
         )
@@ -87,12 +87,13 @@ class PlanEncoder:
         return self._cache[gate]
 
     def _encode_layer_gate(self, gate: PlacedGate) -> tuple[float, ...]:
-        """Return the vector of one layer gate: share of multiply-accumulates, saved work, parameters."""
+        """Return the vector of one layer gate: share of MACs, saved work, parameters times that share."""
         if gate not in self._cache:
             site = find(self._layer_sites, gate.site)
             calls = work_of(site, gate).calls
             share = sum(call.share * call.bits[0] / 8 for call in calls)
-            self._cache[gate] = (site.macs / self._layer_macs, _reduction(share), *self._encode_params(gate))
+            weight = site.macs / self._layer_macs
+            self._cache[gate] = (weight, _reduction(share), *(weight * x for x in self._encode_params(gate)))
         return self._cache[gate]
 
     def _encode_params(self, gate: PlacedGate) -> Iterator[float]:

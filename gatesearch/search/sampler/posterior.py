@@ -130,7 +130,7 @@ class Posterior:
         return self._lookup(self._history.first_observations(MAX_OBSERVATIONS))
 
     def _lookup(self, trials: Sequence[EndedTrial]) -> dict[Combination, EndedTrial]:
-        return {self._combinations.lookup(one.plan.gates): one for one in trials}
+        return {self._combinations.lookup_observed(one.plan.gates): one for one in trials}
 
     def _rows(self, observed: Mapping[Combination, EndedTrial]) -> tuple[Array, Array]:
         """Return features [n, d] and targets [n, 1 + constraints] of some trials."""

@@ -82,16 +82,16 @@ def score_plans(
     points = [one.minimised for one in front if one.minimised] + _predicted_points(under_way, posterior)
     can_run = np.isfinite(plan_costs).all(1)
     likely = can_run & (feasible[candidate] > 0.5)
-    predicted = np.column_stack([np.exp(error.mean[candidate]), plan_costs])[likely if likely.any() else can_run]
+    predicted = np.column_stack([np.exp(error.mean)[candidate], plan_costs])[likely if likely.any() else can_run]
     # Each objective is divided by that of the reference, so that the reference becomes (1, 1, 1).
     scale = _reference(np.vstack([predicted, *points])) if reference is None else np.array(reference, dtype=float)
-    scaled_error = LogNormal(error.mean[candidate] - np.log(scale[0]), error.deviation[candidate])
+    scaled_error = LogNormal(error.mean - np.log(scale[0]), error.deviation)
     scaled_costs = plan_costs / scale[1:]
     scaled_front = [tuple(np.array(point) / scale) for point in thin_front(points)]
-    improvement = expected_improvement(scaled_error, scaled_costs, scaled_front, (1.0, 1.0, 1.0))
+    improvement = expected_improvement(scaled_error, scaled_costs, scaled_front, (1.0, 1.0, 1.0), candidate)
     # Where no plan is expected to improve the front, the plan that comes nearest to an improvement wins.
-    optimistic = np.column_stack([np.exp(scaled_error.mean - scaled_error.deviation), scaled_costs])
-    score = improvement * feasible[candidate] - TINY_VOLUME * optimistic.max(1)
+    optimistic_error = np.exp(scaled_error.mean - scaled_error.deviation)[candidate]
+    score = improvement * feasible[candidate] - TINY_VOLUME * np.maximum(optimistic_error, scaled_costs.max(1))
     return ScoredPlans(candidates, candidate, cores, score)
 
 

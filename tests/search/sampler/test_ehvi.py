@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatesearch.search import pareto
@@ -51,3 +51,17 @@ def test_a_front_with_a_plan_without_errors_gives_finite_numbers_and_no_warning(
     error = LogNormal(np.log([1e-3, 0.1]), np.array([0.5, 1e-9]))
     gains = expected_improvement(error, np.array([[0.6, 0.6], [0.2, 0.3]]), front, (1.0, 1.0, 1.0))
     assert np.isfinite(gains).all() and (gains >= -1e-9).all()
+
+
+@settings(deadline=None)
+@given(st.data(), st.integers(1, 4), st.integers(1, 12))
+def test_candidates_may_have_their_errors_in_common(data: st.DataObject, errors: int, candidates: int) -> None:
+    values = st.floats(0.05, 0.95)
+    error_of = np.array(data.draw(st.lists(st.integers(0, errors - 1), min_size=candidates, max_size=candidates)))
+    mean = np.log(data.draw(st.lists(values, min_size=errors, max_size=errors)))
+    costs = np.array(data.draw(st.lists(st.tuples(values, values), min_size=candidates, max_size=candidates)))
+    front = data.draw(st.lists(st.tuples(values, values, values), max_size=5))
+    shared = LogNormal(mean, np.full(errors, 0.2))
+    own = LogNormal(mean[error_of], np.full(candidates, 0.2))
+    together = expected_improvement(shared, costs, front, (1.0, 1.0, 1.0), error_of)
+    np.testing.assert_allclose(together, expected_improvement(own, costs, front, (1.0, 1.0, 1.0)), rtol=1e-12)

@@ -1,0 +1,59 @@
+"""Keys of a plan's stages: stages of equal keys cost the same on the same cores.
+
+A search prices tens of thousands of plans that have most of their stages in common, and looks a stage up by its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from gatesearch.cost.placed_cut import PlacedCut
+from gatesearch.cost.table import LayerReading
+from gatesearch.graph.sites import LayerSite
+from gatesearch.plan import PlacedGate
+
+
+class StageKeys:
+    """Builds the keys of the stages between cuts, from all that decides their costs but the cores.
+
+    Args:
+        blocks: the first site of every block, in the order of the data.
+        sites: where a gate may replace a layer.
+        layers: by layer site, the block that holds the layer.
+    """
+
+    def __init__(self, blocks: Sequence[str], sites: Sequence[LayerSite], layers: Mapping[str, LayerReading]) -> None:
+        self._place = {name: index for index, name in enumerate(blocks)}
+        # A gate changes its own layer, and those that read its channels, maybe in a later stage.
+        changed: dict[str, set[int]] = {}
+        for site in sites:
+            place = self._place[layers[site.name].block] if site.name in layers else None
+            for name in (site.name, site.source):
+                if name is not None and place is not None:
+                    changed.setdefault(name, set()).add(place)
+        self._changed = changed
+        self._texts: dict[PlacedGate, str] = {}
+
+    def build(self, cuts: Sequence[PlacedCut], gates: Sequence[PlacedGate]) -> list[str]:
+        """Return a key for each stage; a text, because a text remembers its hash.
+
+        Args:
+            cuts: between the stages.
+            gates: those that replace layers.
+        """
+        names = ["", *(cut.cost_key for cut in cuts), ""]
+        if not gates:
+            return [f"{entering}|{leaving}" for entering, leaving in pairwise(names)]
+        edges = [0, *(self._place[cut.site.name] for cut in cuts), len(self._place)]
+        keys = []
+        for (first, last), (entering, leaving) in zip(pairwise(edges), pairwise(names), strict=True):
+            inside = (gate for gate in gates if any(first <= k < last for k in self._changed.get(gate.site, ())))
+            keys.append(f"{entering}|{leaving}|{''.join(map(self._describe, inside))}")
+        return keys
+
+    def _describe(self, gate: PlacedGate) -> str:
+        text = self._texts.get(gate)
+        if text is None:
+            text = self._texts[gate] = f"{gate!r}"
+        return text
