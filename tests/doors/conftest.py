@@ -12,7 +12,7 @@ from tests.doors.doors import Seeds, write_seeds
 
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeds]:
-    """Yield the valid inputs; the kernels and tables that they need are in a cache of their own."""
+    """Yield the valid inputs, with a cache folder for these tests alone."""
     folder: Path = tmp_path_factory.mktemp("doors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))

@@ -1,4 +1,4 @@
-"""Doors, the entries for inputs: for each one, valid inputs, ways to damage them, and their reader."""
+"""A "door" is an entry for user input; this module damages valid inputs and takes them through doors."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def write_seeds(folder: Path) -> Seeds:
 
 
 def _read_space(name: str) -> Any:
-    """Return a shipped space for any network: without names of sites."""
+    """Return a shipped space without names of sites, so that it fits any network."""
     space = yaml.safe_load(recipe.find(name, "search_spaces", "space").read_text())
     layers = {"layers": {**space["layers"], "sites": "all"}} if "layers" in space else {}
     return {**space, **layers, "sites": "all", "min_work": 0.0}

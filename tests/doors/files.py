@@ -1,4 +1,4 @@
-"""Damage by hand to folders of sounds and to archives of arrays, which no random change produces."""
+"""Damage to folders of sounds and archives of arrays, written by hand; no random change produces it."""
 
 from __future__ import annotations
 

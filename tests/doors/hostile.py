@@ -1,4 +1,4 @@
-"""Hostile inputs, written by hand, for each door, which no random change of a valid input produces.
+"""Hostile inputs for each door, written by hand; no random change of a valid input produces them.
 
 A door is an entry for inputs, such as recipes or bundles. Each hostile input is a function of the valid inputs and an
 empty working folder, which calls the door. The call must end with an error of one line, or with success where the input

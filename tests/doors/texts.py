@@ -1,4 +1,4 @@
-"""Hostile texts, written by hand, which no random change produces: YAML, overrides, manifests, plans."""
+"""Hostile texts, written by hand: YAML files, overrides, manifests and plans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers with factored matrices, as hybrid matrix decomposition (HMD): they equal dense layers."""
+"""Layers with factored matrices, such as hybrid matrix decomposition (HMD), equal dense layers."""
 
 from __future__ import annotations
 

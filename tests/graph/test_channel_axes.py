@@ -1,4 +1,4 @@
-"""Which axis of a tensor holds its channels, and where a class token stands."""
+"""Finds the axis of a tensor that holds its channels, and tensors with a class token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operation counts against counts by hand, and operators that the table does not know."""
+"""The MACs of operators against counts by hand, and operators that the table does not know."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ def compiled() -> Library:
     """Return the kernels for this CPU's best instruction set."""
     sanitise = SANITISE in os.environ
     if sanitise:
-        # A sanitizer detects an access beyond an array only if the array has no padding. So np.zeros replaces each
-        # function `aligned`, which pads arrays to a cache line.
+        # A sanitizer detects an access beyond an array only if the array has no padding. So np.zeros replaces the
+        # function `aligned`, which pads arrays to a cache line, in each module that has it.
         kernels()  # imports the modules of all kernels
         for name, module in list(sys.modules.items()):
             if name.startswith(("gatesearch.kernels.", "gatesearch.runtime.")) and hasattr(module, "aligned"):

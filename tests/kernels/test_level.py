@@ -1,4 +1,4 @@
-"""The kernel of the level gate gives the numbers of its reference to the bit, on every instruction set."""
+"""The kernel of the level gate equals its reference to the bit, on every instruction set of this CPU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.gates.level.test_hops import sound
 
 @st.composite
 def formats(draw: st.DrawFn) -> SignalFormat:
-    """A statistic with a window, a hop and a frame."""
+    """Draw a statistic, and the lengths of a window, a hop and a frame in samples."""
     frame = draw(st.sampled_from([1, 2, 7, 64, 160, 320]))
     window = draw(st.integers(max(frame, 64), 4000 if frame > 1 else MAX_FRAMES))
     statistic = draw(st.sampled_from(list(STATISTICS)))
@@ -44,7 +44,7 @@ def test_numbers_equal_the_reference_to_the_bit(
 
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_hours_of_hops_drift_nowhere(library: Library, statistic: str) -> None:
-    """Running sums of whole numbers are exact: the last hop of many equals one that is computed alone."""
+    """Running sums of integers are exact, so after many hops the last window's value equals that of the window alone."""
     form = SignalFormat(statistic=statistic, window=1600, hop=64, frame=32)
     samples = sound(400_000, 5)
     stream = LevelStream(form, library)
@@ -73,7 +73,7 @@ def test_samples_that_are_no_sound_are_refused(library: Library, samples: Any) -
 
 
 def test_a_hop_is_priced_by_its_samples() -> None:
-    """At 16 kHz and a hop of 40 ms: 640 sums, or 62 filters over 640 samples."""
+    """A hop of 40 ms at 16 kHz takes 640 additions, or 62 filters over 640 samples for flatness."""
     kernel = LevelKernel()
     calls = {name: kernel.call(SignalFormat(statistic=name, window=16000, hop=640, frame=320)) for name in STATISTICS}
     assert {name: kernel.macs(call) for name, call in calls.items()} == {

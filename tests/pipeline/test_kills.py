@@ -154,7 +154,7 @@ def whole(place: Path) -> Whole:
 
     import gatesearch.pipeline.run  # noqa: F401
 
-    # The first run compiles kernels and reads blocks, which the cache then holds for all others.
+    # The first run compiles kernels and prices blocks; the cache holds both for all other runs.
     folder, started = place / "whole", time.monotonic()
     assert wait_for_end(fork_session(folder, {}), TIMEOUT_S) == 0, folder.with_suffix(".log").read_text()
     return Whole(outcome(folder), time.monotonic() - started)

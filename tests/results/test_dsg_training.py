@@ -52,7 +52,7 @@ def test_a_resumed_training_is_the_same_bit_for_bit(images: Images, broken_at: i
     folder = RunFolder(tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
         train(first, folder, "row", stop)
-    torch.manual_seed(99)  # another process has another random state
+    torch.manual_seed(99)  # as in another process
     second = Training(build(spec)[0], images, PROTOCOL, "", seed=3)
     seen: list[int] = []
     train(second, folder, "row", lambda: seen.append(second.step))

@@ -1,4 +1,4 @@
-"""A search whose driver or worker is killed at random loses no finished trial and ends alike."""
+"""A search whose driver or worker is killed at random loses no trial and gives the same result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans as vectors for the surrogate, against vectors computed by hand."""
+"""Plans as vectors from which the sampler predicts quality, against vectors computed by hand."""
 
 from __future__ import annotations
 

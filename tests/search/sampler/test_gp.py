@@ -1,4 +1,4 @@
-"""The Gaussian process: what it learns, how sure it is, and degenerate data."""
+"""The Gaussian process: its predictions, their uncertainty, and degenerate data."""
 
 from __future__ import annotations
 
