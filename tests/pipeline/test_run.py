@@ -462,7 +462,7 @@ def test_pick() -> None:
         for objective in ("energy", "latency", "accuracy")
     }
     assert found == {"energy": 2, "latency": 1, "accuracy": 0}
-    assert [t.number for t in SearchResult(trials).rank_plans("energy", tolerance=0.5)] == [2, 1, 0]  # no plan has gates
+    assert [t.number for t in SearchResult(trials).rank_plans("energy", tolerance=0.5)] == [2, 1, 0]  # no gates
     with pytest.raises(UserError, match=r"none of 1 tried plans keeps .* reaches 0\.950"):
         SearchResult(trials[3:]).rank_plans("energy")
 
