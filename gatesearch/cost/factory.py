@@ -139,7 +139,6 @@ def read_hop_table(
     phases: int,
     variants: Sequence[PlacedGate],
     frontend_macs: int,
-    frontend_state: int,
     timing_seconds: float = profiler.TIMING_SECONDS,
     cache: Path | None = None,
 ) -> HopTable:
@@ -154,7 +153,6 @@ def read_hop_table(
         phases: number of states that take turns.
         variants: one placed gate of each variant of cut gates.
         frontend_macs: multiply-accumulates of the front end, per hop.
-        frontend_state: values that the front end keeps from hop to hop.
         timing_seconds: budget of the timings on this host.
         cache: folder of tables.
 
@@ -190,7 +188,6 @@ def read_hop_table(
         states=states,
         phases=phases,
         frontend_macs=frontend_macs,
-        frontend_state=frontend_state,
     )
 
 

@@ -21,7 +21,6 @@ class HopTable:
         states: values that go from hop to hop, by the name of a block or head.
         phases: number of states that take turns, where strides do not divide the hop.
         frontend_macs: multiply-accumulates of the front end, per hop.
-        frontend_state: values that the front end keeps from hop to hop.
     """
 
     table: Table
@@ -29,7 +28,6 @@ class HopTable:
     states: Mapping[str, int]
     phases: int = 1
     frontend_macs: int = 0
-    frontend_state: int = 0
 
     def sites(self, sites: Sequence[CutSite]) -> tuple[CutSite, ...]:
         """Return sites with the shapes of a hop."""
@@ -37,7 +35,7 @@ class HopTable:
 
     def to_json(self) -> str:
         """Return the readings as JSON."""
-        values = {name: getattr(self, name) for name in ("states", "phases", "frontend_macs", "frontend_state")}
+        values = {name: getattr(self, name) for name in ("states", "phases", "frontend_macs")}
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
         return json.dumps({"table": json.loads(self.table.to_json()), "shapes": shapes, **values})
 

@@ -315,10 +315,19 @@ class CostModel:
         Args:
             plan: gates, and a core for every stage.
             passed: for each kind of window, the share of its windows that reaches each stage; the first entry is 1.
+                It holds no openings, so that a price by hops lacks their catching up; see :meth:`price_stream`.
             densities: see :meth:`stages`.
             observed: see :meth:`stages`.
         """
+        if self.hops is not None:
+            reached = [Activity(share, 0.0) for share in self._reach(passed)]
+            return self.price_stream(plan, [STEADY, *reached], densities, observed)
         return self._total(self.stages(plan, densities, observed), passed)
+
+    def _reach(self, passed: Mapping[str, Sequence[float]]) -> list[float]:
+        """Return the share of the stream's windows that reaches each stage."""
+        conditional = {kind: [b / a if a else 0.0 for a, b in pairwise(row)] for kind, row in passed.items()}
+        return reach(self.shares, conditional)
 
     def price_stream(
         self,
@@ -394,8 +403,7 @@ class CostModel:
     def _total(self, estimates: Sequence[StageEstimate], passed: Mapping[str, Sequence[float]]) -> Price:
         """Return the price of stages; ``passed`` holds, by kind, the share of windows that reaches each stage."""
         costs = [estimate.cost for estimate in estimates]
-        conditional = {kind: [b / a if a else 0.0 for a, b in pairwise(row)] for kind, row in passed.items()}
-        reached = reach(self.shares, conditional)
+        reached = self._reach(passed)
         exits = {k: estimate.exit for k, estimate in enumerate(estimates) if estimate.exit is not None}
         # An exit is priced like another stage, which runs for the windows that reach its stage and not the next one.
         run_shares = [*reached, *(reached[k] - reached[k + 1] for k in exits)]

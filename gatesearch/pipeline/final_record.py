@@ -75,6 +75,7 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         "export": {"bundle": "best/bundle", "artifacts": artifacts, "parity": parity},
         "streaming": asdict(outputs.stream) | {"ratio": outputs.stream.ratio},
         **stream,
+        "hops": None if problem.hops is None else problem.hops.summary(),
         "sensitivity": sensitivity_json,
         "warnings": warnings,
     }

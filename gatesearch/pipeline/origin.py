@@ -17,6 +17,8 @@ ORIGIN_FILE = "logs/origin.json"
 MAX_KEYS = 8  # largest number of keys that one warning names
 NEUTRAL_KEYS = ("search.executor", "search.storage")  # where trials are tried and stored; this changes no result
 DIGEST_DIGITS = 16
+# Keys that older runs do not have, with the value that stands for what those runs did.
+OLDER_DEFAULTS = (("stream.by", "windows"),)
 
 
 def check_origin(problem: Problem, folder: RunFolder) -> None:
@@ -72,7 +74,8 @@ def _describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iter
         if key not in now:
             yield f"{key} was {json.dumps(before[key])}, is gone"
         elif key not in before:
-            yield f"{key} is new"
+            if (key, now[key]) not in OLDER_DEFAULTS:
+                yield f"{key} is new"
         elif before[key] != now[key]:
             yield f"{key} was {json.dumps(before[key])}, is {json.dumps(now[key])}"
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from gatesearch._lib import console
 from gatesearch.cost import factory
+from gatesearch.cost.hop_table import HopTable
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.table import Table
 from gatesearch.cost.utilisation import describe_overload
@@ -18,6 +19,7 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 
 TABLE_FILE = "table.json"
+HOP_TABLE_FILE = "hop_table.json"
 MAX_PLANS = 2000  # largest space whose plans are all priced in advance; the search itself checks larger spaces
 
 
@@ -38,6 +40,7 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
         period_s=problem.period_s,
         shares=problem.shares,
         max_utilisation=problem.recipe.constraints.max_utilisation,
+        hops=_read_hop_table(problem, backbone, folder),
     )
     worst = cost.ungated()[1].worst_utilisation
     if max(worst.values()) > 1:
@@ -90,4 +93,31 @@ def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None)
     )
     if folder is not None:
         folder.write(TABLE_FILE, table.to_json())
+    return table
+
+
+def _read_hop_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None) -> HopTable | None:
+    """Return the readings of a hop from the run folder, or from the user's cache, or read now; None without hops."""
+    stream, hops = problem.features.validation.stream, problem.hops
+    if stream is None or hops is None:
+        return None
+    if folder is not None:
+        stored = folder.load(HOP_TABLE_FILE, lambda text: HopTable.from_json(text.decode()), "the steps are read again")
+        if stored is not None:
+            return stored
+    hop = stream.format.hop
+    table = factory.read_hop_table(
+        copy_network(backbone).eval(),
+        problem.device,
+        problem.space.cut_sites,
+        problem.features.train.features,
+        frames=hops.frames,
+        phases=hops.phases,
+        variants=problem.space.variants(),
+        frontend_macs=problem.frontend.hop_macs(hop),
+        timing_seconds=problem.recipe.cost.timing_seconds,
+        cache=factory.table_cache(),
+    )
+    if folder is not None:
+        folder.write(HOP_TABLE_FILE, table.to_json())
     return table

@@ -18,6 +18,7 @@ from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError, nearest
 from gatesearch.frontends import Frontend
 from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
+from gatesearch.pipeline.stream_hops import HOPS, StreamHops, prepare_for_hops
 from gatesearch.recipe import Recipe
 from gatesearch.recipe.schema import Augment, Group
 from gatesearch.search.space import Space
@@ -46,6 +47,7 @@ class Problem:
         layers: every layer site of the backbone.
         device: the device with its cores, links and constants.
         space: the plans that a search may propose.
+        hops: how the backbone runs by hops; None where there is no stream, or where each hop runs its whole window.
     """
 
     recipe: Recipe
@@ -59,6 +61,7 @@ class Problem:
     layers: tuple[LayerSite, ...]
     device: Device
     space: Space
+    hops: StreamHops | None = None
 
     @property
     def outputs(self) -> tuple[int, ...]:
@@ -145,6 +148,9 @@ def load_problem(
         console.warn(f"backbone: {len(frozen)} frozen parameters stay as they are, first {frozen[0]}")
     example = features.train.features[:1]
     output_shape = backbones.check_batches(backbone, features.train.features)
+    hops, stream = None, features.validation.stream
+    if stream is not None and recipe.goal == "detection" and recipe.stream.by == HOPS:
+        backbone, hops = prepare_for_hops(backbone, features.shape, frontend, stream.format.hop)
     sites, layers = cut_sites(backbone, example), layer_sites(backbone, example)
     if not sites or sites[0].macs_before + sites[0].macs_after == 0:
         raise UserError(f"backbone: {type(backbone).__name__}: no layer multiplies, so gates have no work to leave out")
@@ -176,6 +182,7 @@ def load_problem(
         layers=layers,
         device=device,
         space=space,
+        hops=hops,
     )
 
 

@@ -111,6 +111,8 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
         folder.check_outputs()
         problem = timed(load_problem, recipe, inputs)
         console.say(describe_data(problem))
+        if problem.hops is not None:
+            console.say(problem.hops.describe())
         timed(check_origin, problem, folder)
         problem = timed(dry_run, problem, folder)
         cost = timed(build_cost_model, problem, problem.backbone, folder)

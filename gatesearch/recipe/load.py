@@ -78,6 +78,8 @@ def load_run(folder: Path, *, trust: bool = False) -> Recipe:
         tree["search"] = {key: value for key, value in tree["search"].items() if key not in REMOVED_SEARCH_KEYS}
     if isinstance(tree.get("name"), str):
         tree["name"] = make_folder_name(tree["name"])  # older versions took any text
+    if isinstance(tree.get("stream"), Mapping):
+        tree["stream"] = {"by": "windows", **tree["stream"]}  # as a run listened before the key was there
     recipe = _load(path, tree)
     if not trust:
         require_own_run(recipe, folder)

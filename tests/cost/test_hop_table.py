@@ -46,9 +46,7 @@ def model() -> CostModel:
     own = device().model_copy(update={"cores": cores, "links": ()})
     frames = Frames(axis=2, count=SHAPE[1], hop=HOP)
     how: dict[str, Any] = {"variants": [GATE]}
-    hops = read_hop_table(
-        network, own, sites, features, frames=frames, phases=1, frontend_macs=40, frontend_state=160, **how
-    )
+    hops = read_hop_table(network, own, sites, features, frames=frames, phases=1, frontend_macs=40, **how)
     return build_cost_model(
         own,
         sites,

@@ -222,6 +222,15 @@ class Stream(Document):
     )
 
 
+class Hops(Document):
+    """How the network of a run with goal detection runs by hops."""
+
+    by: Literal["hops"] = Field(description="The recipe's stream.by.")
+    hop_frames: int = Field(gt=0, description="Frames of the features from decision to decision.")
+    phases: int = Field(gt=0, description="States that take turns, where strides in time do not divide the hop.")
+    changes: list[str] = Field(description="Each layer that was rewritten, with its frames before and after.")
+
+
 class Answer(Document):
     """What the run says with some constants moved."""
 
@@ -277,5 +286,6 @@ class Summary(Document):
     export: Export = Field(description="What was exported.")
     streaming: Streaming = Field(description="Times a window on this host.")
     stream: Stream | None = Field(default=None, description="The test stream; for detection only.")
+    hops: Hops | None = Field(default=None, description="How the network runs by hops; null where it runs windows.")
     sensitivity: Sensitivity = Field(description="How far the gain moves when assumed constants move.")
     warnings: list[str] = Field([], description="Each fallback and doubt that the run printed, once.")

@@ -164,6 +164,12 @@ class Stream(Group):
         description="Share of windows of each class, the positives together as positive; the shares add up to 1. Null, "
         "for goal detection, reads them off the validation stream.",
     )
+    by: Literal["hops", "windows"] = Field(
+        default="hops",
+        description="What each decision computes, for goal detection. hops: only what is new since the last decision; "
+        "the network is rewritten for it before it is trained, or a warning names the layer that stands in the way. "
+        "windows: the whole window anew.",
+    )
     fa_per_hour: NonNegative = Field(
         default=2.0,
         description="False accepts an hour that the detector may make on the validation stream, for goal detection.",

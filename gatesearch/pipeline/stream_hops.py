@@ -1,0 +1,102 @@
+"""How the backbone of a run listens: hop by hop where its layers allow it, else by whole windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from gatesearch._lib import console
+from gatesearch.errors import UserError
+from gatesearch.frontends import Frontend
+from gatesearch.graph.hops import Frames, find_obstacles, rewrite_for_hops
+from gatesearch.graph.trace import trace
+
+MAX_PHASES = 8  # states that take turns
+HOPS, WINDOWS = "hops", "windows"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHops:
+    """How a backbone runs by hops.
+
+    Args:
+        frames: the time axis of the features, with the frames of a hop in each phase.
+        phases: number of states that take turns, where strides do not divide the hop.
+        changes: a line for each layer that was rewritten.
+    """
+
+    frames: Frames
+    phases: int = 1
+    changes: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Return the line that says what was rewritten.
+
+        >>> changes = ("layer 'a' pools 4 frames, not 9", "layer 'b' pools 2 frames, not 9")
+        >>> StreamHops(Frames(axis=2, count=49, hop=2), changes=changes).describe()
+        "stream: by hops of 2 frames; rewritten for it: layer 'a' pools 4 frames, not 9, and 1 more (summary.json)"
+        """
+        hop = self.frames.hop // self.phases
+        line = f"stream: by hops of {hop} frame{'s' if hop != 1 else ''}"
+        if self.phases > 1:
+            line += f" in {self.phases} phases"
+        if not self.changes:
+            return f"{line}; no layer is rewritten"
+        more = f", and {len(self.changes) - 1} more (summary.json)" if self.changes[1:] else ""
+        return f"{line}; rewritten for it: {self.changes[0]}{more}"
+
+    def summary(self) -> dict[str, Any]:
+        """Return what summary.json says."""
+        return {
+            "by": HOPS,
+            "hop_frames": self.frames.hop // self.phases,
+            "phases": self.phases,
+            "changes": list(self.changes),
+        }
+
+
+def prepare_for_hops(
+    backbone: nn.Module, shape: tuple[int, ...], frontend: Frontend, hop: int
+) -> tuple[nn.Module, StreamHops | None]:
+    """Return a backbone that runs by hops, and how; the backbone as it is and None where something stands in the way.
+
+    A warning names what stands in the way.
+
+    Args:
+        backbone: maps windows of features [N, *shape] to one tensor; not changed.
+        shape: of one window.
+        frontend: fitted.
+        hop: samples from decision to decision.
+    """
+    try:
+        frames = frontend.hop_frames(hop)
+        if frames is None:
+            raise UserError(f"frontend.name: {frontend.name} gives whole windows, not frames")
+        rewritten = rewrite_for_hops(backbone, shape, frames.axis - 1)
+        phases = _count_phases(rewritten.network, shape, frames)
+    except UserError as error:
+        console.warn(f"stream.by: hops: {error}; the run goes on by whole windows, as with stream.by=windows")
+        return backbone, None
+    whole = Frames(axis=frames.axis, count=frames.count, hop=frames.hop * phases)
+    return rewritten.network, StreamHops(whole, phases, rewritten.changes)
+
+
+def _count_phases(network: nn.Module, shape: tuple[int, ...], frames: Frames) -> int:
+    """Return the smallest number of phases with which every stride divides the hop.
+
+    Raises:
+        UserError: a layer stands in the way, whatever the number of phases.
+    """
+    traced, fewest = trace(network), None
+    for phases in range(1, MAX_PHASES + 1):
+        if phases > 1 and frames.hop * phases >= frames.count:
+            break
+        obstacles = find_obstacles(traced, shape, frames.axis - 1, frames.hop * phases)
+        if not obstacles:
+            return phases
+        if fewest is None or len(obstacles) < len(fewest):
+            fewest = obstacles
+    assert fewest is not None
+    raise UserError(fewest[0])

@@ -1,0 +1,111 @@
+"""How a backbone is made to run by hops: rewritten, in phases, or by whole windows with a line that says why."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from gatesearch._lib import console
+from gatesearch.backbones.ds_cnn import DSCNN
+from gatesearch.frontends import Frontend
+from gatesearch.frontends.identity import Identity
+from gatesearch.frontends.log_mel import LogMel
+from gatesearch.graph.hops import HopNetwork, Part
+from gatesearch.pipeline.stream_hops import StreamHops, prepare_for_hops
+from gatesearch.recipe import load, load_run, to_yaml
+
+SHAPE = (1, 49, 20)
+HOP_SAMPLES = 640
+
+
+def front_end() -> Frontend:
+    return LogMel(mel_bins=20)
+
+
+def prepare(network: nn.Module, hop: int = HOP_SAMPLES) -> tuple[nn.Module, StreamHops | None, list[str]]:
+    with console.collect_warnings() as warnings:
+        prepared, hops = prepare_for_hops(network, SHAPE, front_end(), hop)
+    return prepared, hops, list(warnings)
+
+
+class Gru(nn.Module):
+    """A recurrent network over frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(20, 8, batch_first=True)
+        self.linear = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output, _ = self.rnn(x[:, 0])
+        logits: Tensor = self.linear(output[:, -1])
+        return logits
+
+
+def test_padding_in_time_is_removed_before_the_training() -> None:
+    network = DSCNN(2, SHAPE, width=8, blocks=2)
+    prepared, hops, warnings = prepare(network)
+    assert not warnings and hops is not None
+    assert (hops.frames.count, hops.frames.hop, hops.phases) == (49, 2, 1)
+    assert len(hops.changes) == 4 and "20 frames a window, not 25" in hops.changes[0]
+    assert prepared is not network and network.state_dict().keys() == prepared.state_dict().keys()
+    assert hops.describe().startswith("stream: by hops of 2 frames; rewritten for it: layer 'stem.0'")
+    assert hops.summary()["changes"] == list(hops.changes)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 9))
+def test_strides_that_do_not_divide_the_hop_keep_phases(stem_stride: int, hop_frames: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    network = DSCNN(2, SHAPE, width=4, blocks=1, stem_stride=(stem_stride, 2)).eval().double()
+    prepared, hops, warnings = prepare(network, hop_frames * 320)
+    assert not warnings and hops is not None
+    assert hops.frames.hop == hop_frames * hops.phases and hops.frames.hop % stem_stride == 0
+    part = Part(HopNetwork(prepared, SHAPE, time_axis=1, hop=hops.frames.hop), phases=hops.phases)
+    stream = torch.randn(1, 1, 49 + 6 * hop_frames, 20).double()
+    part.begin(stream[:, :, :49])
+    with torch.no_grad():
+        for k in range(6):
+            first = (k + 1) * hop_frames
+            output = part.step(stream[:, :, 49 + k * hop_frames : 49 + first])
+            assert torch.allclose(output, prepared(stream[:, :, first : first + 49]), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (Gru(), "layer 'rnn' starts from zero at a window's first frame"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(980, 8), nn.ReLU(), nn.Linear(8, 2)), None),
+        (
+            nn.Sequential(nn.Conv2d(1, 2, 3), nn.GroupNorm(1, 2), nn.Flatten(), nn.Linear(1692, 2)),
+            "layer '1' normalises",
+        ),
+    ],
+)
+def test_a_layer_that_stands_in_the_way_is_named_and_windows_go_on(network: nn.Module, reason: str | None) -> None:
+    prepared, hops, warnings = prepare(network)
+    if reason is None:
+        assert hops is not None and not warnings
+        return
+    assert prepared is network and hops is None
+    [line] = warnings
+    assert reason in line and "goes on by whole windows" in line and "\n" not in line
+
+
+def test_a_hop_between_two_frames_and_a_front_end_without_frames_are_one_line() -> None:
+    _, hops, [line] = prepare(DSCNN(2, SHAPE, width=4, blocks=1), 500)
+    assert hops is None and "a frame begins every 320 samples" in line
+    with console.collect_warnings() as warnings:
+        _, hops = prepare_for_hops(DSCNN(2, SHAPE, width=4, blocks=1), SHAPE, Identity(), 640)
+    assert hops is None and "identity gives whole windows" in warnings[0]
+
+
+def test_a_run_that_began_before_the_key_goes_on_by_whole_windows(tmp_path) -> None:
+    recipe = load("wake_word.yaml")
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
+    assert load_run(tmp_path, trust=True).stream.by == "hops"
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe).replace("  by: hops\n", ""))
+    assert load_run(tmp_path, trust=True).stream.by == "windows"
