@@ -1,6 +1,6 @@
 """Mines hard negatives, and lets a training draw them more often.
 
-Hard negatives are windows of the training stream without an event that the network takes for events.
+Hard negatives are the windows without an event that the network takes most for events.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from gatesearch.model import GatedModel
 from gatesearch.training.cascade import EVALUATION_BATCH
 from gatesearch.training.stream_windows import StreamWindows
 
-ACCEPTED = 0.3  # posterior of the positives above which a negative window is hard
+HARD_SHARE = 0.01  # of the negatives that are looked at
+SAMPLE_EPOCHS = 4  # as many negatives are looked at as so many epochs have windows
 MIN_EPOCHS = 4  # a shorter training does not mine, because it has learned too little at its half
 
 
@@ -35,7 +36,7 @@ class MineHardNegatives(Callback):
 
     def __init__(self, windows: StreamWindows, positive: Tensor, share: float, epochs: int) -> None:
         self.windows, self.positive, self.share = windows, positive, share
-        self.epoch = epochs // 2 if epochs >= MIN_EPOCHS else epochs
+        self.epoch = epochs // 2 if share and epochs >= MIN_EPOCHS else epochs
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Clear the hard negatives, unless the training resumes after the epoch that mines them."""
@@ -49,7 +50,7 @@ class MineHardNegatives(Callback):
             model = pl_module.model
             assert isinstance(model, GatedModel)
             model.eval()
-            self.windows.hard = mine_windows_of(model, self.windows, self.positive)
+            self.windows.hard = find_hard_negatives(model, self.windows, self.positive)
             model.train()
 
     def state_dict(self) -> dict[str, Any]:
@@ -62,20 +63,23 @@ class MineHardNegatives(Callback):
 
 
 @torch.no_grad()
-def mine_windows_of(model: GatedModel, windows: StreamWindows, positive: Tensor) -> Tensor:
-    """Return the negatives that a model takes for positives, as indices [hard].
+def find_hard_negatives(model: GatedModel, windows: StreamWindows, positive: Tensor) -> Tensor:
+    """Return the negatives that a model takes most for positives, as indices [hard].
 
-    Only about one window per hop is tested, as a device tests one.
+    The function looks at :data:`SAMPLE_EPOCHS` epochs of random negatives, one window a hop at most, and returns the
+    share :data:`HARD_SHARE` with the largest posterior of the positives.
 
     Args:
-        model: the gated model, in evaluation mode.
-        windows: windows of the training stream.
+        model: in evaluation mode.
+        windows: of the training stream.
         positive: whether each class is a positive, [classes].
     """
     device = next(model.parameters()).device
-    chosen = []
-    for indices in windows.negatives[:: windows.windows_a_hop].split(EVALUATION_BATCH):
+    candidates = windows.negatives[:: windows.windows_a_hop]
+    candidates = candidates[torch.randperm(len(candidates))[: SAMPLE_EPOCHS * windows.count]]
+    posteriors = []
+    for indices in candidates.split(EVALUATION_BATCH):
         logits = model(channels_last(windows.features[indices].to(device))).logits
-        accepted = logits.softmax(1)[:, positive.to(device)].sum(1) > ACCEPTED
-        chosen.append(indices[accepted.cpu()])
-    return torch.cat(chosen)
+        posteriors.append(logits.softmax(1)[:, positive.to(device)].sum(1).cpu())
+    count = max(1, round(HARD_SHARE * len(candidates)))
+    return candidates[torch.cat(posteriors).topk(count).indices]

@@ -21,6 +21,8 @@ from gatesearch.errors import UserError
 from gatesearch.frontends import Frontend
 from gatesearch.training.stream_split import frame_stride, window_features
 
+MAX_REPEATS = 8  # draws of a hard negative in an epoch, in the mean
+
 
 @dataclass
 class StreamWindows:
@@ -61,7 +63,7 @@ class StreamWindows:
         often.
         """
         positives = round(self.positive_share * self.count) if len(self.positives) else 0
-        hard = round(self.hard_share * (self.count - positives)) if len(self.hard) else 0
+        hard = min(round(self.hard_share * (self.count - positives)), MAX_REPEATS * len(self.hard))
         rounds = -(-positives // max(1, len(self.sizes)))
         turns = [torch.randperm(len(self.sizes)) for _ in range(rounds)]
         event = torch.cat([torch.zeros(0, dtype=torch.long), *turns])[:positives]

@@ -19,11 +19,16 @@ def compiled() -> Library:
     sanitise = SANITISE in os.environ
     if sanitise:
         # A sanitizer detects an access beyond an array only if the array has no padding. So np.zeros replaces the
-        # function `aligned`, which pads arrays to a cache line, in each module that has it.
+        # function `aligned_zeros`, which pads arrays to a cache line, in each module that has it.
         kernels()  # imports the modules of all kernels
-        for name, module in list(sys.modules.items()):
-            if name.startswith(("gatesearch.kernels.", "gatesearch.runtime.")) and hasattr(module, "aligned"):
-                module.aligned = np.zeros
+        padded = [
+            module
+            for name, module in list(sys.modules.items())
+            if name.startswith(("gatesearch.kernels.", "gatesearch.runtime.")) and hasattr(module, "aligned_zeros")
+        ]
+        assert padded, "no module of kernels pads its arrays by `aligned_zeros`"
+        for module in padded:
+            module.aligned_zeros = np.zeros
     try:
         return native.open_library(build.library(sanitise=sanitise))
     except build.BuildError as error:

@@ -11,7 +11,7 @@ from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan
 from gatesearch.training import GateSettings, Schedule, fit, prepare
-from gatesearch.training.hard_negatives import mine_windows_of
+from gatesearch.training.hard_negatives import find_hard_negatives
 from gatesearch.training.stream_windows import StreamWindows
 from tests.training.test_detection import HOP_S, RATE, WINDOW_S, Energy, data, loud_scene
 
@@ -66,7 +66,7 @@ def test_events_take_turns_and_shares_are_kept(sizes, count, share, hard_share, 
     turns = torch.bincount(events[drawn][events[drawn] >= 0], minlength=len(sizes))
     assert turns.sum() == positives
     assert turns.max() - turns.min() <= 1
-    assert torch.isin(drawn, hard).sum() >= round(hard_share * (count - positives))
+    assert torch.isin(drawn, hard).sum() >= min(8 * len(hard), round(hard_share * (count - positives)))
 
 
 def test_each_epoch_draws_other_windows_and_the_seed_says_which(features):
@@ -104,16 +104,23 @@ def gated(features):
     return GatedModel(network, GatePlan(), cut_sites(network, features.train.features[:1]), (2,))
 
 
-def test_hard_negatives_are_the_negatives_that_the_network_accepts(features):
-    model = gated(features).eval()
-    windows = features.windows
+def test_hard_negatives_are_the_negatives_that_the_network_takes_most_for_events(features):
+    model, windows = gated(features).eval(), features.windows
+    hard = find_hard_negatives(model, windows, features.positive)
+    candidates = windows.negatives[:: round(HOP_S / 0.05)]
     with torch.no_grad():
-        model.stages[0].get_submodule("head").bias.copy_(torch.tensor([1e4, -1e4]))
-        everything = mine_windows_of(model, windows, features.positive)
-        model.stages[0].get_submodule("head").bias.copy_(torch.tensor([-1e4, 1e4]))
-        nothing = mine_windows_of(model, windows, features.positive)
-    assert torch.equal(everything, windows.negatives[:: round(HOP_S / 0.05)])
-    assert len(nothing) == 0
+        posterior = model(windows.features[candidates]).logits.softmax(1)[:, 0]
+    looked_at = min(len(candidates), 4 * windows.count)
+    assert len(hard) == round(0.01 * looked_at)
+    assert torch.isin(hard, candidates).all()
+    # Of random candidates the hardest hundredth: at most so many of all candidates are harder than the least of them.
+    threshold = posterior[torch.isin(candidates, hard)].min()
+    assert (posterior > threshold).float().mean() < 0.1
+
+
+def test_a_training_without_hard_negatives_mines_none(features):
+    fit(gated(features), features, Schedule(epochs=4, batch_size=20), GateSettings(), seed=1)
+    assert len(features.windows.hard) == 0
 
 
 def test_a_training_mines_halfway_and_goes_on_from_its_checkpoint_alike(features, tmp_path):
