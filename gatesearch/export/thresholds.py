@@ -15,9 +15,11 @@ from gatesearch.compile.stage import StageGraph
 from gatesearch.compile.tflite import channel_last
 from gatesearch.model import GatedModel
 from gatesearch.runtime.cascade import Runnable, requantise
+from gatesearch.runtime.tensor_spec import TensorSpec
 from gatesearch.training import FeatureSplit
 from gatesearch.training.calibration import default_answer
 
+MAX_INT8 = 127  # the integer threshold of a gate that stops everything
 BELOW_INT8 = -129  # the integer threshold of a gate that stops nothing: one below the smallest int8
 
 
@@ -46,6 +48,8 @@ def artifact_thresholds(
 ) -> tuple[GateThreshold, ...]:
     """Set each gate's threshold on the logits of its program, for the samples that reach it; the model is not changed.
 
+    Where the gates were set together for a stream, each keeps its threshold, as near as its program's numbers allow.
+
     Args:
         model: the gated model; its gates hold the recall targets.
         stages: the compiled stages of the model.
@@ -62,7 +66,10 @@ def artifact_thresholds(
         logits = torch.tensor([logit.flat[0].item() for _, logit in outputs])
         spec = program.outputs[1]
         gate = copy.deepcopy(model.gate(k))
-        gate.calibrate(logits.float(), positive[labels])
+        if model.stream is None:
+            gate.calibrate(logits.float(), positive[labels])
+        else:  # the gates of a stream are set together, over hops and not over windows
+            gate.theta.fill_(_in_program(float(gate.theta), stages[k], spec))
         # The threshold of a gate that stops nothing is -inf, which an integer program cannot hold.
         integer: float = max(BELOW_INT8, float(gate.theta))
         halfway = 0.0
@@ -78,6 +85,13 @@ def artifact_thresholds(
         hidden = [requantise(outputs[i][0], program.outputs[0], target) for i in indices]
         labels = labels[passes]
     return tuple(thresholds)
+
+
+def _in_program(theta: float, stage: StageGraph, spec: TensorSpec) -> float:
+    """Return a threshold on the program's logit for one on the model's, of which it is an affine function."""
+    offset = stage.gate_logit(spec.value(0.0))
+    threshold = (theta - offset) / (stage.gate_logit(spec.value(1.0)) - offset)
+    return float(min(MAX_INT8, threshold) if spec.scale else threshold)
 
 
 def read_thresholds(manifest: Mapping[str, Any]) -> tuple[GateThreshold, ...]:

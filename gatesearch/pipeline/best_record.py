@@ -11,6 +11,7 @@ from gatesearch.cost.model import CostModel
 from gatesearch.cost.price import Price
 from gatesearch.pipeline.opening_record import count_test_windows
 from gatesearch.pipeline.result import RunOutputs
+from gatesearch.pipeline.stream_prices import price_figures, price_ungated
 from gatesearch.report.record import exits, gates, prevalence
 from gatesearch.report.record import layers as layer_parts
 from gatesearch.training import Figures
@@ -52,8 +53,8 @@ def assess_best(outputs: RunOutputs) -> BestFigures:
         sparsity=sparsity,
         densities=densities,
         mean_sparsity=sum(row["element"] for row in sparsity) / len(sparsity) if sparsity else 0.0,
-        price=cost.price(model.plan, gated.passed, densities, gated.layers),
-        ungated_price=cost.ungated()[1],
+        price=price_figures(cost, model.plan, gated, densities),
+        ungated_price=price_ungated(cost, ungated),
     )
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch.cost.model import CostModel
+from gatesearch.model import GatedModel
 from gatesearch.pipeline.constraints import quality_violations
 from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.stream_prices import operation_for, price_figures, stream_details
 from gatesearch.pipeline.training import Baseline, train_trial, untrained_model
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.evaluation import Evaluated, Objectives
@@ -26,14 +28,14 @@ class Evaluator:
 
     def __init__(self, problem: Problem, baseline: Baseline, cost: CostModel, folder: Path) -> None:
         self.problem, self.baseline, self.cost, self.folder = problem, baseline, cost, folder
-        self._figures: dict[tuple[PlacedGate, ...], Figures] = {}
+        self._models: dict[tuple[PlacedGate, ...], GatedModel] = {}
 
     def __call__(self, plan: GatePlan) -> Evaluated:
         """Return a plan's quality on the validation split, its expected costs, and its violations of constraints."""
-        if plan.gates not in self._figures:  # plans with equal gates differ in their cost alone
-            self._figures[plan.gates] = train_trial(plan, self.problem, self.baseline, self.folder)
-        figures = self._figures[plan.gates]
-        price = self.cost.price(plan, figures.passed, observed=figures.layers)
+        if plan.gates not in self._models:  # cores change nothing in training
+            self._models[plan.gates] = train_trial(plan, self.problem, self.baseline, self.folder)
+        figures, doubt = self._judge(self._models[plan.gates], plan)
+        price = price_figures(self.cost, plan, figures)
         return Evaluated(
             Objectives(figures.value, price.expected_latency_us, price.energy.total_uj),
             {
@@ -43,8 +45,16 @@ class Evaluator:
             {
                 REACH_ATTR: {kind: list(row) for kind, row in figures.passed.items()},
                 "layers": {site: dict(row) for site, row in figures.layers.items()},
+                **stream_details(figures, doubt),
             },
         )
+
+    def _judge(self, model: GatedModel, plan: GatePlan) -> tuple[Figures, str | None]:
+        """Return the figures of a model whose gates are set for the prices of a plan, and a doubt about them."""
+        problem, validation = self.problem, self.problem.features.validation
+        operation = operation_for(problem, self.cost, plan, self.baseline.quality)
+        doubt = problem.goal.calibrate(model, validation, problem.features.positive, operation)
+        return problem.goal.assess(model, validation), doubt
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state that a worker needs: features and weights, without raw data and the traced graph."""

@@ -10,6 +10,7 @@ from gatesearch.model import GatedModel
 from gatesearch.pipeline.constraints import excess_latency_ms, quality_violations
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.stream_prices import operation_for, price_details
 from gatesearch.pipeline.training import Baseline, retrain
 from gatesearch.pipeline.weights import state_bytes
 from gatesearch.plan import GatePlan
@@ -50,7 +51,8 @@ def retrain_best(
     reference = problem.goal.assess(ungated, validation).value
     attempts: list[tuple[float, Trial, GatedModel]] = []
     for trial in rank(problem.recipe, trials)[: problem.recipe.pick.attempts]:
-        model = retrain(f"gated-{trial.plan.digest}", trial.plan, problem, baseline, folder)
+        operation = operation_for(problem, cost, trial.plan, reference)
+        model = retrain(f"gated-{trial.plan.digest}", trial.plan, problem, baseline, folder, operation=operation)
         violations = quality_violations(problem, problem.goal.assess(model, validation), reference)
         broken = {name: excess for name, excess in violations.items() if excess > 0}
         attempts.append((max(broken.values(), default=0.0), trial, model))
@@ -83,7 +85,7 @@ def repick(recipe: Recipe, trials: SearchResult, rejected: frozenset[str], cost:
             continue
         if excess_latency_ms(recipe, cost, trial.plan) > 0:
             continue
-        price = cost.price(trial.plan, trial.details["passed"], observed=trial.details["layers"])
+        price = price_details(cost, trial.plan, trial.details)
         objectives = Objectives(trial.objectives.accuracy, price.expected_latency_us, price.energy.total_uj)
         repriced.append(replace(trial, objectives=objectives))
     result = SearchResult(tuple(repriced))

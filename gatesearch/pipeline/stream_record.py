@@ -9,7 +9,7 @@ from gatesearch.cost.price import Price
 from gatesearch.metrics.streams import Claim, Share
 from gatesearch.pipeline.best_record import BestFigures
 from gatesearch.pipeline.problem import Problem
-from gatesearch.training.goals.detection import DetectionQuality
+from gatesearch.training.goals.detection_quality import DetectionQuality
 
 
 def stream_entry(problem: Problem, figures: BestFigures) -> dict[str, Any]:

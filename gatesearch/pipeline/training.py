@@ -17,7 +17,7 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.weights import load_weights, store_weights
 from gatesearch.plan import GatePlan
-from gatesearch.training import Figures, GateSettings, Schedule, calibrate, fit, saliency
+from gatesearch.training import GateSettings, Operation, Schedule, fit, saliency
 
 MIN_STANDARD_ERRORS = 2.0  # least distance above chance, in standard errors; random answers reach it once in 44 runs
 
@@ -77,6 +77,7 @@ def retrain(
     baseline: Baseline,
     folder: RunFolder,
     gates: GateSettings | None = None,
+    operation: Operation | None = None,
 ) -> GatedModel:
     """Train a plan from the baseline's weights by the recipe's ``retrain``, and calibrate its thresholds.
 
@@ -85,15 +86,18 @@ def retrain(
         plan: the plan to build.
         problem, baseline, folder: the run's problem, baseline and folder.
         gates: settings for the training of gates; None: those of the recipe.
+        operation: what its gates are set for together; None: each is set alone.
     """
     model = build_model(plan, problem, baseline)
     train_or_load(name, model, problem, folder, problem.schedule(problem.recipe.retrain), gates)
-    calibrate(model, problem.features.validation, problem.features.positive)
+    doubt = problem.goal.calibrate(model, problem.features.validation, problem.features.positive, operation)
+    if doubt is not None:
+        console.warn(f"plan {plan.digest}, retrained: {doubt}")
     return model
 
 
-def train_trial(plan: GatePlan, problem: Problem, baseline: Baseline, folder: Path) -> Figures:
-    """Train a plan for as long as a trial lasts; return its figures on the validation split.
+def train_trial(plan: GatePlan, problem: Problem, baseline: Baseline, folder: Path) -> GatedModel:
+    """Return the model of a plan, trained for as long as a trial lasts; its gates are not calibrated yet.
 
     An interrupted training continues from its last whole epoch, in any process or node that shares the folder.
 
@@ -117,8 +121,7 @@ def train_trial(plan: GatePlan, problem: Problem, baseline: Baseline, folder: Pa
     )
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)  # another worker may have trained the same gates
-    calibrate(model, problem.features.validation, problem.features.positive)
-    return problem.goal.assess(model, problem.features.validation)
+    return model
 
 
 def build_model(plan: GatePlan, problem: Problem, baseline: Baseline) -> GatedModel:

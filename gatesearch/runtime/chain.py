@@ -9,15 +9,19 @@ the stored scores. The module needs only NumPy.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
-from gatesearch.errors import DataError, unknown
+from gatesearch.errors import DataError, UserError, unknown
 from gatesearch.metrics.streams.activity import Activity, measure_activity
 from gatesearch.metrics.streams.events import Event
 from gatesearch.runtime.detector import Array
 from gatesearch.runtime.stream_gate import StreamGate, StreamGateSettings
+
+STREAM_GATES = "stream_gates"
+"""Entry of the manifest that describes how gates decide over a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,39 @@ def collect_run(scores: ChainScores, runs: tuple[Array, ...]) -> ChainRun:
         stopped = stopped & ~leaves
         posteriors = np.where(leaves[:, None], exit_posteriors, posteriors)
     return ChainRun(runs=runs, posteriors=posteriors, stopped=stopped)
+
+
+def describe_chain(settings: ChainSettings) -> dict[str, Any]:
+    """Return the manifest's entry of a chain's gates.
+
+    >>> describe_chain(ChainSettings((StreamGateSettings(threshold=0.5, smoothing=3, hold=2),)))
+    {'signal': None, 'gates': [{'threshold': 0.5, 'smoothing': 3, 'hold': 2}]}
+    """
+    signal = settings.signal
+    return {
+        "signal": None if signal is None else {"statistic": signal.statistic, **asdict(signal.settings)},
+        "gates": [asdict(gate) for gate in settings.gates],
+    }
+
+
+def read_chain(manifest: Mapping[str, Any], where: str) -> ChainSettings:
+    """Return how the gates of a bundle decide over a stream; each hop alone where an older manifest does not say it.
+
+    Raises:
+        UserError: the entry cannot be read.
+    """
+    entry = manifest.get(STREAM_GATES)
+    if entry is None:
+        thetas = [stage["gate"]["theta"] for stage in manifest["stages"] if stage["gate"] is not None]
+        return ChainSettings(tuple(StreamGateSettings(threshold=theta) for theta in thetas))
+    try:
+        gates = tuple(StreamGateSettings(**gate) for gate in entry["gates"])
+        if entry["signal"] is None:
+            return ChainSettings(gates)
+        values = dict(entry["signal"])
+        return ChainSettings(gates, SignalGate(values.pop("statistic"), StreamGateSettings(**values)))
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise UserError(f"{where}: {STREAM_GATES}: {error}; export again") from None
 
 
 def _parts(scores: ChainScores, settings: ChainSettings) -> Iterator[Array]:

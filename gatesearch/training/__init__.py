@@ -7,7 +7,7 @@ from gatesearch.training.calibration import calibrate
 from gatesearch.training.cascade import gate_logits, path_errors, predictions, run_cascade
 from gatesearch.training.features import Features, FeatureSplit, prepare
 from gatesearch.training.fit import History, fit
-from gatesearch.training.goals import GOALS, Classification, Figures, Goal, Reconstruction
+from gatesearch.training.goals import GOALS, Classification, Figures, Goal, Operation, Reconstruction
 from gatesearch.training.goals.classification import assess
 from gatesearch.training.saliency import saliency
 from gatesearch.training.settings import GateSettings, Schedule
@@ -23,6 +23,7 @@ __all__ = [
     "GatedTask",
     "Goal",
     "History",
+    "Operation",
     "Reconstruction",
     "Schedule",
     "assess",

@@ -29,14 +29,14 @@ def run_cascade(model: GatedModel, features: Tensor) -> Cascade:
     batches = [model.cascade(channels_last(batch)) for batch in features.split(EVALUATION_BATCH)]
     logits, exits, gate_logits = (torch.cat(column) for column in zip(*batches, strict=True))
     for k, gate in enumerate(model.cut_gates):
-        _check_finite(gate_logits[exits >= k, k], f"logits of gate {k + 1}")
+        check_finite(gate_logits[exits >= k, k], f"logits of gate {k + 1}")
         if gate.exit is not None:
-            _check_finite(logits[exits == k], f"outputs of the exit of gate {k + 1}")
-    _check_finite(logits[exits == len(model.gates)], "outputs of the last stage")
+            check_finite(logits[exits == k], f"outputs of the exit of gate {k + 1}")
+    check_finite(logits[exits == len(model.gates)], "outputs of the last stage")
     return Cascade(logits, exits, gate_logits)
 
 
-def _check_finite(values: Tensor, what: str) -> None:
+def check_finite(values: Tensor, what: str) -> None:
     """Refuse values [N, ...] that are not finite, because NaN would count as the first class."""
     wrong = int((~torch.isfinite(values.reshape(len(values), -1)).all(1)).sum()) if len(values) else 0
     if wrong:

@@ -1,5 +1,7 @@
 """The goal "detection": figures on a stream, with a detector that is tuned on the validation stream."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -10,10 +12,12 @@ from gatesearch.data.stream_loader import from_scenes
 from gatesearch.errors import DataError, UserError
 from gatesearch.frontends import build
 from gatesearch.graph.sites import cut_sites
-from gatesearch.metrics.streams import Background, Event
+from gatesearch.metrics.streams import Activity, Background, Event
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.training import GOALS, calibrate, prepare
+from gatesearch.runtime.chain import read_chain
+from gatesearch.training import GOALS, GateSettings, Operation, Schedule, calibrate, fit, prepare
+from gatesearch.training.stream_run import StreamRuns
 
 RATE, WINDOW_S, HOP_S = 100, 0.5, 0.1
 
@@ -100,6 +104,80 @@ def test_the_detector_is_set_on_the_validation_stream(problem):
     network = model(features)
     validation, test = goal.assess(network, features.validation), goal.assess(network, features.test)
     assert validation.detector == test.detector
+
+
+GATED = GatePlan((PlacedGate.of("gc", "input", mode="channel", keep=1.0, recall=0.9),))
+
+
+def operation(reference: float = 1.0, max_miss_rise: float = 0.05) -> Operation:
+    """Return an operation in which the last stage costs most, and catching up five hops."""
+    return Operation(
+        price=lambda parts: sum(part.open_share + 4 * part.openings for part in parts[-1:]),
+        reference=reference,
+        max_miss_rise=max_miss_rise,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(problem):
+    features, goal = problem
+    gated = model(features, GATED)
+    fit(gated, features, Schedule(epochs=4, batch_size=10, learning_rate=0.01), GateSettings(), seed=0, goal=goal)
+    return gated
+
+
+def test_gates_of_a_stream_are_set_together_for_the_least_price(problem, trained):
+    features, goal = problem
+    assert goal.calibrate(trained, features.validation, features.positive, operation()) is None
+    figures = goal.assess(trained, features.validation)
+    assert figures.value >= 0.95 and figures.figures.fa_per_hour <= 60.0
+    assert figures.activities[:2] == (Activity(1.0, 1 / 1196),) * 2 or figures.chain.signal is not None
+    assert figures.activities[-1].open_share < 0.5
+    assert figures.chain == trained.stream
+    assert read_chain(goal.manifest_entries(trained), "bundle") == figures.chain
+
+
+def test_figures_say_what_each_gate_stops_and_misses(problem, trained):
+    features, goal = problem
+    goal.calibrate(trained, features.validation, features.positive, operation())
+    figures = goal.assess(trained, features.test)
+    summary = figures.gated_summary()
+    stopped = summary["stop_shares_by_background"]["quiet"]
+    assert sum(stopped.values()) == pytest.approx(figures.early_stop_rate)
+    assert sum(summary["misses_by_gate"].values()) == figures.figures.gate_misses
+    assert summary["openings_per_hour"][-1] == pytest.approx(figures.activities[-1].openings * 3600 / HOP_S)
+    trained.cut_gates[0].theta.fill_(float("inf"))
+    lost = goal.assess(trained, features.test).gated_summary()["misses_by_gate"]
+    assert sum(lost.values()) == 20
+
+
+def test_without_an_operation_each_hop_is_decided_alone(problem, trained):
+    features, goal = problem
+    goal.calibrate(trained, features.validation, features.positive)
+    assert trained.stream is None
+    gate = goal.assess(trained, features.validation).chain.gates[0]
+    assert (gate.smoothing, gate.hold, gate.threshold) == (1, 0, float(trained.cut_gates[0].theta))
+
+
+def test_all_gates_stay_open_where_none_keeps_the_misses(problem, trained):
+    features, goal = problem
+    doubt = goal.calibrate(trained, features.validation, features.positive, operation(1.0, max_miss_rise=-0.5))
+    assert doubt is not None and "all gates stay open" in doubt
+    assert goal.assess(trained, features.validation).early_stop_rate == 0.0
+
+
+def test_a_model_runs_over_a_stream_once(problem, trained, monkeypatch):
+    features, goal = problem
+    goal = replace(goal, runs=StreamRuns())
+    count = []
+    forward = trained.forward
+    monkeypatch.setattr(trained, "forward", lambda batch: count.append(len(batch)) or forward(batch))
+    goal.calibrate(trained, features.validation, features.positive, operation())
+    windows = len(features.validation.labels)  # on which thresholds are set before
+    goal.assess(trained, features.validation)
+    goal.assess(trained, features.test)
+    goal.manifest_entries(trained)
+    assert sum(count) == windows + len(features.validation.stream.features) + len(features.test.stream.features)
 
 
 def test_limits_name_the_excess(problem):

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from gatesearch.training.features import Features
-from gatesearch.training.goals.base import Figures, Goal
+from gatesearch.training.goals.base import Figures, Goal, Operation
 from gatesearch.training.goals.classification import Classification
 from gatesearch.training.goals.detection import Detection, detection_of
 from gatesearch.training.goals.reconstruction import Reconstruction
 
-__all__ = ["GOALS", "Classification", "Detection", "Figures", "Goal", "Reconstruction"]
+__all__ = ["GOALS", "Classification", "Detection", "Figures", "Goal", "Operation", "Reconstruction"]
 
 # The goals by name, as a recipe's key ``goal`` gives it. Each is a function of the features, the classes' names by
 # label, and the number of false accepts per hour that a detector may make.

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from gatesearch.metrics.streams import Activity
 from gatesearch.model import GatedModel
 from gatesearch.training.features import FeatureSplit
 from gatesearch.training.settings import Schedule
 
 Limits = Mapping[str, Callable[[Any, float, float], float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What gates are set for, by a goal that sets them together.
+
+    Args:
+        price: price of a plan over a stream, from the activities of its front end and of each stage.
+        reference: quality of the ungated backbone trained alike.
+        max_miss_rise: largest rise of the share of missed events over that backbone's.
+        min_gate_recall: share of events for which the gates have to pass a window that holds the event.
+    """
+
+    price: Callable[[Sequence[Activity]], float]
+    reference: float
+    max_miss_rise: float = 0.0
+    min_gate_recall: float = 0.0
 
 
 class Figures(Protocol):
@@ -76,6 +95,21 @@ class Goal(Protocol):
 
     def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
         """Return by how many standard errors a model's quality exceeds that of answers that ignore the input."""
+
+    def calibrate(
+        self, model: GatedModel, split: FeatureSplit, positive: Tensor, operation: Operation | None = None
+    ) -> str | None:
+        """Set the thresholds of a model's gates, and the answers for windows that they stop.
+
+        Args:
+            model: changed in place.
+            split: the validation split.
+            positive: whether each class is a positive, [classes].
+            operation: what gates are set for together; None: each is set alone.
+
+        Returns:
+            One line if the gates cannot be set as they should; None otherwise.
+        """
 
     def assess(self, model: GatedModel, split: FeatureSplit) -> Figures:
         """Return the figures of a model on the hard cascade."""

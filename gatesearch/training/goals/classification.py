@@ -15,9 +15,10 @@ from gatesearch._lib.format import format_percent
 from gatesearch.errors import UserError
 from gatesearch.metrics import Quality, quality
 from gatesearch.model import GatedModel
+from gatesearch.training.calibration import calibrate
 from gatesearch.training.cascade import observed_cascade, predictions
 from gatesearch.training.features import FeatureSplit
-from gatesearch.training.goals.base import Limits
+from gatesearch.training.goals.base import Limits, Operation
 from gatesearch.training.settings import Schedule
 
 
@@ -64,6 +65,13 @@ class Classification:
         """Return 1 for each right answer and 0 for each wrong one; and 1 for each sample."""
         right = (output.argmax(1) == labels).to(output.dtype)
         return right, torch.ones_like(right)
+
+    def calibrate(
+        self, model: GatedModel, split: FeatureSplit, positive: Tensor, operation: Operation | None = None
+    ) -> str | None:
+        """Set each gate's threshold alone, on the samples that the gates before it let through."""
+        calibrate(model, split, positive)
+        return None
 
     def assess(self, model: GatedModel, split: FeatureSplit) -> Quality:
         """Return accuracy, precision, recall and the shares of samples that gates stop."""

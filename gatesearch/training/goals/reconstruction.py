@@ -14,9 +14,10 @@ from gatesearch._lib.format import format_percent
 from gatesearch.errors import UserError
 from gatesearch.metrics import Fidelity, fidelity, shortest_waveform, waveform_errors
 from gatesearch.model import GatedModel
+from gatesearch.training.calibration import calibrate
 from gatesearch.training.cascade import observed_cascade, path_errors
 from gatesearch.training.features import FeatureSplit
-from gatesearch.training.goals.base import Limits
+from gatesearch.training.goals.base import Limits, Operation
 from gatesearch.training.settings import Schedule
 
 
@@ -68,6 +69,13 @@ class Reconstruction:
         return silence - waveform_errors(output, features), silence
 
     @torch.no_grad()
+    def calibrate(
+        self, model: GatedModel, split: FeatureSplit, positive: Tensor, operation: Operation | None = None
+    ) -> str | None:
+        """Set each gate's threshold alone, on the samples that the gates before it let through."""
+        calibrate(model, split, positive)
+        return None
+
     def assess(self, model: GatedModel, split: FeatureSplit) -> Fidelity:
         """Return fidelity, signal-to-noise ratio, and the share of samples on each path."""
         cascade, layers = observed_cascade(model, split.features)
