@@ -18,12 +18,15 @@ from gatesearch.report.figures.front import staircase, ungated_point
 from gatesearch.report.sections import plan
 from gatesearch.report.text import format_micro, format_si
 
+STREAM_FIGURES = ("det", "detail", "whole", "power", "openings", "stops", "latencies")
+
 
 def test_every_figure_of_a_finished_run_is_drawn_and_none_of_an_empty_one(
     record: dict[str, Any], empty: dict[str, Any]
 ) -> None:
     drawn = figures.draw_all(record)
     assert not drawn.pop("paths") and not drawn.pop("light-by-class")  # a keyword spotter has one path
+    assert not any(drawn.pop(name) for name in STREAM_FIGURES)  # clips are no stream
     assert all(svg and svg.startswith("<svg viewBox=") and svg.endswith("</svg>") for svg in drawn.values())
     assert {"front", "reach", "energy-term", "roc-0", "roc-1", "hypervolume"} <= set(drawn)
     assert not any(figures.draw_all(empty).values())

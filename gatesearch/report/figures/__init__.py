@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gatesearch.report.fields import Record, list_kinds, quality_name, read
-from gatesearch.report.figures import energy, front, gates, layers, paths, search, sensitivity
+from gatesearch.report.figures import (
+    det,
+    energy,
+    front,
+    gates,
+    layers,
+    openings,
+    paths,
+    search,
+    sensitivity,
+    timeline,
+)
 from gatesearch.report.style import inline_svg, kind_colours, settings
 
 if TYPE_CHECKING:
@@ -25,6 +36,13 @@ def _draw_validation_quality(record: Record) -> Figure | None:
 
 # Name of a figure in the page, its description for screen readers, and the function that draws it.
 _FIGURES: dict[str, tuple[str, Callable[[Record], Figure | None]]] = {
+    "det": ("Miss rate over false accepts an hour", det.draw_det),
+    "detail": ("A minute of the test stream", timeline.draw_detail),
+    "whole": ("The whole test stream", timeline.draw_whole),
+    "power": ("Mean power by part over the test stream", timeline.draw_power),
+    "openings": ("Share of time open and openings an hour by gate", openings.draw_openings),
+    "stops": ("Share of hops stopped by background", openings.draw_stops),
+    "latencies": ("Time from an event to its detection", det.draw_latencies),
     "front": ("Validation quality against expected energy", front.draw_front),
     "paths": ("Quality of each way to route windows", paths.draw_qualities),
     "light-by-class": ("Share of each class on the light path", paths.draw_classes),

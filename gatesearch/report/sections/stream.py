@@ -6,18 +6,94 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatesearch.report.fields import Record, read
-from gatesearch.report.text import NOT_YET, format_percent, format_value
+from gatesearch.report.stream_names import NAMES, list_results
+from gatesearch.report.text import NOT_YET, format_factor, format_percent, format_value
 
-NAMES = {"picked": "best plan, gated", "ungated_windows": "ungated, every window"}
+ARTICLES = {
+    "ungated_hops": "the ungated network run hop by hop",
+    "ungated_windows": "the ungated network run on every window",
+    "hand_placed": "a gate put by hand",
+    "smaller_ungated": "a smaller ungated network",
+}
+LEAST_GAIN = 1.005  # below it, power and gain round to nothing gained
 
 
 def build_table(record: Record) -> list[dict[str, str]]:
     """Return a row for the picked plan and one for each other method; empty where the goal is not detection."""
-    stream = read(record, "stream")
-    if stream is None:
-        return []
-    entries = {"picked": read(stream, "picked"), **read(stream, "rivals", default={})}
-    return [_build_row(NAMES.get(name, name), figures) for name, figures in entries.items()]
+    return [_build_row(NAMES.get(name, name), figures) for name, figures in list_results(record)]
+
+
+def build_parts(record: Record) -> list[dict[str, str]]:
+    """Return a row for each part of the picked plan's chain: core, how it runs, how often it opens, mean power."""
+    return [
+        {
+            "name": read(part, "name", default="?"),
+            "core": read(part, "core", default="?"),
+            "runs": "on demand" if read(part, "runs") == "demand" else "steady",
+            "open_share": format_percent(read(part, "open_share")),
+            "openings": f"{read(part, 'openings_per_hour', default=0.0):,.0f}",
+            "power": _format_power(read(part, "power_mw")),
+        }
+        for part in read(record, "stream", "picked", "parts", default=())
+    ]
+
+
+def list_missing(record: Record) -> list[str]:
+    """Return a line for each rival that the recipe names and that is missing."""
+    missing = read(record, "stream", "missing_rivals", default={})
+    return [f"{NAMES.get(name, name)}: {reason}" for name, reason in missing.items()]
+
+
+def describe_gain(record: Record) -> str | None:
+    """Return the sentence of the first screen: what the gates gain over the strongest rival; None without rivals.
+
+    >>> figures = {"miss_rate": 0.1, "mean_power_mw": 2.0}
+    >>> rival = {"miss_rate": 0.08, "mean_power_mw": 3.0}
+    >>> point = {"fa_per_hour_wanted": 2.0}
+    >>> stream = {"picked": figures, "rivals": {"level_gate": rival}, "strongest_rival": "level_gate"}
+    >>> sentence = describe_gain({"stream": stream | {"operating_point": point}})
+    >>> print(ascii(sentence.replace("\\xa0", " ")).strip("'"))
+    The gates take 1.5\\xd7 less mean power than the strongest rival, the level gate before the ungated network: 2 mW \
+for 3 mW at 2 false accepts an hour. They miss 10.0 % of the events, the rival 8.0 %.
+    """
+    stream = read(record, "stream", default={})
+    name = read(stream, "strongest_rival")
+    rival, picked = read(stream, "rivals", name) if name else None, read(stream, "picked")
+    own_mw, rival_mw = read(picked, "mean_power_mw"), read(rival, "mean_power_mw")
+    if own_mw is None or rival_mw is None:
+        return None
+    wish = format_value(read(stream, "operating_point", "fa_per_hour_wanted"))
+    misses = format_percent(read(picked, "miss_rate")), format_percent(read(rival, "miss_rate"))
+    title = f"the {NAMES.get(name, name)}" if name not in ARTICLES else ARTICLES[name]
+    if rival_mw < LEAST_GAIN * own_mw:
+        return (
+            f"The gates gain nothing: the strongest rival, {title}, takes {_format_power(rival_mw)} in the mean, the "
+            f"best plan {_format_power(own_mw)}, at {wish} false accepts an hour. The rival misses {misses[1]} of the "
+            f"events, the best plan {misses[0]}."
+        )
+    return (
+        f"The gates take {format_factor(rival_mw / own_mw)} less mean power than the strongest rival, {title}: "
+        f"{_format_power(own_mw)} for {_format_power(rival_mw)} at {wish} false accepts an hour. They miss {misses[0]} "
+        f"of the events, the rival {misses[1]}."
+    )
+
+
+def describe_signal(record: Record) -> str | None:
+    """Return the sentence that says that the best plan has a gate before the front end; None where it has none.
+
+    >>> gate = {"statistic": "spread", "threshold": 9830.4, "smoothing": 3, "hold": 5}
+    >>> describe_signal({"stream": {"picked": {"signal_gate": gate}}})
+    'The best plan has a level gate before the front end: spread of the level, mean of 3 hops, held open for 5.'
+    """
+    gate = read(record, "stream", "picked", "signal_gate")
+    if gate is None:
+        return None
+    statistic = {"spread": "spread of the level", "level": "level", "flatness": "flatness of the spectrum"}
+    name = read(gate, "statistic")
+    return (
+        f"The best plan has a level gate before the front end: {statistic.get(name, name)}, mean of "
+        f"{format_value(read(gate, 'smoothing'))} hops, held open for {format_value(read(gate, 'hold'))}."
+    )
 
 
 def build_groups(record: Record) -> list[dict[str, str]]:
@@ -53,19 +129,22 @@ def describe_stream(record: Record) -> str:
     return sentence if doubt is None else f"{sentence} Doubt: {doubt}."
 
 
+def _format_power(milliwatts: float | None) -> str:
+    return NOT_YET if milliwatts is None else f"{milliwatts:.3g}\xa0mW"
+
+
 def _format_rate(value: float | None) -> str:
     return NOT_YET if value is None else f"{value:.3g}"
 
 
 def _build_row(name: str, figures: Mapping[str, Any]) -> dict[str, str]:
     latency = read(figures, "latency_p50_ms")
-    power = read(figures, "mean_power_mw")
     return {
         "name": name,
         "miss_rate": _with_interval(figures, "miss_rate", "miss_interval", percent=True),
         "fa_per_hour": _with_interval(figures, "fa_per_hour", "fa_per_hour_interval", percent=False),
         "latency": NOT_YET if latency is None else f"{latency:.0f} ms",
-        "power": NOT_YET if power is None else f"{power:.3g} mW",
+        "power": _format_power(read(figures, "mean_power_mw")),
     }
 
 
