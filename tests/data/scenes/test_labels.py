@@ -1,4 +1,4 @@
-# Tests of label tracks, the files that hold the events of a recording: Audacity's labels, or CSV.
+"""Tests of label tracks, the files that hold the events of a recording: Audacity's labels, or CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-# Tests of scenes (labelled streams) of motion and of image frames.
+"""Tests of scenes (labelled streams) of motion and of image frames."""
 
 from __future__ import annotations
 

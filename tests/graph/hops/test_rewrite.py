@@ -1,4 +1,5 @@
-# Networks rewritten for hops: without padding in time or with causal padding, and with the same weights.
+"""Networks rewritten for hops: without padding in time or with causal padding, and with the same weights."""
+
 from __future__ import annotations
 
 import pytest
