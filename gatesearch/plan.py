@@ -136,6 +136,7 @@ def _read_list(values: object, key: str) -> list[Any]:
 
 
 def _read_gate(values: object, where: str) -> PlacedGate:
+    """Return the gate of one entry of a plan's JSON, or refuse the entry."""
     if not isinstance(values, Mapping):
         raise UserError(f"plan: {where}: {quote(values)} is not a group of keys")
     for key in ("kind", "site", "params"):

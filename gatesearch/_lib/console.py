@@ -198,6 +198,7 @@ def progress(
 
 @contextmanager
 def _bar(out: Console, total: int | None, label: str, done: int) -> Iterator[Steps]:
+    """Draw a bar in a terminal: count, elapsed and remaining time, and the last note."""
     from rich import progress as bars
 
     columns = (
@@ -225,6 +226,7 @@ def _bar(out: Console, total: int | None, label: str, done: int) -> Iterator[Ste
 def _lines(
     out: Console, total: int | None, label: str, every_s: float, clock: Callable[[], float], done: int
 ) -> Iterator[Steps]:
+    """Print a line of progress at most every ``every_s`` seconds, where no bar can be drawn."""
     start = last_line_s = clock()
     done_before, news = done, ""
 

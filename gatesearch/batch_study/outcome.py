@@ -59,6 +59,7 @@ def build_outcome(pilot: Pilot, studies: Sequence[BatchStudy], seed: int) -> dic
 
 
 def _build_point(study: BatchStudy, steps: float, slope: float | None, interval: Interval) -> dict[str, Any]:
+    """Return the figures of one batch size as they stand in the study's JSON file."""
     states = [entry.result.state for entry in study.trials]
     ranking = rank_trials(study.trials)
     repeats = [[_finite_or_none(entry.result.steps_to_goal) for entry in group] for group in study.repeats.values()]

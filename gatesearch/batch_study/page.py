@@ -97,6 +97,7 @@ def _format_study(outcome: Outcome) -> dict[str, Any]:
 
 
 def _build_steps_row(point: Mapping[str, Any]) -> list[str]:
+    """Return the cells of one batch size in the table of steps."""
     counts = [str(point[key]) for key in ("trials", "reached", "ended", "diverged")]
     edges = ", ".join(point["moved"])
     if point["at_edge"]:

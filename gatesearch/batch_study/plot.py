@@ -49,6 +49,7 @@ def draw(outcome: Mapping[str, Any], path: Path) -> None:
 
 
 def _draw_steps(axes: Axes, points: Points, critical: Mapping[str, Any] | None) -> None:
+    """Draw the steps to the goal against the batch size, with perfect scaling and the fitted curve."""
     reached = [point for point in points if point["steps"] is not None]
     missed = [point for point in points if point["steps"] is None]
     axes.set_yscale("log", base=2)
@@ -89,6 +90,7 @@ def _draw_regime(axes: Axes, points: Points, regime: str, colour: str) -> None:
 
 
 def _draw_rates(axes: Axes, points: Points) -> None:
+    """Draw the learning rates that reached the goal, and the linear and the square-root rule."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     reached = [point for point in points if point["best"] is not None]

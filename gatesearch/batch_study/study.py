@@ -84,8 +84,10 @@ class Study:
         return epochs * max(1, self.problem.samples // batch)
 
     def _run_pilot(self) -> Pilot:
-        # The pilot trains quasi-random configs at the middle batch size. Its best trials set the goal, the steps to it,
-        # and the centre of the learning rate.
+        """Train quasi-random configs at the middle batch size, and set the goal from the best of them.
+
+        Their best trials also set the steps to the goal and the centre of the learning rate.
+        """
         batch = self.batch_sizes[(len(self.batch_sizes) - 1) // 2]
         budget, count = self.count_steps(self.epochs, batch), self.settings.pilot
         points = self.space.sample(count, self.seed)
@@ -104,6 +106,7 @@ class Study:
         return Pilot(batch=batch, budget=budget, goal=goal, steps=steps[(len(steps) - 1) // 2], rate=math.exp(log_rate))
 
     def _study_batch(self, batch: int, pilot: Pilot) -> BatchStudy:
+        """Search the fewest steps to the goal at one batch size, and repeat its best configs."""
         # Under perfect scaling, steps x batch is constant.
         perfect_steps = pilot.steps * pilot.batch / batch
         budget = math.ceil(self.settings.cap * max(perfect_steps, MIN_BUDGET_SHARE * pilot.steps))
@@ -174,6 +177,7 @@ class Study:
         goal: float | None = None,
         limit: int | None = None,
     ) -> Entry:
+        """Train one config, or read its result from the journal, and advance the bar."""
         # Repeats have seeds of their own, the same for every config and batch size.
         offset = 10_000 + key.repeat if key.repeat else key.number
         seed = (self.seed * 1_000_003 + offset) % 2**31

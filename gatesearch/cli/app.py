@@ -130,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _invoke(arguments: list[str]) -> int:
+    """Run the command that the arguments name, and return its exit status."""
     # typer's own main() is not used: it turns an interrupt into an exit status, and loses the run folder that the
     # interrupt names.
     for argument in arguments:

@@ -86,6 +86,7 @@ def _read_manifest(source: Path, folder: Path) -> dict[str, Any]:
 
 
 def _build_table(source: Path, name: str, manifest: dict[str, Any], output: RunnerOutput) -> BoardTable:
+    """Return the latency table of a kit's rows, and check that enough convolutions were timed."""
     readings, others = kit.readings(manifest, output)
     if sum(reading.kernel == "conv" for reading in readings) < MIN_CONVOLUTIONS:
         raise UserError(f"{source}: fewer than {MIN_CONVOLUTIONS} convolutions were timed; give the runner more memory")
@@ -129,6 +130,7 @@ def _build_profile(
 
 
 def _build_timing(table: BoardTable, core: profile.Core, ticks_per_us: float, macs_per_tick: float) -> dict[str, Any]:
+    """Return the group ``timing`` of a core's profile for a table, with a provenance for each constant."""
     macs_per_us = macs_per_tick * ticks_per_us
     frontend_us = core.timing.frontend_us(1.0)
     frontend_macs_per_us = 1.0 / frontend_us if frontend_us else macs_per_us / FRONTEND_SLOWDOWN

@@ -47,6 +47,7 @@ def scene(action: _Action = "", words: _Words = None, as_json: AsJson = False) -
 
 
 def _make(words: list[str], as_json: bool) -> None:
+    """Draw a scene from settings, or read a specification, and write the files that the command names."""
     from gatesearch._lib import console
     from gatesearch.data.scenes import draw_scene, load_sources, read_spec, reload_sources, write_spec
     from gatesearch.data.scenes.wav_output import write_wav
@@ -152,6 +153,7 @@ def _show(words: list[str], as_json: bool) -> None:
 
 
 def _check(words: list[str], as_json: bool) -> None:
+    """Check the scenes that the command names, and print an overview of them."""
     from gatesearch._lib import console
     from gatesearch.cli.scene_tables import describe_outline, print_overview
     from gatesearch.data.scenes import check_scenes

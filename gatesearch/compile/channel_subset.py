@@ -81,6 +81,7 @@ def carry(stage: fx.GraphModule, node: fx.Node, subset: Subset) -> Carried | Non
 
 
 def _through_module(module: nn.Module, node: fx.Node, source: fx.Node, subset: Subset) -> Carried | None:
+    """Carry a subset of channels through one layer; None where the layer cannot be changed exactly."""
     first = subset.axis == 1
     if isinstance(module, ELEMENTWISE) and (first or not isinstance(module, nn.Dropout2d)):
         # The constants become an image of one pixel, because dropout by channel needs an image.

@@ -137,6 +137,7 @@ def _constant(parsed: Any, index: int, dtype: type[np.generic]) -> npt.NDArray[A
 
 
 def _products(parsed: Any) -> Iterator[_Product]:
+    """Yield the int8 operators of a program that multiply inputs with weights."""
     for operator in parsed.subgraphs[0].operators:
         if flatbuffer.operator_name(parsed, operator) not in PRODUCTS:
             continue

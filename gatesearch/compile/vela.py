@@ -96,6 +96,7 @@ def _pack(result: VelaResult) -> bytes:
 
 
 def _run_vela(model: bytes, accelerator: str, system_config: str, memory_mode: str) -> VelaResult:
+    """Compile an int8 program in a temporary folder, and read cycles and memory from Vela's output."""
     need("Vela (Ethos-U)", "ethosu")
     with tempfile.TemporaryDirectory(prefix="gatesearch-vela-") as folder, quiet("Vela") as output:
         from ethosu.vela import vela

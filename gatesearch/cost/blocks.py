@@ -104,6 +104,7 @@ def named(pieces: Pieces, *roles: Role) -> list[str]:
 def _blocks_and_heads(
     backbone: nn.Module, sites: Sequence[CutSite], features: Tensor, variants: Sequence[PlacedGate]
 ) -> dict[PieceKey, Piece]:
+    """Return the blocks between neighbouring sites, and the heads and exits of gates at these sites."""
     stages = split(backbone, [site.node for site in sites])
     bounds: list[CutSite | None] = [None, *sites, None]
     if sites and sites[0].name == INPUT:

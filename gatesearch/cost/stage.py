@@ -152,6 +152,7 @@ class StagePricer:
     def _sum_blocks(
         self, core: Core, entering: PlacedCut | None, leaving: PlacedCut | None, changes: Mapping[str, LayerChange]
     ) -> StageWork:
+        """Return the work of a stage: the sum over its blocks, and the head of the gate that ends it."""
         first = self._place[entering.site.name] if entering else 0
         last = self._place[leaving.site.name] if leaving else len(self._place)
         blocks = self.table.sites[first:last]

@@ -32,7 +32,7 @@ def make_windows(seed: int, windows_per_subject: int) -> tuple[Array, npt.NDArra
 
 
 def _subject(rng: np.random.Generator, count: int) -> tuple[Array, npt.NDArray[np.int64]]:
-    # Makes the windows and labels of one simulated subject, whose pace, strength, speed and mounting are random.
+    """Return windows and labels of one simulated subject with a random pace, strength, speed and mounting."""
     labels = rng.permutation(np.arange(count) % len(CLASSES))
     pace, strength, speed = rng.uniform(1.5, 2.3), rng.uniform(0.6, 1.4), rng.uniform(0.7, 1.4)
     mounting = Rotation.from_euler("xyz", rng.normal(0, 0.35, 3))

@@ -125,6 +125,7 @@ def _find(root: str | None) -> Path:
 
 
 def _read_npz(path: Path) -> tuple[Array, Array, Array, Array]:
+    """Read the four arrays of CIFAR-10 from an .npz file, and check their shapes and types."""
     arrays = read_archive(path, f"data.root: {path}", f"cannot be read as {NPZ}")
     if missing := [name for name in ARRAYS if name not in arrays]:
         raise UserError(f"data.root: {path} lacks {', '.join(missing)}; wanted: {NPZ}")

@@ -105,6 +105,7 @@ def _split(arrays: Arrays, rows: npt.NDArray[np.intp]) -> Split:
 
 
 def _read(path: Path) -> Arrays:
+    """Read the arrays of a file of windows, and check that they fit each other."""
     where = f"data.root: {str(path)!r}"
     arrays = read_archive(path, where)
     for key in KEYS:

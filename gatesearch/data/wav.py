@@ -130,6 +130,7 @@ def read_clips(
 
 
 def _read(path: Path, sample_rate: int) -> Reading:
+    """Read a WAV file, mix its channels and resample it; refuse empty, long and damaged files."""
     rate, values_count = _open_header(path)
     if rate < sample_rate:
         reason = f"is sampled at {rate} Hz, below data.sample_rate={sample_rate}; data.sample_rate={rate} reads it"

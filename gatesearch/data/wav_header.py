@@ -51,7 +51,10 @@ def check_header(path: Path) -> None:
 
 
 def _check_format(path: Path, fields: bytes) -> None:
-    # A frame holds one value of each channel; ``bits`` is the size of a value.
+    """Check that the fields of a format chunk do not contradict each other.
+
+    A frame holds one value of each channel; ``bits`` is the size of a value.
+    """
     kind, channels, rate, bytes_per_second, frame_bytes, bits = struct.unpack("<HHIIHH", fields)
     if CODE_BITS.get(kind, bits) != bits:
         raise UserError(f"{path}: its header contradicts itself: format {kind}, of {CODE_BITS[kind]} bits, in {bits}")

@@ -197,6 +197,7 @@ class OperatorLog(OperatorCounter):
         self._depth += 1
 
     def _leave_layer(self, layer: nn.RNNBase, inputs: tuple[Any, ...], output: Any) -> None:
+        """Add a recurrent layer as one operation when its forward pass ends."""
         self._depth -= 1
         if self._depth:
             return

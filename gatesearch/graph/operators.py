@@ -184,6 +184,7 @@ class OperatorCounter(TorchDispatchMode):
         self._unfused.__exit__(*error)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator and count its MACs and values; decompose it if no formula is known."""
         kwargs = kwargs or {}
         name = func._schema.name.removeprefix("aten::")
         formula = MULTIPLYING.get(name)

@@ -156,6 +156,7 @@ class PGLayer:
         return (np.maximum(y, 0) if self.relu else y).astype(np.float32).reshape(self.shape)
 
     def _bind_levels(self, x: Array, levels: Array, library: Library) -> Any:
+        """Bind the call that rounds inputs to levels, and splits them into operands where one is not enough."""
         conv, operands = self.conv, self.conv.operands
         top, size = float(2**conv.bits - 1), levels.dtype.itemsize
         if operands.number == 1:

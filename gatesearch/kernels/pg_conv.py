@@ -203,6 +203,7 @@ class PGConv:
         return IntegerPhases(high, mask, high + mask * low)
 
     def _prepare(self, library: Library, singly: bool) -> None:
+        """Pack the weights and limits for the C kernel, and fill the struct that it reads."""
         g = self.geometry
         self._shape = g.c
         self._packed, self._sums = pack_u8(library, g, self.weight)

@@ -102,6 +102,7 @@ class RecurrentLayer:
         return x
 
     def _bind_cell(self, cell: RecurrentStep, x: Array, y: Array, direction: int) -> Callable[[], object]:
+        """Bind the call that runs one direction of a recurrent layer over all steps."""
         assert cell.library is not None
         is_lstm = isinstance(cell, LSTMStep)
         h, c = aligned_zeros(cell.size, np.float32), aligned_zeros(cell.size, np.float32)

@@ -61,6 +61,7 @@ class Checksums:
         return None if content is None else digest(content)
 
     def _read(self) -> dict[str, list[str]]:
+        """Return the stored digests; a damaged file is renamed with a warning, and no digests are returned."""
         path = self._folder / CHECKSUMS_FILE
         content = read_bytes(path)
         if content is None:

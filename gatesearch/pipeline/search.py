@@ -61,6 +61,7 @@ def describe_search(problem: Problem, result: SearchResult) -> str:
 
 
 def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evaluator) -> SearchResult:
+    """Open the study, run the search with the recipe's executor, and show its progress."""
     recipe = problem.recipe
     study = Study.find(recipe, folder)
     settings = SearchSettings(

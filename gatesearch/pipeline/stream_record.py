@@ -43,6 +43,7 @@ def stream_summary(
 
 
 def _figures(quality: DetectionQuality, price: Price, hop_s: float) -> dict[str, Any]:
+    """Return the figures of one detector on the test stream as they stand in summary.json."""
     figures, settings = quality.figures, quality.detector.settings
     return {
         "fa_per_hour": figures.fa_per_hour,

@@ -122,6 +122,7 @@ def _child(tree: Any, step: str | int) -> tuple[Any] | None:
 
 
 def _message(details: ErrorDetails, key: Key, schema: type[BaseModel]) -> str:
+    """Return the line that says what is wrong with a key, from pydantic's details."""
     kind, written, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown_key(key, schema)

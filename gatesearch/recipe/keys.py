@@ -56,6 +56,7 @@ def _merge(row: KeyRow, other: KeyRow) -> KeyRow:
 
 
 def _walk(group: Schema, definitions: Schema, path: tuple[str, ...]) -> Iterator[KeyRow]:
+    """Yield a row for each key of a group, and then the rows of the groups inside it."""
     required = group.get("required", ())
     for name, value in group.get("properties", {}).items():
         key = (*path, name)
@@ -93,6 +94,7 @@ def _resolve(value: Schema, definitions: Schema) -> Schema:
 
 
 def _type(value: Schema) -> str:
+    """Return a key's type as text, such as ``list of numbers``."""
     if "const" in value:
         return str(value["const"])
     if "enum" in value:

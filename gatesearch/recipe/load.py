@@ -114,7 +114,10 @@ def to_yaml(recipe: Recipe) -> str:
 
 
 def _load(path: Path, tree: dict[str, Any], parsed: Sequence[Override] = ()) -> Recipe:
-    # Overrides apply in their order. An override of a key of the search space needs the space's file to be read first.
+    """Return the checked recipe of a file's tree with overrides.
+
+    Overrides apply in their order. An override of a key of the search space needs the space's file to be read first.
+    """
     files: dict[Key, str] = {}
     where = relative_path(path)
     if any(override.key == ("backbone",) for override in parsed):

@@ -102,6 +102,7 @@ class Override:
         return int(name)
 
     def _remove(self, tree: dict[str, Any]) -> dict[str, Any]:
+        """Return a copy of the recipe's tree without the key that the override drops."""
         changed = dict(tree)
         group: dict[str, Any] = changed
         for depth, name in enumerate(self.key):

@@ -85,6 +85,7 @@ class _Resolution:
         return value, size
 
     def expand_text(self, text: str, key: Key) -> tuple[Any, int]:
+        """Return a text with its references replaced by the values of their keys, and the number of values."""
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             self.fail(key, f"{text!r} is not UTF-8 text")
         if text == _MISSING:

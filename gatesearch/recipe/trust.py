@@ -60,6 +60,7 @@ def list_reaches(recipe: Recipe) -> list[Reach]:
 
 
 def _reaches(recipe: Recipe) -> Iterator[Reach]:
+    """Yield the keys of a recipe that run other code, or that write outside the run folder."""
     names: dict[Key, str] = {
         ("data", "name"): recipe.data.name,
         ("frontend", "name"): recipe.frontend.name,

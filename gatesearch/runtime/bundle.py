@@ -58,6 +58,7 @@ class Bundle(Cascade):
         return self._engines.get(stage["core"], stage["engine"])
 
     def _stage(self, stage: Mapping[str, Any]) -> Runnable:
+        """Return the runner of one stage: native kernels between partitions where these can run, else one program."""
         engine, parts = self._engine(stage), stage.get("parts")
         reference = read_artifact(self.folder, stage["program"])
         if not parts or engine != "litert":

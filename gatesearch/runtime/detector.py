@@ -53,6 +53,7 @@ class DetectorSettings:
     first_s: float | None = None
 
     def __post_init__(self) -> None:
+        """Check the classes, the times and the thresholds."""
         for name in self.positives:
             if name not in self.classes:
                 raise unknown("detector: positives", "class", name, self.classes)

@@ -157,7 +157,10 @@ class Session:
         )
 
     def _propose(self) -> tuple[optuna.Trial, GatePlan]:
-        # Initial proposals come first. After a duplicate, the sampler gets help to propose an untried plan.
+        """Return the next trial and its plan.
+
+        Initial proposals come first. After a duplicate, the sampler gets help to propose an untried plan.
+        """
         number = len(self.ended) + self.busy
         initial, seed = self._settings.initial, self._settings.seed
         index = next((k for k in range(len(initial)) if k not in self._used_initial), None)

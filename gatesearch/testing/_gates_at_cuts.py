@@ -45,6 +45,7 @@ class CutGateConformance(LoweringConformance):
                 yield gate.eval(), hidden
 
     def _train(self, gate: Any, hidden: Tensor) -> None:
+        """Take training steps with all mixes of labels, and check losses and gradients."""
         optimizer = torch.optim.AdamW(gate.parameters(), lr=0.01)
         target = torch.randn(SAMPLES, *self.site.output)
         final = target + 0.1 * torch.randn_like(target)

@@ -48,6 +48,7 @@ class LayerGateConformance(GateConformance):
                 yield gate.eval(), inputs
 
     def _train(self, gate: Any, inputs: Tensor) -> None:
+        """Take a training step at each stage of annealing, and check outputs, losses and gradients."""
         optimizer = torch.optim.AdamW(gate.parameters(), lr=0.01)
         for progress in (0.0, 0.25, 0.5, 1.0):
             gate.anneal(progress)

@@ -94,6 +94,7 @@ def _prepare(
     renditions: int,
     on_step: Callable[[], None] | None,
 ) -> Features:
+    """Compute the features of all splits and streams, and ``renditions`` augmented copies of the train split."""
     splits = {}
     for name in ("train", "validation", "test"):
         split: Split = getattr(data, name)

@@ -1,4 +1,4 @@
-"""Tests of `gatesearch scene`, which makes, shows and checks scenes (labelled streams), and of the page docs/streams.md."""
+"""Tests of `gatesearch scene`, which makes, shows and checks labelled streams, and of the page docs/streams.md."""
 
 from __future__ import annotations
 

@@ -57,6 +57,7 @@ def smallest_claim(hours: float) -> float:
 
 
 def _check_scene(scene: Outline, classes: Sequence[str]) -> None:
+    """Check that events have known classes, do not overlap and lie in the scene, as its segments do."""
     where = f"scene {scene.name!r}"
     if not scene.events:
         raise DataError(f"{where}: holds no events; wanted: one or more to detect")

@@ -122,8 +122,11 @@ def _find_place(
     gap: int,
     occupied: Sequence[tuple[int, int]],
 ) -> tuple[int, str] | None:
-    # Finds a free place: the first sample of the event and the kind of its background. All first samples at which the
-    # event fits into a segment are equally likely. ``occupied`` holds start and end of each earlier event, in order.
+    """Return a free place, the first sample of an event and the kind of its background, or None.
+
+    All first samples at which the event fits into a segment are equally likely. ``occupied`` holds start and end of
+    each earlier event, in order.
+    """
     roomy = [segment for segment in segments if segment.samples >= length]
     if not roomy:
         return None

@@ -65,6 +65,7 @@ def read_labels(path: Path) -> list[Label]:
 
 
 def _parse_label(cells: Sequence[str], place: str) -> Label:
+    """Return the label of one line of a label track, and check its times and text."""
     if len(cells) != 3:
         written = ",".join(cells)
         raise UserError(f"{place}: {written!r} is no label; wanted: start, end and label, parted by tabs or commas")
@@ -167,6 +168,7 @@ def read_recording(
 def _check_labels(
     labels: Sequence[Label], events: Sequence[Label], seconds: float, classes: Sequence[str] | None
 ) -> None:
+    """Check that labels lie in the recording, name known classes, and that events do not overlap."""
     for label in labels:
         if label.end_s > seconds + ROUNDING_S:
             span = f"{label.start_s:g} to {label.end_s:g} s"

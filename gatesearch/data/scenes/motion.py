@@ -154,6 +154,7 @@ def _find_runs(labels: npt.NDArray[np.integer], classes: list[str]) -> tuple[Run
 
 
 def _read(path: Path, where: str) -> Arrays:
+    """Read the arrays of a file of motion streams, and check that they fit each other."""
     arrays = read_archive(path, where)
     for key in KEYS:
         if key not in arrays:

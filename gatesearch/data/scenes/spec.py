@@ -109,6 +109,7 @@ class SceneSpec(Entry):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        """Check that clips, sources, pieces and events refer to each other, and that the scene is not too long."""
         if self.samples > MAX_HOURS * 3600 * self.sample_rate:
             hours = self.samples / self.sample_rate / 3600
             raise _wrong("samples", f"{hours:.3g} hours; a scene has up to {MAX_HOURS:g}")

@@ -48,6 +48,7 @@ def check_sites(
 
 
 def _check_cuts(backbone: nn.Module, example: torch.Tensor, cuts: Sequence[CutSite]) -> None:
+    """Check that cut sites still exist in the network, with the same shapes, MACs and order."""
     traced = trace(backbone)
     profile = NodeProfile(traced, example)
     total = sum(profile.macs.values())

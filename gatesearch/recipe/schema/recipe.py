@@ -64,6 +64,7 @@ class Recipe(Group):
 
     @model_validator(mode="after")
     def _shares_are_complete(self) -> Recipe:
+        """Check that each class has a share and that the shares add up to 1."""
         shares, expected = self.stream.shares, ["positive"]
         if self.goal == "detection":
             if shares is not None:

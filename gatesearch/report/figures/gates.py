@@ -103,6 +103,7 @@ def draw_learning(record: Record, quantity: str, label: str, in_percent: bool) -
 def _plot_roc(
     axes: Axes, gate: Mapping[str, Any], curves: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str]
 ) -> None:
+    """Draw the share of negatives that a gate stops against its recall, with target and operating point."""
     from matplotlib.ticker import PercentFormatter
 
     recall, target = read(gate, "gate_recall"), read(gate, "recall_target")

@@ -64,6 +64,7 @@ def total_macs(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def _layer_row(
     change: LayerChange, gate: PlacedGate | None, kernels: Kernels, observed: Mapping[str, float]
 ) -> dict[str, Any]:
+    """Return the entry of one layer in the record: its gate, the work that remains, and its share by kernels."""
     site, work = change.site, change.work or DENSE
     calls = work.calls or DENSE_CALLS
     names = dict.fromkeys(name for name, _ in [*change.read, *(part for call in calls for part in call.left)])

@@ -42,6 +42,7 @@ def build_table(record: Record) -> list[Row]:
 
 
 def _list_quality(record: Record) -> list[Row]:
+    """Return the rows of quality in the comparison; which rows depends on labels and on the goal."""
     if not has_labels(record):
         return [
             _build_share(record, "fidelity: 1 is perfect, 0 no better than silence", "quality"),

@@ -81,6 +81,7 @@ class RayTune:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _tune(self, session: ProposalSource) -> None:
+        """Run a Ray Tune job that asks the session for plans and reports their outcomes, and warn of failed trials."""
         from ray import cloudpickle, tune
 
         searcher = GateSearcher(session)
@@ -145,6 +146,7 @@ def connect(address: str | None, cpus: int | None = None) -> None:
 
 
 def _trainable() -> type:
+    """Return the class that Ray Tune runs in its actors: one step tries one plan."""
     from ray import cloudpickle, tune
 
     class PlanTrial(tune.Trainable):

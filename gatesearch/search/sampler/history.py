@@ -117,7 +117,7 @@ class History:
         return plan or read_claim(trial)
 
     def _add(self, trial: FrozenTrial) -> None:
-        # Adds a trial that ended. The plan of a failed trial counts as tried, but it is no observation.
+        """Add a trial that ended. The plan of a failed trial counts as tried, but it is no observation."""
         plan = self._space.read(trial.params)
         if plan is None:
             return

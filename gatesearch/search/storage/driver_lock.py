@@ -36,6 +36,7 @@ def _lock_file(path: Path, label: str) -> Iterator[None]:
 
 @contextmanager
 def _lock_in_database(url: str, name: str) -> Iterator[None]:
+    """Hold the lock of a study in a database: an advisory lock, or a file beside an SQLite database."""
     from sqlalchemy.engine import make_url
 
     # PostgreSQL has advisory locks. SQLite has none, so a file beside its database holds the lock.

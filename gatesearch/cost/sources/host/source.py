@@ -77,6 +77,7 @@ class HostSource:
     def _time(
         self, cores: Sequence[Core], in_float_too: Sequence[Core], programs: Programs, fixed: FixedPrograms
     ) -> HostReadings:
+        """Time the programs of pieces on this host, each in the number formats that the cores need."""
         needed = _needed(cores, in_float_too, programs)
         # A piece with fewer channels on both sides is not timed: its time follows from pieces with fewer on one side.
         timed = [key for key in programs.pieces if 1.0 in (key.inputs, key.outputs) or key == EMPTY]
