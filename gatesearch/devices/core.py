@@ -14,22 +14,23 @@ from gatesearch.devices.timing import Timing
 
 
 class Memory(StrictModel):
-    """What a stage may occupy on a core, in KiB: weights and program in flash, activations in SRAM."""
+    """Memory for a stage on a core, in KiB: flash holds weights and program, SRAM holds activations."""
 
     flash_kib: Annotated[float, number_size, Field(gt=0)]
     sram_kib: Annotated[float, number_size, Field(gt=0)]
 
 
 class Kernels(StrictModel):
-    """What a core's kernels make of a gated layer.
+    """How a core's kernels run gated layers.
 
     Args:
-        bits: ``"whole"`` where a multiplication takes whole bytes, so that 4 bits cost what 8 do and 16 twice as much;
-            ``"serial"`` where it takes time in proportion to the bits of both factors.
-        skips: what need not be computed, by the names that :class:`gatesearch.gates.Call` uses, such as
-            ``"channel-block-16"``. Anything else is computed in full.
+        bits: ``"whole"`` where a multiplication takes whole bytes, so that 4 bits cost as much as 8, and 16 bits cost
+            twice as much; ``"serial"`` where it takes time in proportion to the bits of both factors.
+        skips: work that the kernels can leave out, by the names that :class:`gatesearch.gates.Call` uses, such as
+            ``"channel-block-16"``. All other work is computed in full.
         native: whether the core runs the kernels of :mod:`gatesearch.kernels` in stages in float, so that they
-            can be measured on this host and put into bundles for it; ``skips`` then speaks of what has none.
+            can be measured on this host and put into bundles for it; ``skips`` then holds for the layers without such
+            a kernel.
     """
 
     native: bool = False
@@ -62,8 +63,8 @@ _MULTIPLICATION: Mapping[str, Callable[[int, int], float]] = {
 class Core(StrictModel):
     """A processor that can run stages.
 
-    ``engine`` is what runs its programs, and whose price a plan's price is (:mod:`gatesearch.devices.engine`);
-    ``formats`` are the artifact formats that it takes, the preferred one first.
+    ``engine`` runs its programs; prices are those of this engine (:mod:`gatesearch.devices.engine`).
+    ``formats`` are the artifact formats that the core takes, the preferred one first.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]

@@ -32,7 +32,7 @@ class Engine(NamedTuple):
 ENGINES: Mapping[EngineName, Engine] = {
     "litert": Engine(
         title="LiteRT",
-        description="LiteRT with XNNPACK; it masks gated layers, but for kernels that are native on this host",
+        description="LiteRT with XNNPACK; it masks gated layers, except where kernels run on this host",
         stand_in="litert",
     ),
     "tflm": Engine(
@@ -63,14 +63,14 @@ ENGINES: Mapping[EngineName, Engine] = {
     ),
     "imagined": Engine(
         title="an imagined engine",
-        description="an engine that nobody has built: the profile says what it skips, and no file runs on it",
+        description="an engine that does not exist: the profile says what it skips, and no file runs on it",
         stand_in="litert",
         skips=True,
     ),
 }
 
 DESCRIPTION = (
-    "What runs the core's programs; prices are of it. Without the key, that of the timing's figures: `kernels` with a "
-    "table of kernels, `vela` with Vela's cycles, else `litert`. "
+    "The engine that runs the core's programs; prices are those of this engine. Without the key: `kernels` if the "
+    "timing has a table of kernels, `vela` if it is Vela's, else `litert`. "
     + " ".join(f"`{name}`: {engine.description}." for name, engine in ENGINES.items())
 )

@@ -59,9 +59,9 @@ class Instructions(_ByRate):
         table: the table of the core's kernels: a shipped one (:mod:`gatesearch.cost.sources.board`) or a JSON file
             beside the profile. Calls are then priced by shape and by the remaining shares of work. None: every
             multiply-accumulate costs the same.
-        instructions_per_mac: for all layers without a table; with one, for layers whose kernel it does not have.
-        frontend_instructions_per_mac: the same for the front end's float arithmetic.
-        clock_mhz, instructions_per_cycle: these turn instructions into time.
+        instructions_per_mac: the rate of all layers if there is no table, else of the layers whose kernel it lacks.
+        frontend_instructions_per_mac: the rate of the front end's float arithmetic.
+        clock_mhz, instructions_per_cycle: constants that convert instructions to time.
     """
 
     # The counts are simulated; their conversion to time depends on the assumed instructions per cycle.
@@ -161,8 +161,8 @@ class Measured(_ByRate):
 
     Args:
         table: a JSON file beside the profile, as ``gatesearch measure import=FILE`` writes it.
-        ticks_per_us: how many of the table's ticks are a microsecond.
-        macs_per_us: the rate of layers whose kernel the table does not have.
+        ticks_per_us: ticks of the table in one microsecond.
+        macs_per_us: the rate of layers whose kernel the table lacks.
         frontend_macs_per_us: the rate of the front end's float arithmetic.
     """
 

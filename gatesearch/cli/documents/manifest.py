@@ -37,7 +37,7 @@ class KernelCall(Document):
     """One part of a gated layer's work."""
 
     bits: list[int] = Field(description="Magnitude bits of activations and of weights.")
-    skips: list[str] = Field(description="Names of what the kernel may leave out.")
+    skips: list[str] = Field(description="Names of the work that the kernel may leave out.")
     size: float = Field(description="Share of the layer's multiplications in this part if nothing is skipped.")
 
 
@@ -49,10 +49,10 @@ class Kernel(Document):
 
 
 class GatedLayer(Gate):
-    """A gate in the place of a layer."""
+    """A gate that replaces a layer."""
 
     kernel: Kernel = Field(description="Kernel that skips what the gate leaves out.")
-    runs: str = Field(description="What runs the layer in this bundle: a kernel's name, or reference.")
+    runs: str = Field(description="Name of the kernel that runs the layer in this bundle, or reference.")
 
 
 class Part(Document):
@@ -76,7 +76,7 @@ class LogitWindow(Document):
 
 
 class Exit(Document):
-    """The program that answers for a sample that a gate stops."""
+    """The program that gives the output for a window that a gate stops."""
 
     program: Artifact = Field(description="File that verification runs.")
     artifacts: list[Artifact] = Field(description="All files of the exit.")
@@ -122,7 +122,7 @@ class Ungated(Document):
 
 
 class MadeFrom(Document):
-    """What the bundle was made from; an export of other weights or formats writes it anew."""
+    """The weights and formats of the bundle; an export of others writes the bundle again."""
 
     weights: str = Field(description="SHA-256 of the model's weights and statistics, thresholds left out.")
     formats: list[str] = Field(description="Formats that the recipe asked for.")

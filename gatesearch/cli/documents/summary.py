@@ -37,7 +37,7 @@ class Baseline(Document):
 
 
 class Search(Document):
-    """What the search did."""
+    """Counts and times of the search."""
 
     trials: int = Field(ge=0, description="Plans that were proposed.")
     unique_plans: int = Field(ge=0, description="Different plans among them.")
@@ -158,7 +158,7 @@ class Parity(Document):
 
 
 class Export(Document):
-    """What was exported."""
+    """The exported bundle."""
 
     bundle: str = Field(description="Folder of the bundle, relative to the run folder.")
     artifacts: list[Artifact] = Field(description="Files of the bundle.")
@@ -215,10 +215,11 @@ class Stream(Document):
     events: int = Field(ge=0, description="Events in it.")
     hop_ms: float = Field(gt=0, description="Time from decision to decision in milliseconds (ms).")
     operating_point: dict[str, float] = Field(description="False accepts an hour that the recipe wants.")
-    doubt: str | None = Field(description="Why the stream is too short for that rate; null where it is long enough.")
+    doubt: str | None = Field(description="Why the stream is too short for that rate; null if it is long enough.")
     picked: StreamFigures = Field(description="The best plan.")
     rivals: dict[str, StreamFigures] = Field(
-        description="Rivals, each with a threshold of its own: ungated_windows is the ungated backbone on every window."
+        description="Other models, each with a threshold of its own; ungated_windows is the ungated backbone, run on "
+        "every window."
     )
 
 
@@ -232,43 +233,45 @@ class Hops(Document):
 
 
 class Answer(Document):
-    """What the run says with some constants moved."""
+    """Energy, gain and best plan of the run if some constants have other values."""
 
     energy_uj: float = Field(description="Expected energy of the plan in microjoules (uJ).")
     ungated_uj: float = Field(description="Expected energy of the ungated backbone in microjoules (uJ).")
     gain: float = Field(description="Energy of the ungated backbone over that of the plan.")
-    picked: str | None = Field(description="Digest of the plan that is best then; null for none.")
+    picked: str | None = Field(description="Digest of the best plan with these constants; null if there is none.")
 
 
 class MovedAnswer(Answer):
-    """The answer with one constant moved."""
+    """Energy, gain and best plan if one constant, or a group of them, is multiplied by a factor."""
 
     factor: float = Field(gt=0, description="Factor on the constant.")
 
 
 class MovedConstant(Document):
-    """How far the answer moves with a constant, or with a group of them."""
+    """The change of gain and best plan if a constant, or a group of constants, is multiplied by factors."""
 
     name: str = Field(description="Name of the constant or of the group.")
     constants: list[str] = Field(description="Paths of the constants in the device profile.")
     value: float | None = Field(description="Value in the profile; null for a group.")
     unit: str | None = Field(description="Unit of the value; null for a group.")
     swing: float = Field(description="Largest gain over smallest gain.")
-    other_plan: bool | None = Field(description="Whether another plan would be best; null where none is picked.")
-    answers: list[MovedAnswer] = Field(description="Answer for each factor.")
+    other_plan: bool | None = Field(description="Whether another plan would be the best; null if no plan is picked.")
+    answers: list[MovedAnswer] = Field(description="Result for each factor.")
 
 
 class Sensitivity(Document):
-    """How far the energy gain moves when assumed constants move."""
+    """The change of the energy gain if assumed constants have other values."""
 
-    factors: list[float] = Field(description="Factors by which constants are moved.")
-    nominal: Answer = Field(description="Answer with the profile's constants.")
-    gain_low: float = Field(description="Smallest gain of all answers.")
-    gain_high: float = Field(description="Largest gain of all answers.")
-    together: list[Answer] = Field(description="Answers with all constants moved in the worst and the best direction.")
+    factors: list[float] = Field(description="Factors by which constants are multiplied.")
+    nominal: Answer = Field(description="Result with the constants of the profile.")
+    gain_low: float = Field(description="Smallest gain of all results.")
+    gain_high: float = Field(description="Largest gain of all results.")
+    together: list[Answer] = Field(
+        description="Results with all constants changed at once, in the worst and in the best direction."
+    )
     constants: list[MovedConstant] = Field(description="Constants, one at a time, largest swing first.")
     groups: list[MovedConstant] = Field(description="Groups of constants.")
-    zero: list[str] = Field(description="Constants that are 0, which no factor moves.")
+    zero: list[str] = Field(description="Constants that are 0, which no factor changes.")
 
 
 class Summary(Document):
@@ -281,9 +284,9 @@ class Summary(Document):
     data: Data = Field(description="The data set.")
     goal: Literal["classification", "detection", "reconstruction"] = Field(description="What the network is for.")
     baseline: Baseline = Field(description="The ungated backbone, retrained in the same way as the best plan.")
-    search: Search = Field(description="What the search did.")
+    search: Search = Field(description="Counts and times of the search.")
     best: Best = Field(description="The best plan on the test split.")
-    export: Export = Field(description="What was exported.")
+    export: Export = Field(description="The exported bundle.")
     streaming: Streaming = Field(description="Times a window on this host.")
     stream: Stream | None = Field(default=None, description="The test stream; for detection only.")
     hops: Hops | None = Field(default=None, description="How the network runs by hops; null where it runs windows.")

@@ -34,7 +34,7 @@ class Entry(BaseModel):
 
 
 class SpecSource(Entry):
-    """Where clips come from."""
+    """A source of clips: how it is loaded again, and a digest of the clips that the scene uses."""
 
     name: str = Field(min_length=1, description="Name of the source, which its clips refer to.")
     settings: dict[str, Any] = Field(description="Settings that load the source again: kind, root, classes.")
@@ -47,7 +47,9 @@ class SpecClip(Entry):
     source: str = Field(description="Name of the clip's source.")
     name: str = Field(description="Name of the clip within its source, such as yes/0ab3b47d_nohash_0.wav.")
     recording: str = Field(description="Id of the recording that the clip was cut from.")
-    speaker: str | None = Field(description="Id of who speaks or moves; null where the source does not know.")
+    speaker: str | None = Field(
+        description="Id of the person who speaks or moves; null if the source does not name it."
+    )
     samples: Length = Field(description="Length of the clip in samples, at the rate of the scene.")
     digest: str = Field(description="First 16 hexadecimal digits of the sha256 of the clip's samples.")
 
@@ -96,7 +98,7 @@ class SceneSpec(Entry):
     version: Literal[1] = Field(default=1, description="Version of the format.")
     name: str = Field(min_length=1, description="Name of the scene, for tables and errors.")
     split: SplitName = Field(description="Split whose clips the scene uses.")
-    signal: SignalName = Field(description="What the stream is of.")
+    signal: SignalName = Field(description="Kind of signal: sound, motion or image frames.")
     sample_rate: float = Field(gt=0, description="Samples a second (Hz); frames a second for images.")
     samples: Length = Field(description="Length of the scene in samples.")
     seed: Index = Field(description="Seed with which the scene was drawn.")

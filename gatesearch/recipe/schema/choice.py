@@ -11,7 +11,7 @@ from gatesearch.recipe.schema.values import Count, Positive, PositiveShare, Shar
 
 
 class Cost(Group):
-    """How the latency of the backbone's blocks is read."""
+    """Settings of the timings on this host, from which the cost model prices the backbone's blocks."""
 
     timing_seconds: Positive = Field(
         default=40.0,
@@ -21,7 +21,7 @@ class Cost(Group):
 
 
 class Constraints(Group):
-    """What the best plan has to keep; null: no such bound."""
+    """Bounds that the best plan has to keep; null means no bound."""
 
     latency_ms: Positive | None = Field(
         default=None, description="Longest path through all stages, in milliseconds (ms); null for no bound."
@@ -62,7 +62,7 @@ class Constraints(Group):
 
 
 class Pick(Group):
-    """Which feasible plan is built."""
+    """The rule by which the best plan is picked from the feasible plans."""
 
     objective: Literal["energy", "latency", "accuracy"] = Field(
         default="energy",
@@ -74,5 +74,6 @@ class Pick(Group):
         "gates is taken. It does not apply where the plan without gates is the best.",
     )
     attempts: Count = Field(
-        default=3, description="Most plans that are retrained until one keeps the constraints on validation."
+        default=3,
+        description="Largest number of plans that are retrained until one keeps the constraints on validation.",
     )

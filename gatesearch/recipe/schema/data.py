@@ -110,7 +110,7 @@ Data = Annotated[Annotated[Speech, Tag("speech")] | Annotated[PluginData, Tag("p
 
 
 class Frontend(OpenGroup):
-    """What turns raw windows into the backbone's input."""
+    """The front end, which turns raw windows into the backbone's input."""
 
     name: Text = Field(
         description="Front end, such as identity, mfcc, log_mel, image, sequence or wave; all other keys are its "
@@ -153,7 +153,7 @@ class Augment(Group):
 
 
 class Stream(Group):
-    """What the device hears in use; reach, latency and energy are expectations over it."""
+    """The stream that the device reads in use; reach, latency and energy are expectations over this stream."""
 
     period_s: Period = Field(
         default=1.0,

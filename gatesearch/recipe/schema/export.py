@@ -22,7 +22,7 @@ def _check_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Export(Group):
-    """What is written for the cores."""
+    """The files that a bundle contains for its cores."""
 
     formats: Annotated[Names, AfterValidator(_check_formats)] = Field(
         default=("tflite", "onnx"),
@@ -36,7 +36,7 @@ class Export(Group):
 
 
 class Verify(Group):
-    """The smallest agreement of an artifact with the model; less of it ends the run with an error."""
+    """The smallest agreement of a bundle with the model; a run with less agreement ends with an error."""
 
     gate_agreement: Share = Field(
         default=0.995, description="Smallest share of test windows that leave at the same gate in model and bundle."

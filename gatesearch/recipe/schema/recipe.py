@@ -18,7 +18,7 @@ from gatesearch.recipe.schema.values import MAX_NATURAL, FolderName, PlainMappin
 
 
 class Recipe(Group):
-    """Everything about a run."""
+    """A recipe: all settings of a run, from the data to the export."""
 
     name: FolderName | None = Field(
         default=None, description="Name of the run's folder and report; null takes the file's name without its suffix."
@@ -29,17 +29,18 @@ class Recipe(Group):
     title: str = Field(default="", description="Heading of the report.")
     goal: Literal["classification", "detection", "reconstruction"] = Field(
         default="classification",
-        description="What the network is for: to name the class of a window, to report events of a stream, or to give "
-        "back its input.",
+        description="Task of the network: to name the class of a window, to report events of a stream, or to "
+        "reconstruct its input.",
     )
     data: Data = Field(description="The recordings and their classes.")
     frontend: Frontend = Field(
-        default=Frontend(name="identity"), description="What turns raw windows into the backbone's input."
+        default=Frontend(name="identity"),
+        description="The front end, which turns raw windows into the backbone's input.",
     )
     augment: Augment | None = Field(
         default=None, description="Augmentation of training windows; null for none, {} for all defaults."
     )
-    stream: Stream = Field(description="What the device hears in use; prices are expectations over it.")
+    stream: Stream = Field(description="The stream that the device reads in use; prices are expectations over it.")
     backbone: Annotated[Text, module_or_plugin("gatesearch.backbones", "backbone")] = Field(
         description="The network: an entry point of group gatesearch.backbones, or package.module:Class."
     )
@@ -49,18 +50,21 @@ class Recipe(Group):
     training: Training = Field(
         default=Training(), description="The training of the baseline; every other training starts from these keys."
     )
-    gates: Gates = Field(default=Gates(), description="How gates are trained, whatever their kind.")
-    space: SearchSpace = Field(description="The plans to search: a file of search_spaces/, or its keys right here.")
+    gates: Gates = Field(default=Gates(), description="Settings of the training of gates, for all gate kinds.")
+    space: SearchSpace = Field(description="The plans to search: a file of search_spaces/, or its keys in the recipe.")
     search: Search = Field(default=Search(), description="How plans are proposed and tried.")
     device: Text = Field(
         description="Device profile: a name that `gatesearch devices` lists, or the path of a YAML file."
     )
-    cost: Cost = Field(default=Cost(), description="How the latency of the backbone's blocks is read.")
-    constraints: Constraints = Field(default=Constraints(), description="What the best plan has to keep.")
-    pick: Pick = Field(default=Pick(), description="Which feasible plan is built.")
+    cost: Cost = Field(
+        default=Cost(),
+        description="Settings of the timings on this host, from which the cost model prices the backbone's blocks.",
+    )
+    constraints: Constraints = Field(default=Constraints(), description="Bounds that the best plan has to keep.")
+    pick: Pick = Field(default=Pick(), description="The rule by which the best plan is picked.")
     retrain: Retrain = Field(default=Retrain(), description="The training of the picked plan.")
-    export: Export = Field(default=Export(), description="What is written for the cores.")
-    verify: Verify = Field(default=Verify(), description="How closely artifacts have to agree with the model.")
+    export: Export = Field(default=Export(), description="The files that a bundle contains for its cores.")
+    verify: Verify = Field(default=Verify(), description="The smallest agreement of a bundle with the model.")
 
     @model_validator(mode="after")
     def _shares_are_complete(self) -> Recipe:

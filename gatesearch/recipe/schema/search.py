@@ -13,7 +13,7 @@ from gatesearch.recipe.schema.values import Count, NonNegative, Positive, Text, 
 
 
 class Executor(Group):
-    """Where plans are tried: ``workers`` at a time, each with so many CPUs and GPUs."""
+    """The executor of trials: how many workers try plans at a time, and the CPUs and GPUs of each."""
 
     name: Literal["local", "ray"] = Field(
         default="local", description="Processes of this machine, or a Ray cluster, which needs the extra ray."
@@ -78,7 +78,7 @@ def find_removed_keys(search: Mapping[str, Any]) -> list[str]:
 
 
 class Search(Group):
-    """How plans are proposed and how well they are tried."""
+    """Settings of the search: how many plans are tried, how long each trains, and where."""
 
     sampler: Literal["gate", "tpe", "nsga2", "random"] = Field(
         default="gate", description="Proposes the plans: gate is gatesearch's own, the others are Optuna's."

@@ -28,7 +28,7 @@ class GateCount(Group):
 
 
 class LayerSites(Group):
-    """Which layers may have a gate of their own, and whether one choice holds for all of them."""
+    """The layers that may have a gate of their own, and whether all of them get the same gate."""
 
     sites: AllOrNames = Field(
         default="all",

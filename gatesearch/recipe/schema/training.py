@@ -16,7 +16,7 @@ from gatesearch.recipe.schema.values import (
 
 
 class Training(Group):
-    """The training of the baseline; every other training is this one with the keys it overrides."""
+    """The training of the baseline; other trainings use these values where they set none of their own."""
 
     epochs: Count = Field(
         default=40, description="Passes over the training split; more epochs raise quality and take longer."
@@ -54,7 +54,7 @@ class Training(Group):
 
 
 class Gates(Group):
-    """How gates are trained, whatever their kind."""
+    """Settings of the training of gates, for all gate kinds."""
 
     learning_rate_scale: Positive = Field(
         default=25.0, description="Factor on the learning rate of masks and thresholds, which move far in few steps."

@@ -1,4 +1,4 @@
-"""Tests of the checks of scenes (labelled streams): splits share nothing, labels are valid, hours suffice for claims."""
+"""Tests of the checks of scenes (labelled streams): splits share nothing, labels are valid, hours suffice."""
 
 from __future__ import annotations
 
