@@ -23,7 +23,7 @@ from gatesearch.plan import PlacedGate
 REASONS: Mapping[str, str] = {
     "int8 only": "gated layers compute in float, and the core takes int8 programs alone: no such plan is proposed",
     "masks": "the core's engine computes gated layers in full and masks them",
-    "imagined": "the core is imagined: its rate, and what it can leave out, are the profile's, and nobody's kernels",
+    "imagined": "the core is imagined: its rate and the work that it skips are figures of the profile, not readings",
     "not counted": "the core's table does not have the kernel: the profile says what is left out",
     "no compiler": "there is no C compiler here: a reference that computes all runs in the kernel's place",
     "wide": "no kernel has such numbers of bits: a reference that computes all runs in its place",

@@ -40,7 +40,7 @@ def check_dataset(data: Any, *, warns: bool = True) -> Dataset:
     >>> check_dataset(Dataset("toy", "made here", True, ("wake", "other"), (True, False), split, split, split))
     Traceback (most recent call last):
     ...
-    gatesearch.errors.DataError: data 'toy': train split, sample 1 ('b.wav') holds nan at [1]; mend it or leave it out
+    gatesearch.errors.DataError: data 'toy': train split, sample 1 ('b.wav') holds nan at [1]; fix it or leave it out
     """
     if not isinstance(data, Dataset):
         raise DataError(f"data is a {type(data).__name__}, not a gatesearch.data.Dataset")
@@ -99,7 +99,7 @@ def _check_values(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
             value = split.inputs[index]
             position = (~value.isfinite()).nonzero()[0].tolist()
             wrong = f"{float(value[tuple(position)])} at {position}"
-            raise DataError(f"{_sample(data, name, index)} holds {wrong}; mend it or leave it out")
+            raise DataError(f"{_sample(data, name, index)} holds {wrong}; fix it or leave it out")
         peak, index = float(scan.peak.max()), int(scan.peak.argmax())
         if peak > LARGEST_INPUT:
             raise DataError(f"{_sample(data, name, index)} reaches {peak:g}; wanted: values up to {LARGEST_INPUT:g}")
@@ -149,7 +149,7 @@ def _check_noise(data: Dataset) -> None:
         shape = list(data.noise.shape)
         raise DataError(f"data {data.name!r}: noise {shape} is shorter than a clip; wanted: [M, {needed} or more]")
     if not bool(data.noise.isfinite().all()):
-        raise DataError(f"data {data.name!r}: noise is not finite; mend it or leave it out")
+        raise DataError(f"data {data.name!r}: noise is not finite; fix it or leave it out")
 
 
 def _sample(data: Dataset, split: str, index: int) -> str:

@@ -117,7 +117,7 @@ def _read(path: Path) -> Arrays:
     if not len(x) == len(arrays["y"]) == len(arrays["subject"]) == len(arrays["is_test"]):
         raise UserError(f"{where}: x, y, subject and is_test differ in length")
     for row in np.flatnonzero(~np.isfinite(x.astype(np.float64)).all(axis=(1, 2)))[:1]:
-        raise UserError(f"{where}: window {row} of x is not finite; mend it or leave it out")
+        raise UserError(f"{where}: window {row} of x is not finite; fix it or leave it out")
     if arrays["classes"].ndim != 1 or arrays["classes"].dtype.kind != "U":
         form = f"{arrays['classes'].dtype} {list(arrays['classes'].shape)}"
         raise UserError(f"{where}: classes is {form}; wanted: names [classes]")

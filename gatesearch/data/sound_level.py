@@ -28,7 +28,7 @@ def mix_channels(values: npt.NDArray[np.float64], path: Path) -> tuple[FloatWave
     """
     if not np.isfinite(values).all():
         sample, channel = np.argwhere(~np.isfinite(values))[0]
-        raise UserError(f"{path}: holds {values[sample, channel]} at sample {sample}; mend it or leave it out")
+        raise UserError(f"{path}: holds {values[sample, channel]} at sample {sample}; fix it or leave it out")
     peak = float(np.abs(values).max())
     if INT16_PEAKS[0] < peak < INT16_PEAKS[1]:
         raise UserError(

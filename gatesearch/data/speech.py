@@ -135,7 +135,7 @@ def _select(
             before, after = before + len(own), after + len(own) - len(drop)
             files[split] = [file for index, file in enumerate(split_files) if index not in drop]
         if after < before:
-            reductions.append(f"{name} thinned out from {before} to {after} clips")
+            reductions.append(f"{name} reduced from {before} to {after} clips")
     return files, reductions
 
 

@@ -142,12 +142,14 @@ def _check(
             return ArtifactCheck(path, name, "run", _difference(outputs, run, source["path"]))
         made_from = artifact.get("source", source["sha256"])
         if made_from != source["sha256"]:
-            return ArtifactCheck(path, name, "inspected", f"was made from another program than {source['path']}")
+            return ArtifactCheck(
+                path, name, "inspected", f"the file was made from another program than {source['path']}"
+            )
         problem = form.inspect(blob, read_artifact(bundle.folder, source))
     except OSError:
         raise
     except Exception as error:  # the library that reads the format refuses the file
-        return ArtifactCheck(path, name, "run", f"cannot be run: {first_line(error)}")
+        return ArtifactCheck(path, name, "run", f"the file cannot be run: {first_line(error)}")
     if problem is None:
         return ArtifactCheck(path, name, "digest")
     return ArtifactCheck(path, name, "inspected", problem)
@@ -160,11 +162,12 @@ def _difference(outputs: Sequence[tuple[Array, ...] | None], run: _StageRun, sou
         try:
             actual = np.stack([values[i] for values in outputs if values is not None])
         except IndexError:
-            return f"has fewer outputs than {source}"
+            return f"the file has fewer outputs than {source}"
         if actual.shape != expected.shape:
-            return f"gives {list(actual.shape[1:])}, and {source} gives {list(expected.shape[1:])}"
+            shapes = list(actual.shape[1:]), list(expected.shape[1:])
+            return f"output {i} of the file has shape {shapes[0]}; that of {source} has {shapes[1]}"
         low, high = spec.range or (float(expected.min()), float(expected.max()))
         error = float(np.sqrt(np.square(actual - expected).mean())) / max(high - low, 1e-6)
         if not error <= MAX_ERROR_SHARE:
-            return f"differs from {source} by {error:.0%} of the range of output {i}"
+            return f"output {i} of the file differs from that of {source} by {error:.0%} of its range"
     return ""

@@ -47,8 +47,8 @@ class Vela(Exporter):
         """Compare the inputs and outputs of the file with those of the .tflite that Vela compiled."""
         tensors, expected = flatbuffer.interface(model), flatbuffer.interface(source)
         if tensors != expected:
-            return f"takes and gives {tensors}, and its .tflite {expected}"
-        return "" if flatbuffer.operator_names(model) else "has no operator"
+            return f"inputs and outputs of the file are {tensors}; those of its .tflite are {expected}"
+        return "" if flatbuffer.operator_names(model) else "the file has no operator"
 
 
 class ONNX(Exporter):

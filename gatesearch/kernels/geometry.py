@@ -44,7 +44,7 @@ class Geometry:
         if min(*self.image, self.c_in, self.c_out, *self.kernel, *self.stride, *self.dilation) < 1:
             raise ValueError(f"sizes must be positive: {self}")
         if min(self.padding) < 0 or min(self.output) < 1:
-            raise ValueError(f"nothing comes out: {self}")
+            raise ValueError(f"the output is empty: {self}")
         if max(self.c_in, self.c_out) > 1024 * BLOCK:
             raise ValueError(f"more than {1024 * BLOCK} channels: {self}")
 

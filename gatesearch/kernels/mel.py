@@ -128,7 +128,7 @@ class MelStream:
     def __init__(self, mel: Mel, frames: int = 1) -> None:
         front, self._mel = mel.frontend, mel
         if front.frame < front.stride:
-            raise ValueError(f"frames of {front.frame} samples, {front.stride} apart, do not follow each other")
+            raise ValueError(f"frames of {front.frame} samples, {front.stride} apart: there are gaps between frames")
         self.samples = frames * front.stride
         self.window: Array = mel(np.zeros(front.samples, np.float32))
         count = len(self.window)

@@ -16,6 +16,7 @@ from gatesearch.report.sections import (
     comparison,
     energy,
     front,
+    gate_names,
     headline,
     layers,
     parity,
@@ -124,6 +125,7 @@ def _build_sections(record: Record) -> dict[str, Any]:
     """Return the tables, tiles and sentences of the sections."""
     ungated = ungated_point(record)
     return {
+        "gate_kinds": gate_names.describe_kinds(record),
         "tiles": headline.build_tiles(record),
         "comparison": comparison.build_table(record),
         "stream": stream.build_table(record),

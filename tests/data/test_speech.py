@@ -104,7 +104,7 @@ def test_unknown_words_are_subsampled_if_they_outnumber_a_positive(tree: Path, w
         write_wav(f"dog/x_nohash_{number}.wav")
     data = load_tree(tree)
     assert data.train.labels.bincount().tolist() == [2, 2, 2, 4]
-    assert "_unknown_ thinned out from 34 to 6 clips" in data.source
+    assert "_unknown_ reduced from 34 to 6 clips" in data.source
     again = load_tree(tree)
     assert again.train.names == data.train.names
     assert load_tree(tree, seed=1).train.names != data.train.names

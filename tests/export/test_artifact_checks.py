@@ -61,10 +61,10 @@ def test_garbage_in_any_format_is_found(content: bytes, exported: Exported, tmp_
 def test_files_of_another_stage_are_found(exported: Exported, tmp_path: Path) -> None:
     other = (exported.folder / "mcu/stage0.tflite").read_bytes()
     line = problem(copy_with(exported, tmp_path / "vela", VELA, other), exported)
-    assert "takes and gives" in line
+    assert "inputs and outputs of the file are" in line
     same = (exported.folder / VELA).read_bytes()
     line = problem(copy_with(exported, tmp_path / "source", VELA, same, source="0"), exported)
-    assert line == f"verify: {VELA}: was made from another program than npu/stage1.tflite; export again"
+    assert line == f"verify: {VELA}: the file was made from another program than npu/stage1.tflite; export again"
 
 
 def test_an_onnx_file_with_other_weights_is_found(exported: Exported, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_an_onnx_file_with_other_weights_is_found(exported: Exported, tmp_path: 
         if values.ndim > 1 and values.dtype.kind == "f":
             constant.CopyFrom(onnx.numpy_helper.from_array(-values, constant.name))
     line = problem(copy_with(exported, tmp_path / "onnx", ONNX, model.SerializeToString()), exported)
-    assert "differs from app/stage2.tflite by" in line
+    assert "differs from that of app/stage2.tflite by" in line
 
 
 def test_a_changed_file_ends_verification_at_once(exported: Exported, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_blocks_out_of_order_or_range_are_refused(compiled: Library, wrong: list
 
 
 def test_a_geometry_without_outputs_is_refused() -> None:
-    with pytest.raises(ValueError, match="nothing comes out"):
+    with pytest.raises(ValueError, match="the output is empty"):
         Geometry((2, 2), 1, 1, (3, 3))
     with pytest.raises(ValueError, match="no kernel"):
         Geometry.from_layer(nn.Conv2d(4, 4, 3, groups=2), (8, 8))

@@ -16,7 +16,9 @@ def test_the_sentences_name_the_range_and_what_flips_the_pick(record: dict[str, 
     answer = record["sensitivity"]
     for key in ("gain_low", "gain_high"):
         assert f"{answer[key]:.3g}" in moves
-    assert flips == "Another of the search's plans would be picked if one of these were off: cores.c1.active_mw."
+    assert (
+        flips == "Another of the search's plans would be picked if one of these had another value: cores.c1.active_mw."
+    )
 
 
 def test_an_unknown_pick_is_not_mentioned(record: dict[str, Any]) -> None:

@@ -75,7 +75,10 @@ def describe_sensitivity(summary: Mapping[str, Any]) -> str:
     if not rows:
         return "no constant of the device is assumed"
     flips = sum(bool(row["other_plan"]) for row in summary["constants"])
-    other = "" if summary["nominal"]["picked"] is None else f" (another plan would be best for {flips or 'none'})"
+    other = ""
+    if summary["nominal"]["picked"] is not None:
+        change = f"a change of {flips} of them" if flips else "no change of them"
+        other = f" ({change} makes another plan the best)"
     worst, best = sorted(answer["gain"] for answer in summary["together"])
     return (
         f"energy gain if one of the {len(summary['constants'])} assumed constants, or a group of them, is 50 % lower "

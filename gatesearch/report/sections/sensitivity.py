@@ -56,7 +56,10 @@ def build_sentences(record: Record) -> list[str]:
         return [moves]
     others = [format_value(read(row, "name")) for row in constants if read(row, "other_plan")]
     if others:
-        return [moves, f"Another of the search's plans would be picked if one of these were off: {', '.join(others)}."]
+        return [
+            moves,
+            f"Another of the search's plans would be picked if one of these had another value: {', '.join(others)}.",
+        ]
     return [moves, "None of them by itself makes another of the search's plans the pick."]
 
 
@@ -93,7 +96,7 @@ def _describe_together(answer: Mapping[str, Any]) -> str:
     if not gains:
         return ""
     low, high = format_factor(min(gains)), format_factor(max(gains))
-    return f"; with all of them off at once, each to its worse or to its better side, {low} to {high}"
+    return f"; if all of them are changed at once, each to its worse or to its better side, it becomes {low} to {high}"
 
 
 def _count_constants(count: int) -> str:

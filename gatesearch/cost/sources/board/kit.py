@@ -72,11 +72,11 @@ def readings(manifest: Mapping[str, Any], output: RunnerOutput) -> tuple[tuple[R
         if index in output.rows and call["kernel"] != EMPTY_CALL.kernel:
             row = output.rows[index]
             observed = {name: row.open_share for name in counted_kernels()[call["kernel"]].observed}
-            shortest, middle = (round(max(0.0, value - empty), 3) for value in (row.shortest, row.middle))
+            shortest, median = (round(max(0.0, value - empty), 3) for value in (row.shortest, row.median))
             by_index[index] = Reading(
                 **{**call, "left": {**call["left"], **observed}},
                 taken=shortest,
-                middle=middle if middle != shortest else None,
+                middle=median if median != shortest else None,
             )
     first_other = manifest["held_out"]
     readings = tuple(reading for index, reading in by_index.items() if index < first_other)

@@ -20,7 +20,7 @@ class Row(NamedTuple):
     """The runner's row of a call: its shortest time, its median time, and the share of open outputs of its gate."""
 
     shortest: float
-    middle: float
+    median: float
     open_share: float
 
 
@@ -56,13 +56,13 @@ def read(where: str, text: str, total: int) -> RunnerOutput:
         elif word == "row" and len(fields) == 4:
             index = _index(place, fields[0], total, {*rows, *skipped})
             row = Row(*(_number(place, field) / THOUSANDTHS for field in fields[1:]))
-            if row.middle < row.shortest:
-                raise UserError(f"{place}: the middle turn is shorter than the shortest")
+            if row.median < row.shortest:
+                raise UserError(f"{place}: the median time is shorter than the shortest time")
             rows[index] = row
         elif word == "skipped" and len(fields) == 2:
             skipped.append(_index(place, fields[0], total, {*rows, *skipped}))
         else:
-            raise UserError(f"{place}: no line of a kit's runner")
+            raise UserError(f"{place}: a kit's runner prints no such line")
     _check_complete(where, head, total, {*rows, *skipped})
     tile = _number(f"{where}: {'tile,' + head['tile']!r}", head["tile"])
     return RunnerOutput(head["kit"], cast(Any, head["unit"]), tile=tile, rows=rows, skipped=tuple(skipped))
@@ -81,26 +81,28 @@ def _lines(where: str, text: str) -> Iterator[tuple[str, str, list[str]]]:
 def _check_complete(where: str, head: Mapping[str, str], total: int, indices: AbstractSet[int]) -> None:
     for word in HEAD:
         if word not in head:
-            raise UserError(f"{where}: no {word} line: the output of a kit's runner is cut off, or is none")
+            raise UserError(f"{where}: no {word} line: the file is cut off, or it is not the output of a kit's runner")
     if head["gatesearch"] != str(FORMAT):
-        raise UserError(f"{where}: format {head['gatesearch']!r}; this version reads {FORMAT}: write the kit anew")
+        raise UserError(
+            f"{where}: format {head['gatesearch']!r}; this version reads {FORMAT}: write the kit again and run it"
+        )
     if head["unit"] not in UNITS:
         raise UserError(f"{where}: unit {head['unit']!r} is none of {', '.join(UNITS)}")
     missing = [index for index in range(total) if index not in indices]
     if missing:
-        raise UserError(f"{where}: {len(missing)} of {total} rows are missing, the first is row {missing[0]}")
+        raise UserError(f"{where}: {len(missing)} of {total} rows are missing; the first missing row is {missing[0]}")
 
 
 def _index(place: str, written: str, total: int, indices: AbstractSet[int]) -> int:
     index = _number(place, written)
     if index >= total:
-        raise UserError(f"{place}: the kit has {total} rows, the last is {total - 1}")
+        raise UserError(f"{place}: the kit has {total} rows; the last row is {total - 1}")
     if index in indices:
-        raise UserError(f"{place}: row {index} is there twice")
+        raise UserError(f"{place}: row {index} stands in the file twice")
     return index
 
 
 def _number(place: str, written: str) -> int:
     if not written.strip().isdigit():
-        raise UserError(f"{place}: {written!r} is no whole number")
+        raise UserError(f"{place}: {written!r} is not a whole number")
     return int(written)
