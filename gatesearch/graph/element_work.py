@@ -21,7 +21,7 @@ NORM_PASSES = 3  # mean, spread, scaling
 GATED_CURVE_PASSES = 2
 BILINEAR_TAPS, TRILINEAR_TAPS, BICUBIC_TAPS = 4, 8, 16
 
-# Layouts of memory, casts, and constants.
+# Operators that only change the memory layout or the type of a tensor, or that make constants.
 NO_WORK = frozenset({
     "clone", "copy_", "_to_copy", "contiguous", "_unsafe_view", "_reshape_alias", "as_strided", "resize_", "detach",
     "lift_fresh", "lift_fresh_copy", "expand_copy", "permute_copy", "fill_", "zero_", "_local_scalar_dense", "equal",
@@ -64,7 +64,7 @@ def _passes(count: int) -> Callable[..., int]:
 def _batch_norm(x: Tensor, *rest: Any, output: Any) -> int:
     """Return the work of a batch normalisation: one pass, or three where it computes mean and spread of its input.
 
-    An instance normalisation is called that way.
+    PyTorch runs an instance normalisation as a batch normalisation with such statistics.
     """
     return x.numel() * (NORM_PASSES if has_own_statistics(rest) else 1)
 
@@ -100,7 +100,7 @@ ELEMENT_WORK: Mapping[str, Callable[..., int]] = {
     **dict.fromkeys(("upsample_bilinear2d", "grid_sampler_2d"), _per_output(BILINEAR_TAPS)),
     "upsample_trilinear3d": _per_output(TRILINEAR_TAPS),
     "upsample_bicubic2d": _per_output(BICUBIC_TAPS),
-    # These compute a function of each value, and then a product of the two.
+    # Each of these computes a function of a value, and then multiplies the value by it.
     **dict.fromkeys((
         "silu", "silu_", "gelu", "gelu_", "hardswish", "hardswish_", "mish", "mish_", "glu",
     ), _per_output(GATED_CURVE_PASSES)),

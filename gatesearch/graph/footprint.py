@@ -106,7 +106,7 @@ def _step_operators(operation: Operation, operations: Sequence[Operation]) -> in
 
 
 def _read_values(output: Operand, operations: Sequence[Operation]) -> int:
-    """Return the largest number of values that one operator reads of a tensor; all of them where none reads it.
+    """Return the largest number of a tensor's values that one operator reads; all values if none reads the tensor.
 
     An operator may read only the last step of a sequence, for example.
     """
@@ -140,7 +140,7 @@ def lifetimes(operations: Sequence[Operation], results: Sequence[Operand]) -> li
     end = 2 * len(operations)
     read = {operand.number for each in operations for operand in each.data} | {operand.number for operand in results}
     for index, operation in enumerate(operations):
-        step = 2 * index + 1  # the step before it is that of the input's copy
+        step = 2 * index + 1  # in the step before, the operator's input may be copied
         if operation.is_fused:
             source = operation.data[0].number
             homes.update({output.number: homes.get(source, source) for output in operation.outputs})
@@ -216,7 +216,7 @@ def _is_same(size: int, kernel: int, stride: int, padding: int, dilation: int) -
 
 
 def _constants(operations: Sequence[Operation]) -> dict[int, int]:
-    """Return the bytes of each constant that operators read, by its number; a product without a bias gets one."""
+    """Return the bytes of each constant that operators read, by its number; each product counts with a bias."""
     sizes: dict[int, int] = {}
     for operation in operations:
         for operand in operation.inputs:

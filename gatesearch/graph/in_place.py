@@ -1,7 +1,7 @@
 """Replaces the in-place operations of a traced graph (``x += y``, ``x.mul_(2)``) by plain ones.
 
 Analyses and passes follow the edges of a graph. An in-place operation changes a value for later readers, which have no
-edge from the operation. Here each later reader gets that edge. The names of nodes stay the same.
+edge from the operation. This module gives each later reader that edge. The names of nodes stay the same.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ PADS: Modules = tuple(value for name, value in vars(nn.modules.padding).items() 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
-# These keep the channels of a map apart, so that a channel of zeros stays zero. A batch normalisation is among them
-# because a gate in place of the only layer before it replaces the normalisation as well.
+# These keep the channels of a map apart, so that a channel of zeros stays zero. A batch normalisation is in this list
+# because a gate that replaces the layer before it also replaces the normalisation.
 CHANNEL_WISE: Modules = (nn.BatchNorm2d, *RECTIFIERS, *NO_OPERATIONS, nn.AvgPool2d, nn.MaxPool2d)
 KEEP_SIGN: Modules = (*NO_OPERATIONS, nn.AvgPool2d, nn.MaxPool2d, *ZERO_PADS)
 

@@ -104,7 +104,7 @@ class OperatorLog(OperatorCounter):
         super().__init__()
         self._module = module
         self._records: list[Operation] = []
-        self._storages: list[Any] = []  # kept, so that no later tensor gets the memory of an earlier one
+        self._storages: list[Any] = []  # stored so that no later tensor gets the memory of an earlier one
         self._numbers: dict[int, int] = {}  # by storage: number of the tensor that lies in it at present
         self._next_number = count()
         self._constants = {self._number(value) for value in (*module.parameters(), *module.buffers())}

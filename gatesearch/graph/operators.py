@@ -42,9 +42,9 @@ def recurrent_macs(layer: nn.RNNBase, steps: int) -> int:
 
 
 def _convolution(x: Tensor, weight: Tensor, *rest: Any, output: Tensor) -> int:
-    """Return the MACs of a convolution: all weights once for each place of the output.
+    """Return the MACs of a convolution: all weights once for each position of the output.
 
-    For a transposed convolution, the places of the input count instead.
+    For a transposed convolution, the positions of the input count instead.
     """
     transposed = rest[4]
     places = x.shape[2:] if transposed else output.shape[2:]
@@ -52,7 +52,8 @@ def _convolution(x: Tensor, weight: Tensor, *rest: Any, output: Tensor) -> int:
 
 
 def _product(a: Tensor, b: Tensor, *rest: Any, output: Tensor) -> int:
-    """Return the MACs of a product [..., n, k] times [..., k, m], or times a vector [k]: k for each value."""
+    """Return the MACs of a product [..., n, k] times [..., k, m], or times a vector [k]: k for each value of the
+    result."""
     return a.numel() * (b.shape[-1] if b.ndim > 1 else 1)
 
 

@@ -3,7 +3,7 @@
 PyTorch has two forms of such weights. A *parametrization* (``torch.nn.utils.parametrize``) can be copied and trained. A
 *hook* (``nn.utils.weight_norm``, ``nn.utils.prune``) stores the computed tensor on the module. That tensor cannot be
 copied after a forward with gradients. So :func:`copy_network` replaces hooks by parametrizations. Before lowering,
-:func:`fold_weights` replaces these by their values.
+:func:`fold_weights` replaces parametrizations by the values of their tensors.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Mask(nn.Module):
 
 @torch.no_grad()
 def copy_network(network: nn.Module) -> nn.Module:
-    """Return a deep copy in which parametrizations replace the hooks that compute weights; the original stays.
+    """Return a deep copy in which parametrizations replace the hooks that compute weights; the original does not
+    change.
 
     >>> hooked = nn.utils.weight_norm(nn.Linear(3, 2))
     >>> hooked(torch.ones(1, 3)).sum().backward()

@@ -36,8 +36,8 @@ def trace(model: nn.Module) -> fx.GraphModule:
                 f"backbone: {type(model).__name__} draws random numbers in its forward; draw them once, in __init__, "
                 "or in a module such as nn.Dropout"
             )
-        # A traced graph has one form for training and evaluation. The flag would be frozen, and dropout would never
-        # end.
+        # A traced graph has one form for training and evaluation. It would freeze the value of self.training, and with
+        # it, for example, whether dropout is active.
         raise UserError(
             f"backbone: {type(model).__name__} reads self.training in its forward; "
             "use a module there, such as nn.Dropout in place of F.dropout"

@@ -1,6 +1,7 @@
-"""Builds the two programs of a network by hops: the step of a hop, and the pass over a whole window.
+"""Builds the two programs of a network that runs hop by hop: one for a hop, and one for a whole window.
 
-The pass over a whole window begins a stream; it computes the first output and the first state.
+A hop is the step from one decision on a stream to the next. The program for a whole window starts a stream: it computes
+the first output and the first state.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class StateTensor:
         name: name of the graph's node that computes the tensor; ``.h`` or ``.c`` is added for a recurrent layer.
         shape: shape of the tensor for one sample.
         axis: the time axis, counted with the batch axis; None for the state of a recurrent layer.
-        joined: number of values in this tensor and the fresh frames that a hop joins with it; 0 for the state of a
-            recurrent layer.
+        joined: number of values in this tensor together with the fresh frames that a hop appends to it; 0 for the state
+            of a recurrent layer.
     """
 
     name: str

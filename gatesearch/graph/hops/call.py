@@ -1,6 +1,6 @@
-"""One operator of a traced graph as the rules for hops read it, and the result of a rule.
+"""The argument and the result of a rule for hops: an operator of a traced graph, and how it runs in a hop.
 
-A rule says how an operator runs in a hop, the step from one window of a stream to the next.
+A hop is the step from one window of a stream to the next. A rule says how one kind of operator runs in a hop.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from gatesearch.graph.hops.frames import Frames, Slide, common_hop
 from gatesearch.graph.trace import node_label
 
 Argument = Callable[[Any], Any]
-# A function of the new graph, the operator's copied input and a lookup of copies by node; it adds the operator of a hop
-# to the graph and returns its node.
+# A function that adds the operator of a hop to the new graph and returns its node. Its arguments are the new graph, the
+# operator's copied input, and a function that returns the copy of a node.
 Replacement = Callable[[fx.Graph, fx.Node, Argument], fx.Node]
 
 STREAM, WINDOW = "stream", "window"
@@ -28,7 +28,7 @@ class HopStep:
 
     Args:
         output: time axis of the output; None if the output is one value for the whole window.
-        start: index of the first frame in the window that the operator reads of each input with a time axis.
+        start: for each input with a time axis, the index in the window of the first frame that the operator reads.
         obstacle: the reason why the operator has to compute the whole window again at each hop; empty if it need not.
         replacement: builds the operator of a hop; None if it is the same operator as for a window.
         carries: whether the operator keeps its own state from hop to hop, as a recurrent layer does.

@@ -31,7 +31,7 @@ NORMALISING = frozenset({"softmax", "log_softmax", "cumsum", "cumprod", "cummax"
 
 
 def arithmetic(call: Call) -> HopStep:
-    """Return the step of an element-wise operation, where each value depends on the inputs at the same place."""
+    """Return the step of an element-wise operation, where each value depends on the inputs at the same position."""
     ndim = len(call.shape_out)
     axis = ndim - len(call.shape_in) + call.frames.axis
     for node, frames in call.all_frames.items():
@@ -65,7 +65,7 @@ def _dimensions(call: Call, place: int = 0) -> tuple[int, ...]:
 
 
 def reduction(call: Call) -> HopStep:
-    """Return the step of a reduction; over time, it reduces all frames of the window."""
+    """Return the step of a reduction; a reduction over time reduces all frames of the window to one value."""
     if call.name in ("max", "min") and len(call.node.all_input_nodes) > 1:
         return arithmetic(call)
     axes = _dimensions(call, 1 if call.name == "norm" else 0)
@@ -81,7 +81,7 @@ def normalising(call: Call) -> HopStep:
 
 
 def product(call: Call) -> HopStep:
-    """Return the step of a product with a constant matrix; over the last axis, it reduces all frames."""
+    """Return the step of a product with a constant matrix; if time is the last axis, the product reduces all frames."""
     last = len(call.shape_in) - 1
     constant_matrix = not call.whole and len(call.all_frames) == 1 and call.node.all_input_nodes[0] is call.source
     if not constant_matrix:
@@ -129,7 +129,7 @@ POOLINGS: Mapping[str, Callable[..., nn.Module]] = {
 
 
 def apply_rule(call: Call) -> HopStep:
-    """Return the step of an operator by its rule; :func:`unknown` is the rule of all others."""
+    """Return the step of an operator by its rule; an operator without a rule gets the step of :func:`unknown`."""
     if call.name in POOLINGS:
         layer = POOLINGS[call.name](*call.node.args[1:], **call.node.kwargs)
         call = replace(call, module=layer)

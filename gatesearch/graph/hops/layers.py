@@ -87,7 +87,7 @@ def pooling(call: Call) -> HopStep:
 
 
 def adaptive_pooling(call: Call) -> HopStep:
-    """Return the step of an adaptive pooling: it pools the whole window, or parts whose borders move with it."""
+    """Return the step of an adaptive pooling: it pools the whole window, or several parts that move with the window."""
     if not _is_spatial(call):
         return call.passes()
     if call.shape_out[call.frames.axis] == 1:

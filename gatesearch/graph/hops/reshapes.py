@@ -138,7 +138,7 @@ def _index(call: Call, written: Index) -> HopStep:
     missing = (slice(None),) * (len(call.shape_in) - axes_named)
     at = written.index(...) if ... in written else len(written)
     index = [*written[:at], *missing, *written[at + 1 :]]
-    places = [i for i, each in enumerate(index) if each is not None]  # where the index names each axis of the input
+    places = [i for i, each in enumerate(index) if each is not None]  # positions of the input's axes in it
     place = places[call.frames.axis]
     of_time, count = index[place], call.frames.count
     axis = sum(not isinstance(each, int) for each in index[:place])

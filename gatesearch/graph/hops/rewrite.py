@@ -1,11 +1,11 @@
-"""Rewrites a network without padding in time, or with causal padding, so that it can run by hops.
+"""Removes a network's padding in time, or makes the padding causal, so that the network can run by hops.
 
-The weights have the same names and shapes in both networks, so that a checkpoint of one loads into the other. The two
-networks compute different functions: a layer that padded outputs fewer frames. So the network is rewritten before its
-training.
+A hop is the step from one decision on a stream to the next. The weights have the same names and shapes before and after
+the rewriting, so that a checkpoint of one network loads into the other. The two networks compute different functions:
+without its padding, a layer outputs fewer frames. So a network is rewritten before it is trained.
 
 Two branches may meet with different numbers of frames. The rewriter then cuts the longer one, so that frames of the
-same time meet. For this, it follows where each tensor's first frame lies in the padded network.
+same time meet. For this, it stores the position of each tensor's first frame in the padded network.
 """
 
 from __future__ import annotations

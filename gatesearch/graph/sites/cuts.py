@@ -73,7 +73,7 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
 
 
 def find_candidates(traced: fx.GraphModule, work: NodeProfile) -> list[tuple[fx.Node, int]]:
-    """Return the nodes behind which only their own output is read, each with the MACs up to and including it.
+    """Return each node after which no output but its own is read, with the MACs up to and including the node.
 
     A MAC is one multiply-accumulate.
     """
@@ -96,7 +96,7 @@ def find_candidates(traced: fx.GraphModule, work: NodeProfile) -> list[tuple[fx.
 def _unused_name(name: str, node: fx.Node, names: set[str]) -> str:
     """Return a name that no site has yet: ``name``, else the node's name, else the node's name with a number.
 
-    ``name`` is taken if a module runs twice, or if a module is called "input".
+    Another site has ``name`` already if a module runs twice, or if a module is called "input".
     """
     numbered = (f"{node.name}_{i}" for i in count(1))
     return next(each for each in chain([name, node.name], numbered) if each not in names)

@@ -18,9 +18,9 @@ LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear", 
 def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
     """Return every convolution without groups, linear and recurrent layer, in the order in which they run.
 
-    Some layers are no sites. A layer that is called twice is none, because one gate would have to serve both places. A
-    layer with hooks or with computed weights is none, because a gate in its place would not run them. An LSTM or GRU is
-    none if it does not take the batch first, starts from a state or projects its output.
+    Some layers are no sites. A gate for a layer that is called twice would have to serve two places. A gate for a layer
+    with hooks or with computed weights would not run the hooks or compute the weights. An LSTM or GRU is no site if it
+    does not take the batch first, starts from a state or projects its output.
 
     Args:
         model: maps [N, *shape] to logits.
@@ -42,7 +42,7 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
             continue
         norm = _only_reader(traced, node, (nn.BatchNorm2d,))
         if norm is not None and (targets.count(norm.target) > 1 or has_hooks(traced.get_submodule(str(norm.target)))):
-            norm = None  # another layer uses it as well, or it has hooks that a gate in its place would not run
+            norm = None  # another layer uses the normalisation as well, or it has hooks that a gate would not run
         activation = _only_reader(traced, norm or node, RELUS, RELU_FUNCTIONS)
         name, source = str(node.target), _source(traced, node, sites)
         shape_in = work.shapes.get(node.all_input_nodes[0].name, ())

@@ -35,7 +35,7 @@ class CutSite(_Shaped):
     """A place between two parts of a network that exactly one tensor crosses.
 
     Args:
-        name: the outermost module that ends here, or the name of the operation; ``"input"`` for the input.
+        name: name of the outermost module that ends at the site, or of the operation; ``"input"`` for the input.
         shape: shape of the crossing tensor for one sample, without the batch.
         macs_before: multiply-accumulates per sample before the site.
         macs_after: multiply-accumulates per sample after the site.
