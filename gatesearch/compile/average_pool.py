@@ -1,10 +1,10 @@
 """Average pooling over a large window as a chain of poolings over small ones.
 
 A mean over a window is a mean of means. So a pooling may go along one axis and then along the other; where windows do
-not overlap, it may also go over small windows and then over windows of their means. That is faster, because engines
-have fast depthwise convolutions for few taps only: XNNPACK, LiteRT's library of kernels, for up to 25. For [25, 5]
-windows over 64 channels, one convolution takes LiteRT 13.5 us and two take it 0.6 us. On an Ethos-U55, Vela expects
-18,400 cycles of one and 10,100 of two.
+not overlap, it may also go over small windows and then over windows of their means. A chain is faster, because engines
+have fast depthwise convolutions for few taps only. XNNPACK, LiteRT's library of kernels, has them for up to 25 taps.
+For [25, 5] windows over 64 channels, LiteRT takes 13.5 us with one convolution and 0.6 us with two. For an Ethos-U55,
+Vela estimates 18,400 cycles for one and 10,100 for two.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Pair = tuple[int, int]
 
 
 class Window(NamedTuple):
-    """One average pooling; each pair is vertical and horizontal."""
+    """One average pooling; each pair holds a vertical and a horizontal number."""
 
     kernel: Pair
     stride: Pair = (1, 1)
@@ -63,8 +63,8 @@ def factor_window(window: Window) -> tuple[Window, ...]:
 def _factor_axis(size: int, stride: int, padding: int) -> list[tuple[int, int, int]]:
     """Return kernel, stride and padding of each pooling along one axis.
 
-    Windows without overlap are windows of windows: means of ``factor`` values, ``factor`` apart, and then means of
-    ``size / factor`` of these.
+    If windows do not overlap, a mean is computed in two steps: first means of ``factor`` neighbouring values, and then
+    a mean of ``size / factor`` of these means.
     """
     factors = []
     while stride == size > MAX_TAPS and (factor := next((f for f in NPU_STRIDES if size % f == 0), None)):

@@ -37,7 +37,7 @@ class _SideBySide(nn.Module):
 
 
 def convert_all(modules: Sequence[nn.Module], examples: Sequence[Tensor]) -> list[bytes]:
-    """Return what :func:`gatesearch.compile.tflite.convert` returns for each module, from one conversion.
+    """Return the .tflite model of each module, as :func:`.tflite.convert` writes it, from one conversion.
 
     Args:
         modules: modules that each take one tensor [1, ...]; copies of them are converted, in evaluation mode.

@@ -64,7 +64,7 @@ class Carried(NamedTuple):
 
 @torch.no_grad()
 def carry(stage: fx.GraphModule, node: fx.Node, subset: Subset) -> Carried | None:
-    """Return what a subset becomes behind one node; None where the node cannot be changed exactly."""
+    """Carry a subset through one node; return None where no change of the node gives exactly the same values."""
     source = node.all_input_nodes[0]
     if node.op == "call_module":
         return _through_module(stage.get_submodule(str(node.target)), node, source, subset)
@@ -111,7 +111,7 @@ def _through_convolution(module: nn.Conv1d | nn.Conv2d, subset: Subset) -> Carri
     """Return the convolution of the remaining channels, with the constants of the dropped ones in its bias.
 
     A constant input channel adds the constant times the sum of its kernel to every output. At a padded border the
-    kernel also meets zeros, so the sum is another one there; with padding, the constants must be zeros.
+    kernel also meets zeros, so that the sum differs there. So with padding, the constants have to be zero.
     """
     if not subset.is_zero and not _is_unpadded(module):
         return None

@@ -10,9 +10,9 @@ the other:
     W2 relu(W1 x + b1) = (W2 / s) relu(s W1 x + s b1)        for any s_i > 0
 
 In the paper, s_i makes the ranges of both weights of a channel equal (equation 11). In .tflite each output channel of
-the weights has a scale of its own, so the weights need no help. The activation has one scale for all its channels, so
-channels with small values are rounded coarsely. Here s_i therefore scales each channel up towards the activation's
-range. r_i is the largest value observed on channel i, max r the largest r_i:
+the weights has a scale of its own, so the weights need no equalisation. The activation has one scale for all its
+channels, so channels with small values are rounded coarsely. So in this pass, s_i scales each channel up towards the
+activation's range. r_i is the largest value observed on channel i, and max r is the largest r_i:
 
 - Depthwise weights that read the ReLU have a scale for each channel and lose nothing: s_i = max r / r_i.
 - Other weights share a scale over their input channels and lose precision as the activation gains it. s_i is the
@@ -117,7 +117,7 @@ def _unshared_convolutions(body: fx.GraphModule) -> set[nn.Conv2d]:
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a graph and keeps the output of one node; a hook on its module would also see the module's other calls."""
+    """Runs a graph and stores the output of one node; a hook on its module would also see the module's other calls."""
 
     def __init__(self, body: fx.GraphModule, node: fx.Node) -> None:
         super().__init__(body)

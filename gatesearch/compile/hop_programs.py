@@ -4,9 +4,9 @@ The first program, the *step*, computes a hop from fresh frames and a state, the
 second program catches up: it computes the state from a whole window, which a part on demand needs when its gate opens.
 
 Both programs compute the same integers. For that, a tensor needs the same scale in both. So its range is observed on
-windows alone and written into the step. The step has the computing operators of the other program, in the same order.
-Its other operators only move values: they join earlier frames with fresh ones, and cut off the frames that the next hop
-needs. All inputs and outputs of such an operator have one scale.
+windows alone and written into the step. Both programs have the same computing operators in the same order. All other
+operators only move values: they join earlier frames with fresh ones, and cut off the frames that the next hop needs.
+All inputs and outputs of such an operator have one scale.
 """
 
 from __future__ import annotations

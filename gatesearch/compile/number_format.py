@@ -8,7 +8,7 @@ float32. A core that runs only int8 runs them in int8, and verification reports 
 A module of another package marks itself as delicate by an attribute, ``delicate_in_int8 = True``. An example is a
 vector quantiser, which may pick another code word because of one rounding.
 
-Gated layers and recurrent layers have no int8 form. Gated layers compute with numbers of bits of their own. A recurrent
+Gated layers and recurrent layers have no int8 form. A gated layer computes with its own number of bits. A recurrent
 cell adds to its state at every step, and the rounding errors of eight bits would accumulate.
 """
 
@@ -23,7 +23,7 @@ from gatesearch.gates import LayerGate
 from gatesearch.graph.module_types import DELICATE as DELICATE_MODULES
 from gatesearch.graph.module_types import DELICATE_FUNCTIONS, DELICATE_METHODS
 
-PLAIN, DELICATE, FLOAT = "plain", "delicate", "float"  # in rising need of float32
+PLAIN, DELICATE, FLOAT = "plain", "delicate", "float"  # by rising need of float32
 BYTES = {"int8": 1, "float32": 4}
 
 

@@ -1,4 +1,4 @@
-"""The back end for ONNX: writes a stage, as the passes leave it, in float32."""
+"""The back end for ONNX: writes a stage, after all passes, as a float32 model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatesearch.compile.stage import StageGraph
 
 
 def compile(stage: StageGraph) -> bytes:
-    """Return a stage as an ONNX model of one sample, with nothing in it that names the machine.
+    """Return a stage as an ONNX model of one sample; the model holds no stack traces and no paths of the machine.
 
     Raises:
         ToolError: the exporter failed.
@@ -24,7 +24,7 @@ def compile(stage: StageGraph) -> bytes:
 
 
 def convert(module: nn.Module, examples: Sequence[Tensor]) -> bytes:
-    """Return a module as an ONNX model, given an example of each input; of a network by hops, pass its ``step``.
+    """Return a module as an ONNX model, given an example of each input; a network by hops has its ``step`` as module.
 
     Raises:
         ToolError: the exporter failed.

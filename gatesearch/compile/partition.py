@@ -4,8 +4,8 @@ The pass assumes a graph whose layers are final. The parts, run one after the ot
 There are no parts if the core runs no kernels, or if no layer has a kernel. The stage's own program remains: it is the
 reference, and it runs on hosts without a compiler.
 
-Values between parts have names; each part reads some of them and writes others. Maps are [h, w, c] there, the order in
-which both LiteRT and the kernels have them.
+Values between parts have names; each part reads some of them and writes others. A feature map among these values is [h,
+w, c], the order of axes that LiteRT and the kernels use.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ class _Ending(nn.Module):
 
 
 class _Values(fx.Interpreter):
-    """Runs a graph and keeps the value of every node."""
+    """Runs a graph and stores the value of every node."""
 
     def __init__(self, body: fx.GraphModule) -> None:
         super().__init__(body, garbage_collect_values=False)

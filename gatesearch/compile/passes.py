@@ -109,7 +109,7 @@ def run(
 
 
 def _stage(model: GatedModel, k: int, gates: Sequence[Lowered], samples: Tensor, device: Device) -> StageGraph:
-    """Return stage ``k`` of a model as it enters the passes."""
+    """Return stage ``k`` of a model before the passes."""
     before = model.sites[k - 1] if k else None
     stage = StageGraph(
         body=model.stages[k],

@@ -1,8 +1,8 @@
 """One PyTorch operator for all steps of a recurrent layer, so that conversion to .tflite is fast.
 
-Without it, ``torch.export`` traces fifty steps of an LSTM as a thousand operators. Every pass of the conversion walks
-through them in Python, which takes a minute. With it, the trace holds one operator. The converter expands it by running
-the code of the steps on JAX arrays, which takes a second.
+Without this operator, ``torch.export`` traces fifty steps of an LSTM as a thousand operators. Every pass of the
+conversion walks through them in Python, which takes a minute. With it, the trace has one node for the layer. The
+converter expands the node by running the code of the steps on JAX arrays, which takes a second.
 """
 
 from __future__ import annotations

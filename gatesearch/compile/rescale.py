@@ -44,7 +44,7 @@ class LogitWindow(nn.Module):
 
 
 class AboveFloor(nn.Module):
-    """relu(logits - lowest): the largest logit stays the largest, and no int8 steps are spent on losing classes."""
+    """Head that returns relu(logits - lowest), so that losing classes use no int8 steps; the largest logit stays so."""
 
     def __init__(self, lowest: float) -> None:
         super().__init__()

@@ -2,8 +2,8 @@
 
 Results stay in the user's cache folder, under a digest of the model, the arguments and Vela's version.
 
-Every figure here is *modelled*. Vela's cycles are the compiler's own estimate; its manual asks users to check them on a
-fixed virtual platform or an FPGA. Vela does not estimate energy.
+Every figure of this module is *modelled*. Vela's cycles are the compiler's own estimate; its manual asks users to check
+them on a fixed virtual platform or an FPGA. Vela does not estimate energy.
 """
 
 from __future__ import annotations
