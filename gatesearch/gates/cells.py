@@ -28,7 +28,7 @@ class FactorParams(GateParams):
 def start_param() -> Any:
     """Declare how the factors are initialised: fitted to the trained layer, or random as in the papers.
 
-    The biases are those of the trained layer in both cases.
+    In both cases, the biases start as in the trained layer.
     """
     return param("fitted", choices=("fitted", "random"), among=("fitted", "random"), doc="where the factors start")
 

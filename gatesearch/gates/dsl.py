@@ -9,7 +9,7 @@ are this project's reading of it:
     P(light) = sigmoid(-z)       probability that a sample takes the light path
     e_L, e_H                     error of each sample by the light path, and by the heavy path
     t = 1[e_L - e_H <= q]        label: 1 where the light path is good enough
-    q                            moving average, over batches, of the quantile of e_L - e_H at the light path's share
+    q                            the quantile of e_L - e_H at the light path's share, averaged over past batches
     loss                         e_L + alpha BCE(P(light), t) + beta C + kd |D_light(h') - D_heavy(h')|^2
 
 BCE is the binary cross-entropy, C the compression penalty of Gated Compression, and kd the weight of distillation.

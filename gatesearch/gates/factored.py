@@ -2,7 +2,7 @@
 
 Each module computes the same function in two ways. ``forward`` multiplies the factors out and calls PyTorch's kernel of
 the replaced layer; training and figures of quality use it. ``factored`` multiplies by one factor after another, step by
-step; export uses it, because only there do fewer parameters mean less work. Tests compare the two.
+step; export uses it, so that a device multiplies less. Tests compare the two.
 """
 
 from __future__ import annotations

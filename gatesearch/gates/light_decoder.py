@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 FIRST_KERNEL, LAST_KERNEL = 3, 7  # kernel sizes in frames; LAST_KERNEL where the last layer does not upsample
 FEWEST_CHANNELS = 4
-LARGEST_STRIDE = 8  # a stride is larger only where the upsampling factor has no divisor from 2 to this
+LARGEST_STRIDE = 8  # a stride is larger only if the upsampling factor has no divisor from 2 to 8
 
 
 class LightLayer(NamedTuple):

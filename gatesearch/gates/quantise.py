@@ -12,8 +12,8 @@ the sum. A sum of integers is exact in float32, in any order, while it stays bel
 batch nor on the library's algorithm. Levels of up to 11 bits are exact in TF32 as well, and levels of up to 8 bits in
 bfloat16.
 
-The released code takes s from the current batch, even in evaluation. Here s is a running mean of min(max|x|, alpha)
-over training batches, and is constant in evaluation.
+The released code takes s from the current batch, even in evaluation. In this quantiser, s is a running mean of
+min(max|x|, alpha) over training batches, and is constant in evaluation.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ al. 2018 (arXiv 1810.05331). Only the abstract could be read, so the equations f
 So g replaces gamma, the scale of the batch normalisation. A losing channel is zero, also behind a ReLU, and is never
 computed. Where no batch normalisation follows, z is the convolution without its bias, and the bias is beta. The mask
 ``a`` has no gradient, so a losing channel learns nothing from a sample. With block 16, groups of 16 neighbouring
-channels win or lose together, by the mean of their g. Dense kernels then save time unchanged. Where single channels
+channels win or lose together, by the mean of their g. Then dense kernels save time without a change. If single channels
 win, a kernel has to gather their filters.
 """
 

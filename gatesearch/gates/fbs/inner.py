@@ -38,8 +38,8 @@ class Inner(Protocol):
     def compute_winners(self, x: Tensor, inputs: Tensor | None, winners: Tensor) -> Tensor:
         """Compute the winning channels of one sample, [1, k_in, H, W] to [1, k, H', W'].
 
-        ``inputs`` [k_in] holds the indices of the input channels that are present, ``winners`` [k] those of the
-        channels that win.
+        ``inputs`` [k_in] holds the indices of the input channels that are present. ``winners`` [k] holds the indices of
+        the channels that win.
         """
 
 

@@ -145,7 +145,7 @@ class FBSConv2d(nn.Module):
     def report(self) -> dict[str, float]:
         """Return ``density``, ``winners_per_sample`` and ``nonzero``, the share of channels with a non-zero value.
 
-        The report includes that of the inner convolution. Before the first sample, it holds nothing else.
+        The report includes the inner convolution's report. Before the first sample, it holds only the latter.
         """
         samples, winners, nonzero = self.observed.tolist()
         report = dict(self.inner.report())

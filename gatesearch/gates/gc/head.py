@@ -70,7 +70,7 @@ class PlaneFilters(nn.Module):
         return self.filters is None
 
     def scaled(self, factor: Tensor) -> PlaneFilters:
-        """Return a copy whose output channels are multiplied by ``factor`` [filters]; the identity as it is."""
+        """Return a copy whose output channels are multiplied by ``factor`` [filters]; return an identity unchanged."""
         if self.filters is None:
             return self
         copied = copy.deepcopy(self)

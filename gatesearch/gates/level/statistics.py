@@ -9,7 +9,7 @@ numbers and the sum of their squares. So a stream computes only the numbers of n
 :mod:`gatesearch.gates.level.hops`.
 
 The magnitude of a frame is the sum of its absolute samples. It replaces the energy, the sum of squares, because it
-needs half the bits. Both were compared on Speech Commands in floating point, at a threshold that 99 % of 1,621 words
+needs half the bits. The two were compared on Speech Commands in floating point, at a threshold that 99 % of 1,621 words
 pass. The spread of log energies stops 93.8 % of 320 clips of background noise; the spread of log magnitudes stops
 94.4 %.
 """
