@@ -55,13 +55,13 @@ def read_archive(path: Path, where: str, unreadable: str = "cannot be read") -> 
 
 
 def check_whole(array: npt.NDArray[Any], name: str, where: str, *, count: int, most: int | None = None) -> None:
-    """Check that an array holds whole numbers from 0.
+    """Check that an array holds whole numbers of 0 or more.
 
     Args:
         array: the array.
         name: the name of the array, for the error.
         where: the start of the error's line.
-        count: the required number of numbers.
+        count: the required length of the array.
         most: the largest allowed number; None for no limit.
 
     Raises:

@@ -51,7 +51,7 @@ def load(
         root: an .npz with ``x_train``, ``y_train``, ``x_test`` and ``y_test`` (uint8 [N, 32, 32, 3], labels [N]); or
             ``cifar-10-batches-bin`` as published; or the folder that holds either. The pickled ``cifar-10-batches-py``
             is not read, because unpickling runs any code that a file holds.
-        train: number of training images, for short protocols; None for all that validation leaves.
+        train: number of training images, for short protocols; None for all images that are not held out.
         validation: number of images that are held out for validation.
         seed: the seed of the split.
         positives: ``"all"``, which leaves no negatives; or the classes to wake for, and the others are negatives.

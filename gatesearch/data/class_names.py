@@ -40,8 +40,8 @@ def _has_values(tensor: torch.Tensor) -> bool:
 def check_classes(values: Any, positive: Sequence[bool], where: str) -> tuple[str, ...]:
     """Return class names, after a check that no two are equal.
 
-    Figures are stored by kind: those of all positives under the name ``positive``, those of each negative class under
-    its own name.
+    Figures are stored by name: figures of all positives together as ``positive``, figures of a negative class under the
+    class's own name.
 
     Raises:
         DataError: a name occurs twice or is empty, a negative is named ``positive``, or a name has no flag.

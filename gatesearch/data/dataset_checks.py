@@ -1,6 +1,6 @@
 """Checks a data set once, before any training, with errors of one line.
 
-:func:`gatesearch.data.load_dataset` checks the data of loaders and plug-ins, and ``gatesearch.run`` the data of a
+:func:`gatesearch.data.load_dataset` checks the data of loaders and plug-ins. ``gatesearch.run`` checks the data of a
 calling program. An error refuses data that would give a wrong figure, and names the split and the sample. A warning
 tells of data that may be right but look doubtful; see :mod:`gatesearch.data.dataset_doubts`.
 """
@@ -76,7 +76,7 @@ def _check_shapes(data: Dataset) -> None:
 
 
 def _check_kinds(data: Dataset) -> None:
-    """Refuse a split without samples of a kind, because shares, recalls and energies are figures of each kind."""
+    """Refuse a split without positives or without a negative class, because each of them has figures of its own."""
     if not any(data.positive):
         raise DataError(f"data {data.name!r}: no class is a positive: nothing would ever be reported")
     for name in SPLITS:

@@ -25,7 +25,7 @@ class Tree:
     Args:
         root: the folder.
         files: for each class folder, the paths by file name; both are sorted, and names are in Unicode's composed form.
-        listed: the split of each ``<folder>/<file>`` in the lists, or None where the tree has no lists.
+        listed: the split of each ``<folder>/<file>`` in the split lists; None where the tree has no such lists.
         remarks: lines that say what was left out.
     """
 

@@ -82,7 +82,7 @@ def _find_entry(entry: str, files: Files) -> str:
 
 
 def _no_file(where: str, entry: str, files: Files) -> UserError:
-    """Return the error of one entry, with the nearest file, which takes too long to find for every entry."""
+    """Return the error of one entry; it names the nearest file, and a search for that file takes long."""
     folder, _, file = entry.partition("/")
     close_folder = folder if folder in files else errors.nearest(folder, files)
     close = errors.nearest(file, files[close_folder]) if close_folder else None

@@ -16,7 +16,7 @@ class ImageAugment(nn.Module):
     those of torch's global generator on the images' device. Memory format and dtype stay as they are.
 
     Args:
-        pad: pixels by which the crop may leave the image on any side, as if the image were padded by that much.
+        pad: pixels by which the crop may leave the image on any side, as if the image had a border of so many zeros.
         flip: whether half of the images are mirrored left to right.
         cutout: side of the square that is cut out, in pixels; 0 cuts nothing. The centre of the square is anywhere in
             the image, so a part of the square may fall outside. The method, and a side of 16 pixels for CIFAR-10, are
@@ -61,7 +61,7 @@ class ImageAugment(nn.Module):
         return augmented.contiguous(memory_format=order)
 
     def _draw_crop(self, count: int, size: int, device: torch.device) -> Tensor:
-        """Draw crops: return, for each row (or column) of a result, that of its image, [count, size]."""
+        """Draw crops; return the index of the image's row (or column) for each one of the result, [count, size]."""
         positions = torch.arange(size, device=device).expand(count, -1)
         if not self.pad:
             return positions

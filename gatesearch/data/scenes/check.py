@@ -48,7 +48,7 @@ def check_scenes(
 
 
 def smallest_claim(hours: float) -> float:
-    """Return the smallest rate of false accepts per hour that some hours without a false accept can show, at 95 %.
+    """Return an upper bound (95 %) of the false accepts per hour of a detector that had none in ``hours`` hours.
 
     >>> smallest_claim(1.5)
     2.0

@@ -176,7 +176,7 @@ def _draw_gain(
     event_power, floor_power = max(power(wave), SMALLEST_POWER), power(background)
     wanted_db = to_decibels(floor_power) + rng.uniform(*settings.snr_db)
     lowest_db, highest_db = settings.event_db
-    if wanted_db < lowest_db:  # in a pause or a quiet room, where people do not whisper either
+    if wanted_db < lowest_db:  # in a pause or a quiet room, where people do not whisper
         wanted_db = rng.uniform(lowest_db, (lowest_db + highest_db) / 2)
     level_db = min(wanted_db, highest_db)
     gain = 10 ** (level_db / 20) / event_power**0.5

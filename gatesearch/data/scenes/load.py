@@ -18,8 +18,8 @@ SOUND_RATE_HZ = 16_000.0
 QUIET = "quiet"
 ROOM_TONE = SyntheticNoise(kind="synthetic_noise", name="room_tone", backgrounds=("quiet",))
 
-# Module and function of each loader. They are imported by name, so that a scene of motion does not wait for
-# scipy.signal, nor a scene of sound for an image set.
+# Module and function of each loader. A loader is imported when a scene first needs it, because imports such as
+# scipy.signal are slow.
 LOADERS: Mapping[str, tuple[str, str]] = {
     "synthetic_speech": ("synthetic_sound", "load_speech"),
     "synthetic_noise": ("synthetic_sound", "load_noise"),

@@ -44,7 +44,7 @@ VOWEL_SWAPS: Mapping[str, str] = {"a": "o", "e": "a", "i": "u", "o": "i", "u": "
 def find_near_words(events: Sequence[str]) -> tuple[str, ...]:
     """Return words and phrases that sound like one of the events and are none.
 
-    They are the listed ones of a word that has a list, and made-up ones of any other word or phrase.
+    For a word in ``NEAR_WORDS`` they are the listed ones. For any other word or phrase they are made up.
 
     >>> find_near_words(["go"])
     ('goat', 'glow', 'ago', 'grow')
@@ -64,7 +64,7 @@ def make_near_phrases(phrase: str) -> tuple[str, ...]:
     """Return phrases that differ from a phrase by a sound or by a word: the mistakes that a detector makes first.
 
     A phrase of several words gives each of its words alone. Then in each word the first sound changes, or the first
-    vowel. eSpeak NG speaks what is no word of a language by the rules of the language.
+    vowel. eSpeak NG pronounces an invented word by the rules of the voice's language.
 
     >>> make_near_phrases("robin")
     ('mobin', 'tobin', 'ribin')

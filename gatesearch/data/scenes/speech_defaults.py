@@ -1,4 +1,4 @@
-"""Chooses the sources of scenes: of a typed phrase, of a folder of words, or of a speech data set."""
+"""Chooses the sources of scenes for a typed phrase, a folder of words, or a speech data set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gatesearch.data import folders
 from gatesearch.data.scenes.phrases import find_near_words
 from gatesearch.errors import UserError, unknown
 
-PHRASE_UTTERANCES = 120  # of a typed phrase, in the training split
+PHRASE_UTTERANCES = 120  # number of utterances of a typed phrase in the training split
 
 
 def speech_sources(
@@ -59,17 +59,17 @@ def wake_word_sources(
     positives: Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[Mapping[str, Any]] | None:
-    """Return the sources of a wake word: as a recipe lists them, of a typed phrase, or of a folder of recordings.
+    """Return the sources of clips for a wake word: the listed ones, or those for a typed phrase or for a folder.
 
     Args:
-        sources: as settings write them; a phrase or a folder takes their place.
-        phrase: what eSpeak NG speaks in many voices, one phrase or several; with near-sounding ones as negatives.
-        root: folder with one folder of WAV files a word; those that are no positive are other speech.
+        sources: the sources as settings list them; a phrase or a folder replaces them.
+        phrase: one or several phrases that eSpeak NG speaks in many voices; phrases that sound alike become negatives.
+        root: folder with one folder of WAV files for each word; words that are no positives become other speech.
         positives: folders of the words to wake for; None for the events of ``sources``, or the only folder.
-        seed: of synthetic sources.
+        seed: the seed of synthetic sources.
 
     Raises:
-        UserError: a phrase and a folder at once, an empty phrase, or a word that has no folder.
+        UserError: both a phrase and a folder are named, a phrase is empty, or a word has no folder.
 
     >>> [source["kind"] for source in wake_word_sources(None, phrase="hey robin")]
     ['synthetic_speech', 'synthetic_noise']
@@ -101,7 +101,7 @@ def wake_word_sources(
     silence = [name for name in folders.BACKGROUND_FOLDERS if name in names]
     own_sources = speech_sources(root, chosen, {"_unknown_": others, "_silence_": silence}, seed)
     if not silence:
-        own_sources[-1] = {"kind": "synthetic_noise", "seed": seed}  # all kinds of it
+        own_sources[-1] = {"kind": "synthetic_noise", "seed": seed}  # all kinds of noise
     if not others:  # synthetic sentences and near words take the place of other speech
         own_sources.append({"kind": "synthetic_speech", "near_words": list(find_near_words(chosen)), "seed": seed})
     return list(own_sources)

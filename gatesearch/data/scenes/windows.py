@@ -12,7 +12,7 @@ from gatesearch.data.scenes.types import Samples, Scene
 from gatesearch.data.scenes.window_labels import PARTIAL, UNLABELLED, Indices, label_windows, needed_samples
 from gatesearch.errors import UserError
 
-MAX_ROUNDS = 50  # rounds of drawing, each in place of the windows that the round before left out
+MAX_ROUNDS = 50  # largest number of rounds; each round draws the windows again that the one before left out
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def mine_windows(
     starts = np.rint((ends[:, None] + offsets) * scene.rate).astype(np.int64).reshape(-1) - length
     is_within = (starts >= 0) & (starts + length <= scene.length)
     event_labels = [labels.index(label) for label in scene.classes]
-    # One sample of an event is too much here, so the share that has to lie inside is as small as possible.
+    # A window with even one sample of an event is no negative, so the share that has to lie inside is minimal.
     own = label_windows(scene, starts, length, labels, 1e-12, names)
     fits = is_within & ~np.isin(own, [*event_labels, PARTIAL])
     return Windows(
