@@ -71,7 +71,9 @@ class Problem:
     @property
     def gates(self) -> GateSettings:
         """The settings for the training of gates."""
-        return GateSettings(**self.recipe.gates.model_dump(), shares=self.shares)
+        settings = self.recipe.gates.model_dump()
+        target = settings.pop("target") or self.goal.gate_targets[0]
+        return GateSettings(**settings, target=target, shares=self.shares)
 
     @property
     def shares(self) -> Mapping[str, float]:
@@ -157,6 +159,11 @@ def load_problem(
     goal = GOALS[recipe.goal](features, dataset.classes, recipe.stream.fa_per_hour)
     goal.check(output_shape)
     _check_limits(recipe, goal)
+    if recipe.gates.target not in (None, *goal.gate_targets):
+        raise UserError(
+            f"gates.target: {recipe.gates.target}: goal {goal.name} has no classes to accept; wanted: "
+            f"{' or '.join(goal.gate_targets)}"
+        )
     space = build_space(
         sites,
         device.core_names,

@@ -47,6 +47,8 @@ class GateSettings:
         alpha: weight of the gates' decisions in the loss.
         beta: weight of the gates' compression in the loss.
         distillation: weight of the distance between the output of an exit and that of the whole network.
+        target: what a gate learns to pass: ``"label"``, positives; ``"network"``, samples that the network behind the
+            gate takes for positives.
         shares: share of each kind of sample in the stream for which gates are trained; empty for the shares of the
             training split.
     """
@@ -56,4 +58,5 @@ class GateSettings:
     alpha: float = 1.0
     beta: float = 0.01
     distillation: float = 0.1
+    target: str = "label"
     shares: Mapping[str, float] = field(default_factory=dict)

@@ -22,6 +22,7 @@ Batch = tuple[Tensor, Tensor]
 # Lower bound on the probability with which a gate passes a sample, so that later gates still learn from samples that
 # earlier gates stop.
 MIN_REACH = 0.02
+ACCEPTED = 0.3  # posterior of the positives above which a gate should pass; a detector's threshold is rarely lower
 
 
 @runtime_checkable
@@ -30,6 +31,19 @@ class HasExtraLoss(Protocol):
 
     def extra_loss(self) -> Tensor:
         """Return the module's loss term for its last forward pass in training, a scalar."""
+
+
+def accepted(logits: Tensor, positive: Tensor) -> Tensor:
+    """Return whether a network takes each sample for a positive, [N].
+
+    Args:
+        logits: outputs of the network, [N, classes].
+        positive: whether each class is a positive, [classes].
+
+    >>> accepted(torch.tensor([[2.0, 0.0], [-2.0, 0.0]]), torch.tensor([True, False])).tolist()
+    [True, False]
+    """
+    return logits.detach().softmax(1)[:, positive].sum(1) > ACCEPTED
 
 
 class GatedTask(pl.LightningModule):
@@ -102,6 +116,10 @@ class GatedTask(pl.LightningModule):
         """
         errors = partial(self.goal.errors, features=features, labels=labels)
         positive, weight = self.positive[labels], self.class_weight[labels]
+        if self.gate_settings.target == "network":
+            # A gate need not pass what the network would not report. In every batch the labels stay in the loss of the
+            # network, from which the target comes.
+            positive = accepted(output.logits, self.positive)
         loss_weights = {
             "alpha": self.gate_settings.alpha,
             "beta": self.gate_settings.beta,

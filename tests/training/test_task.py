@@ -76,6 +76,22 @@ def test_the_loss_is_cross_entropy_and_each_gates_own(features: Features, alpha,
     assert all(torch.isfinite(p.grad).all() for p in made.model.parameters() if p.grad is not None)
 
 
+def test_a_gate_learns_to_pass_what_the_network_would_accept(features: Features, monkeypatch):
+    made = task(Schedule(), GateSettings(target="network"), keep=1.0)
+    monkeypatch.setattr(made, "log", lambda *_, **__: None)
+    made.eval()
+    x, y = features.train.features[:30], features.train.labels[:30]
+    output = made.model(channels_last(x))
+    posterior = output.logits.softmax(1)[:, 0]
+    accepted = posterior > 0.3
+    targets = []
+    for gate in made.model.cut_gates:
+        monkeypatch.setattr(gate, "loss", lambda own, context: targets.append(context.positive) or own.logit.sum() * 0)
+    made.gate_losses(made.model.cut_gates, output, x, y)
+    assert all(torch.equal(positive, accepted) for positive in targets) and len(targets) == 2
+    assert not any(positive.requires_grad for positive in targets)
+
+
 def test_only_images_change_their_order_in_memory():
     image, line = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4)
     assert channels_last(image).is_contiguous(memory_format=torch.channels_last)

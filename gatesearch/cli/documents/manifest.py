@@ -143,6 +143,11 @@ class Manifest(Document):
         description="Detector of a stream: classes, smoothing, threshold, hits, refractory time, and the rate, window "
         "and hop of the stream in samples; for detection only.",
     )
+    stream_gates: dict[str, Any] | None = Field(
+        default=None,
+        description="How gates decide over a stream: threshold, smoothing and hold of each gate between stages, and "
+        "of a gate on the signal before the front end, with its statistic; for detection only.",
+    )
     recipe: str | None = Field(default=None, description="Name of the recipe; absent without a run.")
     synthetic_data: bool | None = Field(
         default=None, description="Whether the data were synthesised; absent without a run."

@@ -105,6 +105,25 @@ class Best(Document):
     early_stop_by_kind: dict[str, float] = Field(description="Share of each negative that gates stop.")
     first_gate_stop_by_kind: dict[str, float] = Field(description="Share of each negative that the first gate stops.")
     gate_recall: float | None = Field(description="Share of positives that pass all gates.")
+    open_shares: list[float] | None = Field(
+        default=None,
+        description="Share of the test stream's hops at which the front end runs, then each stage; for detection only.",
+    )
+    openings_per_hour: list[float] | None = Field(
+        default=None, description="How often each of them opens in an hour of that stream; for detection only."
+    )
+    stop_shares_by_background: dict[str, dict[str, float]] | None = Field(
+        default=None,
+        description="For each background of the test stream, the share of its hops that each gate stops; for detection "
+        "only.",
+    )
+    misses_by_gate: dict[str, int] | None = Field(
+        default=None,
+        description="Missed events of the test stream of which each gate stops all windows; for detection only.",
+    )
+    misses_by_network: int | None = Field(
+        default=None, description="Missed events of which a window passes all gates; for detection only."
+    )
     early_stop_rate_stream: float | None = Field(description="Share of the stream's negatives that gates stop.")
     early_stop_rate_stream_at_least: float | None = Field(
         description="Lower confidence limit of early_stop_rate_stream."

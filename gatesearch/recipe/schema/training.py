@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from gatesearch.recipe.schema.group import Group
@@ -74,6 +76,11 @@ class Gates(Group):
         default=0.1,
         description="Gates with an exit only: weight of the loss that pulls an exit's output towards the whole "
         "network's.",
+    )
+    target: Literal["label", "network"] | None = Field(
+        default=None,
+        description="What a gate learns to pass: label, windows with an event or of a positive class; network, windows "
+        "that the network behind the gate would accept. Null is network for goal detection, label for others.",
     )
 
 

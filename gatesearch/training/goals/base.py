@@ -65,7 +65,7 @@ class Goal(Protocol):
 
     ``quality`` is the name of the figures' ``value``. ``limits`` are the constraints that a recipe may set for this
     goal. Each is a function of a model's figures, the baseline's value and the limit; it returns the excess over the
-    limit.
+    limit. ``gate_targets`` are the targets that gates can learn, the default first; see :class:`GateSettings`.
     """
 
     @property
@@ -76,6 +76,9 @@ class Goal(Protocol):
 
     @property
     def limits(self) -> Limits: ...  # noqa: D102
+
+    @property
+    def gate_targets(self) -> Sequence[str]: ...  # noqa: D102
 
     def check(self, output: tuple[int, ...]) -> None:
         """Check the shape of a backbone's output for one sample.

@@ -35,6 +35,7 @@ class Classification:
     kind_names: Sequence[str]
     name = "classification"
     quality = "accuracy"
+    gate_targets = ("label", "network")
 
     @property
     def limits(self) -> Limits:

@@ -47,6 +47,7 @@ class Detection(Classification):
     runs: StreamRuns = field(default_factory=StreamRuns, repr=False, compare=False)
     name = "detection"
     quality = "detected"
+    gate_targets = ("network", "label")
 
     @property
     def limits(self) -> Limits:

@@ -36,6 +36,7 @@ class Reconstruction:
     classes: Sequence[str] = ()
     name = "reconstruction"
     quality = "fidelity"
+    gate_targets = ("label",)
 
     @property
     def limits(self) -> Limits:
