@@ -58,7 +58,7 @@ class Bundle(Cascade):
         return self._engines.get(stage["core"], stage["engine"])
 
     def _stage(self, stage: Mapping[str, Any]) -> Runnable:
-        """Return the runner of one stage: native kernels between partitions where these can run, else one program."""
+        """Return the runner of one stage: parts with native kernels if this host can run them, or else one program."""
         engine, parts = self._engine(stage), stage.get("parts")
         reference = read_artifact(self.folder, stage["program"])
         if not parts or engine != "litert":

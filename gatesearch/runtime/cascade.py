@@ -1,7 +1,7 @@
 """Runs stages with gates between them, one after the other, until a window leaves.
 
-A firmware's own loop has to compute the same. Every decision is an integer comparison, and a tensor that crosses to the
-next core is requantised once. This module needs only NumPy and the interpreters.
+The firmware of a device has to compute the same. Every decision is an integer comparison, and a tensor that crosses to
+the next core is requantised once. This module needs only NumPy and the interpreters.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def describe_chain(settings: ChainSettings) -> dict[str, Any]:
 
 
 def read_chain(manifest: Mapping[str, Any], where: str) -> ChainSettings:
-    """Return how the gates of a bundle decide over a stream; each hop alone where an older manifest does not say it.
+    """Return the settings of a bundle's gates over a stream; without an entry, the gates decide each hop by itself.
 
     Raises:
         UserError: the entry cannot be read.

@@ -98,7 +98,8 @@ class Detector:
     A hop that a gate stops has no output. It counts as zeros for all positives, because a stopped window is answered as
     a negative. Such zeros lower the mean and end a row of hits. They do not reset the refractory time.
 
-    :meth:`push` reads one hop, and :meth:`detect` a whole recording. Both compute the same values bit for bit.
+    :meth:`push` processes one hop, and :meth:`detect` processes a whole recording. The two methods compute the same
+    values bit for bit.
 
     Args:
         settings: the settings of the detector.

@@ -170,7 +170,8 @@ def set_threshold(
     if not fa_per_hour >= 0:
         raise DataError(f"detector: {fa_per_hour} false accepts an hour; wanted: from 0")
     levels = scores.levels()
-    # Ranks of confidences: the threshold above `low` breaks the rate (-1: not known to), the one above `high` keeps it.
+    # Ranks of confidences: the threshold above `low` breaks the rate (-1: none does so far), the one above `high` keeps
+    # it.
     low, high = -1, len(levels) - 1
     while high - low > 1:
         # The loop goes down from the largest threshold and ends at the first one that breaks the rate. So it skips low

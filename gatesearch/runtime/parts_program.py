@@ -68,7 +68,7 @@ class PartsProgram:
 def _program_memory(parts: Sequence[Mapping[str, Any]], runners: Sequence[Any]) -> dict[str, Array]:
     """Return the memory of each tensor that a program writes or reads, by name.
 
-    It is the memory of the program that writes the tensor; or else that of the first program that reads it.
+    A tensor lies in the memory of the program that writes it, or else of the first program that reads it.
     """
     values: dict[str, Array] = {}
     programs = [(part, runner) for part, runner in zip(parts, runners, strict=True) if isinstance(runner, Program)]

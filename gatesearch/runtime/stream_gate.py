@@ -57,7 +57,8 @@ class StreamGate:
     The mean covers the last ``smoothing`` scores since the part before the gate started to run; there may be fewer.
     While that part does not run, there is no score. The gate is then closed, and its scores and its hold are cleared.
 
-    :meth:`push` reads one hop, and :meth:`decide` a whole recording. Both compute the same values bit for bit.
+    :meth:`push` processes one hop, and :meth:`decide` processes a whole recording. The two methods compute the same
+    values bit for bit.
 
     Args:
         settings: the settings of the gate.

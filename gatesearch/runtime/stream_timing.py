@@ -24,7 +24,7 @@ Workload = tuple[Callable[[Any], object], Sequence[Any]]
 
 @dataclass(frozen=True, slots=True)
 class StreamTiming:
-    """Times in microseconds per window. They include the host's loop, but not the front end.
+    """Times in microseconds per window. They include the Python loop over the windows, but not the front end.
 
     Args:
         gated_us: time of the gated bundle: the shortest time of each window, averaged over the windows.
@@ -53,12 +53,12 @@ class StreamTiming:
 
     @property
     def gain(self) -> float:
-        """How many times faster the gated bundle is if only its own time includes copies and the host's loop."""
+        """How many times faster the gated bundle is if only its own time includes copies and the Python loop."""
         return self.invoke_us / self.gated_us
 
     @property
     def bound(self) -> float:
-        """How many times faster the gated bundle would be if copies and the host's loop took no time at all."""
+        """How many times faster the gated bundle would be if copies and the Python loop took no time at all."""
         later_us = sum(us * share for us, share in zip(self.later_us, self.reach, strict=True))
         return self.invoke_us / (self.always_us + later_us)
 
