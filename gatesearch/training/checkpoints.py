@@ -82,7 +82,7 @@ def find_checkpoint(path: Path, weights: Mapping[str, Tensor]) -> Path | None:
 
 
 def describe_difference(stored: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
-    """Return a line about the first name or shape that differs between stored weights and a network's; None if none.
+    """Return a line about the first name or shape that differs between stored weights and a network's weights.
 
     >>> describe_difference({"a": torch.zeros(2)}, {"a": torch.zeros(3)})
     'a is [2], where the network has [3]'

@@ -1,6 +1,6 @@
 """Mines hard negatives, and lets a training draw them more often.
 
-Hard negatives are the windows without an event that the network takes most for events.
+Hard negatives are windows without an event to which the network gives the highest probabilities of an event.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from gatesearch.model import GatedModel
 from gatesearch.training.cascade import EVALUATION_BATCH
 from gatesearch.training.stream_windows import StreamWindows
 
-HARD_SHARE = 0.01  # of the negatives that are looked at
-SAMPLE_EPOCHS = 4  # as many negatives are looked at as so many epochs have windows
-MIN_EPOCHS = 4  # a shorter training does not mine, because it has learned too little at its half
+HARD_SHARE = 0.01  # share of the examined negatives that counts as hard
+SAMPLE_EPOCHS = 4  # a mining examines as many negatives as this number of epochs has windows
+MIN_EPOCHS = 4  # a shorter training does not mine, because it has learned too little at its middle
 
 
 class MineHardNegatives(Callback):
@@ -64,14 +64,14 @@ class MineHardNegatives(Callback):
 
 @torch.no_grad()
 def find_hard_negatives(model: GatedModel, windows: StreamWindows, positive: Tensor) -> Tensor:
-    """Return the negatives that a model takes most for positives, as indices [hard].
+    """Return the indices [hard] of the negatives to which a model gives the highest probabilities of a positive.
 
-    The function looks at :data:`SAMPLE_EPOCHS` epochs of random negatives, one window a hop at most, and returns the
-    share :data:`HARD_SHARE` with the largest posterior of the positives.
+    The function examines as many random negatives as :data:`SAMPLE_EPOCHS` epochs have windows, at most one window per
+    hop. It returns the share :data:`HARD_SHARE` of them with the largest sum of the positives' posteriors.
 
     Args:
-        model: in evaluation mode.
-        windows: of the training stream.
+        model: the model, in evaluation mode.
+        windows: the windows of the training stream.
         positive: whether each class is a positive, [classes].
     """
     device = next(model.parameters()).device

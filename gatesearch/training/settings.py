@@ -22,7 +22,7 @@ class Schedule:
             the average. It covers about 1 / (1 - d) steps, or a tenth of all steps if that is less. With 0, the
             training returns the last weights.
         hard_negatives: share of hard negatives among the negatives in the second half of a training on a stream. Hard
-            negatives are those that the network takes for events at half of the training. 0 for none.
+            negatives are windows that the network takes for events halfway through the training. 0 for none.
     """
 
     epochs: int = 40

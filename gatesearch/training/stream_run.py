@@ -1,7 +1,7 @@
-"""Runs a gated model over a stream once, at every hop; what its gates decide is computed from that.
+"""Runs a gated model once over a stream, at every hop; the decisions of its gates follow from the outputs.
 
 A part's outputs at a hop do not depend on when its gate opened. So thresholds, smoothing, hold and detector need no
-further run of the network. For a stream of 15 minutes the run takes longer than all that follows from it.
+further run of the network. For a stream of 15 minutes, this run takes longer than all later computations together.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ MAX_RUNS = 4  # the gated model and the ungated backbone, each on the validation
 
 @dataclass
 class StreamRuns:
-    """Runs models over streams, and keeps the outputs of the last few, so that no model runs twice over a stream.
+    """Runs models over streams, and stores the outputs of the last few runs, so that no run is repeated.
 
-    A copy of it for another process begins empty.
+    A copy for another process starts without outputs.
     """
 
     _scores: OrderedDict[tuple[str, int], ChainScores] = field(default_factory=OrderedDict)
 
     def run(self, model: GatedModel, stream: StreamSplit) -> ChainScores:
-        """Return the outputs of a model at every hop of a stream; those of the last few runs are computed once.
+        """Return the outputs of a model at every hop of a stream; the outputs of the last few runs are stored.
 
         Raises:
             UserError: an output is not finite.
@@ -53,7 +53,7 @@ class StreamRuns:
 
 
 def digest_weights(model: GatedModel) -> str:
-    """Return the sha256 of a model's gates, weights and statistics; thresholds and answers do not count."""
+    """Return a digest of a model's gates, weights and statistics; thresholds and answers do not change it."""
     weights = model.state_dict().items()
     own = ((name, value) for name, value in weights if name != "answers" and name.rpartition(".")[2] != "theta")
     return f"{GatePlan(model.plan.gates).digest} {digest_tensors(own)}"
@@ -72,7 +72,7 @@ def run_densely(model: GatedModel, stream: StreamSplit) -> ChainScores:
     for batch in stream.features.split(EVALUATION_BATCH):
         output = model(channels_last(batch))
         logits.append(output.logits)
-        # A column of zeros first, for networks without gates.
+        # The first column, of zeros, lets the stack work without gates; it is removed below.
         gates.append(torch.stack([output.logits.new_zeros(len(batch)), *(gate.logit for gate in output.gates)], 1))
         for k, parts in exits.items():
             exit_logits = output.gates[k].exit

@@ -21,7 +21,7 @@ from gatesearch.errors import UserError
 from gatesearch.frontends import Frontend
 from gatesearch.training.stream_split import frame_stride, window_features
 
-MAX_REPEATS = 8  # draws of a hard negative in an epoch, in the mean
+MAX_REPEATS = 8  # largest mean number of draws of one hard negative in an epoch
 
 
 @dataclass
@@ -33,7 +33,7 @@ class StreamWindows:
         labels: class of each window, [windows]; ``PARTIAL`` if the window holds only a part of an event.
         events: index of the event that each window holds completely, [windows]; -1 for all other windows.
         count: number of windows in an epoch.
-        positive_share: share of windows with an event among these.
+        positive_share: share of the windows of an epoch that hold an event.
         windows_a_hop: number of windows from one decision to the next.
         hard: indices of hard negatives, which a network took for positives, [hard].
         hard_share: share of hard negatives among the negatives of an epoch.

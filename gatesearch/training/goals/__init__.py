@@ -15,8 +15,8 @@ from gatesearch.training.goals.reconstruction import Reconstruction
 
 __all__ = ["GOALS", "Classification", "Detection", "Figures", "Goal", "Operation", "Reconstruction"]
 
-# The goals by name, as a recipe's key ``goal`` gives it. Each is a function of the features, the classes' names by
-# label, and the number of false accepts per hour that a detector may make.
+# The goals by the name that a recipe has under the key ``goal``. Each entry is a function of the features, the classes'
+# names by label, and the number of false accepts per hour that a detector may make.
 GOALS: Mapping[str, Callable[[Features, Sequence[str], float], Goal]] = {
     Classification.name: lambda features, classes, _: Classification(features.positive, features.kind_names),
     Detection.name: detection_of,

@@ -18,13 +18,14 @@ Limits = Mapping[str, Callable[[Any, float, float], float]]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What gates are set for, by a goal that sets them together.
+    """The targets of a goal that sets all gates of a plan together.
 
     Args:
-        price: price of a plan over a stream, from the activities of its front end and of each stage.
-        reference: quality of the ungated backbone trained alike.
-        max_miss_rise: largest rise of the share of missed events over that backbone's.
-        min_gate_recall: share of events for which the gates have to pass a window that holds the event.
+        price: function that returns the price of a plan over a stream, given the activities of the front end and of
+            each stage.
+        reference: quality of the ungated backbone, trained in the same way as the plan.
+        max_miss_rise: largest allowed rise of the share of missed events above the share of the ungated backbone.
+        min_gate_recall: least share of events for which the gates pass at least one window that holds the event.
     """
 
     price: Callable[[Sequence[Activity]], float]
@@ -108,10 +109,10 @@ class Goal(Protocol):
             model: changed in place.
             split: the validation split.
             positive: whether each class is a positive, [classes].
-            operation: what gates are set for together; None: each is set alone.
+            operation: the targets for all gates together; None sets each gate alone.
 
         Returns:
-            One line if the gates cannot be set as they should; None otherwise.
+            One line that says why the gates do not meet the targets; None if they do.
         """
 
     def assess(self, model: GatedModel, split: FeatureSplit) -> Figures:

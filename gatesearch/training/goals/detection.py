@@ -38,7 +38,7 @@ class Detection(Classification):
         classes: names of the network's outputs.
         validation: the stream on which the detector is tuned.
         fa_per_hour: number of false accepts per hour that the detector may make on that stream.
-        runs: outputs of the last few models on streams.
+        runs: stores the outputs of the last few models on streams.
     """
 
     classes: Sequence[str]
@@ -70,19 +70,19 @@ class Detection(Classification):
     def calibrate(
         self, model: GatedModel, split: FeatureSplit, positive: Tensor, operation: Operation | None = None
     ) -> str | None:
-        """Set the gates of a model, together and with a detector, on the validation stream.
+        """Set all gates of a model together with a detector, on the validation stream.
 
-        Thresholds go into the gates, smoothing and hold beside them into ``model.stream``. Without an operation, and in
-        a model without gates, each threshold is set alone on windows, and each hop is decided alone.
+        The gates store the thresholds; ``model.stream`` stores smoothing and hold as well. Without an operation or
+        without gates, each threshold is set alone on windows, and gates decide each hop by itself.
 
         Args:
             model: changed in place.
-            split: the validation split; its windows set the answers for windows that leave.
+            split: the validation split; its windows determine the answers for stopped windows.
             positive: whether each class is a positive, [classes].
-            operation: what gates are set for together; None: each is set alone.
+            operation: the targets for all gates together; None sets each gate alone.
 
         Returns:
-            One line if no setting of the gates keeps the misses, so that all stay open; None otherwise.
+            One line if no setting of the gates meets the limit on misses, so that all gates stay open; None otherwise.
         """
         calibrate(model, split, positive)
         model.stream = None
@@ -102,7 +102,7 @@ class Detection(Classification):
         return tuned.doubt
 
     def run(self, model: GatedModel, stream: StreamSplit) -> ChainScores:
-        """Return the outputs of a model at every hop of a stream, no gate stopping anything; computed once a model."""
+        """Return the outputs of a model at every hop of a stream with all gates open; the model runs once."""
         return self.runs.run(model, stream)
 
     def tune(self, model: GatedModel) -> TunedDetector:
@@ -160,7 +160,7 @@ def detection_of(features: Features, classes: Sequence[str], fa_per_hour: float)
 
 
 def _excess(bound: float, value: float) -> float:
-    """Return by how much a share of events is below a bound; what rounding alone makes counts as nothing."""
+    """Return by how much a share of events is below a bound; an excess as small as a rounding error counts as 0."""
     excess = bound - value
     return 0.0 if 0 < excess < ROUNDING else excess
 

@@ -37,9 +37,10 @@ class DetectionQuality:
         passed: for each kind of hop, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
         early_stop_rate: share of the hops without an event at which a gate stops the window.
         layers: the report of each layer gate, by site.
-        activities: of the front end and of each stage.
+        activities: activity of the front end and of each stage.
         stop_shares: for each kind of hop without an event, the share of its hops that each gate stops.
-        lost_events: for each gate, the events without a detection of which it stops all windows that reach it.
+        lost_events: for each gate, the number of undetected events that it loses: windows that hold the event reach the
+            gate, and it stops all of them.
         hop_s: seconds from hop to hop.
     """
 
@@ -103,7 +104,7 @@ def judge(
     """Return the quality of a chain and its tuned detector on a stream.
 
     Args:
-        run: what the chain does on the stream.
+        run: the run of the chain over the stream.
         stream: the stream.
         chain: the settings of the gates.
         tuned: the detector, tuned on the validation stream.
@@ -117,7 +118,7 @@ def judge(
     names = {name: kinds == k for k, name in enumerate(kind_names)}
     negatives = {name: hops for name, hops in names.items() if hops.any() and name != kind_names[POSITIVE]}
     gates = gate_names(chain)
-    # Hops that reach each gate, then those that the last one passes.
+    # For each gate, the hops that reach it; then the hops that the last gate passes.
     reached = [*([np.ones_like(run.stopped)] if chain.signal is not None else []), run.runs[0], *run.runs[2:]]
     stopped = {gate: before & ~after for gate, (before, after) in zip(gates, pairwise(reached), strict=True)}
     hits = match(stream.events, detections, GATESEARCH).event_hits
@@ -140,12 +141,12 @@ def judge(
 
 
 def _count_lost(stream: StreamSplit, gates: Sequence[str], reached: Sequence[Array], lost: Array) -> dict[str, int]:
-    """Return for each gate how many lost events it stops: a window that holds them reaches it, and none passes it.
+    """Return, for each gate, the number of lost events of which a window reaches the gate and no window passes it.
 
     Args:
         stream: the stream.
         gates: names of the gates.
-        reached: whether each hop reaches each gate, then whether the last one passes it, [gates + 1][hops].
+        reached: for each gate, whether each hop reaches it; then whether the last gate passes it, [gates + 1][hops].
         lost: events without a detection and without a window that passes all gates, [events].
     """
     holds = [np.array(events_passed(stream.events, stream.ends_s, ~runs, stream.window_s), bool) for runs in reached]
