@@ -40,14 +40,29 @@ class HopPrograms:
     catch_up: bytes
 
 
+class _FlatOutputs(nn.Module):
+    """Returns all tensors of a program in one tuple: the outputs of the network, then its state."""
+
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        output, *state = self.program(*inputs)
+        return (*(output if isinstance(output, tuple | list) else (output,)), *state)
+
+
 @torch.no_grad()
-def compile_hops(network: HopNetwork, samples: Tensor, input_range: tuple[float, float] | None = None) -> HopPrograms:
+def compile_hops(
+    network: HopNetwork, samples: Tensor, input_range: tuple[float, float] | None = None, in_float: bool = False
+) -> HopPrograms:
     """Return the int8 programs of a network that runs by hops.
 
     Args:
         network: the network in evaluation mode; it is not changed.
         samples: windows [n, *shape] of the training split, from which the ranges of activations come.
         input_range: smallest and largest value of an input that is on an int8 grid already; else None.
+        in_float: whether the programs stay in float32, for a stage that int8 serves badly.
 
     Raises:
         UserError: the network has recurrent layers or no time axis, or the converter writes the step with other
@@ -61,8 +76,10 @@ def compile_hops(network: HopNetwork, samples: Tensor, input_range: tuple[float,
     frames, window = network.frames, samples[:1]
     _, state = network.catch_up(window)
     fresh = window.narrow(frames.axis, frames.first_fresh, frames.fresh)
-    whole = tflite.convert(network.whole, window)
-    step = tflite.convert(network.step, (fresh, *state))
+    whole = tflite.convert(_FlatOutputs(network.whole), window)
+    step = tflite.convert(_FlatOutputs(network.step), (fresh, *state))
+    if in_float:
+        return HopPrograms(step=flatbuffer.compact(step), catch_up=flatbuffer.compact(whole))
     observed = tflite.calibrate(whole, tflite.channel_last(samples.numpy()), input_range)
     catch_up = tflite.quantise_in(whole, observed)  # first, because it may widen the ranges in place
     return HopPrograms(step=tflite.quantise_in(step, _step_ranges(whole, observed, step)), catch_up=catch_up)

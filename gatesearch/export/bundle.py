@@ -16,6 +16,7 @@ from gatesearch._lib.files import write_whole
 from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError
 from gatesearch.export.compiled import compile_stages
+from gatesearch.export.hop_stages import HopSetting, compile_hop_stages
 from gatesearch.export.stage_entry import StageWriter
 from gatesearch.export.thresholds import artifact_thresholds, copy_with_thresholds
 from gatesearch.model import GatedModel
@@ -36,6 +37,7 @@ def write_bundle(
     about: Mapping[str, Any],
     describe: Callable[[GatedModel], Mapping[str, Any]] | None = None,
     input_range: tuple[float, float] | None = None,
+    hops: HopSetting | None = None,
 ) -> dict[str, Any]:
     """Write a model's bundle into a folder and return its manifest; the model is not changed.
 
@@ -55,6 +57,7 @@ def write_bundle(
         describe: a function that returns more entries, such as a detector, for the model with the thresholds of the
             artifacts.
         input_range: smallest and largest feature of a front end that returns int8 steps; else None.
+        hops: how a stream runs the model by hops; None for whole windows.
 
     Raises:
         UserError: a weight of the model is not finite.
@@ -64,6 +67,7 @@ def write_bundle(
     graphs, programs = [stage.graph for stage in stages], [stage.program for stage in stages]
     thresholds = artifact_thresholds(model, graphs, programs, validation, positive)
     described = {} if describe is None else describe(copy_with_thresholds(model, thresholds))
+    by_hops = None if hops is None else compile_hop_stages(stages, hops, input_range)
     with _replaced(folder) as part:
         writer = StageWriter(part, model, formats)
         gates = [*thresholds, None]
@@ -74,7 +78,13 @@ def write_bundle(
             "device": device.name,
             "classes": list(classes),
             "positive": positive.tolist(),
-            "stages": [writer.write(k, stage, gate) for k, (stage, gate) in enumerate(zip(stages, gates, strict=True))],
+            "stages": [
+                writer.write(k, stage, gate, hop_stage)
+                for k, (stage, gate, hop_stage) in enumerate(
+                    zip(stages, gates, by_hops or [None] * len(stages), strict=True)
+                )
+            ],
+            "hops": None if hops is None or by_hops is None else hops.describe(),
             **about,
             **described,
         }
@@ -83,12 +93,14 @@ def write_bundle(
 
 
 def artifacts(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return every artifact that a manifest names: those of each stage, followed by those of its exit."""
+    """Return every artifact that a manifest names: those of each stage, of its exit, and of its hops."""
     entries = []
     for stage in manifest["stages"]:
         entries += stage["artifacts"]
         if stage["gate"] is not None and stage["gate"].get("exit") is not None:
             entries += stage["gate"]["exit"]["artifacts"]
+        if stage.get("hops") is not None:
+            entries += [stage["hops"]["step"], stage["hops"]["catch_up"]]
     return entries
 
 

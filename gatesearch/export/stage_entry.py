@@ -13,6 +13,7 @@ from gatesearch.compile.partition import part_to_bytes
 from gatesearch.devices.profile import Core
 from gatesearch.export.compiled import CompiledStage
 from gatesearch.export.exporters import exporter, formats_of
+from gatesearch.export.hop_stages import HopStage
 from gatesearch.export.thresholds import GateThreshold
 from gatesearch.gates import cut_gates, layer_gates, work_of
 from gatesearch.graph.sites import LayerSite
@@ -33,8 +34,17 @@ class StageWriter:
     def __init__(self, folder: Path, model: GatedModel, formats: Sequence[str]) -> None:
         self.folder, self.model, self.formats = folder, model, formats
 
-    def write(self, k: int, stage: CompiledStage, threshold: GateThreshold | None) -> dict[str, Any]:
-        """Write stage ``k`` and return its entry; ``threshold`` is that of its gate, None for the last stage."""
+    def write(
+        self, k: int, stage: CompiledStage, threshold: GateThreshold | None, hop_stage: HopStage | None = None
+    ) -> dict[str, Any]:
+        """Write stage ``k`` and return its entry.
+
+        Args:
+            k: the index of the stage.
+            stage: the compiled stage.
+            threshold: that of its gate; None for the last stage.
+            hop_stage: the stage by hops; None where it runs whole windows.
+        """
         files = self._write_formats(k, stage)
         parts = self._write_parts(k, stage)
         channels = stage.graph.leaving
@@ -52,6 +62,20 @@ class StageWriter:
             "logit_offset": stage.graph.logit_offset,
             "channels": None if channels is None else list(channels),
             "gate": None if threshold is None else self._gate(k, stage, threshold),
+            "hops": None if hop_stage is None else self._hops(k, stage, hop_stage),
+        }
+
+    def _hops(self, k: int, stage: CompiledStage, hop_stage: HopStage) -> dict[str, Any]:
+        """Write the programs of a stage by hops and return their entry."""
+        programs, count = hop_stage.programs, len(stage.program.outputs)
+        return {
+            "step": self._write(k, f"stage{k}_step.tflite", programs.step, stage.core, "tflite"),
+            "catch_up": self._write(k, f"stage{k}_catch_up.tflite", programs.catch_up, stage.core, "tflite"),
+            "axis": hop_stage.axis,
+            "window": hop_stage.window,
+            "fresh": hop_stage.fresh,
+            "input": _describe(hop_stage.step.inputs[0]),
+            "state": [_describe(spec) for spec in hop_stage.step.outputs[count:]],
         }
 
     def _outputs(self, stage: CompiledStage, gated: bool) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def describe_best(outputs: RunOutputs, figures: BestFigures, layers: list[dict[s
     gating = figures.gated.gated_summary()
     stop, stop_at_least = _stream_stop(outputs, figures, gating["early_stop_rate"])
     has_negatives = _has_negatives(cost)
+    ungated_macs = problem.sites[0].macs_after if problem.hops is None else figures.ungated_price.expected_macs
     return {
         "digest": plan.digest,
         "plan": plan.to_dict(),
@@ -75,8 +76,8 @@ def describe_best(outputs: RunOutputs, figures: BestFigures, layers: list[dict[s
         "early_stop_rate_stream_at_least": stop_at_least,
         "activation_sparsity": figures.mean_sparsity,
         "expected_macs": price.expected_macs,
-        "expected_macs_with_frontend": price.expected_macs + cost.frontend_macs,
-        "macs_saving": problem.sites[0].macs_after / price.expected_macs if price.expected_macs else None,
+        "expected_macs_with_frontend": price.expected_macs + (cost.by_hop or cost).frontend_macs,
+        "macs_saving": ungated_macs / price.expected_macs if price.expected_macs else None,
         "layer_gates": layer_parts.gated_layers(layers),
         "layer_macs": layer_parts.total_macs(layers),
         "expected_latency_us": price.expected_latency_us,

@@ -19,6 +19,7 @@ from gatesearch.errors import UserError
 from gatesearch.export import bundle as bundles
 from gatesearch.export import verify as verification
 from gatesearch.export.artifact_checks import describe_checks
+from gatesearch.export.hop_stages import HopSetting
 from gatesearch.export.shortcomings import shortcomings
 from gatesearch.export.thresholds import copy_with_thresholds, read_thresholds
 from gatesearch.model import GatedModel
@@ -132,6 +133,7 @@ def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping
         },
         describe=problem.goal.manifest_entries,
         input_range=problem.frontend.output_range,
+        hops=None if problem.hops is None else HopSetting(problem.hops.frames, problem.hops.phases),
     )
 
 

@@ -47,6 +47,8 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         "latency_us": figures.ungated_price.expected_latency_us,
         "energy_uj": figures.ungated_price.energy.total_uj,
     }
+    if problem.hops is not None:
+        reference["macs"] = round(figures.ungated_price.expected_macs)  # of a hop, as those of the plan
     sensitivity_json = sensitivity.sensitivity_summary(
         cost,
         plan,
@@ -85,8 +87,8 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         "stages": gates.stage_rows(cost, plan, figures.price, figures.gated, figures.densities),
         "frontend": {
             "name": problem.recipe.frontend.name,
-            "macs": cost.frontend_macs,
-            "latency_us": cost.frontend_us,
+            "macs": (cost.by_hop or cost).frontend_macs,
+            "latency_us": (cost.by_hop or cost).frontend_us,
             "energy_uj": figures.price.energy.by_term["frontend"],
             "core": cost.sense_core.name,
         },

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,25 @@ from gatesearch.runtime.cascade import Answer, Array, Cascade, Runnable
 from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
 from gatesearch.runtime.parts_program import PartsProgram
 from gatesearch.runtime.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class HopPrograms:
+    """The programs of a stage by hops.
+
+    Args:
+        step: (fresh frames, *state) to (outputs..., *state).
+        catch_up: window to (outputs..., *state).
+        axis: the time axis of the input.
+        window: frames of a whole window.
+        fresh: frames that a step takes.
+    """
+
+    step: Program
+    catch_up: Program
+    axis: int
+    window: int
+    fresh: int
 
 
 class Bundle(Cascade):
@@ -89,6 +109,26 @@ class Bundle(Cascade):
         except (ToolError, LookupError, ValueError) as error:
             reason = first_line(error)
             raise UserError(f"{self.folder / artifact['path']}: {engine} does not run it: {reason}") from error
+
+    def hop_programs(self) -> list[HopPrograms | None]:
+        """Load the programs by hops of each stage; None for a stage that runs its program on each window.
+
+        Raises:
+            UserError: a file is missing, or its sha256 is not the manifest's; or an engine does not run its program.
+        """
+        return [self._hop_programs(stage) for stage in self.manifest["stages"]]
+
+    def _hop_programs(self, stage: Mapping[str, Any]) -> HopPrograms | None:
+        entry = stage.get("hops")
+        if entry is None:
+            return None
+        step, catch_up = (
+            self._program(entry[name], read_artifact(self.folder, entry[name]), self._engine(stage))
+            for name in ("step", "catch_up")
+        )
+        return HopPrograms(
+            step=step, catch_up=catch_up, axis=entry["axis"], window=entry["window"], fresh=entry["fresh"]
+        )
 
     def _check_fit(self) -> None:
         """Refuse stages whose tensors do not fit each other, their gates or the classes."""

@@ -57,6 +57,20 @@ class _Gate(_Entry):
     exit: _Exit | None = None
 
 
+class _HopStage(_Entry):
+    step: _Artifact
+    catch_up: _Artifact
+    axis: Annotated[int, Field(gt=0)]
+    window: Annotated[int, Field(gt=0)]
+    fresh: Annotated[int, Field(gt=0)]
+
+
+class _Hops(_Entry):
+    window: Annotated[int, Field(gt=0)]
+    hop: Annotated[int, Field(gt=0)]
+    phases: Annotated[int, Field(gt=0)]
+
+
 class _Stage(_Entry):
     core: str
     engine: Literal["litert", "reference", "tflm"]
@@ -66,6 +80,7 @@ class _Stage(_Entry):
     logit_offset: FiniteFloat
     arithmetic: Literal["int8", "float32"] = "int8"
     gate: _Gate | None
+    hops: _HopStage | None = None
 
 
 class _Manifest(_Entry):
@@ -75,6 +90,7 @@ class _Manifest(_Entry):
     classes: Annotated[list[str], Field(min_length=1)]
     positive: Annotated[list[bool], Field(min_length=1)]
     stages: Annotated[list[_Stage], Field(min_length=1)]
+    hops: _Hops | None = None
 
     @model_validator(mode="after")
     def _check_gates(self) -> _Manifest:

@@ -94,6 +94,26 @@ class CutGate(Gate):
     exit: Exit | None = Field(description="Program that answers for a stopped sample; null for the constant class.")
 
 
+class HopStage(Document):
+    """The programs of a stage that runs by hops; state goes in behind the fresh frames and comes out behind outputs."""
+
+    step: Artifact = Field(description="Program of a hop: fresh frames and state to the stage's outputs and state.")
+    catch_up: Artifact = Field(description="Program of a whole window: window to the stage's outputs and state.")
+    axis: int = Field(gt=0, description="Time axis of the input, the batch counted, channels last.")
+    window: int = Field(gt=0, description="Frames of a whole window.")
+    fresh: int = Field(gt=0, description="Frames that a step takes.")
+    input: Tensor = Field(description="Fresh frames.")
+    state: list[Tensor] = Field(description="Tensors of the state; each has one scale as input and as output.")
+
+
+class Hops(Document):
+    """How a bundle runs by hops."""
+
+    window: int = Field(gt=0, description="Frames of the features in a whole window.")
+    hop: int = Field(gt=0, description="Frames of the features from decision to decision.")
+    phases: int = Field(gt=0, description="States that take turns; a step takes so many hops.")
+
+
 class Stage(Document):
     """A stage: the part of the network between two cuts."""
 
@@ -112,6 +132,9 @@ class Stage(Document):
     )
     channels: list[int] | None = Field(description="Channels that leave the stage; null for all.")
     gate: CutGate | None = Field(description="Gate behind the stage; null for the last stage.")
+    hops: HopStage | None = Field(
+        default=None, description="Programs by hops; null for a stage that runs its program on each window."
+    )
 
 
 class Ungated(Document):
@@ -138,6 +161,7 @@ class Manifest(Document):
     classes: list[str] = Field(description="Names of the classes.")
     positive: list[bool] = Field(description="Whether each class is a positive.")
     stages: list[Stage] = Field(description="Stages in the order in which data meets them.")
+    hops: Hops | None = Field(default=None, description="How a stream runs by hops; null for whole windows.")
     detector: dict[str, Any] | None = Field(
         default=None,
         description="Detector of a stream: classes, smoothing, threshold, hits, refractory time, and the rate, window "

@@ -49,7 +49,7 @@ class HopNetwork(nn.Module):
 
     Attributes:
         frames: the time axis of the input; None if there is none.
-        output_frames: the time axis of the output; None if there is none.
+        output_frames: the time axis of the output, or of the first of several; None if there is none.
         states: the tensors of the state.
 
     Raises:
@@ -84,7 +84,7 @@ class HopNetwork(nn.Module):
         self.shape, self.hop, self.memory = shape, hop, memory
         self.frames: Frames | None = plan.frames.get(plan.input)
         output: Any = plan.graph.graph.output_node().args[0]
-        self.output_frames: Frames | None = plan.frames.get(output)
+        self.output_frames: Frames | None = plan.frames.get(output[0] if isinstance(output, tuple | list) else output)
         self.states: tuple[StateTensor, ...] = state_tensors(plan)
         self.step = build_step(plan)
         self.whole = build_catch_up(plan)

@@ -1,0 +1,132 @@
+"""Runs the stages of a bundle hop by hop: each computes what is new, and catches up on its window when its gate opens.
+
+The chain computes the same integers as the bundle on whole windows, at every hop and after any history of gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gatesearch.errors import DataError
+from gatesearch.runtime.bundle import Bundle, HopPrograms
+from gatesearch.runtime.cascade import Array, Runnable, requantise
+
+
+class HopStage:
+    """One stage on its stream, in one phase: the last window of its input, and its state.
+
+    Args:
+        program: of a whole window.
+        hops: the programs by hops; None where the stage runs its program on each window.
+    """
+
+    def __init__(self, program: Runnable, hops: HopPrograms | None) -> None:
+        self.program, self.hops = program, hops
+        self.window: Array | None = None  # the ring buffer
+        self.state: tuple[Array, ...] | None = None
+        self.catch_ups = 0
+
+    def take(self, values: Array) -> None:
+        """Take a whole window of the input, or the frames behind the last one."""
+        hops = self.hops
+        if hops is None or values.shape[hops.axis] == hops.window:
+            self.window = values
+            return
+        assert self.window is not None  # a stage that opens gives whole windows first
+        both = np.concatenate([self.window, values], hops.axis)
+        self.window = _last(both, hops.axis, hops.window)
+
+    def close(self) -> None:
+        """Forget the state: the next run catches up."""
+        self.state = None
+
+    def run(self) -> tuple[Array, ...]:
+        """Return the outputs of the window: those with a time axis whole after a catch-up, else their fresh frames."""
+        assert self.window is not None
+        hops = self.hops
+        if hops is None:
+            return self.program(np.ascontiguousarray(self.window))
+        count = len(self.program.outputs)
+        if self.state is None:
+            outputs = hops.catch_up(np.ascontiguousarray(self.window))
+            self.catch_ups += 1
+        else:
+            fresh = _last(self.window, hops.axis, hops.fresh)
+            outputs = hops.step(np.ascontiguousarray(fresh), *self.state)
+        self.state = outputs[count:]
+        return outputs[:count]
+
+
+class HopChain:
+    """The stages of a bundle on one stream.
+
+    A hop is a call of :meth:`take`, then one of :meth:`run` for each stage that runs, in order, then :meth:`close` for
+    the first stage that does not.
+
+    Args:
+        bundle: with programs by hops.
+
+    Raises:
+        DataError: the bundle has none.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        entry = bundle.manifest.get("hops")
+        if entry is None:
+            raise DataError(f"{bundle.folder}: has no programs by hops; wanted: a bundle of stream.by=hops")
+        self.phases, self.hop, self.window = entry["phases"], entry["hop"], entry["window"]
+        hops = bundle.hop_programs()
+        first = hops[0]
+        assert first is not None  # the entry says so
+        self.axis = first.axis
+        self._chains = [
+            [HopStage(program, own) for program, own in zip(bundle.programs, hops, strict=True)]
+            for _ in range(self.phases)
+        ]
+        self._ends = [
+            (before.outputs[0], after.inputs[0])
+            for before, after in zip(bundle.programs, bundle.programs[1:], strict=False)
+        ]
+        self._features: Array | None = None
+        self._hops = -1
+
+    @property
+    def catch_ups(self) -> list[int]:
+        """How often each stage caught up."""
+        return [sum(chain[k].catch_ups for chain in self._chains) for k in range(len(self._chains[0]))]
+
+    @property
+    def _stages(self) -> Sequence[HopStage]:
+        return self._chains[self._hops % self.phases]
+
+    def take(self, frames: Array) -> None:
+        """Take the frames of a hop, or a whole window at first, in the type of the first stage's input."""
+        self._hops += 1
+        if frames.shape[self.axis] == self.window:
+            self._features = frames
+        else:
+            assert self._features is not None  # a stream begins with a window
+            self._features = _last(np.concatenate([self._features, frames], self.axis), self.axis, self.window)
+        self._stages[0].take(self._features)
+
+    def run(self, k: int) -> tuple[Array, ...]:
+        """Run stage ``k`` at this hop, and hand on what passes it; its outputs, frames as :meth:`HopStage.run` says."""
+        outputs = self._stages[k].run()
+        if k < len(self._ends):
+            source, target = self._ends[k]
+            self._stages[k + 1].take(requantise(outputs[0], source, target))
+        return outputs
+
+    def close(self, k: int) -> None:
+        """Close stage ``k`` and those behind it at this hop, in all phases."""
+        for chain in self._chains:
+            for stage in chain[k:]:
+                stage.close()
+
+
+def _last(values: Array, axis: int, count: int) -> Array:
+    index = [slice(None)] * values.ndim
+    index[axis] = slice(values.shape[axis] - count, None)
+    return values[tuple(index)]

@@ -1,0 +1,55 @@
+"""A small gated DS-CNN that runs by hops, and its bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from gatesearch.backbones.ds_cnn import DSCNN
+from gatesearch.devices import profile
+from gatesearch.export.bundle import write_bundle
+from gatesearch.export.hop_stages import HopSetting
+from gatesearch.graph.hops import Frames, rewrite_for_hops
+from gatesearch.graph.sites import cut_sites
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.runtime.bundle import Bundle
+from tests.export.small_model import CLASSES, POSITIVE, windows
+
+SHAPE, FRAMES = (1, 49, 10), 49
+TWO_GATES = GatePlan(
+    (
+        PlacedGate.of("gc", "input", mode="activation", keep=1.0, recall=1.0),
+        PlacedGate.of("gc", "blocks.0", mode="channel", keep=0.5, recall=0.97),
+    ),
+    ("mcu", "npu", "app"),
+)
+BEHIND_THE_POOLING = GatePlan((PlacedGate.of("gc", "dropout", mode="channel", keep=1.0, recall=0.97),), ("mcu", "app"))
+
+
+def export_by_hops(folder: Path, plan: GatePlan = TWO_GATES, hop: int = 2, phases: int = 1) -> Bundle:
+    """Return the bundle of a plan with programs by hops; the network is not trained."""
+    torch.manual_seed(5)
+    backbone = rewrite_for_hops(DSCNN(len(CLASSES), SHAPE, width=8, blocks=2), SHAPE, time_axis=1).network
+    split = windows(80, seed=1)
+    backbone.train()
+    with torch.no_grad():
+        for _ in range(20):
+            backbone(split.features)  # running statistics of the normalisations
+    model = GatedModel(backbone.eval(), plan, cut_sites(backbone, split.features[:1]), len(CLASSES)).eval()
+    for k in range(len(model.cut_gates)):
+        model.gate(k).theta.fill_(-1e9)
+    write_bundle(
+        folder,
+        model,
+        profile.load("three_core"),
+        split.features,
+        windows(40, seed=2),
+        POSITIVE,
+        formats=("tflite",),
+        classes=CLASSES,
+        about={"recipe": "kws"},
+        hops=HopSetting(Frames(axis=2, count=FRAMES, hop=hop * phases), phases),
+    )
+    return Bundle(folder)
