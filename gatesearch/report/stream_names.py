@@ -32,7 +32,7 @@ DASHES = {
     "smaller_ungated": (0, (1, 1)),
 }
 PARTS = {"idle and sensor": "#dfe3e7", "level gate": "#e69f00", "front end": "#56b4e9"}
-# One hue, darker from stage to stage: the order survives grey printing.
+# The colours darken from stage to stage, so that a grey print shows the order.
 STAGES = ("#7fbfa9", "#2f8f78", "#0d4f45", "#8d7cb8", "#4b3b7a")
 
 
@@ -47,7 +47,7 @@ def list_results(record: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def part_colours(names: Sequence[str]) -> dict[str, str]:
-    """Return the colour of each part; of parts that run together, such as "front end, stage 0", that of the first.
+    """Return the colour of each part; joined parts, such as "front end, stage 0", have the colour of the first part.
 
     >>> part_colours(["front end, stage 0", "stage 1"])
     {'front end, stage 0': '#56b4e9', 'stage 1': '#2f8f78'}

@@ -18,7 +18,7 @@ GATED, UNGATED, PICKED = "#0072b2", "#6b7280", "#d55e00"
 POSITIVE, STREAM = "#0072b2", "#3b4652"
 # The colour-blind safe set of Okabe and Ito, without black, yellow and the blue of POSITIVE.
 NEGATIVES = ("#e69f00", "#d55e00", "#cc79a7", "#56b4e9", "#009e73")
-# Each hue darkens with the cost of the core, so that the order survives grey printing.
+# Each hue darkens with the cost of the core, so that a grey print shows the order.
 CORES = ("#7fbfa9", "#2f8f78", "#0d4f45", "#8d7cb8", "#4b3b7a")
 TERMS = {
     "sense": "#b4bcc4",

@@ -1,4 +1,4 @@
-"""Figures of detections: the DET curve of the picked plan and its rivals, and how long detections take."""
+"""Draws the DET curves (missed events over false accepts) of a run for detection, and the latencies of detections."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from gatesearch.report.style import GATED, INK, MUTED, PAPER, figure, legend_bel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SPAN = 100.0  # the axis shows rates up to so many times the wanted one
+_SPAN = 100.0  # the largest rate on the axis, divided by the wanted rate
 _LATENCY_BINS = 24
 
 
 def draw_det(record: Record) -> Figure | None:
     """Draw miss rate over false accepts an hour, threshold by threshold, for the picked plan and each rival.
 
-    A rate of nothing has no place on a logarithmic axis: it stands at the left end, at half a false accept in the
-    whole stream.
+    A logarithmic axis has no zero. So a rate of 0 is drawn at the left end, as half a false accept in the whole stream.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
@@ -103,7 +102,7 @@ def _visible_points(curve: Mapping[str, Sequence[Any]], lowest: float, highest: 
     """Return the points of a curve within the axis, from few false accepts to many."""
     pairs = zip(read(curve, "fa_per_hour", default=()), read(curve, "miss_rate", default=()), strict=False)
     points = sorted((max(rate, lowest), miss) for rate, miss in pairs if rate is not None and miss is not None)
-    # At one rate the fewest misses count, and a higher rate never needs more of them.
+    # A point stays only if it has fewer misses than all points at lower rates, and the fewest at its own rate.
     best: list[tuple[float, float]] = []
     for rate, miss in points:
         if best and miss >= best[-1][1]:

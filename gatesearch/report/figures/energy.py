@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _LIGHT_COLOURS = {"#b4bcc4", "#dfe3e7", "#e69f00", "#56b4e9", "#7fbfa9"}  # bars with dark text
 _BAR_HEIGHT = 0.55
-_MIN_LABELLED_SHARE = 0.09  # share of the longest bar from which on a number fits inside a segment
+_MIN_LABELLED_SHARE = 0.09  # least length of a segment that has room for a number, as a share of the longest bar
 _NOT_SPLIT = "total, not split"
 
 
@@ -40,7 +40,7 @@ def draw_terms(record: Record) -> Figure | None:
 
 def draw_cores(record: Record) -> Figure | None:
     """Draw the expected energy of a window split by the core that spends it."""
-    # The figure is lower than that of the terms, because its legend has one row less.
+    # This figure is lower than the figure of the terms, because its legend has one row less.
     return _draw_split(record, "by_core", core_colours(list_cores(record)), height=2.22)
 
 

@@ -13,11 +13,11 @@ from gatesearch.report.text import format_kind, format_percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_GROUP_WIDTH = 0.8  # of the bars of one background; backgrounds are 1 apart
+_GROUP_WIDTH = 0.8  # width of the bars of one background together; backgrounds are 1 apart
 
 
 def draw_openings(record: Record) -> Figure | None:
-    """Draw the share of time for which each gate is open, and its openings an hour; a row a gate."""
+    """Draw the share of time for which each gate is open, and its openings an hour, one row per gate."""
     rows = [row for name, figures in list_results(record) for row in _list_gates(name, figures)]
     if not rows:
         return None
@@ -77,13 +77,13 @@ def draw_stops(record: Record) -> Figure | None:
 
 
 def _list_gates(name: str, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each gate: the first part that it opens says how long it is open, and how often."""
+    """Return a row for each gate; the first part behind a gate tells how long and how often the gate is open."""
     rows: list[dict[str, Any]] = []
     before: tuple[float, float] = (1.0, 0.0)
     for part in read(figures, "parts", default=()):
         share, openings = read(part, "open_share", default=1.0), read(part, "openings_per_hour", default=0.0)
         if read(part, "runs") != "demand" or (share, openings) == before:
-            continue  # it runs all the time, or opens with the part before it
+            continue  # the part runs all the time, or together with the part before it
         before = (share, openings)
         rows.append(
             {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Of the whole stream's backgrounds, by name.
+# Colours of the stream's kinds of background, in the order of their names.
 BACKGROUNDS = ("#009e73", "#e69f00", "#d55e00", "#6b7280", "#8d7cb8", "#56b4e9", "#cc79a7", "#0072b2")
 DETECTED, MISSED, FALSE = "#009e73", "#d55e00", "#cc79a7"
 _MINUTE_S = 60.0
@@ -87,7 +87,7 @@ def _draw(record: Record, curve: Mapping[str, Any], start_s: float, end_s: float
     drawing = figure(5.8, 1.15 + sum(heights))
     panels = drawing.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     everywhere = read(timeline, "segments", default=())
-    kinds = sorted({each["kind"] for each in everywhere})  # the same colours in both figures
+    kinds = sorted({each["kind"] for each in everywhere})  # the same in both figures
     colours = {kind: BACKGROUNDS[place % len(BACKGROUNDS)] for place, kind in enumerate(kinds)}
     segments = [each for each in everywhere if _overlaps(each, start_s, end_s)]
     if levels:
@@ -111,7 +111,7 @@ def _draw_rows(
     colours = part_colours(list(opens))
     rows = [*opens, "events", "detections"]
     places = {name: len(rows) - 1 - place for place, name in enumerate(rows)}
-    least_s = (end_s - start_s) / 700  # narrower bars would not be seen
+    least_s = (end_s - start_s) / 700  # narrower bars would be invisible
     for name, stretches in opens.items():
         inside = [(a, b) for a, b in stretches if b >= start_s and a <= end_s]
         bars = [(a / unit_s, max(b - a, least_s) / unit_s) for a, b in inside]

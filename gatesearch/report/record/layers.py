@@ -1,4 +1,4 @@
-"""The part of the record on layer gates: the work that each leaves, and what kernels compute of it."""
+"""The part of the record on layer gates: the work that each gate leaves, and the time of its kernels."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ ARTICLES = {
     "hand_placed": "a gate put by hand",
     "smaller_ungated": "a smaller ungated network",
 }
-LEAST_GAIN = 1.005  # below it, power and gain round to nothing gained
+LEAST_GAIN = 1.005  # a smaller gain would be printed as no gain
 
 
 def build_table(record: Record) -> list[dict[str, str]]:
@@ -39,13 +39,13 @@ def build_parts(record: Record) -> list[dict[str, str]]:
 
 
 def list_missing(record: Record) -> list[str]:
-    """Return a line for each rival that the recipe names and that is missing."""
+    """Return a line for each rival that the recipe names and that has no result."""
     missing = read(record, "stream", "missing_rivals", default={})
     return [f"{NAMES.get(name, name)}: {reason}" for name, reason in missing.items()]
 
 
 def describe_gain(record: Record) -> str | None:
-    """Return the sentence of the first screen: what the gates gain over the strongest rival; None without rivals.
+    """Return the first sentence of the report: the gain over the strongest rival; None if there is no rival.
 
     >>> figures = {"miss_rate": 0.1, "mean_power_mw": 2.0}
     >>> rival = {"miss_rate": 0.08, "mean_power_mw": 3.0}
@@ -97,7 +97,7 @@ def describe_signal(record: Record) -> str | None:
 
 
 def build_groups(record: Record) -> list[dict[str, str]]:
-    """Return a row for each kind of background: misses and false accepts an hour of the picked plan there."""
+    """Return a row for each kind of background: misses and false accepts an hour of the picked plan."""
     picked = read(record, "stream", "picked")
     misses = read(picked, "misses_by_background", default={})
     false_accepts = read(picked, "fa_per_hour_by_background", default={})
