@@ -20,7 +20,7 @@ def check_array(value: Any, what: str, dtype: Any, shape: Sequence[int | None]) 
 
     Args:
         value: numpy array or torch tensor on the CPU.
-        what: its name in messages.
+        what: the name of the value in messages.
         dtype: the required type.
         shape: the required sizes; None allows any size.
 
@@ -63,8 +63,8 @@ def pad_to_blocks(values: Any, what: str, dtype: Any, channels: int, default: fl
     """Return one value for each channel, followed by zeros up to a whole block of 16.
 
     Args:
-        values: of type ``dtype``, [channels]; None gives every channel ``default``.
-        what: their name in messages.
+        values: the values, [channels], of type ``dtype``; None gives every channel ``default``.
+        what: the name of the values in messages.
         dtype: type of the values.
         channels: number of channels.
         default: value of every channel where there are no values.
@@ -90,7 +90,7 @@ def active_blocks(active: Any, what: str, channels: int) -> Array | None:
 
 
 def block_count(active: Array | None) -> int:
-    """Return the number of active blocks that a call passes to C; None means all blocks, for which C ignores the 0."""
+    """Return the number of active blocks that a call passes to C; 0 for None (all blocks), where C does not read it."""
     return 0 if active is None else len(active)
 
 

@@ -57,9 +57,9 @@ class NativeLayer(Protocol):
     It maps one float32 array to another: a map [h, w, c] or a sequence [T, F].
     """
 
-    absorbs_norm: ClassVar[bool]  # whether it computes a batch normalisation behind the layer as well
+    absorbs_norm: ClassVar[bool]  # whether it also computes the batch normalisation behind the layer
     reads: ClassVar[tuple[int, ...]]  # sizes of groups of input channels that it can skip
-    shape: Any  # of its output, a tuple of sizes
+    shape: Any  # shape of the output, a tuple of sizes
 
     @property
     def active(self) -> ActiveChannels | None:
@@ -72,9 +72,9 @@ class NativeLayer(Protocol):
         """Pack a trained layer, and the normalisation and the ReLU behind it.
 
         Args:
-            layer: in evaluation mode.
+            layer: the layer, in evaluation mode.
             example: an input of the layer, [1, ...].
-            norm: the batch normalisation behind it, only where :attr:`absorbs_norm`.
+            norm: the batch normalisation behind the layer; None unless :attr:`absorbs_norm` is true.
             relu: whether a ReLU follows.
             positive: whether no input is ever negative.
 
@@ -100,7 +100,7 @@ class NativeLayer(Protocol):
         """
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
-        """Return what a run writes, float32 :attr:`shape`, computed in torch or numpy."""
+        """Return the output of a run, float32 with the sizes :attr:`shape`, computed in torch or numpy."""
 
 
 class Sample(NamedTuple):
@@ -115,7 +115,7 @@ class Listing(NamedTuple):
     """A shape at which a board's table measures kernels, and the shares of work that it measures there.
 
     Args:
-        shape: as in :class:`~gatesearch.gates.KernelCall`.
+        shape: the shape, in the form of :class:`~gatesearch.gates.KernelCall`.
         pairs: pairs of a share of the inputs and a share of the outputs.
         shares: the shares of the outputs, or of another quantity that a kernel can skip in part.
     """
@@ -219,7 +219,7 @@ class LayerKernel(CountedKernel):
         """Return the shares at which the kernel is timed, by name.
 
         Args:
-            call: its shape and variant decide; its shares do not matter.
+            call: the call; only its shape and its variant matter, not its shares.
             reads_blocks: whether its input may come from a layer that skips channels.
         """
 
@@ -242,5 +242,5 @@ class LayerKernel(CountedKernel):
 
 
 def random_normal(generator: np.random.Generator, *shape: int) -> Array:
-    """Return normally distributed float32 values with a variance of one over the last size."""
+    """Return normally distributed float32 values with the variance 1 / n, where n is the last size."""
     return (generator.standard_normal(shape) / np.sqrt(max(1, shape[-1]))).astype(np.float32)

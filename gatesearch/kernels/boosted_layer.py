@@ -52,7 +52,7 @@ class BoostedLayer(ABC):
     def from_module(
         cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
     ) -> Self:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Pack a trained layer for this kernel; see :meth:`.NativeLayer.from_module`."""
         image = int(example.shape[-2]), int(example.shape[-1])
         return cls(cls.conv_from_module(cast(FBSConv2d, layer), image, relu, positive))
 
@@ -67,7 +67,7 @@ class BoostedLayer(ABC):
         """Return the kernel of a layer's arrays."""
 
     def arrays(self) -> dict[str, Array]:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Return the arrays that make up the layer, to store in a bundle."""
         return {
             "geometry": np.array(self.conv.geometry.shape, np.int32),
             "weight": self.conv.weight,
@@ -77,13 +77,13 @@ class BoostedLayer(ABC):
 
     @classmethod
     def load(cls, arrays: Mapping[str, Array], library: Library) -> Self:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Rebuild the layer from the arrays of a bundle."""
         return cls(cls.conv_from_arrays(Geometry.from_shape(arrays["geometry"]), arrays, library))
 
     @abstractmethod
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Return the native calls of the layer, in order; see :meth:`.NativeLayer.bind`."""
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Return the output of the layer, computed in torch or numpy."""
         return self.conv.reference(x, active)[0]

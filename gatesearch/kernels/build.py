@@ -92,7 +92,7 @@ class Compiler:
 
 
 def library(compiler: Compiler | None = None, sanitise: bool = False, folder: Path | None = None) -> Path:
-    """Return the path of the compiled kernels, from the cache or compiled now.
+    """Return the path of the compiled kernels; compile them if the cache does not have them.
 
     Args:
         compiler: None means the system's.
@@ -114,7 +114,7 @@ def library(compiler: Compiler | None = None, sanitise: bool = False, folder: Pa
 
 @contextmanager
 def compile_beside() -> Iterator[None]:
-    """Compile the kernels while the body runs, if the cache lacks them; the compiler runs in processes of its own.
+    """Compile the kernels while the ``with`` block runs, if the cache lacks them; the compiler has its own processes.
 
     A failure is not reported here: it occurs again where the kernels are loaded, and is reported there.
     """

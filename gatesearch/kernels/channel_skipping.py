@@ -149,7 +149,7 @@ class ChannelSkippingLayer(BoostedLayer):
     conv: ChannelSkippingConv
 
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Return the native calls of the layer, in order; see :meth:`.NativeLayer.bind`."""
         return [self.conv.bind(x, y, self.active.groups, active, whole)]
 
 

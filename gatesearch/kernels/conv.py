@@ -232,7 +232,7 @@ def requantise(sums: Array, scale: Array, shift: Array, kind: int, zero_out: int
 
     Args:
         sums: whole numbers, in units of the step of x times the step of a weight.
-        scale: what one unit of the sums is worth in steps of y, float32 [c_out].
+        scale: number of steps of y in one unit of the sums, float32 [c_out].
         shift: added to the product, in steps of y, float32 [c_out].
         kind: SUMS, FLOATS or BYTES.
         zero_out: the value of y that represents 0. Clipping before it is added gives the same as clipping to 0 .. 255.

@@ -1,4 +1,4 @@
-"""Feature boosting and suppression (FBS) of blocks of 16 channels, of which the winners are computed."""
+"""Kernels of feature boosting and suppression (FBS) that compute only the winning blocks of 16 channels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_bl
 
 
 class _BoostedConv(ABC):
-    """The base of the float32 and the int8 kernel: calls, checks, and the reference in the place of C."""
+    """The base of the float32 and the int8 kernel: calls, checks, and the reference that runs without C."""
 
     dtype: ClassVar[type[np.generic]]
 
@@ -231,7 +231,7 @@ class FBSLayer(BoostedLayer):
         return FBSConv(geometry, arrays["weight"], Boost.load(arrays), bool(arrays["relu"]), library)
 
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`; a second call clears the blocks that lose."""
+        """Return the native calls of the layer, in order; a second call clears the blocks that lose."""
         library, groups = self.conv.library, self.active.groups
         assert library is not None
         calls: Calls = [self.conv.bind(x, y, groups, None if active is None else active.groups)]
@@ -242,7 +242,7 @@ class FBSLayer(BoostedLayer):
         return calls
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Return the output of the layer, computed in torch or numpy."""
         return self.conv.reference(x, None if active is None else active.groups)[0]
 
 

@@ -1,6 +1,6 @@
-"""Feature boosting (FBS) and precision gating (PG) in one call.
+"""Kernel of feature boosting and suppression (FBS) and precision gating (PG) in one call.
 
-The kernel computes the high bits of the channels that win, and the low bits of those of their outputs that are open.
+The kernel computes the high bits of the winning channels, and the low bits of their open outputs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BITS, LOW_BITS = 8, 4  # bits and low bits of the input of the random layers tha
 
 
 class CSplit(ctypes.Structure):
-    """``gs_split`` of kernels.h."""
+    """The C struct ``gs_split`` of kernels.h: the arrays and numbers of a precision gate inside an FBS layer."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("taps", "sums", "threshold")),
@@ -202,7 +202,7 @@ class FBSPGLayer(ChannelSkippingLayer):
         return FBSPG.from_module(layer, image, relu, positive=positive)
 
     def arrays(self) -> dict[str, Array]:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Return the arrays that make up the layer, to store in a bundle."""
         precision = self.conv.precision
         values = {**precision._asdict(), **precision.operands._asdict()}
         del values["operands"]
@@ -326,8 +326,8 @@ class FBSPGKernel(LayerKernel):
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
         """Return shares of channels or of blocks, by the variant, and shares of open outputs.
 
-        A row of 16 outputs is computed where one of them is open. With a decision for each output, nearly all rows are
-        computed from a share of a tenth on, so the times are taken from there.
+        A row of 16 outputs is computed where one of them is open. If each output has its own decision, nearly all rows
+        are computed once a tenth of the outputs is open. So the smallest timed share is then a tenth.
         """
         variant = dict(call.variant)
         c_in, c_out = call.shape[2:4]

@@ -25,7 +25,7 @@ from gatesearch.kernels.library import Library
 
 
 class CBoost(ctypes.Structure):
-    """``gs_fbs`` of kernels.h."""
+    """The C struct ``gs_fbs`` of kernels.h: the arrays of a predictor and its normalisation."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("phi", "rho", "slope", "offset", "beta")),
@@ -118,7 +118,7 @@ class Decision:
 def largest_groups(g: Array, count: int, size: int) -> Array:
     """Return the ``count`` groups of ``size`` channels with the largest mean of g [c_out], ascending.
 
-    Among groups of equal mean the first wins.
+    Among groups with equal means, the first one wins.
 
     >>> largest_groups(np.repeat([1.0, 3.0, 2.0, 3.0], 16), 2, 16).tolist()
     [1, 3]

@@ -1,4 +1,4 @@
-"""Feature boosting and suppression (FBS) of single channels, whose filters the kernel gathers."""
+"""Kernel of feature boosting and suppression (FBS) of single channels; it gathers the filters of the winners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The level gate on a stream: one number of the signal before any front end, in whole numbers, of new samples alone."""
+"""Kernel of the level gate on a stream: a statistic of the signal in integers, computed from new samples alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = tuple(STATISTICS)
 
 
 class CLevel(ctypes.Structure):
-    """``gs_level`` of kernels.h."""
+    """The C struct ``gs_level`` of kernels.h: the settings and the state of a level gate on a stream."""
 
     _fields_ = (
         *((name, c_int32) for name in ("kind", "block", "frames", "bins", "filled", "place")),
@@ -38,7 +38,7 @@ class CLevel(ctypes.Structure):
 class LevelStream:
     """The statistic of the window that ends with the newest sample; each push computes only the new frames.
 
-    It equals :class:`gatesearch.gates.level.SignalStream`, its reference, to the bit.
+    The result equals that of its reference, :class:`gatesearch.gates.level.SignalStream`, bit for bit.
 
     Args:
         format: statistic, window, hop and frame.
@@ -64,10 +64,10 @@ class LevelStream:
         )
 
     def push(self, samples: Array) -> int | None:
-        """Take the next samples [n] of int16; return the statistic behind them, or None before the first window.
+        """Add the next samples, int16 [n]; return the statistic of the newest window, or None before the first one.
 
         Raises:
-            DataError: samples of another type or shape.
+            DataError: the samples have another type or shape.
         """
         if self.library is None:
             return self._reference.push(samples)
@@ -80,7 +80,7 @@ class LevelStream:
 
 
 class LevelKernel(CountedKernel):
-    """The level gate at a hop; a call's shape is the samples of a hop and of a frame, frames of a window, and bins."""
+    """The level gate at a hop; a call's shape: samples per hop, samples per frame, frames per window, bins."""
 
     name = "level"
     source = SOURCES / "level.c"
@@ -98,14 +98,14 @@ class LevelKernel(CountedKernel):
         return KernelCall(self.name, shape, (("statistic", kind),))
 
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield a call for each statistic; a block of the flatness has a length of its own."""
+        """Yield a call for each statistic; the frames of the flatness have a length of their own."""
         hop, frame, frames, bins = listing.shape
         for kind, name in enumerate(KINDS):
             block = STATISTICS[name].block or frame
             yield KernelCall(self.name, (hop, block, frames, bins), (("statistic", kind),))
 
     def macs(self, call: KernelCall) -> float:
-        """Return the products of the filters of a flatness; one sum a sample for the others, which multiply nothing."""
+        """Return the number of products of the filters of a flatness; for other statistics, one sum per sample."""
         hop, _, _, bins = call.shape
         return float(hop * 2 * bins if _statistic(call) == "flatness" else hop)
 
@@ -117,7 +117,7 @@ class LevelKernel(CountedKernel):
         return {"call": 1.0, "samples": float(hop), "frames": hop / block}
 
     def family(self, call: KernelCall) -> str:
-        """Return the name of the calls that run the same loops: a flatness has filters."""
+        """Return the name of the group of calls that share slopes: each statistic has its own group."""
         return f"{self.name} {_statistic(call)}"
 
 

@@ -16,7 +16,7 @@ Signatures = Mapping[str, Signature]
 
 
 class Shape(ctypes.Structure):
-    """``gs_conv`` of gs.h."""
+    """The C struct ``gs_conv`` of gs.h: the geometry of a convolution."""
 
     _fields_ = tuple(
         (name, c_int32)

@@ -22,7 +22,7 @@ LARGEST_POWER = 16.0  # largest mean square of samples that is accepted; sound o
 
 
 class CMel(ctypes.Structure):
-    """``gs_mel`` of kernels.h."""
+    """The C struct ``gs_mel`` of kernels.h: the sizes and arrays of a front end."""
 
     _fields_ = (
         *((name, c_int32) for name in ("fft", "frame", "stride", "bins", "mels", "features")),
@@ -48,7 +48,7 @@ class MelKernel(Kernel):
 class Mel:
     """A fitted :class:`LogMel <gatesearch.frontends.LogMel>` or MFCC that returns int8 steps of the features' grid.
 
-    Features differ from the front end's by rounding alone: seldom, and by one step at most.
+    Features differ from those of the front end only by rounding: rarely, and by at most one step.
 
     Args:
         frontend: a fitted front end.

@@ -61,7 +61,7 @@ class PGLayer:
     def from_module(
         cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
     ) -> Self:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Pack a trained layer for this kernel; see :meth:`.NativeLayer.from_module`."""
         gate = cast(PGConv2d | PGLinear, layer)
         linear = isinstance(gate, PGLinear)
         image = (math.prod(example.shape[1:-1]), 1) if linear else (int(example.shape[-2]), int(example.shape[-1]))
@@ -77,7 +77,7 @@ class PGLayer:
         return cls(conv, arrays[0], arrays[1], relu=relu, threshold=arrays[2], shape=shape)
 
     def arrays(self) -> dict[str, Array]:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Return the arrays that make up the layer, to store in a bundle."""
         conv = self.conv
         return {
             "geometry": np.array(conv.geometry.shape, np.int32),
@@ -99,7 +99,7 @@ class PGLayer:
 
     @classmethod
     def load(cls, arrays: Mapping[str, Array], library: Library) -> Self:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Rebuild the layer from the arrays of a bundle."""
         operands = OperandSplit(bool(arrays["sign"]), bool(arrays["wide"]))
         conv = PGConv(
             Geometry.from_shape(arrays["geometry"]),
@@ -124,7 +124,7 @@ class PGLayer:
         )
 
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`.
+        """Return the native calls of the layer, in order; see :meth:`.NativeLayer.bind`.
 
         The calls round the input to levels, convolve in two phases, and normalise.
         """
@@ -147,7 +147,7 @@ class PGLayer:
         ]
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Return the output of the layer, computed in torch or numpy."""
         geometry = self.conv.geometry
         channels = geometry.c_in // self.conv.operands.number
         levels = self.conv.levels(x.reshape(*geometry.image, channels))

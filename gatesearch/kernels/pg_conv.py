@@ -31,7 +31,7 @@ INT64_MAX = np.iinfo(np.int64).max
 
 
 class CGate(ctypes.Structure):
-    """``gs_pg`` of kernels.h."""
+    """The C struct ``gs_pg`` of kernels.h: the arrays and numbers of a precision gate."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("packed", "sums", "rows", "limit", "single", "bias")),

@@ -1,4 +1,4 @@
-"""Trained recurrent layers: LSTM and GRU with dense, hybrid (HMD) or low-rank matrices."""
+"""Kernels of trained LSTMs and GRUs with dense, low-rank or hybrid matrices (hybrid matrix decomposition, HMD)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class RecurrentLayer:
     def from_module(
         cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
     ) -> Self:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Pack a trained layer for this kernel; see :meth:`.NativeLayer.from_module`."""
         rnn = layer if isinstance(layer, FactoredRNN) else cast(FactoredRNN, in_place_of(layer, Factors))
         step = LSTMStep if rnn.is_lstm else GRUStep
         cells: list[RecurrentStep] = []
@@ -63,7 +63,7 @@ class RecurrentLayer:
         return cls(cells, rnn.directions, example.shape[1])
 
     def arrays(self) -> dict[str, Array]:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Return the arrays that make up the layer, to store in a bundle."""
         arrays = {"directions": np.array(self.directions), "steps": np.array(self.steps)}
         for k, cell in enumerate(self.cells):
             for side, weights in (("x", cell.input_weights), ("h", cell.state_weights)):
@@ -74,7 +74,7 @@ class RecurrentLayer:
 
     @classmethod
     def load(cls, arrays: Mapping[str, Array], library: Library) -> Self:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Rebuild the layer from the arrays of a bundle."""
         cells: list[RecurrentStep] = []
         for k in range(sum(name.endswith(".bias_x") for name in arrays)):
             input_weights, state_weights = _load_weights(arrays, f"{k}.x"), _load_weights(arrays, f"{k}.h")
@@ -83,7 +83,7 @@ class RecurrentLayer:
         return cls(cells, int(arrays["directions"]), int(arrays["steps"]))
 
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`; each cell has a call, over all steps."""
+        """Return the native calls of the layer, in order; each cell has a call, over all steps."""
         calls: Calls = []
         depth = len(self.cells) // self.directions
         for k in range(depth):
@@ -95,7 +95,7 @@ class RecurrentLayer:
         return calls
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        """Return the output of the layer, computed in torch or numpy."""
         for k in range(0, len(self.cells), self.directions):
             cells = self.cells[k : k + self.directions]
             x = np.concatenate([_run(cell, x, direction) for direction, cell in enumerate(cells)], -1)

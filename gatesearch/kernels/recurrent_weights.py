@@ -1,4 +1,4 @@
-"""The weights of a recurrent layer's gates: dense, hybrid (HMD), of low rank, or pruned."""
+"""The weights of a recurrent layer's gates: dense, hybrid (hybrid matrix decomposition, HMD), low-rank or pruned."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DENSE, HYBRID, SPARSE = range(3)  # forms of a matrix, as in kernels.h
 
 
 class CMatrix(ctypes.Structure):
-    """``gs_matrix`` of kernels.h."""
+    """The C struct ``gs_matrix`` of kernels.h: the weights of all gates for the input or the state."""
 
     _fields_ = (
         *((name, c_int32) for name in ("kind", "gates", "height", "columns", "rich", "parts")),
