@@ -81,6 +81,12 @@ class EnergyBreakdown:
         """Energy of one window."""
         return math.fsum(self.by_term.values())
 
+    def add(self, term: str, core: str, energy_uj: float) -> EnergyBreakdown:
+        """Return the breakdown with more energy of a term, which a core spends outside of the stages."""
+        by_term = {**self.by_term, term: self.by_term[term] + energy_uj}
+        by_core = {**self.by_core, core: self.by_core[core] + energy_uj}
+        return EnergyBreakdown(by_term, by_core, self.by_stage)
+
     def share(self, *terms: str) -> float:
         """Return the share of the total that the named terms have, between 0 and 1."""
         return math.fsum(self.by_term[term] for term in terms) / self.total_uj

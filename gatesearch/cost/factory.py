@@ -22,6 +22,7 @@ from gatesearch.cost.table_reader import build_table, pieces_count
 from gatesearch.cost.utilisation import MAX_UTILISATION
 from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError, first_line
+from gatesearch.gates.level import SignalFormat
 from gatesearch.graph.hops import Frames
 from gatesearch.graph.sites import INPUT, CutSite, LayerSite
 from gatesearch.plan import PlacedGate
@@ -45,6 +46,7 @@ def build_cost_model(
     shares: Mapping[str, float],
     max_utilisation: float | None = MAX_UTILISATION,
     hops: HopTable | None = None,
+    signal_forms: Mapping[str, SignalFormat] | None = None,
 ) -> CostModel:
     """Return the cost model of a backbone on a device.
 
@@ -58,6 +60,7 @@ def build_cost_model(
         shares: share of each kind of window in the stream; they add up to 1.
         max_utilisation: see :class:`gatesearch.cost.model.CostModel`.
         hops: readings of a hop, see :func:`read_hop_table`; None where each hop runs its whole window.
+        signal_forms: what a gate before the front end reads at a hop, by statistic; None where no such gate can be.
     """
     return CostModel(
         device=device,
@@ -70,6 +73,7 @@ def build_cost_model(
         kernels=board.kernels_of(device),
         max_utilisation=max_utilisation,
         hops=hops,
+        signal_forms=signal_forms or {},
     )
 
 

@@ -23,6 +23,7 @@ from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.layers import LayerChange, layer_changes
 from gatesearch.cost.placed_cut import CROSSING_BITS, PlacedCut, crossing_bits
 from gatesearch.cost.price import ExitEstimate, Price, StageEstimate
+from gatesearch.cost.signal_gate import signal_gate_uj
 from gatesearch.cost.stage import MAX_STAGES, StagePricer, StageWork
 from gatesearch.cost.stage_keys import StageKeys
 from gatesearch.cost.stream_memory import with_hop_memory
@@ -32,6 +33,7 @@ from gatesearch.cost.table import Table
 from gatesearch.cost.utilisation import MAX_UTILISATION, mean_utilisation, worst_utilisation
 from gatesearch.devices.profile import Core, Device
 from gatesearch.gates import LayerWork, cut_gates, layer_gates
+from gatesearch.gates.level import SignalFormat
 from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.metrics.streams.activity import STEADY, Activity
 from gatesearch.plan import GatePlan, PlacedGate
@@ -72,6 +74,7 @@ class CostModel:
         max_utilisation: bound on the share of a period for which a core is busy when every window takes the path that
             is worst for the core. With None, only the mean over the stream has to stay within the period.
         hops: readings of a hop; None where the stream is none, or where each hop runs its whole window.
+        signal_forms: what a gate before the front end reads at a hop, by statistic; empty where no such gate can be.
     """
 
     device: Device
@@ -84,6 +87,7 @@ class CostModel:
     kernels: Mapping[str, KernelCosts] = field(default_factory=dict)
     max_utilisation: float | None = MAX_UTILISATION
     hops: HopTable | None = None
+    signal_forms: Mapping[str, SignalFormat] = field(default_factory=dict)
     # Caches: a search prices thousands of plans that have most of their stages in common.
     _stage_terms: dict[StagePlace, StageTerms] = field(default_factory=dict, init=False, repr=False, compare=False)
     _key_cache: dict[Gates, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -335,6 +339,7 @@ class CostModel:
         activities: Sequence[Activity],
         densities: Sequence[float] | None = None,
         observed: Mapping[str, Mapping[str, float]] | None = None,
+        signal: str | None = None,
     ) -> Price:
         """Return the price of a plan over a stream; without readings of a hop, a hop costs as much as a window.
 
@@ -343,9 +348,11 @@ class CostModel:
             activities: the activity of the front end, followed by that of each stage.
             densities: see :meth:`stages`.
             observed: see :meth:`stages`.
+            signal: statistic of the gate before the front end, which runs at every hop; None for no such gate. Its
+                energy counts as the front end's.
         """
         windows = self.stages(plan, densities, observed)
-        return price_by_hops(
+        price = price_by_hops(
             windows,
             self._hop_stages(plan, windows, densities),
             activities,
@@ -353,6 +360,13 @@ class CostModel:
             frontend_us=WindowAndHop(window=self.frontend_us, hop=(self.by_hop or self).frontend_us),
             period_s=self.period_s,
         )
+        if signal is None:
+            return price
+        return replace(price, energy=price.energy.add("frontend", self.sense_core.name, self.signal_gate_uj(signal)))
+
+    def signal_gate_uj(self, statistic: str) -> float:
+        """Return the energy of a gate before the front end at each hop, in microjoules."""
+        return signal_gate_uj(self.sense_core, self.kernels.get(self.sense_core.name), self.signal_forms[statistic])
 
     @cached_property
     def by_hop(self) -> CostModel | None:

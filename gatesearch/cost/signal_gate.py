@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from gatesearch.cost.model import CostModel
+from gatesearch.cost.kernel_costs import KernelCosts
+from gatesearch.devices.profile import Core
 from gatesearch.gates.level import SignalFormat
 from gatesearch.kernels.level import LevelKernel
 
 
-def signal_gate_uj(cost: CostModel, form: SignalFormat) -> float:
-    """Return the microjoules that the gate takes at a hop, on the core that runs the front end.
+def signal_gate_uj(core: Core, costs: KernelCosts | None, form: SignalFormat) -> float:
+    """Return the microjoules that the gate takes at a hop.
 
     Where the core has a table of kernels, its reading counts. Elsewhere a sum of the gate takes as long as a
     multiply-accumulate of the front end.
 
     Args:
-        cost: the cost model, whose device has the core.
+        core: the core that runs the front end.
+        costs: of its kernels; None where it has no table.
         form: statistic, window, hop and frame.
     """
-    core, kernel = cost.sense_core, LevelKernel()
-    call, costs = kernel.call(form), cost.kernels.get(core.name)
+    kernel = LevelKernel()
+    call = kernel.call(form)
     reading = None if costs is None else costs.reading(call)
     us = core.timing.frontend_us(kernel.macs(call)) if reading is None else core.latency_us(reading)
     assert us is not None  # the device profile is valid only with this figure

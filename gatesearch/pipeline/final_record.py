@@ -19,6 +19,7 @@ from gatesearch.pipeline.pick import repick
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.result import RunOutputs
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.stream_comparison import StreamComparison
 from gatesearch.pipeline.stream_record import stream_entry
 from gatesearch.report import write_page
 from gatesearch.report.record import RunRecord, exits, gates, sensitivity
@@ -32,13 +33,13 @@ DATA_KEYS = ("name", "source", "synthetic", "train", "validation", "test", "posi
 BASELINE_KEYS = ("accuracy", "quality", "macs", "params", "latency_us", "energy_uj", "core")
 
 
-def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
+def build_record(outputs: RunOutputs, comparison: StreamComparison | None, folder: RunFolder) -> RunRecord:
     """Return the record of a finished run."""
     problem, cost, trials = outputs.problem, outputs.cost, outputs.trials
     plan = outputs.bundle.model.plan
     figures = assess_best(outputs)
     layers = layer_parts.layer_rows(plan, cost, figures.gated.layers)
-    stream = stream_entry(problem, figures)
+    stream = stream_entry(problem, comparison)
     best = describe_best(outputs, figures, layers)
     opening = opening_record(problem, cost, folder)
     reference = {

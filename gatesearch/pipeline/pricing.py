@@ -31,6 +31,7 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
         backbone: the backbone, trained or not, since prices do not depend on weights; it is not changed.
         folder: the folder of the run, which stores the latency table; None for no folder.
     """
+    stream = problem.features.validation.stream
     cost = factory.build_cost_model(
         problem.device,
         problem.space.cut_sites,
@@ -41,6 +42,7 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
         shares=problem.shares,
         max_utilisation=problem.recipe.constraints.max_utilisation,
         hops=_read_hop_table(problem, backbone, folder),
+        signal_forms=None if stream is None else stream.signal_forms,
     )
     worst = cost.ungated()[1].worst_utilisation
     if max(worst.values()) > 1:

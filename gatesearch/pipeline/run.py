@@ -29,6 +29,7 @@ from gatesearch.pipeline.result import RunOutputs, RunResult
 from gatesearch.pipeline.run_dir import RunFolder, check_unused
 from gatesearch.pipeline.search import describe_search, search
 from gatesearch.pipeline.steps import STEPS
+from gatesearch.pipeline.stream_comparison import compare_stream
 from gatesearch.pipeline.training import train_baseline
 from gatesearch.recipe import Recipe, load_run, mark_run, to_yaml
 from gatesearch.report import write_page
@@ -160,7 +161,8 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
                 parity=parity,
                 stream=stream,
             )
-            record = timed(build_record, outputs, folder)
+            comparison = timed(compare_stream, outputs, baseline, folder)
+            record = timed(build_record, outputs, comparison, folder)
             write_record(record, problem, bundle, folder)
             result = replace(result, record=record)
     return result

@@ -12,6 +12,7 @@ from gatesearch.gates import cut_gates
 from gatesearch.metrics.streams import STEADY, Activity
 from gatesearch.pipeline.problem import Problem
 from gatesearch.plan import GatePlan
+from gatesearch.runtime.chain import ChainSettings
 from gatesearch.training import Figures, Operation
 from gatesearch.training.goals.detection_quality import DetectionQuality
 
@@ -29,7 +30,7 @@ def price_figures(cost: CostModel, plan: GatePlan, figures: Figures, densities: 
         densities: see :meth:`CostModel.stages`.
     """
     if isinstance(figures, DetectionQuality):
-        return cost.price_stream(plan, figures.activities, densities, figures.layers)
+        return cost.price_stream(plan, figures.activities, densities, figures.layers, signal_statistic(figures.chain))
     return cost.price(plan, figures.passed, densities, figures.layers)
 
 
@@ -43,14 +44,15 @@ def stream_details(figures: Figures, doubt: str | None) -> dict[str, Any]:
     """Return what a trial stores for a price over a stream; nothing without a stream."""
     if not isinstance(figures, DetectionQuality):
         return {}
-    return {"activities": [[each.open_share, each.openings] for each in figures.activities], "doubt": doubt}
+    activities = [[each.open_share, each.openings] for each in figures.activities]
+    return {"activities": activities, "signal": signal_statistic(figures.chain), "doubt": doubt}
 
 
 def price_details(cost: CostModel, plan: GatePlan, details: Mapping[str, Any]) -> Price:
     """Return the price of a plan from the details that its trial stored."""
     if "activities" in details:
         activities = [Activity(*row) for row in details["activities"]]
-        return cost.price_stream(plan, activities, observed=details["layers"])
+        return cost.price_stream(plan, activities, observed=details["layers"], signal=details.get("signal"))
     return cost.price(plan, details["passed"], observed=details["layers"])
 
 
@@ -71,7 +73,18 @@ def operation_for(problem: Problem, cost: CostModel, plan: GatePlan, reference: 
         reference=reference,
         max_miss_rise=limits.max_miss_rise or 0.0,
         min_gate_recall=limits.min_gate_recall or 0.0,
+        signal_prices=price_signal_gates(cost),
     )
+
+
+def signal_statistic(chain: ChainSettings) -> str | None:
+    """Return the statistic of the gate before the front end; None without such a gate."""
+    return None if chain.signal is None else chain.signal.statistic
+
+
+def price_signal_gates(cost: CostModel) -> dict[str, float]:
+    """Return the energy a hop of each gate that can stand before the front end, uJ, by statistic."""
+    return {statistic: cost.signal_gate_uj(statistic) for statistic in cost.signal_forms}
 
 
 def linear_price(cost: CostModel, plan: GatePlan) -> Callable[[Sequence[Activity]], float]:

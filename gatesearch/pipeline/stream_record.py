@@ -2,64 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from gatesearch.cost.price import Price
-from gatesearch.metrics.streams import Claim, Share
-from gatesearch.pipeline.best_record import BestFigures
+import numpy as np
+
+from gatesearch.metrics.streams import STEADY, Claim, DetCurve, Share
 from gatesearch.pipeline.problem import Problem
-from gatesearch.training.goals.detection_quality import DetectionQuality
+from gatesearch.pipeline.stream_comparison import StreamComparison, StreamResult, measure_parts
+from gatesearch.pipeline.stream_timeline import build_timeline
+from gatesearch.runtime.chain import SignalGate
+from gatesearch.training.stream_split import POSITIVE, StreamSplit
 
 
-def stream_entry(problem: Problem, figures: BestFigures) -> dict[str, Any]:
+def stream_entry(problem: Problem, comparison: StreamComparison | None) -> dict[str, Any]:
     """Return summary.json's entry ``stream``; an empty mapping for other goals than detection."""
-    gated, ungated = figures.gated, figures.ungated
-    if not isinstance(gated, DetectionQuality) or not isinstance(ungated, DetectionQuality):
+    if comparison is None:
         return {}
-    rivals = {"ungated_windows": (ungated, figures.ungated_price)}
-    return {"stream": stream_summary(problem, gated, figures.price, rivals)}
-
-
-def stream_summary(
-    problem: Problem, picked: DetectionQuality, price: Price, rivals: dict[str, tuple[DetectionQuality, Price]]
-) -> dict[str, Any]:
-    """Return the test stream, the operating point, and the figures of the plan and of each other method.
-
-    Each method has its own threshold, which is set on the validation stream for the same false accepts an hour.
-    """
     stream = problem.features.test.stream
     assert stream is not None  # goal detection has one
     fa_per_hour = problem.recipe.stream.fa_per_hour
-    return {
+    kinds = problem.features.kind_names
+    results = {"picked": comparison.picked, **comparison.rivals}
+    strongest = comparison.strongest
+    entry = {
         "hours": stream.hours,
         "events": len(stream.events),
         "hop_ms": 1e3 * stream.hop_s,
-        "operating_point": {"fa_per_hour_wanted": fa_per_hour},
-        "doubt": picked.figures.doubt(Claim(fa_per_hour=fa_per_hour)),
-        "picked": _figures(picked, price, stream.hop_s),
-        "rivals": {name: _figures(quality, own, stream.hop_s) for name, (quality, own) in rivals.items()},
+        "operating_point": {"fa_per_hour_wanted": fa_per_hour, "max_miss_rate": comparison.max_miss_rate},
+        "doubt": comparison.picked.figures.doubt(Claim(fa_per_hour=fa_per_hour)),
+        "picked": result_entry(comparison.picked, stream, kinds),
+        "rivals": {name: result_entry(result, stream, kinds) for name, result in comparison.rivals.items()},
+        "missing_rivals": dict(comparison.missing),
+        "strongest_rival": strongest,
+        "power_gain": None if strongest is None else comparison.rivals[strongest].total_uj / comparison.picked.total_uj,
+        "curves": {name: _curve(result.curve) for name, result in results.items()},
+        "timeline": build_timeline(comparison.picked, stream),
     }
+    return {"stream": entry}
 
 
-def _figures(quality: DetectionQuality, price: Price, hop_s: float) -> dict[str, Any]:
-    """Return the figures of one detector on the test stream as they stand in summary.json."""
-    figures, settings = quality.figures, quality.detector.settings
+def result_entry(result: StreamResult, stream: StreamSplit, kinds: Sequence[str]) -> dict[str, Any]:
+    """Return the figures of the plan or of a rival."""
+    figures, detector = result.figures, result.detector
+    settings, gate = detector.settings, result.settings.signal
     return {
+        "plan": result.plan.to_dict(),
         "fa_per_hour": figures.fa_per_hour,
         "fa_per_hour_interval": list(figures.fa_per_hour_interval),
         "miss_rate": figures.miss_rate,
         "miss_interval": list(figures.miss_interval),
         "gate_misses": figures.gate_misses,
         "network_misses": figures.network_misses,
-        "validation": {
-            "fa_per_hour": quality.detector.point.fa_per_hour,
-            "miss_rate": quality.detector.point.miss_rate,
-        },
-        "latency_p50_ms": quality.summary()["latency_p50_ms"],
-        "latency_p95_ms": quality.summary()["latency_p95_ms"],
-        "mean_power_mw": price.energy.total_uj / hop_s / 1e3,
-        "reach": list(price.reach),
+        "validation": {"fa_per_hour": detector.point.fa_per_hour, "miss_rate": detector.point.miss_rate},
+        "latency_p50_ms": _to_ms(figures.latency_p50_s),
+        "latency_p95_ms": _to_ms(figures.latency_p95_s),
+        "latencies_ms": [round(1e3 * latency, 1) for latency in result.counts.latencies_s],
+        "mean_power_mw": result.total_uj / stream.hop_s / 1e3,
+        "reach": list(result.price.reach),
+        "parts": list_parts(result, stream.hop_s),
+        "signal_gate": None if gate is None else _describe_signal(gate),
+        "stop_by_background": stop_by_background(result, stream, kinds),
         "misses_by_background": _by_name(figures.misses_by_background),
         "misses_by_snr": _by_name(figures.misses_by_snr),
         "fa_per_hour_by_background": _by_name(figures.false_accepts_by_background),
@@ -70,6 +74,50 @@ def _figures(quality: DetectionQuality, price: Price, hop_s: float) -> dict[str,
             "refractory_s": settings.refractory_s,
         },
     }
+
+
+def list_parts(result: StreamResult, hop_s: float) -> list[dict[str, Any]]:
+    """Return a row for each part of the chain, in the order in which data pass it: how it runs and its mean power."""
+    names = ["front end", *(f"stage {k}" for k in range(len(result.plan.cores)))]
+    activities = dict(zip(names, measure_parts(result.run.runs), strict=True))
+    cores = dict(zip(names, [result.sense_core, *result.plan.cores], strict=True))
+    rows = []
+    for name, uj in result.power_parts(result.price).items():
+        activity = activities.get(name, STEADY)
+        rows.append(
+            {
+                "name": name,
+                "core": cores.get(name, result.sense_core),
+                "runs": "steady" if activity == STEADY else "demand",
+                "open_share": activity.open_share,
+                "openings_per_hour": activity.openings_per_hour(hop_s),
+                "power_mw": uj / hop_s / 1e3,
+            }
+        )
+    return rows
+
+
+def stop_by_background(result: StreamResult, stream: StreamSplit, kinds: Sequence[str]) -> dict[str, float]:
+    """Return the share of the hops of each background, without an event, at which the last part does not run."""
+    closed, labels = ~result.run.runs[-1], stream.kinds.numpy()
+    return {
+        name: float(closed[labels == k].mean()) for k, name in enumerate(kinds) if k != POSITIVE and (labels == k).any()
+    }
+
+
+def _describe_signal(gate: SignalGate) -> dict[str, Any]:
+    return {"statistic": gate.statistic, **asdict(gate.settings)}
+
+
+def _curve(curve: DetCurve) -> dict[str, list[float]]:
+    """Return the points of a curve at which it moves, from many false accepts to few."""
+    rates, misses = curve.fa_per_hour, curve.miss_rates
+    moves = np.append(True, (np.diff(rates) != 0) | (np.diff(misses) != 0))
+    return {"fa_per_hour": rates[moves].tolist(), "miss_rate": misses[moves].tolist()}
+
+
+def _to_ms(seconds: float | None) -> float | None:
+    return None if seconds is None else 1e3 * seconds
 
 
 def _by_name(shares: Mapping[str, Share]) -> dict[str, dict[str, float | int | None]]:

@@ -16,7 +16,7 @@ from gatesearch._lib.tensors import to_float
 from gatesearch.data.scenes import Scene
 from gatesearch.errors import UserError
 from gatesearch.frontends import Frontend
-from gatesearch.gates.level import signal_frame, signal_statistics
+from gatesearch.gates.level import SignalFormat, signal_frame, signal_statistics
 from gatesearch.metrics.streams import Background, Event
 from gatesearch.runtime.detector import Array
 from gatesearch.runtime.listener import StreamFormat
@@ -64,6 +64,13 @@ class StreamSplit:
     def ends_s(self) -> Array:
         """The time at which each hop's window ends, in seconds, [hops]."""
         return self.window_s + self.hop_s * np.arange(len(self.features))
+
+    @property
+    def signal_forms(self) -> dict[str, SignalFormat]:
+        """What the level gate reads at a hop, by statistic."""
+        window, hop = self.format.window, self.format.hop
+        frame = signal_frame(self.format.rate, window, hop)
+        return {name: SignalFormat(statistic=name, window=window, hop=hop, frame=frame) for name in self.signal}
 
     def shares(self, kind_names: Sequence[str]) -> dict[str, float]:
         """Return the share of each kind among the windows, by name."""

@@ -12,6 +12,8 @@ from gatesearch.devices import profile
 from gatesearch.gates import KernelCall
 from gatesearch.gates.level import STATISTICS, SignalFormat
 from gatesearch.kernels.level import LevelKernel
+from gatesearch.metrics.streams import Activity
+from gatesearch.plan import GatePlan
 from tests.cost.test_model import model
 
 
@@ -20,11 +22,10 @@ def form(statistic: str = "spread") -> SignalFormat:
 
 
 def test_a_sum_takes_as_long_as_a_multiply_accumulate_of_the_front_end() -> None:
-    cost = model()
-    core = cost.sense_core
+    core = model().sense_core
     us = core.timing.frontend_us(640.0)
-    assert us is not None and signal_gate_uj(cost, form()) == core.compute_uj(us)
-    assert signal_gate_uj(cost, form("flatness")) == pytest.approx(62 * signal_gate_uj(cost, form()))
+    assert us is not None and signal_gate_uj(core, None, form()) == core.compute_uj(us)
+    assert signal_gate_uj(core, None, form("flatness")) == pytest.approx(62 * signal_gate_uj(core, None, form()))
 
 
 def test_a_reading_of_the_core_counts_where_there_is_one() -> None:
@@ -37,7 +38,17 @@ def test_a_reading_of_the_core_counts_where_there_is_one() -> None:
 
     costs: Any = Costs()
     core = model().sense_core
-    assert signal_gate_uj(model(kernels={core.name: costs}), form()) == core.compute_uj(core.latency_us(123.0))
+    assert signal_gate_uj(core, costs, form()) == core.compute_uj(core.latency_us(123.0))
+
+
+def test_a_price_over_a_stream_has_the_gate_once_a_hop() -> None:
+    cost = model(signal_forms={"spread": form()})
+    plan, activities = GatePlan((), ("mcu",)), [Activity(0.2, 0.01), Activity(0.2, 0.01)]
+    without, with_gate = cost.price_stream(plan, activities), cost.price_stream(plan, activities, signal="spread")
+    uj = cost.signal_gate_uj("spread")
+    assert with_gate.energy.total_uj == pytest.approx(without.energy.total_uj + uj)
+    assert with_gate.energy.by_core["mcu"] == pytest.approx(without.energy.by_core["mcu"] + uj)
+    assert with_gate.energy.by_stage == without.energy.by_stage
 
 
 @pytest.mark.parametrize("device", ["three_core", "cortex_a", "m55_u55"])

@@ -40,6 +40,29 @@ def network() -> nn.Module:
     )
 
 
+def check_rivals(stream: dict) -> None:
+    """Check the rivals of a run whose network has no width: all but one, at the same false accepts."""
+    rivals, wish = stream["rivals"], SETTINGS["stream"]["fa_per_hour"]
+    assert list(rivals) == ["ungated_hops", "ungated_windows", "level_gate", "hand_placed"]
+    assert "cannot be made smaller" in stream["missing_rivals"]["smaller_ungated"]
+    assert all(row["validation"]["fa_per_hour"] <= wish for row in rivals.values())
+    assert rivals["ungated_hops"]["miss_rate"] == rivals["ungated_windows"]["miss_rate"]
+    assert rivals["ungated_hops"]["mean_power_mw"] <= rivals["ungated_windows"]["mean_power_mw"]
+    gate = rivals["level_gate"]["signal_gate"]
+    assert gate is None or gate["statistic"] in ("spread", "level", "flatness")
+    assert [placed["site"] for placed in rivals["hand_placed"]["plan"]["gates"]] == ["1"]
+    for row in (stream["picked"], *rivals.values()):
+        assert sum(part["power_mw"] for part in row["parts"]) == pytest.approx(row["mean_power_mw"])
+        assert [part["open_share"] for part in row["parts"][-len(row["reach"]) :]] == pytest.approx(row["reach"])
+        assert len(row["latencies_ms"]) == round(20 * (1 - row["miss_rate"]))
+    strongest = rivals[stream["strongest_rival"]]
+    assert stream["power_gain"] == pytest.approx(strongest["mean_power_mw"] / stream["picked"]["mean_power_mw"])
+    power = stream["timeline"]["whole"]["power_mw"]
+    mean = sum(sum(values) / len(values) for values in power.values())
+    assert mean == pytest.approx(stream["picked"]["mean_power_mw"], rel=0.02)
+    assert len(stream["timeline"]["events"]) == 20
+
+
 def test_a_run_on_scenes_says_what_it_detects_and_its_bundle_listens(tmp_path: Path, capsys) -> None:
     folder = tmp_path / "run"
     gatesearch.run(network(), data(windows=300), out=folder, **SETTINGS)
@@ -53,6 +76,7 @@ def test_a_run_on_scenes_says_what_it_detects_and_its_bundle_listens(tmp_path: P
     assert summary["best"]["miss_rate"] == picked["miss_rate"] and summary["best"]["accuracy"] is None
     energy_uj = picked["mean_power_mw"] * HOP_S * 1e3
     assert energy_uj == pytest.approx(summary["best"]["expected_energy_uj"])
+    check_rivals(stream)
 
     page = (folder / "report.html").read_text()
     assert "The test stream" in page and "20 events in" in page and "events detected, test stream" in page

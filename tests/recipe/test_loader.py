@@ -296,7 +296,7 @@ def test_bad_files() -> None:
     assert refusal_of("a: &x [*x]") == "line 1, column 4: YAML recursive aliases are not supported."
     assert "control characters" in refusal_of("a: \x00")
     assert refusal_of("seed: 0") == "missing key 'data'"
-    assert edited("epochs: 60", "epochs: 60\n  epochs: 41") == "line 47, column 3: found duplicate key epochs"
+    assert edited("epochs: 60", "epochs: 60\n  epochs: 41") == "line 49, column 3: found duplicate key epochs"
     assert edited("epochs: 60", "epoch: 40") == "training.epoch: unknown key 'epoch'; nearest: 'epochs'"
     assert edited("epochs: 60", "epochs: many") == "training.epochs: 'many' is not an integer"
     assert edited("  name: speech", "  nam: speech") == "data.nam: unknown key 'nam'; nearest: 'name'"

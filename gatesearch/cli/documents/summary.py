@@ -205,6 +205,17 @@ class Group(Document):
     rate: float | None = Field(description="Share of the events there, or false accepts an hour of that background.")
 
 
+class Part(Document):
+    """One part of a chain on the test stream."""
+
+    name: str = Field(description="Front end, level gate, stage and its number, or idle and sensor.")
+    core: str = Field(description="The core that runs it.")
+    runs: Literal["steady", "demand"] = Field(description="At every hop, or while the gate before it is open.")
+    open_share: float = Field(ge=0, le=1, description="Share of the hops at which it runs.")
+    openings_per_hour: float = Field(ge=0, description="How often it begins to run; each time it reads a whole window.")
+    power_mw: float = Field(description="Its part of the mean power in milliwatts (mW).")
+
+
 class StreamFigures(Document):
     """One model with its detector on the test stream."""
 
@@ -221,10 +232,26 @@ class StreamFigures(Document):
     latency_p95_ms: float | None = Field(description="The same in milliseconds (ms), 95th percentile.")
     mean_power_mw: float = Field(ge=0, description="Mean power over the stream in milliwatts (mW), all of the device.")
     reach: list[float] = Field(description="Share of the hops that reach each stage.")
+    plan: dict[str, Any] = Field(description="Gates, and the core of each stage.")
+    latencies_ms: list[float] = Field(description="From each detected event's end to its detection, milliseconds (ms).")
+    parts: list[Part] = Field(description="Parts of the chain, in order.")
+    signal_gate: dict[str, Any] | None = Field(
+        description="Statistic, threshold, smoothing and hold of the gate before the front end; null for none."
+    )
+    stop_by_background: dict[str, float] = Field(
+        description="By background, the share of the hops without an event at which the last stage does not run."
+    )
     misses_by_background: dict[str, Group] = Field(description="Misses by kind of background.")
     misses_by_snr: dict[str, Group] = Field(description="Misses by level of the event over its background.")
     fa_per_hour_by_background: dict[str, Group] = Field(description="False accepts by kind of background.")
     detector: dict[str, Any] = Field(description="Smoothing, hits, threshold and refractory time.")
+
+
+class Curve(Document):
+    """A DET curve on the test stream: one point for each threshold of the detector."""
+
+    fa_per_hour: list[float] = Field(description="False accepts an hour.")
+    miss_rate: list[float] = Field(description="Share of events without a detection.")
 
 
 class Stream(Document):
@@ -233,13 +260,22 @@ class Stream(Document):
     hours: float = Field(gt=0, description="Length of the test stream in hours.")
     events: int = Field(ge=0, description="Events in it.")
     hop_ms: float = Field(gt=0, description="Time from decision to decision in milliseconds (ms).")
-    operating_point: dict[str, float] = Field(description="False accepts an hour that the recipe wants.")
+    operating_point: dict[str, float] = Field(
+        description="False accepts an hour that the recipe wants, and the largest miss rate there on validation."
+    )
     doubt: str | None = Field(description="Why the stream is too short for that rate; null if it is long enough.")
     picked: StreamFigures = Field(description="The best plan.")
     rivals: dict[str, StreamFigures] = Field(
-        description="Other models, each with a threshold of its own; ungated_windows is the ungated backbone, run on "
-        "every window."
+        description="Other methods, each with thresholds of its own: ungated_hops, ungated_windows, level_gate, "
+        "hand_placed, smaller_ungated."
     )
+    missing_rivals: dict[str, str] = Field(description="By name, why a rival of the recipe is missing.")
+    strongest_rival: str | None = Field(
+        description="The rival with the least mean power of those that keep the miss rate; null without rivals."
+    )
+    power_gain: float | None = Field(description="Its mean power over that of the best plan; null without rivals.")
+    curves: dict[str, Curve] = Field(description="DET curves of the best plan (picked) and of each rival.")
+    timeline: dict[str, Any] = Field(description="Level, open stretches, events, detections and power over the stream.")
 
 
 class Hops(Document):

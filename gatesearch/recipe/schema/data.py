@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from gatesearch.recipe.errors import wrong
 from gatesearch.recipe.schema.group import Group, OpenGroup
 from gatesearch.recipe.schema.values import (
+    RIVALS,
     Count,
     Folder,
     Names,
@@ -18,6 +19,7 @@ from gatesearch.recipe.schema.values import (
     Period,
     Prevalences,
     Range,
+    Rivals,
     Share,
     Text,
     module_or_plugin,
@@ -173,6 +175,11 @@ class Stream(Group):
     fa_per_hour: NonNegative = Field(
         default=2.0,
         description="False accepts an hour that the detector may make on the validation stream, for goal detection.",
+    )
+    rivals: Rivals = Field(
+        default=RIVALS,
+        description="What the picked plan is compared with, for goal detection; hand_placed and smaller_ungated are "
+        "trained.",
     )
     prevalences: Prevalences = Field(
         default=(0.1, 0.01, 0.001, 0.0001),

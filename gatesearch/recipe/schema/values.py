@@ -8,12 +8,13 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gatesearch.recipe.errors import describe_unknown, wrong
 
+RIVALS: Final = ("ungated_hops", "ungated_windows", "level_gate", "hand_placed", "smaller_ungated")
 Scalar = bool | int | float | str | None
 
 MAX_NAME_BYTES = 100
@@ -154,6 +155,11 @@ Names = Annotated[tuple[Text, ...], Field(strict=False, min_length=1), AfterVali
 Bounded = Annotated[float, AfterValidator(_check_size)]
 Range = Annotated[tuple[Bounded, Bounded], Field(strict=False), AfterValidator(_check_rising)]
 Prevalences = Annotated[tuple[PositiveShare, ...], Field(strict=False), AfterValidator(_check_distinct)]
+Rivals = Annotated[
+    tuple[Literal["ungated_hops", "ungated_windows", "level_gate", "hand_placed", "smaller_ungated"], ...],
+    Field(strict=False),
+    AfterValidator(_check_distinct),
+]
 AllOrNames = Annotated[Names | Literal["all"], Field(union_mode="left_to_right"), BeforeValidator(_check_all_or_list)]
 Choices = Annotated[
     tuple[Scalar, ...], Field(strict=False, min_length=1), BeforeValidator(check_plain), AfterValidator(_check_distinct)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -26,12 +26,14 @@ class Operation:
         reference: quality of the ungated backbone, trained in the same way as the plan.
         max_miss_rise: largest allowed rise of the share of missed events above the share of the ungated backbone.
         min_gate_recall: least share of events for which the gates pass at least one window that holds the event.
+        signal_prices: energy that a gate before the front end adds to the price, by statistic.
     """
 
     price: Callable[[Sequence[Activity]], float]
     reference: float
     max_miss_rise: float = 0.0
     min_gate_recall: float = 0.0
+    signal_prices: Mapping[str, float] = field(default_factory=dict)
 
 
 class Figures(Protocol):

@@ -95,6 +95,7 @@ class Detection(Classification):
             1.0 - operation.reference + operation.max_miss_rise,
             operation.price,
             min_gate_recall=operation.min_gate_recall,
+            signal_prices=operation.signal_prices,
         )
         for gate, settings in zip(model.cut_gates, tuned.settings.gates, strict=True):
             gate.theta.fill_(settings.threshold)

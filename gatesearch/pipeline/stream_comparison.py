@@ -1,0 +1,226 @@
+"""The picked plan and its rivals on the streams: each set on the validation stream, read once on the test stream."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gatesearch.cost.price import Price
+from gatesearch.metrics.streams import (
+    STEADY,
+    Activity,
+    DetCurve,
+    Detection,
+    SceneCounts,
+    StreamFigures,
+    count_scene,
+    events_passed,
+    stream_figures,
+)
+from gatesearch.pipeline.best_record import assess_best
+from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.result import RunOutputs
+from gatesearch.pipeline.rivals import Rival, RivalInputs, train_rivals
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.stream_prices import linear_price, price_signal_gates, signal_statistic
+from gatesearch.pipeline.training import Baseline
+from gatesearch.plan import GatePlan
+from gatesearch.runtime.chain import ChainRun, ChainSettings, run_chain
+from gatesearch.runtime.chain_tuning import tune_chain
+from gatesearch.runtime.detector import Array, Detector
+from gatesearch.runtime.detector_tuning import SceneOutputs, TunedDetector, det_curve
+from gatesearch.training.goals.detection import Detection as DetectionGoal
+from gatesearch.training.goals.detection import chain_settings
+
+
+@dataclass(frozen=True)
+class StreamResult:
+    """One model with its gates and its detector on the test stream.
+
+    Args:
+        rival: the model and its prices.
+        plan: its gates and cores.
+        settings, detector: of its gates and of its detector, as the validation stream set them.
+        run: which parts run at which hops of the test stream.
+        price: a hop of the test stream.
+        detections, counts, figures: what the detector makes of it.
+        curve: of the detector over its threshold, the gates as they are.
+    """
+
+    rival: Rival
+    plan: GatePlan
+    settings: ChainSettings
+    detector: TunedDetector
+    run: ChainRun
+    price: Price
+    detections: Sequence[Detection]
+    counts: SceneCounts
+    figures: StreamFigures
+    curve: DetCurve
+
+    @property
+    def total_uj(self) -> float:
+        """Energy of a hop, all of the device."""
+        return self.price.energy.total_uj
+
+    @property
+    def signal(self) -> str | None:
+        """The statistic of the gate before the front end; None where there is none."""
+        return signal_statistic(self.settings)
+
+    @property
+    def signal_uj(self) -> float:
+        """Energy of that gate at each hop."""
+        return 0.0 if self.signal is None else self.rival.cost.signal_gate_uj(self.signal)
+
+    @property
+    def sense_core(self) -> str:
+        """The core of the front end and of the gate on the signal."""
+        return self.rival.cost.sense_core.name
+
+    def power_parts(self, price: Price) -> dict[str, float]:
+        """Return the energy a hop of each part of a price of the plan, uJ: those that run always come first."""
+        stages = [math.fsum(terms.values()) for terms in price.energy.by_stage]
+        stages = [uj + math.fsum(price.exits.get(k, {}).values()) for k, uj in enumerate(stages)]
+        frontend_uj = price.energy.by_term["frontend"]
+        gate = {} if self.signal is None else {"level gate": self.signal_uj}
+        return {
+            "idle and sensor": price.energy.total_uj - frontend_uj - math.fsum(stages),
+            **gate,
+            "front end": frontend_uj - self.signal_uj,
+            **{f"stage {k}": uj for k, uj in enumerate(stages)},
+        }
+
+
+@dataclass(frozen=True)
+class StreamComparison:
+    """The picked plan beside its rivals.
+
+    Args:
+        max_miss_rate: the miss rate that all keep on the validation stream, if they can.
+        picked: the best plan.
+        rivals: by name.
+        missing: by name, why a rival is not there.
+    """
+
+    max_miss_rate: float
+    picked: StreamResult
+    rivals: Mapping[str, StreamResult] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def strongest(self) -> str | None:
+        """The rival with the least mean power of those that keep the miss rate; of all, where none does."""
+        able = {
+            name: result
+            for name, result in self.rivals.items()
+            if result.detector.point.miss_rate <= self.max_miss_rate + 1e-9
+        }
+        ranked = able or dict(self.rivals)
+        return min(ranked, key=lambda name: ranked[name].total_uj) if ranked else None
+
+
+def compare_stream(outputs: RunOutputs, baseline: Baseline, folder: RunFolder) -> StreamComparison | None:
+    """Train the rivals, and read the test stream with each; None for a goal without streams.
+
+    All keep the miss rate of the ungated backbone and the rise that the recipe allows, at the same false accepts.
+
+    Args:
+        outputs: of the run's steps; the best plan counts as it is exported.
+        baseline, folder: of the run.
+    """
+    problem, cost = outputs.problem, outputs.cost
+    picked, ungated, goal = outputs.bundle.model, outputs.best.ungated, problem.goal
+    if not isinstance(goal, DetectionGoal):
+        return None
+    figures = assess_best(outputs)
+    rise = problem.recipe.constraints.max_miss_rise or 0.0
+    max_miss_rate = goal.tune(ungated).point.miss_rate + rise
+    settings = chain_settings(picked)
+    own = Rival(picked, [picked.plan], cost, densities=figures.densities, layers=figures.gated.layers)
+    best = judge(problem, own, settings, goal.tune(picked))
+    validation_run = run_chain(goal.run(picked, goal.validation), settings)
+    validation_uj = own.price(validation_run.activities(), best.signal)[1].energy.total_uj
+    inputs = RivalInputs(
+        problem=problem,
+        baseline=baseline,
+        cost=cost,
+        folder=folder,
+        ungated=ungated,
+        power_mw=validation_uj / goal.validation.hop_s / 1e3,
+    )
+    rivals = train_rivals(inputs, problem.recipe.stream.rivals)
+    return StreamComparison(
+        max_miss_rate=max_miss_rate,
+        picked=best,
+        rivals={name: judge_rival(problem, rival, max_miss_rate) for name, rival in rivals.models.items()},
+        missing=rivals.missing,
+    )
+
+
+def judge_rival(problem: Problem, rival: Rival, max_miss_rate: float) -> StreamResult:
+    """Set the gates and the detector of a rival on the validation stream, for the least mean power."""
+    goal = problem.goal
+    assert isinstance(goal, DetectionGoal)
+    scores = goal.run(rival.model, goal.validation)
+    prices = [linear_price(rival.cost, plan) for plan in rival.plans]
+    tuned = tune_chain(
+        scores if rival.has_signal_gate else replace(scores, signal={}),
+        goal.settings(),
+        goal.fa_per_hour,
+        max_miss_rate,
+        lambda activities: min(price(activities) for price in prices),
+        min_gate_recall=problem.recipe.constraints.min_gate_recall or 0.0,
+        signal_prices=price_signal_gates(rival.cost),
+    )
+    return judge(problem, rival, tuned.settings, tuned.detector)
+
+
+def judge(problem: Problem, rival: Rival, settings: ChainSettings, detector: TunedDetector) -> StreamResult:
+    """Read the test stream with gates and a detector that are set."""
+    goal, test = problem.goal, problem.features.test.stream
+    assert isinstance(goal, DetectionGoal) and test is not None
+    run = run_chain(goal.run(rival.model, test), settings)
+    detections = Detector(detector.settings).detect(run.posteriors, run.stopped)
+    counts = count_scene(
+        test.events,
+        detections,
+        test.hours,
+        passed=events_passed(test.events, test.ends_s, run.stopped, test.window_s),
+        backgrounds=test.backgrounds,
+    )
+    plan, price = rival.price(run.activities(), signal_statistic(settings))
+    return StreamResult(
+        rival=rival,
+        plan=plan,
+        settings=settings,
+        detector=detector,
+        run=run,
+        price=price,
+        detections=detections,
+        counts=counts,
+        figures=stream_figures([counts]),
+        curve=det_curve([SceneOutputs(run.posteriors, test.events, run.stopped)], detector.settings),
+    )
+
+
+def measure_parts(runs: Sequence[Array], first: int = 0, last: int | None = None) -> list[Activity]:
+    """Return the activity of each part over a stretch of hops; one that was open before the stretch does not open.
+
+    Args:
+        runs: whether each part runs, [parts][hops].
+        first, last: the stretch; None is the end.
+
+    >>> measure_parts([np.array([True, True, False, True])], first=1)[0]
+    Activity(open_share=0.6666666666666666, openings=0.3333333333333333)
+    """
+    activities = []
+    for part in runs:
+        before = np.append(False, part[:-1])
+        inside, opens = part[first:last], (part & ~before)[first:last]
+        measured = Activity(open_share=float(inside.mean()), openings=float(opens.mean()))
+        activities.append(STEADY if part.all() else measured)
+    return activities
