@@ -13,7 +13,20 @@ from pathlib import Path
 
 from gatesearch.errors import unknown
 
-NAMES = ("cluster", "counts", "dsg", "dsl", "hmd", "hmd_runs", "kernels", "kws", "latency", "search", "vit_gc")
+NAMES = (
+    "cluster",
+    "counts",
+    "dsg",
+    "dsl",
+    "hmd",
+    "hmd_runs",
+    "kernels",
+    "kws",
+    "latency",
+    "search",
+    "streams",
+    "vit_gc",
+)
 HELP_FLAGS = ("-h", "--help")
 
 

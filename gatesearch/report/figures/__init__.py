@@ -91,3 +91,17 @@ def write_front_png(record: Record, path: str | Path) -> Path:
             raise ValueError("the record has no trained trial, so there is no front to draw")
         drawing.savefig(path, format="png", dpi=200)
     return Path(path)
+
+
+def write_det_png(record: Record, path: str | Path) -> Path:
+    """Write the DET curves of a run on a stream as a PNG, 1120 pixels wide.
+
+    Raises:
+        ValueError: the record has no stream.
+    """
+    with settings():
+        drawing = det.draw_det(record)
+        if drawing is None:
+            raise ValueError("the record has no stream, so there is no DET curve to draw")
+        drawing.savefig(path, format="png", dpi=200)
+    return Path(path)

@@ -1,0 +1,172 @@
+"""Rows, page and plot of the ``streams`` benchmark: a wake-word detector on streams, beside its rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gatesearch._lib.format import format_duration
+from gatesearch._lib.timing import fingerprint
+from gatesearch.plan import GatePlan
+from gatesearch.report.figures import write_det_png
+from gatesearch.report.rows import RESULTS, Row, markdown_table
+from gatesearch.report.stream_names import NAMES
+from results.benchmark import NOT_RUN, Benchmark, Draw, describe_machine
+from results.streams.measure import RATES, Outcome, misses_at
+
+UNGATED = "ungated_hops"
+Get = Callable[[Outcome], "float | None"]
+
+
+class Streams(Benchmark):
+    """The benchmark of the wake-word detector.
+
+    Args:
+        command: command that repeats the benchmark.
+        outcomes: outcomes by the name of the run; a real one stands before a synthetic one.
+        results: folder of all benchmarks.
+    """
+
+    name = "streams"
+
+    def __init__(self, command: str, outcomes: Mapping[str, Outcome], results: Path = RESULTS) -> None:
+        super().__init__(command, results)
+        real = {name: outcome for name, outcome in outcomes.items() if name.startswith("real-")}
+        self.outcomes = real or outcomes
+
+    def rows(self) -> list[Row]:
+        """Return the figures of the picked plan, of the ungated detector and of each rival."""
+        hours = max(outcome["stream"]["hours"] for outcome in self.outcomes.values())
+        protocol = (
+            f"test scenes of {hours:g} h; thresholds, smoothing and hold set on the validation scene; "
+            f"{'synthetic speech' if self._is_synthetic else 'recordings, no speaker or recording in two splits'}"
+        )
+        rows = []
+        for name, get, unit, target, provenance in self._figures():
+            values = {int(run.rpartition("-")[2]): get(outcome) for run, outcome in self.outcomes.items()}
+            present = {seed: value for seed, value in values.items() if value is not None}
+            if present:
+                rows.append(self.row(name, present, unit, protocol=protocol, provenance=provenance, target=target))
+        return rows
+
+    @property
+    def _is_synthetic(self) -> bool:
+        return any(outcome["data"]["synthetic"] for outcome in self.outcomes.values())
+
+    def _figures(self) -> list[tuple[str, Get, str, str | None, str]]:
+        """Return name, reader, unit, target and provenance of each figure."""
+        figures: list[tuple[str, Get, str, str | None, str]] = [
+            (
+                f"ungated, misses at {rate:g} false accepts an hour on the test scene's own curve",
+                _curve_reader(rate),
+                "share",
+                target,
+                "measured",
+            )
+            for rate, target in zip(RATES, ("<= 0.12", "<= 0.06"), strict=True)
+        ]
+        figures.append(("picked minus ungated, misses", _miss_rise, "share", "<= 0.01", "measured"))
+        rivals = dict.fromkeys(name for outcome in self.outcomes.values() for name in outcome["stream"]["rivals"])
+        for name in ("picked", *rivals):
+            title = NAMES.get(name, name)
+            figures += [
+                (f"{title}: misses", _reader(name, "miss_rate"), "share", None, "measured"),
+                (f"{title}: false accepts an hour", _reader(name, "fa_per_hour"), "1/h", None, "measured"),
+                (f"{title}: mean power", _reader(name, "mean_power_mw"), "mW", None, "modelled"),
+            ]
+            if name != "picked":
+                target = ">= 1.5" if name == "level_gate" else None
+                figures.append((f"mean power, {title} over picked", _power_gain(name), "ratio", target, "modelled"))
+        return figures
+
+    def page(self) -> Mapping[str, object]:
+        """Return the template's values, with a section for each run."""
+        return {
+            "synthetic": self._is_synthetic,
+            "sections": [_section(name, outcome) for name, outcome in self.outcomes.items()],
+            "figures": markdown_table(
+                ["figure", "median", "each seed", "target"],
+                [
+                    [
+                        row.name,
+                        f"{row.value:.3g} {row.unit}",
+                        ", ".join(f"{value:.3g}" for value in row.values),
+                        row.target or "",
+                    ]
+                    for row in self.rows()
+                ],
+            ),
+            "machine": describe_machine(fingerprint()),
+        }
+
+    def plots(self) -> Mapping[str, Draw]:
+        """Return the DET curves of the first run."""
+        first = next(iter(self.outcomes.values()))
+        return {"det.png": lambda path: write_det_png(first, path)}
+
+
+def _entries(outcome: Outcome) -> dict[str, Any]:
+    return {"picked": outcome["stream"]["picked"], **outcome["stream"]["rivals"]}
+
+
+def _curve_reader(rate: float) -> Get:
+    return lambda outcome: misses_at(outcome["stream"]["curves"][UNGATED], rate)
+
+
+def _reader(name: str, key: str) -> Get:
+    return lambda outcome: _entries(outcome).get(name, {}).get(key)
+
+
+def _power_gain(name: str) -> Get:
+    def read(outcome: Outcome) -> float | None:
+        rival = _reader(name, "mean_power_mw")(outcome)
+        return None if rival is None else rival / outcome["stream"]["picked"]["mean_power_mw"]
+
+    return read
+
+
+def _miss_rise(outcome: Outcome) -> float | None:
+    ungated = _reader(UNGATED, "miss_rate")(outcome)
+    return None if ungated is None else outcome["stream"]["picked"]["miss_rate"] - ungated
+
+
+def _section(name: str, outcome: Outcome) -> Mapping[str, object]:
+    stream = outcome["stream"]
+    columns = ["", "missed", "false accepts an hour", "latency, ms", "mean power, mW", "last stage runs", "openings/h"]
+    lines = []
+    for key, entry in _entries(outcome).items():
+        last = entry["parts"][-1] if entry.get("parts") else {}
+        stages = [part for part in entry.get("parts", ()) if part["name"].startswith("stage")]
+        last = stages[-1] if stages else last
+        lines.append(
+            [
+                NAMES.get(key, key),
+                f"{entry['miss_rate']:.1%}",
+                f"{entry['fa_per_hour']:.3g}",
+                NOT_RUN if entry["latency_p50_ms"] is None else f"{entry['latency_p50_ms']:.0f}",
+                f"{entry['mean_power_mw']:.4g}",
+                f"{last.get('open_share', 1.0):.1%}",
+                f"{last.get('openings_per_hour', 0.0):,.0f}",
+            ]
+        )
+    kinds = list(stream["picked"]["stop_by_background"])
+    stops = [
+        [NAMES.get(key, key), *(f"{entry['stop_by_background'].get(kind, 0.0):.0%}" for kind in kinds)]
+        for key, entry in _entries(outcome).items()
+    ]
+    return {
+        "name": name,
+        "plan": GatePlan.from_dict(outcome["best"]["plan"]),
+        "hours": f"{stream['hours']:g}",
+        "events": stream["events"],
+        "wish": f"{stream['operating_point']['fa_per_hour_wanted']:g}",
+        "doubt": stream.get("doubt"),
+        "signal_gate": stream["picked"].get("signal_gate"),
+        "missing": stream.get("missing_rivals", {}),
+        "tried": outcome["search"]["evaluated"],
+        "duration": format_duration(outcome["seconds"]),
+        "table": markdown_table(columns, lines),
+        "stops": markdown_table(["stopped, by background", *kinds], stops),
+        "warnings": outcome.get("warnings", []),
+    }
