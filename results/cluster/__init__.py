@@ -1,7 +1,7 @@
-"""`gatesearch bench cluster`: the engine's time per trial, and searches by number of workers.
+"""`gatesearch bench cluster`: the time that a search adds to a trial, and whole searches.
 
-Trials sleep for a known time. A worker that sleeps needs no core, so more workers than cores are a *simulation*:
-processes, messages and the driver are real, the work of trials is not. A finished row is not measured again.
+Trials sleep for a set time. A worker that sleeps needs no core, so more workers than cores are a *simulation*:
+processes, messages and the driver are real, but the work of trials is not. A finished row is not measured again.
 """
 
 from __future__ import annotations

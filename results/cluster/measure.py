@@ -1,4 +1,4 @@
-"""Measures the search engine's time per trial by storage, and whole searches by number of workers."""
+"""Measures the time that a search adds to a trial, by storage, and whole searches by number of workers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gatesearch.search.storage import Place
 from results.cluster.sleep import Sleep, make_up
 
 STORAGES = ("journal", "sqlite")
-TRIALS = 200  # trials in the measurement of the engine alone
+TRIALS = 200  # trials in the measurement of the search alone
 PAUSE_S = 0.02  # time between asking and telling: a very short trial
 TRIAL_S = 5.0  # mean length of a trial
 # Ray's workers take longer to start; more trials let all of them work at the same time for a while.
@@ -50,7 +50,7 @@ def price(plan: GatePlan) -> Mapping[str, float]:
 
 
 def engine_measurement(storage: str) -> Callable[[Path], Measurement]:
-    """Return a function that measures the engine on a kind of storage; its argument is a folder for the storage."""
+    """Return a function that measures the search alone on a storage; its argument is a folder for the storage."""
 
     def measure(folder: Path) -> Measurement:
         where: Place = folder / f"{storage}.study"
@@ -140,12 +140,12 @@ _EXECUTORS = {"local": _local, "ray": _ray}
 
 
 def utilisation(notes: list[list[str]], workers: int, started: float) -> Measurement:
-    """Return the workers' efficiency from the moment when all work to the beginning of the last trial, and times.
+    """Return the workers' efficiency from when all of them work until the last trial starts, and times.
 
     Args:
         notes: process, begin and end of each trial, as text; begin and end are seconds.
         workers: number of workers.
-        started: time at which the search began.
+        started: time at which the search started.
 
     >>> utilisation([["1", "1", "2"], ["1", "2.5", "3.5"], ["2", "1.5", "3"]], 2, 0.0)["efficiency"]
     0.75

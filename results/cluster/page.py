@@ -1,4 +1,4 @@
-"""Rows, page and plot of the ``cluster`` benchmark: the time and scaling of the search engine."""
+"""Rows, page and plot of the ``cluster`` benchmark: the time of the search itself, and its scaling."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Measurement = Mapping[str, Any]
 
 
 class Cluster(Benchmark):
-    """The benchmark of the engine's time per trial, and of the efficiency of searches by number of workers.
+    """The benchmark of the time that a search adds to a trial, and of the efficiency of searches by number of workers.
 
     Args:
         command: command that repeats the benchmark.
@@ -43,7 +43,7 @@ class Cluster(Benchmark):
                     self.scaling[executor, count] = measurement
 
     def rows(self) -> list[Row]:
-        """Return the engine's time per trial by storage, and the efficiency by executor and number of workers."""
+        """Return the search's time per trial by storage, and the efficiency by executor and number of workers."""
         rows = []
         for storage, engine in self.engine.items():
             on_disk = storage == "journal"

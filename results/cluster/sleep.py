@@ -1,4 +1,4 @@
-"""A stand-in for a trial: it sleeps for a known time and needs no core."""
+"""A stand-in for a trial: it sleeps for a set time and needs no core."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Sleep:
     """Evaluates a plan by sleeping, and writes process, begin and end to a file.
 
     Args:
-        seconds: mean length of a trial; the length of a plan is half to one and a half times of it.
+        seconds: mean length of a trial; each plan sleeps for half to one and a half times this mean.
         notes: file with a line for each trial: process, begin, end.
     """
 

@@ -24,7 +24,7 @@ class Protocol(BaseModel):
         width: width factor of M-CifarNet.
         dropout: share of values that M-CifarNet drops.
         train: number of training images; None for all that are not validation images.
-        validation: number of validation images, on which everything is tuned that is tuned.
+        validation: number of validation images, on which all tuning is done.
         batch_size: images in a step.
         epochs, rate, decay: epochs of a row, peak learning rate of SGD, and the rule by which the rate falls.
         base_epochs, base_rate, base_decay: the same for the network without gates from which every row of a seed

@@ -1,6 +1,6 @@
 """Shifts thresholds until a network has a given mean number of bits.
 
-Masks are then compared at equal work.
+So masks can be compared at equal work.
 """
 
 from __future__ import annotations

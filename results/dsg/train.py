@@ -78,7 +78,7 @@ class Training:
     """A training that changes the weights of its model in place.
 
     Args:
-        model: on the images' device.
+        model: the model, on the device of the images.
         images: the training split.
         protocol: settings of the training.
         key_prefix: "" to train with the protocol's ``epochs``, ``rate`` and ``decay``; "base_" to train the shared
@@ -202,7 +202,7 @@ def start_clips(model: GatedModel, inputs: Tensor, share: float) -> None:
     that a clip above all values would fall by its weight decay alone.
 
     Args:
-        model: its clips are set in place.
+        model: the model, whose clips are set in place.
         inputs: images [N, 3, H, W] that give the magnitudes.
         share: share of the largest magnitude, from 0 to 1.
     """

@@ -2,7 +2,7 @@
 
 The sounds have no labels. A switch sends easy windows to a small decoder, the light path. Each data set and seed is one
 ordinary run of recipes/codec_dsl.yaml. A finished run is not repeated, and an interrupted run resumes. The page is
-written after each run. Without a data set, the embedded synthetic one is used.
+written after each run. Without a data set, the built-in synthetic one is used.
 """
 
 from __future__ import annotations

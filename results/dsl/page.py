@@ -69,7 +69,7 @@ FIGURES = (
     Figure("bundle and model, output over error", "dB", lambda o: o["parity"]["output_snr_db"]),
 )
 PICKED = "a plan with a light path was picked"
-# The margin by which an outcome passes each bar of the switch; above zero it passes.
+# For each required value (bar) of the switch, the margin by which an outcome meets it; above 0, the outcome meets it.
 BARS: Mapping[str, Callable[[Outcome], float]] = {
     "light share on validation within .02 of what was asked for": lambda o: (
         0.02 - abs(o["validation_share"] - GatePlan.from_dict(o["plan"]).gates[0]["share"])

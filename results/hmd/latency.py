@@ -2,7 +2,7 @@
 
 A *runtime* turns a layer into calls, one or more for each depth and direction. On a host with a C compiler, the runtime
 is the C kernels, which compute whole steps. Without a compiler it is NumPy and SciPy, which compute the products with
-the matrices alone, because only in these do the methods differ.
+the matrices alone, because the methods differ only in these products.
 """
 
 from __future__ import annotations

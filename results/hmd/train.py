@@ -1,6 +1,6 @@
 """Trains a network of the ``hmd`` benchmark with AdamW, and scores it on a split.
 
-A training keeps the state that is best on the validation split.
+A training returns the weights that are best on the validation split.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Score(NamedTuple):
 
 
 def train(model: GatedModel, task: Task, protocol: Protocol, seed: int) -> int:
-    """Train in place, load the state that did best on validation, and return the number of its check."""
+    """Train in place, load the weights that were best on validation, and return their check's number."""
     torch.manual_seed(seed)
     epochs = {"kws_lstm": protocol.kws_epochs, "kws_gru": protocol.kws_epochs, "har_bilstm": protocol.har_epochs}
     windows = len(task.splits["train"][1])

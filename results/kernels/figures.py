@@ -35,7 +35,7 @@ class Times:
         return [name for name in self.calls if name.startswith(start)]
 
     def second_phase(self, mask: str, sparsity: float) -> float:
-        """Return the time of PG's low bits: the time of the gated layer less that with no open output.
+        """Return the time of PG's low bits: the time of the gated layer minus its time with no open output.
 
         Kernels compute 3-D masks in two ways, single outputs or blocks; the faster way counts.
         """

@@ -1,8 +1,9 @@
 """`gatesearch bench kws data.root=DIR`: Gated Compression on a keyword spotter.
 
 The speech is real with ``data.root``, else synthetic. Each seed is one ordinary run of recipes/kws.yaml. The benchmark
-compares three plans, retrained alike from the same baseline: no gates, the plan that the search picked, and one gate
-after the third block. The search does not choose the last plan; it is there because an earlier experiment measured it.
+compares three plans, retrained in the same way from the same baseline: no gates, the plan that the search picked, and
+one gate after the third block. The search does not choose the last plan; it is there because an earlier experiment
+measured it.
 """
 
 from __future__ import annotations

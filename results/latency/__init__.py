@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
 
     Args:
         arguments: ``models=8`` held-out models a backbone; ``steps=bundles,tables,times,page``, or some of them;
-            ``seconds=inf``, after which no further bundle or table is begun; ``set=held-out`` or ``development``.
+            ``seconds=inf``, after which no further bundle or table is started; ``set=held-out`` or ``development``.
 
     Raises:
         UserError: an argument is wrong, or kernels cannot be compiled.

@@ -13,7 +13,7 @@ from results.benchmark import NOT_RUN, Benchmark, Draw, describe_verdict, list_v
 from results.latency import models, plot
 from results.latency.steps import Measurement
 
-NEAR = 0.10  # largest error, as a share of the measured time, of a model that is near
+NEAR = 0.10  # largest error, as a share of the measured time, that counts as near
 LEAST_NEAR, MOST_MEDIAN = 0.95, 0.03  # targets: share of models that are near, and median error
 
 

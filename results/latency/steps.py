@@ -30,7 +30,7 @@ Measurement = Mapping[str, Any]
 
 
 def write_bundles(models_set: str, count: int, until: float) -> None:
-    """Write the missing bundles of ``count`` models a backbone; none is begun after ``until`` (monotonic seconds)."""
+    """Write the missing bundles of ``count`` models a backbone; none is started after ``until`` (monotonic seconds)."""
     converter = bundles.Programs(RUNS / "programs")
     device = profile.load("host")
     with console.progress(count * len(models.BACKBONES), "bundles") as bar:
@@ -46,7 +46,7 @@ def write_bundles(models_set: str, count: int, until: float) -> None:
 
 
 def fill_tables(until: float) -> None:
-    """Fill the missing tables; none is begun after ``until`` (monotonic seconds)."""
+    """Fill the missing tables; none is started after ``until`` (monotonic seconds)."""
     for name in models.BACKBONES:
         folder = _folder(name)
         if _table(name) is None and time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""`gatesearch bench search`: compares search engines on recorded tables.
+"""`gatesearch bench search`: compares search engines (samplers) on recorded tables.
 
 A table holds the outcome of every plan of a search space. `record=kws16|image16` records a table anew. `compare=3` runs
 kws.yaml with TPE and with GateSampler. Without either, the engines are replayed on the tables of results/search/tables,

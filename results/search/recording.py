@@ -99,7 +99,7 @@ def key(gates: Sequence[PlacedGate]) -> str:
 
 
 def trained_row(run: Recording, spec: Recorded, features: Features, gates: Sequence[PlacedGate]) -> dict[str, Any]:
-    """Train one combination of gates and read its quality after the epochs of ``spec.at``."""
+    """Train one combination of gates and measure its quality after the epochs of ``spec.at``."""
     problem = run.problem
     plan = GatePlan(tuple(_complete(problem.space, gate) for gate in gates))
     plan = replace(plan, cores=(problem.device.core_names[0],) * (len(cut_gates(plan)) + 1))

@@ -25,7 +25,7 @@ from results.search.spaces import trained
 
 Array = npt.NDArray[np.float64]
 Passed = Mapping[str, Sequence[float]]
-DROP = 0.05  # largest drop of quality from that of the network without gates, trained alike
+DROP = 0.05  # largest drop of quality from the network without gates, which is trained in the same way
 # Distance of the hypervolume's reference point from the true front, as a share of its range (Ishibuchi et al. 2018).
 MARGIN = 0.1
 

@@ -72,8 +72,8 @@ def measure(path: Path, recipe: Recipe) -> Outcome:
 def measure_int8(run: RunResult) -> dict[str, float]:
     """Return agreement and accuracy of the ungated backbone in int8, on the test split.
 
-    ``agreement`` is the share of windows on which the int8 program and the model answer alike. ``accuracy`` is that
-    over all classes. Both show why some stages stay in float.
+    ``agreement`` is the share of windows on which the int8 program and the model give the same answer. ``accuracy`` is
+    the program's, over all classes. Both show why some stages stay in float.
     """
     problem, ungated = run.problem, run.ungated
     [stage] = passes.run(ungated, calibration_features(problem), problem.device, until="rescale")
