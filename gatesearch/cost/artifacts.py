@@ -1,7 +1,8 @@
-"""Prices a plan on the engine that runs its exported files, if the plan's price is of another.
+"""Prices a plan on the engines that run its exported files, where the search assumed other engines.
 
-A core's price may be that of an engine for which no exporter writes files, such as gatesearch's own kernels. The files
-of such a core then run on another engine, at another price.
+An engine is the software that runs a core's programs. A search may price a core with an engine for which no exporter
+writes files, such as gatesearch's own kernels. The exported files of such a core run on another engine, at another
+price.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ def describe_artifacts(
     passed: Mapping[str, Sequence[float]],
     observed: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Iterator[str]:
-    """Yield a line for each core whose files run on another engine than its price is of, and one line for the plan.
+    """Yield a line for each core whose files run on another engine than the priced one, and one line for the plan.
 
     Args:
         cost: the cost model of the printed price.
         plan: the plan whose files are exported.
         passed: for each kind of window, the share of its windows that reaches each stage.
-        observed: by site, the measured report of each layer gate.
+        observed: by site, the shares that were measured for each layer gate.
     """
     ungated, ungated_price = cost.ungated()
     cores = [core for core in cost.device.cores if core.name in {*plan.cores, *ungated.cores}]

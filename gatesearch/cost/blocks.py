@@ -1,8 +1,8 @@
-"""Cuts a backbone into the pieces whose readings make up its latency table.
+"""Cuts a backbone into the modules that are timed separately for its latency table.
 
-A *piece* is a part of the network that is timed or counted by itself; a *reading* is the result. Most pieces are
-*blocks*, each between two neighbouring cut sites. The others are gate heads and exits, layers that gates may replace,
-and an empty program, whose reading is the overhead of a call.
+Such a module is called a *piece*; its measured or estimated cost on a core is a *reading*. Most pieces are *blocks*,
+each between two neighbouring cut sites. The others are gate heads and exits, layers that gates may replace, and an
+empty program, whose reading is the overhead of a call.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ class Piece(NamedTuple):
         example: a few samples of its input, [n, ...].
         role: the role of the piece. For a recurrent layer, the piece ``"layer"`` is its block without recurrent layers;
             see :func:`_rests`.
-        need: whether int8 serves the module; see :mod:`gatesearch.compile.number_format`.
-        state: values of the constants that stand for a step's state; 0 for a whole window.
-        joined: values of the tensors that a step makes of its state and of fresh frames.
+        need: how much the module needs float32: ``"plain"``, ``"delicate"`` or ``"float"``; see
+            :func:`gatesearch.compile.number_format.needs`.
+        state: number of values of the state that a hop takes from the hop before; 0 for a whole window.
+        joined: number of values in the tensors that a hop joins from its state and from fresh frames.
     """
 
     module: nn.Module
@@ -152,14 +153,14 @@ def _head_and_exit(placed: PlacedGate, site: CutSite, hidden: Tensor, need_befor
     # A head is the end of the stage before its site, and runs in the number format of that stage.
     head = Piece(lowered.head.eval(), hidden, "head", need_before)
     pieces = {PieceKey(f"{variant_of(placed)}@{site.name}"): head}
-    if lowered.exit is not None:  # read with all channels only: fewer would save at most one layer's work
+    if lowered.exit is not None:  # timed with all channels only, because fewer save at most one layer's work
         light = lowered.exit.eval()
         pieces[PieceKey(exit_of(placed, site.name))] = Piece(light, hidden, "exit", needs(light))
     return pieces
 
 
 def _layers_alone(backbone: nn.Module, features: Tensor, layers: Sequence[LayerSite]) -> dict[PieceKey, Piece]:
-    """Return a piece for each layer that is not recurrent: the layer, what is fused into it, and its input."""
+    """Return a piece for each layer that is not recurrent: the layer with its fused layers, and its input."""
     inputs: dict[str, Tensor] = {}
 
     def record(name: str) -> Callable[..., None]:
@@ -208,9 +209,10 @@ def _rests(
 ) -> dict[PieceKey, Piece]:
     """Return, for each recurrent layer, its block without any recurrent layer (the *rest*).
 
-    A recurrent layer is a program of hundreds of operators. Its time is computed as the time of its block minus that of
-    the rest. That difference is large beside the noise of the timings. To time the layer and subtract it from the block
-    would give the rest, a small difference of two large times, which the noise would hide.
+    A recurrent layer is a program of hundreds of operators. Its time is computed as the time of its block minus the
+    time of the rest. This difference is large compared with the noise of the timings. The alternative is to time the
+    layer and to subtract its time from the block's. It would give the rest as a small difference of two large times,
+    and the noise would hide it.
     """
     recurrent = [site for site in layers if site.is_recurrent]
     without = copy.deepcopy(backbone)

@@ -88,7 +88,7 @@ class EnergyBreakdown:
         return EnergyBreakdown(by_term, by_core, self.by_stage)
 
     def share(self, *terms: str) -> float:
-        """Return the share of the total that the named terms have, between 0 and 1."""
+        """Return the share of the total energy that some terms have together, between 0 and 1."""
         return math.fsum(self.by_term[term] for term in terms) / self.total_uj
 
 
@@ -179,7 +179,7 @@ def link_bits(elements: float, nonzeros: float, channel_elements: float, precisi
 
 
 def gain_end_to_end(ungated_uj: float, gated_uj: float) -> float:
-    """Return ungated over gated energy, with all terms of both."""
+    """Return the energy of the ungated backbone divided by the gated energy, both with all terms."""
     return ungated_uj / gated_uj
 
 

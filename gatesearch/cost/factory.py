@@ -27,7 +27,7 @@ from gatesearch.graph.hops import Frames
 from gatesearch.graph.sites import INPUT, CutSite, LayerSite
 from gatesearch.plan import PlacedGate
 
-TABLE_SAMPLES = 16  # samples that calibrate the quantisation of pieces
+TABLE_SAMPLES = 16  # samples that calibrate the quantisation of separately timed modules (*pieces*)
 
 
 def table_cache() -> Path:
@@ -52,15 +52,17 @@ def build_cost_model(
 
     Args:
         device: the device, with its cores, links and constants.
-        sites: the cut sites for which the table was read.
+        sites: the cut sites for which the table was built.
         layers: every layer site of the backbone.
-        table: readings of the backbone's blocks, see :func:`read_table`.
+        table: the latency table of the backbone's blocks, see :func:`read_table`.
         frontend_macs: multiply-accumulates of the front end, per window.
         period_s: seconds from window to window.
         shares: share of each kind of window in the stream; they add up to 1.
-        max_utilisation: see :class:`gatesearch.cost.model.CostModel`.
-        hops: readings of a hop, see :func:`read_hop_table`; None where each hop runs its whole window.
-        signal_forms: what a gate before the front end reads at a hop, by statistic; None where no such gate can be.
+        max_utilisation: bound on the share of time for which a core is busy, see
+            :class:`gatesearch.cost.model.CostModel`.
+        hops: the costs of one hop, see :func:`read_hop_table`; None if each hop runs a whole window.
+        signal_forms: by statistic, the samples that a gate before the front end reads at a hop; None if no such gate
+            is possible.
     """
     return CostModel(
         device=device,
@@ -91,21 +93,21 @@ def read_table(
     cache: Path | None = None,
     take_steps: Callable[[Pieces], Pieces] | None = None,
 ) -> Table:
-    """Return the latency table of a backbone on a device, from the cache or read now, with a progress bar.
+    """Return the latency table of a backbone on a device, from the cache or built now with a progress bar.
 
     Args:
         backbone: the backbone in evaluation mode.
-        device: the device whose cores are read.
+        device: the device on whose cores the backbone is timed or estimated.
         sites: the cut sites that gates may use.
         layers: every layer site of the backbone.
         features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` calibrate the quantisation of pieces.
         variants: one placed gate of each variant of cut gates.
         gates: every gate that may replace a layer.
-        replaces_layers: whether gates may replace layers. If not, only recurrent layers are read by themselves, because
-            kernels run them even without a gate.
+        replaces_layers: whether gates may replace layers. If not, only recurrent layers are timed by themselves,
+            because kernels run them even without a gate.
         timing_seconds: seconds that timings on this host may take.
-        cache: folder of tables; None reads the table anew.
-        take_steps: see :func:`gatesearch.cost.table_reader.build_table`.
+        cache: folder of cached tables; None builds the table anew.
+        take_steps: function that replaces the modules for a whole window by those for a hop; None for whole windows.
 
     Raises:
         UserError: a converter or compiler cannot handle the backbone.
@@ -146,22 +148,25 @@ def read_hop_table(
     timing_seconds: float = profiler.TIMING_SECONDS,
     cache: Path | None = None,
 ) -> HopTable:
-    """Read the steps of a backbone's blocks and gate heads on a device, by the sources that read its whole windows.
+    """Return the costs of one hop for each block and gate head of a backbone, on each core of a device.
+
+    The step of a block is the module that computes the frames that are new at a hop. The same latency sources time or
+    estimate steps and whole windows.
 
     Args:
-        backbone: in evaluation mode; can run by hops.
-        device: whose cores are read.
+        backbone: the backbone in evaluation mode, which can run by hops.
+        device: the device on whose cores the steps are timed or estimated.
         sites: cut sites that gates may use.
-        features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` quantise the pieces.
-        frames: the time axis of the features, and the frames of a hop in each phase.
-        phases: number of states that take turns.
+        features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` calibrate the quantisation.
+        frames: the time axis of the features, and the frames from one decision of a phase to its next.
+        phases: number of states that take turns; above 1 where strides do not divide the hop.
         variants: one placed gate of each variant of cut gates.
         frontend_macs: multiply-accumulates of the front end, per hop.
-        timing_seconds: budget of the timings on this host.
-        cache: folder of tables.
+        timing_seconds: seconds that timings on this host may take.
+        cache: folder of cached tables; None builds the table anew.
 
     Raises:
-        UserError: a layer stands in the way, or a converter or compiler cannot handle the backbone.
+        UserError: a layer cannot run by hops, or a converter or compiler cannot handle the backbone.
     """
     shape = tuple(features.shape[1:])
     axes = site_frames(backbone, sites, shape, frames.axis - 1, frames.hop)

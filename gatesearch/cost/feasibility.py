@@ -14,8 +14,8 @@ from gatesearch.devices.profile import Device
 def memory_overflows(device: Device, estimates: Sequence[StageEstimate]) -> dict[str, float]:
     """Return by how much each memory is exceeded, as a share of its size; empty if everything fits.
 
-    The flash of a core holds the programs of all its stages. Its SRAM holds one stage at a time, and beside it what all
-    of them keep from hop to hop.
+    The flash of a core holds the programs of all its stages. Its SRAM holds the tensors of one stage at a time, and the
+    states that all its stages keep from hop to hop.
     """
     overflows: dict[str, float] = {}
     for core in device.cores:
@@ -66,11 +66,11 @@ def overloads(
 ) -> dict[str, float]:
     """Return by how much cores are too busy for the stream, as shares of the period; empty if all keep up.
 
-    Names of excesses are such as ``"app.utilisation"`` (worst case) and ``"app.mean utilisation"``.
+    The keys for a core ``app`` are ``"app.utilisation"`` (worst case) and ``"app.mean utilisation"``.
 
     Args:
         mean: by core, the mean share of the period for which it is busy.
-        worst: by core, that share when every window takes the path that is worst for the core.
+        worst: by core, the share of the period for which it is busy if every window takes the core's worst path.
         max_utilisation: bound on the worst share; None for no such bound.
     """
     limit = math.inf if max_utilisation is None else max_utilisation

@@ -1,7 +1,8 @@
-"""The pieces of a backbone by hops: the step of each block and gate head, from which the price of a hop is read.
+"""Builds the *step* of each block and gate head of a backbone: the module that computes one hop of a stream.
 
-Every source reads a step as it reads the whole window's piece: by its shapes in the step, counted, compiled or timed.
-A step has its state as constants, so that it is a module of one input like any other piece.
+A piece is a separately timed module of the backbone, such as a block. Latency sources count, compile or time a step in
+the same way as the piece for a whole window. A step holds its state as constants, so that it has one input, like every
+other piece.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from gatesearch.model import split
 
 
 class StepPiece(nn.Module):
-    """The step of a piece: fresh frames [N, ...] to (outputs..., state after it...).
+    """The step of a piece: it maps fresh frames [N, ...] to its outputs and its next state.
 
-    What only passes, as a gate's input does in its head, is no output: a program cannot hand on its input.
+    An input that passes unchanged is not an output, because a program cannot return its input. An example is the input
+    of a gate in the gate's head.
 
     Args:
-        network: the piece by hops.
-        window: one whole window [1, ...], whose state the step begins with.
+        network: the piece as a network that runs by hops.
+        window: one whole window [1, ...], from which the step's state is computed.
     """
 
     def __init__(self, network: HopNetwork, window: Tensor) -> None:
@@ -47,11 +49,11 @@ class StepPiece(nn.Module):
 
 @dataclass(frozen=True)
 class HopPieces:
-    """Pieces by hops.
+    """The pieces of a backbone that runs by hops.
 
     Args:
-        pieces: by key. A piece behind the last time axis is that of a whole window.
-        states: values that go from hop to hop, by the name of a piece with all its channels.
+        pieces: the pieces by key. A piece behind the last time axis is the same as for a whole window.
+        states: number of values that go from hop to hop, by the name of a piece, with all its channels.
     """
 
     pieces: Pieces
@@ -61,26 +63,24 @@ class HopPieces:
 def site_frames(
     backbone: nn.Module, sites: Sequence[CutSite], shape: tuple[int, ...], time_axis: int, hop: int
 ) -> dict[str, Frames | None]:
-    """Return the time axis of the tensor at each site, the input included; None where it has none.
+    """Return the time axis of the tensor at each site and at the input; None where the tensor has no time axis.
 
     Args:
-        backbone: can run by hops.
-        sites: in order.
-        shape: of one window.
-        time_axis: which axis of the shape is time.
-        hop: frames from decision to decision, in each phase.
+        backbone: a backbone that can run by hops.
+        sites: the cut sites, in order.
+        shape: shape of one window.
+        time_axis: index of the time axis in the shape.
+        hop: number of frames from one decision of a phase to its next.
 
     Raises:
-        UserError: a layer stands in the way.
+        UserError: a layer cannot run by hops.
     """
     parts = hop_networks(split(backbone, [site.node for site in sites]), shape, time_axis, hop)
     return {name: part.frames for name, part in zip([INPUT, *(site.name for site in sites)], parts, strict=True)}
 
 
 def hop_pieces(pieces: Pieces, frames: Mapping[str, Frames | None]) -> HopPieces:
-    """Return the steps of pieces.
-
-    An exit stays what it is: it reads a whole window wherever it runs.
+    """Return the step of each block and head; exits stay unchanged, because an exit always reads a whole window.
 
     Args:
         pieces: blocks, heads and exits of whole windows, and the empty program.
@@ -92,7 +92,7 @@ def hop_pieces(pieces: Pieces, frames: Mapping[str, Frames | None]) -> HopPieces
         site = key.name.partition("@")[2] if piece.role == "head" else key.name
         axis = frames.get(site) if piece.role in ("block", "head") else None
         if axis is not None and piece.example.shape[axis.axis] != axis.count:
-            axis = None  # frames stand where channels do, and a cut would take some of them away
+            axis = None  # the time axis is also the channel axis, and a cut removes some of its frames
         if axis is None or isinstance(piece.module, nn.Identity):
             steps[key] = piece if axis is None else piece._replace(example=_fresh(piece.example, axis))
             continue

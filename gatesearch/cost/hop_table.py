@@ -1,4 +1,4 @@
-"""The readings of a backbone by hops on every core: a table of its steps, and what they keep from hop to hop."""
+"""The costs of a backbone that runs by hops: a latency table for one hop, and the sizes of the states."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gatesearch.graph.sites import CutSite
 
 @dataclass(frozen=True)
 class HopTable:
-    """What the parts of a backbone cost by hops.
+    """The costs of one hop, by block and gate head of a backbone.
 
     Args:
-        table: readings of the steps; its blocks and heads have the names of those of whole windows.
-        shapes: by site, the shape of what crosses there at a hop: the fresh frames.
-        states: values that go from hop to hop, by the name of a block or head.
-        phases: number of states that take turns, where strides do not divide the hop.
+        table: latency table of one hop; blocks and heads have the same names as in the table for whole windows.
+        shapes: by site, the shape of the tensor that crosses the site at a hop: the fresh frames.
+        states: number of values that go from hop to hop, by the name of a block or head.
+        phases: number of states that take turns; above 1 where strides do not divide the hop.
         frontend_macs: multiply-accumulates of the front end, per hop.
     """
 
@@ -34,7 +34,7 @@ class HopTable:
         return tuple(replace(site, shape=self.shapes[site.name]) for site in sites)
 
     def to_json(self) -> str:
-        """Return the readings as JSON."""
+        """Return the costs as JSON."""
         values = {name: getattr(self, name) for name in ("states", "phases", "frontend_macs")}
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
         return json.dumps({"table": json.loads(self.table.to_json()), "shapes": shapes, **values})
@@ -48,11 +48,11 @@ class HopTable:
 
 
 def fresh_shapes(sites: Sequence[CutSite], frames: Mapping[str, Frames | None]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of what crosses each site at a hop.
+    """Return the shape of the tensor that crosses each site at a hop.
 
     Args:
-        sites: in order.
-        frames: the time axis at each site, counted with the batch axis; None where it has none.
+        sites: the cut sites, in order.
+        frames: the time axis at each site, as an index that counts the batch axis; None where there is none.
     """
     shapes = {}
     for site in sites:

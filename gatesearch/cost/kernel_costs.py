@@ -1,8 +1,8 @@
 """The cost of gated layers' kernels on a core, by shape and by the share of the work that remains.
 
-:class:`KernelCosts` is the interface between the sources of readings (timings on this host, a simulator that counts
-instructions) and the pricing of plans. A reading is in the unit of the core's timing, like the readings of blocks:
-microseconds on this host, instructions or ticks of a clock elsewhere.
+A *reading* is a measured or estimated cost, in the unit of the core's timing: microseconds on this host, instructions
+or clock ticks on other cores. Readings come from timings on this host or from a simulator that counts instructions.
+:class:`KernelCosts` is the interface between these sources and the pricing of plans.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class KernelCosts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Readings at the points of a grid of shares, linear between them.
+    """Readings at the points of a grid of shares, with linear interpolation between the points.
 
     Args:
         names: the names of the shares, such as ``("inputs", "outputs")``.
@@ -62,7 +62,7 @@ class Curve:
         return [sorted({point[i] for point in self.points}) for i in range(len(self.names))]
 
     def __call__(self, shares: Mapping[str, float]) -> float:
-        """Return the reading at some remaining shares; a share that is not given is 1.
+        """Return the reading at some remaining shares; a share that is missing from the argument is 1.
 
         Outside the grid, the reading is extrapolated from the two nearest points of an axis, but not below zero.
         """

@@ -51,7 +51,8 @@ class LayerChange:
         Args:
             dense: its reading in int8 without a gate.
             core: the core that runs it.
-            costs: costs of the core's kernels. If they do not contain the layer's kernels, :meth:`cost` estimates it.
+            costs: costs of the core's kernels. If they do not contain the layer's kernels, :meth:`cost` estimates the
+                reading.
         """
         by_kernels = self.by_kernels(costs)
         if by_kernels is not None:
@@ -64,7 +65,7 @@ class LayerChange:
         return dense * share
 
     def by_kernels(self, costs: KernelCosts | None) -> float | None:
-        """Return the sum of its kernels' readings; None if it has no kernel or the costs lack one of them."""
+        """Return the sum of the readings of the layer's kernels; None if it has no kernel or the costs lack one."""
         if costs is None or not self.kernels:
             return None
         total = 0.0
@@ -76,7 +77,7 @@ class LayerChange:
         return total
 
     def cost(self, kernels: Kernels) -> float:
-        """Return the time relative to that of the dense int8 layer; the gate's own MACs count at the layer's rate."""
+        """Return the time divided by the time of the dense int8 layer; the gate's MACs count at the layer's rate."""
         if self.work is None:
             return kernels.cost((8, 8), self.read)
         calls = sum(call.size * kernels.cost(call.bits, (*call.left, *self.read)) for call in self.work.calls)
@@ -93,7 +94,7 @@ class LayerChange:
 
     @property
     def saved_macs(self) -> float:
-        """Change in multiply-accumulates as papers count them: every skip saves, and one of b bits counts b / 8."""
+        """Change in multiply-accumulates as papers count them: skipped ones count 0, and one of b bits counts b / 8."""
         if self.work is None:
             return self.site.macs * (self.read_share - 1)
         remaining = sum(call.share * call.bits[0] / 8 for call in self.work.calls)
@@ -113,13 +114,13 @@ def layer_changes(
     observed: Mapping[str, Mapping[str, float]],
     least_work: dict[PlacedGate, LayerWork] | None = None,
 ) -> dict[str, LayerChange]:
-    """Return every layer that changes, by site: layers with a gate, and layers that read their output.
+    """Return every layer that changes, by site: layers with a gate, and layers that read the output of such a layer.
 
     Args:
         gates: the plan's gates at layer sites.
         layers: every layer site of the backbone.
-        observed: measured reports of the gates, by site. A gate without a report has the least work that its
-            parameters allow.
+        observed: by site, the shares that were measured for a gate (its report). A gate without a report has the least
+            work that its parameters allow.
         least_work: cache of the work of gates without a report; new entries are added.
     """
     least_work = {} if least_work is None else least_work
@@ -155,5 +156,5 @@ def dense_by_kernel(site: LayerSite) -> LayerChange:
 
 
 def _channel_skips(work: LayerWork) -> list[str]:
-    """Return the kinds of skip with which the next layer can leave out the channels that a layer's gate suppresses."""
+    """Return the kinds of skip by which the next layer can leave out the channels that this layer's gate suppresses."""
     return [name for name, _ in work.calls[0].left if name.startswith("channel")]

@@ -41,7 +41,7 @@ from gatesearch.plan import GatePlan, PlacedGate
 Terms = tuple[float, float]  # microseconds and microjoules
 Gates = tuple[PlacedGate, ...]
 StagePlace = tuple[str | None, int, str, str]  # the core before, bytes of its values, the core, the stage's key
-MAX_KEYS = 256  # combinations of gates of which the keys of stages are cached
+MAX_KEYS = 256  # largest number of gate combinations for which the keys of stages are cached
 
 
 class StageTerms(NamedTuple):
@@ -64,7 +64,7 @@ class CostModel:
 
     Args:
         device: the device, with its cores, links and constants.
-        table: readings of this backbone's blocks.
+        table: the latency table of this backbone's blocks.
         sites: the cut sites for which the table was built.
         frontend_macs: multiply-accumulates (MACs) of the front end per window.
         period_s: seconds from window to window.
@@ -73,8 +73,9 @@ class CostModel:
         kernels: kernel costs by core, for cores whose kernels the table does not contain.
         max_utilisation: bound on the share of a period for which a core is busy when every window takes the path that
             is worst for the core. With None, only the mean over the stream has to stay within the period.
-        hops: readings of a hop; None where the stream is none, or where each hop runs its whole window.
-        signal_forms: what a gate before the front end reads at a hop, by statistic; empty where no such gate can be.
+        hops: the costs of one hop; None without a stream, or if each hop runs a whole window.
+        signal_forms: by statistic, the samples that a gate before the front end reads at a hop; empty if no such gate
+            is possible.
     """
 
     device: Device
@@ -126,8 +127,8 @@ class CostModel:
             plan: gates, and a core for every stage.
             densities: for each gate, the measured share of the site's values that are not zero behind it; suppressed
                 channels count as zero. None, as before training: the share that the gate's parameters imply.
-            observed: by site, the measured report of each layer gate. Without one, as before training, the gate has
-                the least work that its parameters allow.
+            observed: by site, the shares that were measured for each layer gate (its report). Without a report, as
+                before training, the gate has the least work that its parameters allow.
 
         Raises:
             UserError: a site or core of the plan does not exist.
@@ -168,7 +169,7 @@ class CostModel:
             changes: changes of layers, by site.
             width: bytes of a value of the stage before.
             entered: bits that enter the stage if each value has 8 bits.
-            key: a key of the stage; None where the changes follow from reports, too.
+            key: the stage's key in caches; None if measured reports of layer gates also decide the changes.
         """
         work = self._pricer.stage(core, entering, leaving, changes, key)
         loop_us = self._pricer.loop_us(core, before, entering, leaving, (width, work.width))
@@ -228,7 +229,8 @@ class CostModel:
         window. Pair ``k + 1`` is the cost that a window adds if it reaches stage ``k``. A pair is infinite if the core
         cannot run the stage. A search multiplies the pairs by predicted reaches instead of pricing the plan again.
 
-        By hops the pairs are those of a hop; openings, which a search cannot predict, come on top.
+        If the stages run by hops, each pair is the cost of one hop. The pairs do not contain the cost of catching up
+        when a gate opens, because a search cannot predict openings.
         """
         if self.by_hop is not None:
             if self.runs_by_hops(plan):
@@ -253,7 +255,10 @@ class CostModel:
         return tuple(_add_exits(terms, exits))
 
     def _keys(self, plan: GatePlan) -> list[str]:
-        """Return the key of each stage of a plan; a sampler asks for all choices of cores, one after the other."""
+        """Return the key of each stage of a plan.
+
+        Keys are cached, because a sampler tries all choices of cores for the same gates.
+        """
         keys = self._key_cache.get(plan.gates)
         if keys is None:
             if len(self._key_cache) >= MAX_KEYS:
@@ -319,7 +324,8 @@ class CostModel:
         Args:
             plan: gates, and a core for every stage.
             passed: for each kind of window, the share of its windows that reaches each stage; the first entry is 1.
-                It holds no openings, so that a price by hops lacks their catching up; see :meth:`price_stream`.
+                These shares say nothing of gates' openings, so a price by hops lacks the cost of catching up; see
+                :meth:`price_stream`.
             densities: see :meth:`stages`.
             observed: see :meth:`stages`.
         """
@@ -341,7 +347,7 @@ class CostModel:
         observed: Mapping[str, Mapping[str, float]] | None = None,
         signal: str | None = None,
     ) -> Price:
-        """Return the price of a plan over a stream; without readings of a hop, a hop costs as much as a window.
+        """Return the price of a plan over a stream; without the costs of a hop, a hop costs as much as a window.
 
         Args:
             plan: gates, and a core for every stage.
@@ -370,7 +376,7 @@ class CostModel:
 
     @cached_property
     def by_hop(self) -> CostModel | None:
-        """The model in which every cost is that of a hop; None without readings of a hop."""
+        """The cost model of a single hop; None if the costs of a hop are not available."""
         if self.hops is None:
             return None
         return replace(
@@ -385,17 +391,17 @@ class CostModel:
 
     @cached_property
     def _by_window(self) -> CostModel:
-        """The model in which each hop runs its whole window."""
+        """The cost model in which each hop runs a whole window."""
         return replace(self, hops=None)
 
     def runs_by_hops(self, plan: GatePlan) -> bool:
-        """Say whether the stages of a plan run by hops; gated layers decide on whole windows."""
+        """Return whether the stages of a plan run by hops; with gated layers they do not: those need whole windows."""
         return self.hops is not None and not layer_gates(plan)
 
     def _hop_stages(
         self, plan: GatePlan, windows: Sequence[StageEstimate], densities: Sequence[float] | None = None
     ) -> tuple[StageEstimate, ...]:
-        """Return the stages of a plan for a hop: the step, or the whole window where that takes less energy."""
+        """Return the stages of a plan for a hop: only the new frames, or the whole window if it takes less energy."""
         if self.by_hop is None or not self.runs_by_hops(plan):
             return tuple(windows)
         steps = self.by_hop.stages(plan, densities)
@@ -407,7 +413,7 @@ class CostModel:
         return self.price_stream(plan, [STEADY, STEADY, *[Activity(0.0, 0.0)] * len(cut_gates(plan))])
 
     def _memory(self, plan: GatePlan) -> tuple[StageEstimate, ...]:
-        """Return the stages of a plan with the memory that they take."""
+        """Return the stages of a plan with the memory that they take over a stream."""
         windows = self.stages(plan)
         if self.hops is None or self.by_hop is None or not self.runs_by_hops(plan):
             return windows
@@ -502,10 +508,11 @@ class CostModel:
 
 
 def _add_exits(terms: Sequence[Terms], exits: Sequence[tuple[int, Terms]]) -> list[Terms]:
-    """Return the costs that windows add by the stages that they reach, together with the exits behind some stages.
+    """Return the costs that a window adds at each stage that it reaches, with the costs of exits included.
 
-    With R_k the reach of stage k: a window takes the exit if it reaches this stage and not the next one, so the exit
-    runs for the share R_k - R_(k+1) of all windows.
+    R_k is the share of windows that reach stage k. A window takes the exit behind stage k if it reaches stage k but not
+    stage k + 1. So the exit runs for the share R_k - R_(k+1): its cost is added at stage k and subtracted at stage k +
+    1.
     """
     added = list(terms)
     for k, (us, uj) in exits:

@@ -37,8 +37,8 @@ class StageEstimate:
         cost: time and energy of one run.
         provenance: the provenance of the time, such as ``"measured"``.
         exit: the additional cost of a sample that takes the exit of the stage's gate; None if the gate has no exit.
-        width: bytes of a value.
-        state_bytes: what stays in SRAM from hop to hop.
+        width: bytes of a value of the stage's output.
+        state_bytes: bytes of the state that stays in SRAM from hop to hop.
     """
 
     first_site: str
@@ -54,7 +54,7 @@ class StageEstimate:
 
     @property
     def runs(self) -> tuple[StageCost, ...]:
-        """The cost of the stage and, if it has an exit, that of the exit."""
+        """The cost of the stage and, if it has an exit, the cost of the exit."""
         return (self.cost,) if self.exit is None else (self.cost, self.exit.cost)
 
 
@@ -71,7 +71,8 @@ class Price:
         exits: by the index of a stage, the energy of its exit by term, weighted by the share of the windows that take
             the exit.
         utilisation: by core, the mean share of the period for which it is busy.
-        worst_utilisation: by core, that share when every window takes the path that is worst for the core.
+        worst_utilisation: by core, the share of the period for which it is busy if every window takes the core's worst
+            path.
     """
 
     reach: tuple[float, ...]

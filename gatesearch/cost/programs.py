@@ -1,4 +1,4 @@
-"""Compiles the pieces of a backbone to .tflite, in the number formats that the cores need."""
+"""Compiles the separately timed modules (*pieces*) of a backbone to .tflite, in the cores' number formats."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from gatesearch.runtime.program import Program
 
 MAX_BATCH_PIECES = 32  # largest number of pieces of one conversion; progress is shown after each conversion
 
-# Joining a state with fresh frames copies each value, and so does keeping the last ones: about two instructions each by
-# words, where the operator table counts one sum of about 25 instructions a value.
+# At a hop, a step joins its state with fresh frames, and stores the last frames as its next state. So each value is
+# copied twice, with about two instructions for each copy. The operator table counts a sum of about 25 instructions for
+# the value instead. This factor corrects the count.
 SUMS_PER_JOINED_VALUE = 1 / 6
 
 
@@ -54,7 +55,7 @@ class Programs:
 def compile_pieces(
     pieces: Pieces, device: Device, converter: BatchConverter, on_step: Callable[[], None] | None = None
 ) -> Programs:
-    """Count the work of each piece, and convert the pieces of which a core's reading or engine needs a program.
+    """Count the work of each piece, and convert the pieces for which a core's timing or engine needs a program.
 
     Args:
         pieces: the pieces of a backbone.
@@ -63,7 +64,8 @@ def compile_pieces(
         on_step: a function that is called after each piece.
     """
     all_compile = any(core.timing.model in ("vela", "litert") for core in device.cores)
-    # A corner is a piece with fewer channels on both sides. Timings on this host derive its time; Vela compiles it.
+    # A corner is a piece with fewer channels on both sides. On this host its time is derived from other timings, but
+    # Vela compiles it.
     compiles_corners = any(core.timing.model == "vela" for core in device.cores)
     # Only a program shows whether TensorFlow Lite Micro lacks one of its operators.
     micro = any(core.stand_in == "tflm" for core in device.cores)
@@ -94,7 +96,7 @@ def compile_pieces(
 
 
 def piece_footprint(piece: Piece) -> Footprint:
-    """Return what a piece costs as a program; its state is none of its weights, and joining it is copying."""
+    """Return the work and memory of a piece; its state is not a weight, and joining the state counts as copying."""
     counts = program_footprint(piece.module, piece.example[:1])
     return counts._replace(
         values=counts.values - (1 - SUMS_PER_JOINED_VALUE) * piece.joined,

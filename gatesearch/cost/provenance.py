@@ -1,4 +1,4 @@
-"""The basis of each gate's price on each core: readings of kernels, or figures of the profile.
+"""The basis of each gate's price on each core: measured or counted kernels, or figures of the profile.
 
 ``gatesearch measure`` prints these bases. :data:`REASONS` lists the reasons why a price is not based on a kernel.
 """

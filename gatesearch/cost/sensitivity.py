@@ -42,8 +42,8 @@ class Answer:
 
     Args:
         energy_uj: energy of the plan, in microjoules per window.
-        ungated_uj: energy of the baseline, the ungated backbone on the core with the least energy; another constant may
-            make another core the cheapest.
+        ungated_uj: energy of the baseline, the ungated backbone on the core with the least energy. A changed constant
+            may make another core the cheapest.
         picked: the plan that the recipe's rule picks; None if there are no trials to pick from.
     """
 

@@ -1,4 +1,4 @@
-"""The energy of a gate on the signal, before the front end, at each hop of a stream."""
+"""The energy per hop of a gate that decides on the signal, before the front end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gatesearch.kernels.level import LevelKernel
 def signal_gate_uj(core: Core, costs: KernelCosts | None, form: SignalFormat) -> float:
     """Return the microjoules that the gate takes at a hop.
 
-    Where the core has a table of kernels, its reading counts. Elsewhere a sum of the gate takes as long as a
-    multiply-accumulate of the front end.
+    If the core has a kernel table, the time follows from the table. Otherwise each multiply-accumulate of the gate
+    takes as long as one of the front end.
 
     Args:
         core: the core that runs the front end.
-        costs: of its kernels; None where it has no table.
-        form: statistic, window, hop and frame.
+        costs: the costs of the core's kernels; None if the core has no kernel table.
+        form: the gate's format: statistic, window, hop and frame.
     """
     kernel = LevelKernel()
     call = kernel.call(form)

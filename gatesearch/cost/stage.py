@@ -1,12 +1,12 @@
-"""The reading, MACs and bytes of one stage on a core, from which its latency and energy are priced.
+"""The time, multiply-accumulates (MACs) and bytes of one stage on a core, from which its price follows.
 
-A reading is a time or a count of work, in the unit of the core's timing. MACs are multiply-accumulates.
+A *reading* is a time or a count of work, in the unit of the core's timing. Latency and energy follow from it.
 
 A stage consists of the blocks between two cuts, with the changes by gated layers, and of the head of the gate that ends
-it. Its reading is a sum over these. In the latency table each block is a program of its own, so the reading of each
-block contains the overhead of one call. A stage of plain layers is one program, so all overheads but one are subtracted
-from the sum. Kernels of gated layers run between programs and split the stage into several programs. As many overheads
-remain as there are programs.
+the stage. The reading of the stage is the sum of their readings. In the latency table each block is a program of its
+own, so the reading of each block contains the overhead of one call. A stage of plain layers is one program, so all
+overheads but one are subtracted from the sum. Kernels of gated layers run between programs and split the stage into
+several programs. As many overheads remain as there are programs.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from gatesearch.graph.footprint import ARENA_BYTES, FILE_BYTES
 from gatesearch.graph.lifetimes import Lifetime, join_lifetimes, plan_arena
 from gatesearch.graph.sites import LayerSite
 
-MAX_STAGES = MAX_BLOCKS = 50_000  # that are cached, each on a core, with the gates of some plan
-EMPTY_BLOCK_US = 0.3  # a block of which no more time than this remains beside its kernels needs no program
+MAX_STAGES = MAX_BLOCKS = 50_000  # largest numbers of cached stages and blocks, each with a core and gates
+EMPTY_BLOCK_US = 0.3  # a block needs no program if its work outside kernels takes at most this time
 
 
 class StageWork(NamedTuple):
@@ -73,7 +73,7 @@ class BlockWork(NamedTuple):
     Args:
         row: its reading by the name of the core, its MACs and its bytes.
         kernels: the sites of its layers that run by kernel.
-        has_rest: whether something besides them is to be run.
+        has_rest: whether the block has work besides these kernels.
     """
 
     row: Mapping[str, float]
@@ -106,10 +106,10 @@ class _Programs:
 
 
 class StagePricer:
-    """Sums the readings of stages on one table.
+    """Adds up the costs of stages from one latency table.
 
     Args:
-        table: readings of the backbone.
+        table: the latency table of the backbone.
         layers: sites at which a gate may replace a layer.
         kernels: kernel costs by core, for cores whose kernels the table does not contain.
     """
@@ -138,7 +138,7 @@ class StagePricer:
             entering: the cut at which the stage begins; None for the input.
             leaving: the cut at which it ends; None for the output.
             changes: changes of layers, by site; those in other stages are ignored.
-            key: a key of the stage, see :class:`gatesearch.cost.stage_keys.StageKeys`; None: the work is not cached.
+            key: the stage's cache key, see :class:`gatesearch.cost.stage_keys.StageKeys`; None does not cache the work.
         """
         if key is None:
             return self._sum_blocks(core, entering, leaving, changes)
@@ -278,7 +278,7 @@ class StagePricer:
         return {name: change for name, change in changes.items() if change.by_kernels(native.kernels) is not None}
 
     def _reading_name(self, core: Core, need: str) -> str:
-        """Return the name of the readings that make up a stage on a core, by the number format that the stage needs."""
+        """Return the name under which the table has the readings of a stage on a core, in the stage's number format."""
         in_float = core.name in self.table.native and arithmetic(need, core) == "float32"
         name = in_float_on(core.name)
         return name if in_float and name in self.table.blocks[self.table.sites[0]] else core.name

@@ -1,6 +1,7 @@
-"""Keys of a plan's stages: stages of equal keys cost the same on the same cores.
+"""Cache keys of a plan's stages: two stages with equal keys cost the same on the same cores.
 
-A search prices tens of thousands of plans that have most of their stages in common, and looks a stage up by its key.
+A search prices tens of thousands of plans that have most of their stages in common. It looks up the cost of a stage by
+the stage's key.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from gatesearch.plan import PlacedGate
 
 
 class StageKeys:
-    """Builds the keys of the stages between cuts, from all that decides their costs but the cores.
+    """Builds a key for each stage from everything that determines its cost, except the core.
 
     Args:
-        blocks: the first site of every block, in the order of the data.
-        sites: where a gate may replace a layer.
-        layers: by layer site, the block that holds the layer.
+        blocks: the first site of every block, in execution order.
+        sites: layer sites, at which a gate may replace a layer.
+        layers: by layer site, the block that contains the layer.
     """
 
     def __init__(self, blocks: Sequence[str], sites: Sequence[LayerSite], layers: Mapping[str, LayerReading]) -> None:
         self._place = {name: index for index, name in enumerate(blocks)}
-        # A gate changes its own layer, and those that read its channels, maybe in a later stage.
+        # A gate changes its own layer and the layers that read this layer's channels, which may be in a later stage.
         changed: dict[str, set[int]] = {}
         for site in sites:
             place = self._place[layers[site.name].block] if site.name in layers else None
@@ -36,11 +37,11 @@ class StageKeys:
         self._texts: dict[PlacedGate, str] = {}
 
     def build(self, cuts: Sequence[PlacedCut], gates: Sequence[PlacedGate]) -> list[str]:
-        """Return a key for each stage; a text, because a text remembers its hash.
+        """Return one key per stage. Keys are strings, because Python caches a string's hash.
 
         Args:
-            cuts: between the stages.
-            gates: those that replace layers.
+            cuts: the cuts between the stages, in order.
+            gates: the gates that replace layers.
         """
         names = ["", *(cut.cost_key for cut in cuts), ""]
         if not gates:

@@ -22,15 +22,16 @@ def with_hop_memory(
 ) -> tuple[StageEstimate, ...]:
     """Return the stages of whole windows with the memory that they take over a stream.
 
-    The first stage runs steadily and needs its step alone. Each later one is on demand: it has the program of a whole
-    window as well, and the core before its gate keeps the last window of what crosses there.
+    The first stage runs at every hop and needs only the program for a hop. Each later stage runs on demand. It also
+    needs the program for a whole window, and the core before its gate stores the last window of the tensor that crosses
+    there.
 
     Args:
         windows: the stages, each for a whole window.
         hops: the same stages, each for a hop.
-        table: the readings of a hop.
-        gates: between the stages.
-        crossing: the values of a whole window at each gate.
+        table: the costs of a hop.
+        gates: the cut gates between the stages.
+        crossing: number of values of a whole window that cross at each gate.
     """
     stages = []
     for k, (window, hop) in enumerate(zip(windows, hops, strict=True)):

@@ -35,7 +35,7 @@ class WindowAndHop(NamedTuple):
         return activity.openings * self.window + (activity.open_share - activity.openings) * self.hop
 
     def longest(self, activity: Activity) -> float:
-        """Return the figure of the longest hop: that of a window, if the part ever has to catch up on one."""
+        """Return the figure of the longest hop: if the part ever catches up, the larger of the two figures."""
         return max(self) if activity.openings > 0 else self.hop
 
 

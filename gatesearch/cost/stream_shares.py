@@ -31,8 +31,8 @@ def shift_prevalence(shares: Mapping[str, float], prevalence: float) -> dict[str
 def reach(shares: Mapping[str, float], passed: Mapping[str, Sequence[float]]) -> list[float]:
     """Return the share of the stream's windows that reaches each stage.
 
-    A window of a kind reaches stage k with the product of the pass rates of the gates before it; the reach of stage k
-    is the mean of that over the kinds, weighted by their shares.
+    The share of a kind's windows that reach stage k is the product of the pass rates of the gates before the stage. The
+    reach of stage k is the mean of these products over the kinds, weighted by the kinds' shares.
 
     Args:
         shares: share of every kind (positive, silence, unknown word ...) in the stream; they add up to 1.
@@ -40,7 +40,7 @@ def reach(shares: Mapping[str, float], passed: Mapping[str, Sequence[float]]) ->
             positives, 1 - early-stop rate for a kind of negative.
 
     Returns:
-        [gates + 1] numbers; the first is 1 and they never rise.
+        Reach of each stage, [gates + 1]; the first number is 1, and no number is larger than the one before.
 
     Raises:
         ValueError: the shares do not add up to 1, a rate is outside [0, 1], or kinds or numbers of rates differ.

@@ -1,10 +1,11 @@
-"""A block's reading as a function of the shares of channels that remain at its two ends.
+"""The cost of a block as a function of the shares of channels that remain at its input and output.
 
-Gates at cuts remove channels. The work of a convolution or a linear layer is the product of its input and output
-channels. The work of a depthwise layer, a normalisation or a pool is linear in one of the two. A call has a fixed
-cost. A block is a sum of such layers, so its reading is ``a + b i + c o + d i o``: i is the share of input channels
-that remains, o the share of output channels. Four readings, with all and with half of the channels on either side,
-determine the four coefficients. Between them the surface is exact wherever time is proportional to work.
+The measured or estimated cost is called a *reading*. Gates at cuts remove channels. The work of a convolution or a
+linear layer is proportional to the product of its input and output channels. The work of a depthwise layer, a
+normalisation or a pool is linear in one of the two. A call has a fixed cost. A block is a sum of such layers, so its
+reading is ``a + b i + c o + d i o``: i is the share of input channels that remains, o the share of output channels.
+Four readings, with all and with half of the channels on either side, determine the four coefficients. Between these
+four points the surface is exact wherever time is proportional to work.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Surface:
             corners: reading by (i, o). (1, 1) is required. One smaller share on each side is optional: without it the
                 surface is constant along that side. If the corner with both smaller shares is missing, d is zero: the
                 savings of the two sides add up.
-            channels: see the class.
-            tile: see the class.
+            channels: number of output channels when none is removed.
+            tile: output channels that one step of the core's inner loop computes together.
 
         Returns:
             The surface. If any corner is infinite (the core cannot run that program), it is infinite everywhere.

@@ -1,7 +1,8 @@
-"""The latency table of a backbone: readings of its blocks, heads and layers on every core.
+"""The latency table of a backbone: the costs of its blocks, gate heads and layers on every core.
 
-A *reading* is in the unit of a core's timing (:mod:`gatesearch.devices.profile`): microseconds on this host, NPU
-cycles, instructions, or multiply-accumulates. Only the core's timing converts a reading to microseconds.
+A *reading* is a measured or estimated cost, in the unit of a core's timing (:mod:`gatesearch.devices.profile`):
+microseconds on this host, NPU cycles, instructions, or multiply-accumulates. Only the core's timing converts a reading
+to microseconds.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from gatesearch.graph.lifetimes import Lifetime
 
 QUANTITIES = tuple(name for name in Footprint._fields if name != "lifetimes")
 OVERHEADS = ("file_overhead_bytes", "arena_overhead_bytes")  # quantities that only TensorFlow Lite Micro needs
-FLOATING = " float32"  # added to a core's name, it is the name of the reading of the float program
+FLOATING = " float32"  # suffix of a core's name for the readings of float programs
 
 
 def in_float_on(core: str) -> str:
-    """Return the name of the reading that a core has for the float program."""
+    """Return the name under which tables store the readings of float programs on a core."""
     return f"{core}{FLOATING}"
 
 
@@ -63,7 +64,7 @@ class LayerReading:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Microseconds that the loop around a bundle's programs adds on this host.
+    """Microseconds that this host spends in the code that calls a bundle's programs one after another (the loop).
 
     Args:
         run: microseconds for each window.
@@ -122,10 +123,11 @@ class Table:
         overhead: by core, the reading of an empty program, which is the overhead of one call. The sum of two blocks
             that run as one stage contains it once too often.
         input_elements: number of values of one input sample.
-        fingerprint: machine and versions of the readings.
+        fingerprint: machine and software versions with which the readings were made.
         layers: the reading of each layer that a gate may replace, by its site.
-        needs: by a block's first site and by an exit's name, whether int8 serves it; see
-            :mod:`gatesearch.compile.number_format`. Readings are in the number format that follows for the core.
+        needs: by a block's first site and by an exit's name, how much it needs float32; see
+            :func:`gatesearch.compile.number_format.needs`. This need and the core decide the number format of a
+            reading.
         native: timings of the cores of this host that run kernels, by name. If the search has layer gates, blocks,
             heads and layers have a second reading on these cores, that of the float program; see :func:`in_float_on`.
         lifetimes: lifetimes of the tensors of a block, a head or an exit with all its channels, by its name.
@@ -143,7 +145,7 @@ class Table:
     lifetimes: Mapping[str, tuple[Lifetime, ...]] = field(default_factory=dict)
 
     def lacks(self, device: Device) -> tuple[str, ...]:
-        """Return the quantities that the prices of a device need, but that the table, of an older version, lacks."""
+        """Return the quantities that prices on a device need, but that a table of an older version does not have."""
         row = self.blocks[self.sites[0]]
         needed = {"values": any(core.reading_per_value for core in device.cores)}
         needed |= dict.fromkeys(OVERHEADS, any(core.artifact_engine == "tflm" for core in device.cores))

@@ -1,4 +1,4 @@
-"""Builds the latency table of a backbone, by reading every piece on each core; tables are cached."""
+"""Builds the latency table of a backbone: the cost of each module on each core; tables are cached."""
 
 from __future__ import annotations
 
@@ -55,24 +55,26 @@ def build_table(
     timing_seconds: float = profiler.TIMING_SECONDS,
     take_steps: Callable[[Pieces], Pieces] | None = None,
 ) -> Table:
-    """Return the latency table of a backbone: readings of every block, gate head and layer on every core.
+    """Return the latency table of a backbone: the cost of every block, gate head and layer on every core.
+
+    A separately timed module is called a *piece*; its measured or estimated cost on a core is a *reading*.
 
     Args:
         backbone: the backbone in evaluation mode; only its shapes matter, not its weights.
         sites: the cut sites, in order.
         features: a few samples [n, *shape] that calibrate the quantisation.
-        device: the device with the cores to read.
+        device: the device on whose cores the pieces are timed or estimated.
         variants: one placed gate of each variant; its site does not matter.
         layers: layers that a gate may replace.
-        gates: the gates that may replace them; their kernels are timed.
-        loop: a function that times the loop of bundles on this host, among programs of the backbone. It is called only
-            if a core runs kernels.
+        gates: the gates that may replace these layers; their kernels are timed.
+        loop: a function that times, on this host, the code that calls a bundle's programs, among programs of the
+            backbone. It is called only if a core runs kernels.
         converter: a function that makes .tflite programs of modules, given an example of the input of each.
         on_step: a function that is called after each piece, :func:`pieces_count` times.
         cache: a folder of tables. A table of the same pieces, cores and machine is read from it; else the new table is
-            written to it. None reads the table anew.
+            written to it. None builds the table anew.
         timing_seconds: budget of all timings on this host; timings beyond it are interpolated.
-        take_steps: makes the pieces of a hop of those of a whole window; None to read whole windows.
+        take_steps: a function that replaces the pieces of a whole window by those of a hop; None for whole windows.
     """
     pieces: Pieces = blocks.pieces_of(backbone, sites, features, variants, layers)
     if take_steps is not None:
@@ -117,7 +119,7 @@ def pieces_count(
     variants: Sequence[PlacedGate],
     layers: Sequence[LayerSite] = (),
 ) -> int:
-    """Return the number of pieces that :func:`build_table` reads."""
+    """Return the number of pieces that :func:`build_table` times or estimates."""
     return len(blocks.pieces_of(backbone, sites, features, variants, layers))
 
 
@@ -195,10 +197,10 @@ def _layer_readings(
 ) -> dict[str, LayerReading]:
     """Return the reading of each layer alone, without the overhead of a call.
 
-    The piece of a feed-forward layer is that layer as a program. The reading of the layer is that of the piece minus
-    that of an empty program. A recurrent layer is many operators, so its piece is the block *without* the recurrent
-    layers. The reading of the block minus that of the piece is the reading of all its recurrent layers. It is divided
-    among them in proportion to their multiply-accumulates.
+    The piece of a feed-forward layer is the layer as a program. Its reading minus the reading of an empty program is
+    the reading of the layer. A recurrent layer is many operators, so its piece is the block *without* the recurrent
+    layers. The reading of the block minus the reading of the piece is the reading of all recurrent layers of the block.
+    It is divided among these layers in proportion to their multiply-accumulates.
     """
     readings = {}
     for piece in blocks.named(pieces, "layer"):

@@ -4,7 +4,7 @@ A kernel has a time for every shape and variant, and for every point of a grid o
 inputs, of its outputs, and of its open outputs, which a precision gate computes at full precision. These are too many
 times to measure. But a time is close to a product of factors: one for the shape, one for the variant and one for each
 share. So the ratio of two times changes little from shape to shape, and other times can be derived from it. If a ratio
-is known on two shapes, the rules use the geometric mean, because factors multiply.
+was measured on two shapes, the rules use the geometric mean, because factors multiply.
 
 The rules below are in the order of the error that they risk. The outermost shapes of a variant are the one with the
 least and the one with the most work; the others are its inner shapes. The base variant of a kernel is the one with the
@@ -18,7 +18,7 @@ most shapes. The full point of a grid has the full share on every axis.
 5. A smaller share of open outputs on an inner shape of the base variant: its full point times the ratio on the
    outermost shapes.
 
-Rules 1 and 2 always apply; where both derive a point, rule 2 does. Rules 3 to 5 apply point by point, in this
+Rules 1 and 2 always apply; where both can derive a point, rule 2 is used. Rules 3 to 5 apply point by point, in this
 order, only until the remaining timings fit the budget.
 """
 

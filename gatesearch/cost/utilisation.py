@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from gatesearch.cost.energy import StageCost
 
-MAX_UTILISATION = 1.0  # at more, a core cannot keep up with the stream
+MAX_UTILISATION = 1.0  # above this, a core cannot keep up with the stream
 
 
 def mean_utilisation(
@@ -25,7 +25,7 @@ def mean_utilisation(
         runs: costs of the stages and exits.
         shares: for each of them, the share of the windows for which it runs.
         period_us: microseconds from window to window.
-        always: by core, microseconds of work for every window: that of the front end.
+        always: by core, microseconds of work for every window: the front end.
 
     >>> runs = [StageCost("mcu", 400.0, 0.0), StageCost("app", 900.0, 0.0, wake_us=100.0)]
     >>> mean_utilisation(runs, [1.0, 0.25], 1000.0, {"mcu": 200.0})
@@ -45,7 +45,7 @@ def worst_utilisation(
     Args:
         paths: the stages and exits that a window may run, one after the other.
         period_us: microseconds from window to window.
-        always: by core, microseconds of work for every window: that of the front end.
+        always: by core, microseconds of work for every window: the front end.
     """
     worst: dict[str, float] = {}
     for path in paths:

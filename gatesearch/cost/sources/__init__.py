@@ -1,1 +1,1 @@
-"""Sources of latencies: each reads the pieces of a backbone on one kind of core."""
+"""Latency sources: each times or estimates the modules of a backbone on one kind of core."""

@@ -1,8 +1,10 @@
-"""The interface of sources of latencies, which read pieces of a backbone on a device's cores.
+"""Interface of latency sources: a source measures or estimates what each module of a backbone costs on a core.
 
-A core's timing decides which source reads its pieces. The readings are in the unit of the timing.
-``core.timing.latency_us`` turns a reading into microseconds; ``core.timing.provenance`` says whether the result is
-measured, simulated or modelled.
+The modules are the separately timed parts of a backbone, called *pieces*: blocks, gate heads, exits and layers. The
+cost of a piece on a core is a *reading*. The ``timing`` entry of the core's profile selects the source. The unit of the
+readings depends on that entry: instructions, cycles, microseconds or multiply-accumulates. ``core.timing.latency_us``
+converts a reading to microseconds; ``core.timing.provenance`` says whether the result is measured, simulated or
+modelled.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ class Readings:
     """The readings of one source.
 
     Args:
-        by_name: readings by name, then by piece. The name is a core's name or that of
-            :func:`gatesearch.cost.table.in_float_on`. Pieces that a core cannot run may be missing.
-        tiles: number of output channels that are computed together, by block and name of the reading; a missing entry
-            means 1.
-        native: by core, timings of kernels and of the loop around programs.
+        by_name: readings by a name, then by piece. The name is the core's name or, for the float program on that core,
+            the string that :func:`gatesearch.cost.table.in_float_on` returns. Pieces that a core cannot run may be
+            missing.
+        tiles: number of output channels that are computed together, by block and by a name of ``by_name``; a missing
+            entry means 1.
+        native: by core, the times on this host of the C kernels and of the code that calls a bundle's programs one
+            after another.
     """
 
     by_name: Mapping[str, ByPiece]
@@ -37,12 +41,12 @@ class Readings:
 
 
 class LatencySource(Protocol):
-    """Reads pieces on cores of one kind."""
+    """Measures or estimates the cost of pieces on cores of one kind."""
 
     def read(self, cores: Sequence[Core], programs: Programs) -> Readings:
         """Return the readings of all pieces on all of these cores.
 
         Args:
             cores: the cores of one device, all of the source's kind.
-            programs: the pieces, counted and compiled.
+            programs: the pieces, with their MAC (multiply-accumulate) and byte counts and their .tflite models.
         """

@@ -1,4 +1,4 @@
-"""The source of latencies for cores with a kernel table: it adds up the calls of a piece."""
+"""The latency source for cores with a kernel table: it adds up the kernel calls of each module of a backbone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from gatesearch.graph.operators import unfused_attention
 
 
 class KernelTableSource:
-    """Reads pieces in the unit of the table; work without a kernel is read by the profile's figures."""
+    """Estimates the cost of each separately timed module (*piece*) of a backbone, in the unit of the table.
+
+    The cost of work without a kernel follows from the profile's figures.
+    """
 
     def read(self, cores: Sequence[Core], programs: Programs) -> Readings:
         """See :class:`gatesearch.cost.sources.base.LatencySource`."""

@@ -1,4 +1,4 @@
-"""The source of latencies for cores whose profile has a rate of multiply-accumulates."""
+"""The latency source for cores whose profile has a rate of multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from gatesearch.devices.profile import Core
 
 
 class RateSource:
-    """Reads the number of multiply-accumulates of a piece; all count alike, whatever the operator.
+    """Counts the multiply-accumulates of each module of a backbone; all count alike, whatever the operator.
 
-    A reading does not contain work without products. :class:`gatesearch.cost.stage.StagePricer` adds this work by the
-    profile's ``macs_per_value``, so a change of that figure changes prices without a new reading.
+    The count does not contain work without products. :class:`gatesearch.cost.stage.StagePricer` adds this work by the
+    profile's ``macs_per_value``, so a change of that figure changes prices without a new count.
     """
 
     def read(self, cores: Sequence[Core], programs: Programs) -> Readings:

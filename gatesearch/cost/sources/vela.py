@@ -1,4 +1,4 @@
-"""The source of latencies for Arm Ethos-U: the cycles that the Vela compiler estimates."""
+"""The latency source for the NPU Arm Ethos-U: the cycles that the Vela compiler estimates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from gatesearch.devices.profile import Core, Vela
 
 
 class VelaSource:
-    """Reads NPU cycles; a piece with an operator that only a CPU can run is infinite, since cycles leave it out."""
+    """Estimates the NPU cycles of each separately timed module (*piece*) of a backbone.
+
+    A piece with an operator that Vela leaves to the CPU gets infinity, because Vela's cycle count does not include that
+    operator.
+    """
 
     def read(self, cores: Sequence[Core], programs: Programs) -> Readings:
         """See :class:`gatesearch.cost.sources.base.LatencySource`."""

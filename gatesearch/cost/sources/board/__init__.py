@@ -57,7 +57,7 @@ def fingerprint(core: Core) -> str | None:
 
 @torch.no_grad()
 def module_reading(core: Core, costs: BoardCosts, module: nn.Module, example: Tensor) -> float:
-    """Return the reading of one run of a module, in the unit of the core's table.
+    """Return the estimated cost (*reading*) of one run of a module, in the unit of the core's table.
 
     The table has kernels for convolutions, products, recurrent cells, poolings and sums. Other work on values counts as
     a sum of as many values. An operator for which the table lacks a kernel is priced by the profile's figures for a
@@ -75,7 +75,7 @@ def module_reading(core: Core, costs: BoardCosts, module: nn.Module, example: Te
 
 
 def values_reading(core: Core, costs: BoardCosts, values: int) -> float:
-    """Return the reading of work on so many values without products, the overhead of a call not counted."""
+    """Return the reading of work without products on some number of values, without the overhead of a call."""
     empty, work = (costs.reading(KernelCall("sum", (count,))) for count in (0, values))
     if empty is None or work is None:
         return core.timing.unlisted(0.0, values)  # type: ignore[union-attr]

@@ -1,8 +1,9 @@
-"""Counts the instructions of a kit in QEMU, to make the table of a core without a board.
+"""Counts, in the emulator QEMU, the instructions that kernels take: a core's kernel table without a board.
 
-QEMU, an emulator, models what each instruction does, but not how long it takes: it has no pipeline, no cache and no
-wait states. So the readings are simulated instruction counts, not cycles. The same compiler and sources repeat them
-exactly.
+A kit is a folder of C sources that times kernels on a board. QEMU models what each instruction does, but not how long
+it
+takes: it has no pipeline, no cache and no wait states. So the table holds simulated instruction counts, not cycles. The
+same compiler and sources give exactly the same counts.
 
     python -m gatesearch.cost.sources.board.count cortex_m4     # writes tables/cortex_m4.json beside this file
 """
@@ -137,7 +138,7 @@ def count(board: str, listed: Sequence[KernelCall], others: Sequence[KernelCall]
 
     Args:
         board: a name of :data:`BOARDS`.
-        listed: the calls whose readings the table fits, the empty call first.
+        listed: the calls to whose counts the table's model is fitted, the empty call first.
         others: held-out calls, which measure the table's error.
 
     Raises:

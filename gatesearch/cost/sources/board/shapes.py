@@ -1,4 +1,4 @@
-"""The kernel calls that each board's table measures, and held-out calls that show its error."""
+"""The kernel calls that every kernel table measures, and held-out calls that show a table's error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gatesearch.gates import KernelCall
 from gatesearch.kernels import counted_kernels
 from gatesearch.kernels.base import CountedKernel, Listing
 
-EMPTY_CALL = KernelCall("nothing", (0,))  # its time is that of reading the clock
+EMPTY_CALL = KernelCall("nothing", (0,))  # its time is the time that reading the clock takes
 
 # Shapes of layers of the shipped backbones, with all channels or with those that gates leave: height, width, input
 # channels, output channels, height and width of the kernel, stride. Names with OTHER_ hold the held-out shapes.
@@ -53,7 +53,7 @@ CELLS = ((10, 64), (10, 118), (40, 128), (9, 32), (64, 256))
 OTHER_CELLS = ((20, 96), (6, 180))
 # Numbers of values of sums of two maps.
 SUMS, OTHER_SUMS = (64, 500, 8000, 16384), (1250, 6272)
-# Samples of a hop and of a frame, frames of a window, and bins of a spectrum.
+# Shapes of gates on the signal: samples of a hop, samples of a frame, frames of a window, bins of a spectrum.
 LEVELS = ((640, 320, 50, 31), (160, 160, 100, 31), (1280, 320, 50, 31), (320, 64, 250, 31), (400, 200, 80, 31))
 OTHER_LEVELS = ((960, 240, 66, 31), (512, 128, 125, 31))
 PAIRS = ((1.0, 0.5), (0.5, 1.0), (0.25, 0.5))  # shares of inputs and outputs

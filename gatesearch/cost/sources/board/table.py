@@ -35,7 +35,7 @@ class _Strict(BaseModel):
 
 
 class Reading(_Strict):
-    """The reading of a call, in the table's unit; its share ``open`` is the one that the precision gate opened."""
+    """The cost of a call, in the table's unit; its share ``open`` is the share that the precision gate opened."""
 
     kernel: str
     shape: tuple[int, ...]
@@ -46,7 +46,7 @@ class Reading(_Strict):
 
     @property
     def call(self) -> KernelCall:
-        """The call that was read."""
+        """The call whose cost the reading is."""
         return KernelCall(self.kernel, self.shape, tuple(sorted(self.variant.items())), tuple(self.left.items()))
 
 
@@ -65,7 +65,7 @@ class BoardTable(_Strict):
         name: the name of the table.
         core: description of the core in words.
         unit: the unit of the readings.
-        provenance: ``"simulated"`` if an emulator counted instructions, ``"measured"`` if a clock was read.
+        provenance: ``"simulated"`` if an emulator counted instructions, ``"measured"`` if a clock measured times.
         source: a sentence that says how the readings were taken and what they do not model.
         tools: versions of compiler and emulator, the flags, and a digest of the kernels' sources.
         tile: number of outputs that the kernels' inner loop computes at once.
@@ -209,7 +209,7 @@ def load(where: str, name_or_path: str, beside: Path | None = None) -> BoardTabl
 
 
 def parse(where: str, text: str) -> BoardTable:
-    """Return the table in a text.
+    """Return the table that a JSON text describes.
 
     Raises:
         UserError: it breaks the schema.

@@ -1,1 +1,1 @@
-"""The source of latencies for this host, which times LiteRT programs and gatesearch's kernels."""
+"""The latency source for this host, the machine that runs gatesearch: it times LiteRT programs and kernels."""

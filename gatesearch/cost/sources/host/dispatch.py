@@ -1,7 +1,8 @@
-"""Times the loop around a bundle's programs on this host.
+"""Times, on this host, the Python code that calls a bundle's programs one after another (the *loop*).
 
-The loop is timed with small programs that do nearly nothing. The programs of the backbone run between them: they
-displace the loop's data from the caches, as in use. The loop then takes up to three times as long as it does alone.
+The loop is timed with small programs that do nearly nothing. The programs of the backbone run between them, and
+displace the loop's data from the caches, as in real use. The loop then takes up to three times as long as it does
+alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small programs that are timed with every backbone; they are converted once and cached.
+"""Small programs that are timed beside every backbone; they are converted once and cached.
 
 The probes among them show how many channels LiteRT computes together (:mod:`gatesearch.cost.sources.host.tiles`). The
 others stand in for stages while the loop around a bundle is timed (:mod:`gatesearch.cost.sources.host.dispatch`).

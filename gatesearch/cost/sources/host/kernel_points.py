@@ -31,7 +31,7 @@ class TimedGrid(NamedTuple):
 
 
 def timed_grids(runs: Sequence[Run]) -> dict[Key, TimedGrid]:
-    """Return the grid of every kernel, shape and variant; empty if the kernels cannot be compiled here."""
+    """Return the grid of every kernel, shape and variant; empty if the kernels cannot be compiled on this host."""
     if not runs:
         return {}
     from gatesearch.kernels import layer_kernel, native

@@ -77,14 +77,14 @@ def read(
 ) -> HostReadings:
     """Time programs and kernels on one thread, until their timings agree or the budget is spent.
 
-    Operators take turns with those of their own network only, so that they find the caches as in that network; in turns
-    with all other operators they are up to a third slower. Programs of many operators are timed alone. So are kernels,
-    because a network reads their arrays only once per window.
+    Operators take turns only with operators of their own network, so that the caches are as in that network. In turns
+    with all operators, they are up to a third slower. Programs of many operators are timed alone. Kernels are timed
+    alone as well, because a network reads their arrays only once per window.
 
     Args:
         programs: .tflite models by name; programs of the same ``network`` run together.
         empty: a model with one operator on a few values.
-        runs: kernels to time; none is timed if they cannot be compiled here.
+        runs: kernels to time; none is timed if they cannot be compiled on this host.
         seconds: budget of all timings; no further pass begins after this time.
         max_timings: number of timings that should not be exceeded; times that cannot be derived are measured anyway.
         network: a function that maps the name of a program to its network.

@@ -1,4 +1,4 @@
-"""The source of latencies for this host: times programs, kernels and the loop around them."""
+"""The latency source for this host: it times programs, kernels and the code that calls them (the loop)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ MeasureLoop = Callable[[Sequence[bytes], FixedPrograms], Loop]
 
 @dataclass(frozen=True)
 class HostSource:
-    """Reads microseconds on this host, once for all cores that it stands in for.
+    """Times the modules of a backbone on this host, once for all cores that the host stands in for.
+
+    A separately timed module, such as a block, is called a *piece*.
 
     Args:
         load_fixed_programs: a function that returns the programs that are the same for every backbone.
-        measure_loop: a function that times the loop of bundles among some programs; called only if a core runs kernels.
-        layers: whether gates may replace layers; if so, every piece is also read in float32.
+        measure_loop: a function that times the code around a bundle's programs; called only if a core runs kernels.
+        layers: whether gates may replace layers; if so, every piece is also timed in float32.
         runs: kernels to time.
         seconds: budget of the timings, in seconds.
     """

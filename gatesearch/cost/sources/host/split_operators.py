@@ -166,7 +166,7 @@ def interpolation_weights(operators: Mapping[str, Operator], max_timings: int) -
 
     Between two operators of a family, time is assumed to be linear in work. The operators with the least and with the
     most work of a family are always timed, so more than ``max_timings`` may remain. The others are interpolated in the
-    order of the error that this risks: large matrix products after all other operators, little work before much.
+    order of the risked error: large matrix products come after all other operators, and much work after little work.
 
     Returns:
         By key of an interpolated operator, the weights and keys of two timed operators of its family.

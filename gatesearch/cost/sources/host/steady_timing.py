@@ -1,8 +1,8 @@
 """Timing of short calls at moments when no other load disturbs their processor core.
 
 Two hardware threads share a core. While the other thread works, matrix products take 1.1 times as long, loads from
-memory 1.3 times and an interpreter 1.7 times (measured on an AMD EPYC of family 25). No single factor corrects a timing
-for that, and the disturbance may last for seconds or for a millisecond. So a fixed piece of work, the *beat*, is timed
+memory 1.3 times and an interpreter 1.7 times (measured on an AMD EPYC of family 25). No single factor corrects all
+timings, and the disturbance may last for seconds or for a millisecond. So a fixed amount of work, the *beat*, is timed
 between any two calls. A slow beat shows a disturbance, and the calls next to it do not count.
 """
 
@@ -24,7 +24,7 @@ BEAT_ADDITIONS = range(100)
 
 
 class Beat:
-    """A fixed piece of work in Python, which any load on the same core slows down; it remembers its fastest time.
+    """A fixed amount of Python work, which any load on the same core slows down; it stores its fastest time.
 
     >>> beat = Beat()
     >>> beat() >= beat.fastest_us > 0

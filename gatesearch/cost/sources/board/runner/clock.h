@@ -1,12 +1,13 @@
 /* The clock of a board, in the unit GS_UNIT.
 
-   Each file clock_*.c of this folder defines it for one kind of machine; a file of your own may define it instead. */
+   Each file clock_*.c of this folder defines these two functions for one kind of machine; a file of your own may define
+   them instead. */
 #ifndef GS_CLOCK_H
 #define GS_CLOCK_H
 
 #include <stdint.h>
 
-void gs_start_clock(void); /* called before every turn; a clock that counts from a start begins anew */
+void gs_start_clock(void); /* called before each timing; restarts a clock that counts from a start */
 uint64_t gs_now(void);     /* returns the clock's ticks; the difference of two calls is the time between them */
 
 #endif

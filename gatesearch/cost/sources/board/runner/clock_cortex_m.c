@@ -1,7 +1,7 @@
 /* The clock of a Cortex-M, in cycles: SysTick or, with GS_DWT defined, the debug unit's counter.
 
    SysTick has 24 bits; its interrupt counts the overflows. The debug unit's counter (Cortex-M3 and later) has 32 bits;
-   no call may take longer than that. */
+   no timing may take more than 2^32 cycles. */
 #include "clock.h"
 
 #ifdef GS_DWT

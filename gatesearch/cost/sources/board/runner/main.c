@@ -18,14 +18,14 @@
 #define GS_REPEATS 5
 #endif
 #ifndef GS_TURN
-#define GS_TURN 0 /* shortest turn in ticks; a call is repeated until its turn takes so long */
+#define GS_TURN 0 /* least duration of a turn, in ticks; a turn repeats its call until it takes this long */
 #endif
 #ifndef GS_NUMERATOR /* one tick of the clock is GS_NUMERATOR / GS_DENOMINATOR units */
 #define GS_NUMERATOR 1
 #define GS_DENOMINATOR 1
 #endif
 
-/* Run a prepared call some times, and return the ticks. */
+/* Run a prepared call several times, and return the ticks of all runs. */
 static uint64_t turn(gs_call *k, uint32_t calls) {
   gs_start_clock(); /* so that a count does not depend on earlier counts */
   const uint64_t before = gs_now();
@@ -36,7 +36,7 @@ static uint64_t turn(gs_call *k, uint32_t calls) {
 /* Print the time of one call in thousandths of the unit. */
 static void print(uint64_t ticks, uint32_t calls) {
   const uint64_t thousandths = ticks * 1000u * GS_NUMERATOR / GS_DENOMINATOR / calls;
-  if (thousandths >= 1000000000u) { /* printed in two pieces: the C library of small boards prints 32 bits at most */
+  if (thousandths >= 1000000000u) { /* printed as two numbers: the C library of small boards prints 32 bits at most */
     printf(",%lu%09lu", (unsigned long)(thousandths / 1000000000u), (unsigned long)(thousandths % 1000000000u));
   } else {
     printf(",%lu", (unsigned long)thousandths);
