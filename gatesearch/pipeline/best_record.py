@@ -1,4 +1,4 @@
-"""The part of a run's record on the best plan: figures on the test split, costs and energy."""
+"""Builds the part of a run's record about the best plan: figures on the test split, costs and energy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gatesearch.training import Figures
 
 @dataclass(frozen=True)
 class BestFigures:
-    """Figures of the best plan on the test split, beside those of the ungated backbone.
+    """Figures of the best plan and of the ungated backbone on the test split.
 
     Args:
         gated: figures of the best plan's model.

@@ -20,7 +20,7 @@ def price_violations(recipe: Recipe, cost: CostModel, plan: GatePlan) -> dict[st
 
 
 def is_affordable(recipe: Recipe, cost: CostModel, plan: GatePlan) -> bool:
-    """Say whether a plan keeps each constraint that its price alone decides."""
+    """Return whether a plan keeps each constraint that its price alone decides."""
     return all(excess <= 0 for excess in price_violations(recipe, cost, plan).values())
 
 

@@ -1,8 +1,8 @@
 """The dry run: before the first training, exports the untrained network and a plan of each gate kind.
 
-So a network or gate that a converter, a core or a format refuses shows up within seconds, and not after the search. A
-gate that cannot be exported from this network is removed from the search space, with a warning. A network that cannot
-be exported ends the run.
+A converter, a core or a format may refuse a network or a gate. The dry run shows this within seconds, not after the
+search. A gate that cannot be exported from this network is removed from the search space, with a warning. A network
+that cannot be exported ends the run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from gatesearch.search.slots import Gates, Slot
 from gatesearch.search.space import Space
 
 SAMPLES = 64  # training windows that set the int8 ranges
-MAX_SITES = 6  # sites at which each variant goes through the passes
+MAX_SITES = 6  # largest number of sites at which the passes of an export are tried for each variant
 MAX_PROGRAMS = 1  # variants of each gate kind that are exported to a bundle; each takes some seconds
 
 
@@ -152,8 +152,8 @@ def _try_variant(
         variant: the gate kind and the parameters that need a program of their own.
         choices: the slots that the variant fits, each with the gates of the variant.
         cores: names of the cores that run the ungated network.
-        whole_way: whether to try slots with a whole export until one succeeds, and the rest with the passes alone;
-            False: all slots with the passes alone.
+        whole_way: whether to try slots with a whole export until one succeeds, and the rest with the passes alone. If
+            False, all slots are tried with the passes alone.
     """
     samples = problem.features.train.features[:SAMPLES]
     to_bundle = partial(
@@ -163,7 +163,7 @@ def _try_variant(
         device=problem.device,
         positive=problem.features.positive,
         classes=problem.data.classes,
-        formats=(),  # only the formats that the cores need; the ungated network was tried in those of the recipe
+        formats=(),  # only the formats that the cores need; the recipe's formats were tried with the ungated network
         input_range=problem.frontend.output_range,
     )
     through_passes = partial(dry_export.try_passes, samples=samples, device=problem.device)

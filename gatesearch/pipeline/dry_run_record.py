@@ -1,4 +1,4 @@
-"""Stores what a dry run refused, so that a resumed run with the same network and space reads it again."""
+"""Stores the gates that a dry run refused, so that a resumed run with the same network need not repeat it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _parse(content: bytes) -> tuple[str, list[Refusal]]:
 
 
 def _digest(problem: Problem) -> str:
-    """Return a digest of all that decides a dry run, such as network, space, cores and formats, without the weights."""
+    """Return a digest of everything that decides a dry run, such as network, space and formats, without the weights."""
     network = problem.backbone
     content = [
         revision(),
@@ -98,7 +98,7 @@ def _digest(problem: Problem) -> str:
 
 
 def _source(kind: type[nn.Module]) -> str:
-    """Return the source of a module's class, whose trace may not show all that it does; only a name for PyTorch's."""
+    """Return the source code of a module's class, because a trace may not show all of it; for PyTorch's, the name."""
     if kind.__module__.startswith("torch."):
         return kind.__qualname__
     try:

@@ -19,7 +19,7 @@ from gatesearch.training import Figures
 
 
 class Evaluator:
-    """Tries plans; worker processes get a copy of it.
+    """Evaluates plans; worker processes get a copy of this object.
 
     Args:
         problem, baseline, cost: the run's problem, baseline and cost model.
@@ -50,7 +50,7 @@ class Evaluator:
         )
 
     def _judge(self, model: GatedModel, plan: GatePlan) -> tuple[Figures, str | None]:
-        """Return the figures of a model whose gates are set for the prices of a plan, and a doubt about them."""
+        """Calibrate a model's gates for the prices of a plan; return its figures and, if there is one, a doubt."""
         problem, validation = self.problem, self.problem.features.validation
         operation = operation_for(problem, self.cost, plan, self.baseline.quality)
         doubt = problem.goal.calibrate(model, validation, problem.features.positive, operation)

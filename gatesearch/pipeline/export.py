@@ -41,7 +41,8 @@ class PlanBundle:
     Args:
         path: the path of the bundle.
         manifest: the manifest of the bundle.
-        model: the best plan's model, with the thresholds and answers of the artifacts, which round differently.
+        model: the best plan's model, with the thresholds and answers of the artifacts. They differ from the trained
+            ones, because artifacts round differently.
     """
 
     path: Path
@@ -68,7 +69,7 @@ def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder)
 
 
 def _holds_bundle(folder: RunFolder, best: BestPlan, made_from: Mapping[str, Any]) -> bool:
-    """Say whether the folder holds a whole bundle of the best plan's present weights; print why it is made again."""
+    """Return whether the folder holds a complete bundle of the best plan's weights; print damage and changes."""
     path = folder / BUNDLE
     if not (path / MANIFEST).exists():
         return False

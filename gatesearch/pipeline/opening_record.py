@@ -25,7 +25,7 @@ OPENING_FILE = "logs/begun.json"
 
 
 def opening_record(problem: Problem, cost: CostModel, folder: RunFolder) -> dict[str, Any]:
-    """Return the part of a run's record that is known when its search begins."""
+    """Return the part of a run's record that can be written when its search begins."""
     recipe, data = problem.recipe, problem.data
     plan, ungated = cost.ungated()
     return {

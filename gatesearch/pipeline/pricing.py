@@ -54,7 +54,8 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
 def check_prices(problem: Problem, cost: CostModel) -> None:
     """Refuse a device on which no plan keeps the constraints that its price alone decides.
 
-    A space of more than :data:`MAX_PLANS` plans is not checked here; the search proposes its simplest plans first.
+    This function does not check a space of more than :data:`MAX_PLANS` plans; the search proposes its simplest plans
+    first.
 
     Raises:
         UserError: every plan breaks such a constraint.
@@ -99,7 +100,7 @@ def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None)
 
 
 def _read_hop_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None) -> HopTable | None:
-    """Return the readings of a hop from the run folder, or from the user's cache, or read now; None without hops."""
+    """Return the costs of a hop from the run folder or the user's cache, or measure them; None without hops."""
     stream, hops = problem.features.validation.stream, problem.hops
     if stream is None or hops is None:
         return None

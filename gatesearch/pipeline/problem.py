@@ -25,7 +25,7 @@ from gatesearch.search.space import Space
 from gatesearch.search.space_builder import build_space
 from gatesearch.training import GOALS, Features, GateSettings, Goal, Schedule, prepare
 
-FEW_CLIPS = 20  # clips of a synthetic class, where only the shapes of data count
+FEW_CLIPS = 20  # clips of a synthetic class, if only the shapes of the data matter
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
 FEATURE_KEYS = ("time_masks", "time_width", "freq_masks", "freq_width")
 IMAGE_KEYS = ("pad", "flip", "cutout")
@@ -47,7 +47,7 @@ class Problem:
         layers: every layer site of the backbone.
         device: the device with its cores, links and constants.
         space: the plans that a search may propose.
-        hops: how the backbone runs by hops; None where there is no stream, or where each hop runs its whole window.
+        hops: how the backbone runs by hops; None without a stream, or if each hop runs a whole window.
     """
 
     recipe: Recipe
@@ -77,7 +77,7 @@ class Problem:
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """Share of each kind among the windows in use: that in the validation stream, or else that in the recipe."""
+        """Share of each kind of window in use: as in the validation stream, or else as the recipe says."""
         stream = self.features.validation.stream
         if stream is not None:
             return stream.shares(self.features.kind_names)
@@ -96,7 +96,7 @@ class Problem:
 
 
 class Inputs(NamedTuple):
-    """The network and the data that a program passes; they replace those that a recipe names."""
+    """The network and the data that a calling program passes; they replace those that a recipe names."""
 
     backbone: nn.Module
     dataset: Dataset
@@ -111,7 +111,7 @@ def load_problem(
         recipe: a checked recipe.
         inputs: a network and data in place of those that the recipe names.
         with_features: whether the training split is augmented; prices of plans do not need that.
-        only_shapes: whether only the shapes of the data count; then a synthetic set has few clips.
+        only_shapes: whether only the shapes of the data matter; then a synthetic set has few clips.
 
     Raises:
         UserError: a thing that the recipe names does not exist or does not fit.

@@ -1,4 +1,4 @@
-"""Cleans up a refused run: removes it before its first training, and stores the reason after that."""
+"""Cleans up after a run that an error ends: removes its files before the first training, else stores the error."""
 
 from __future__ import annotations
 

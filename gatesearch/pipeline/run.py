@@ -51,7 +51,7 @@ def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None)
     earlier = list_entries(out)
     folder = RunFolder.new(recipe.name or "run", out)
     with folder.named_in_errors(), folder.driver_lock():
-        check_unused(folder.path)  # checked again under the lock, so that no other run can begin here
+        check_unused(folder.path)  # checked again under the lock, so that no other run can begin in this folder
         with removed_unless_begun(folder, earlier):
             folder.write("recipe.yaml", to_yaml(recipe))
             mark_run(folder.path, recipe)
@@ -72,8 +72,8 @@ def resume(
         path: the run folder.
         until: the last step to do, one of :data:`STEPS`.
         inputs: a network and data of the calling program, in place of those that the recipe names.
-        trust: whether the folder's recipe may name modules and clusters, from now on, even if the folder was not made
-            here.
+        trust: whether to follow the modules and clusters that the folder's recipe names, from now on, even if the
+            folder was not made on this machine.
         warnings: the warnings that the caller printed, for the run's record.
 
     Raises:

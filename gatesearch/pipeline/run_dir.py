@@ -90,7 +90,7 @@ class RunFolder:
         """Write a file whole or not at all.
 
         Raises:
-            UserError: the place of the file is occupied, or the folder cannot be written.
+            UserError: a folder has the name of the file, or the run folder cannot be written.
             OSError: the disk is full.
         """
         content = content.encode() if isinstance(content, str) else content
@@ -146,7 +146,7 @@ class RunFolder:
         Args:
             name: the name of the file.
             parse: turns the bytes of the file into a value.
-            remedy: the clause of the warning on what happens in place of reading a damaged file.
+            remedy: a clause for the warning, which says what happens because the file is damaged.
         """
         try:
             return self.read(name, parse)
@@ -206,7 +206,7 @@ class RunFolder:
             raise
 
     def set_aside_obstacle(self, directory: str, file: str) -> None:
-        """Rename a file in the place of a folder, and a folder in the place of a file, before both are written."""
+        """Set aside a file that has the name of a folder to be written, and a folder that has the name of a file."""
         if (self.path / directory).is_file():
             set_aside(self.path / directory)
         if (self.path / file).is_dir():

@@ -1,4 +1,4 @@
-"""How the backbone of a run listens: hop by hop where its layers allow it, else by whole windows."""
+"""Rewrites the backbone of a run so that it computes hop by hop on a stream, where its layers allow it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatesearch.frontends import Frontend
 from gatesearch.graph.hops import Frames, find_obstacles, rewrite_for_hops
 from gatesearch.graph.trace import trace
 
-MAX_PHASES = 8  # states that take turns
+MAX_PHASES = 8  # largest number of states that take turns
 HOPS, WINDOWS = "hops", "windows"
 
 
@@ -22,8 +22,8 @@ class StreamHops:
     """How a backbone runs by hops.
 
     Args:
-        frames: the time axis of the features, with the frames of a hop in each phase.
-        phases: number of states that take turns, where strides do not divide the hop.
+        frames: the time axis of the features, and the number of frames from one decision of a phase to its next.
+        phases: number of states that take turns; above 1 where strides do not divide the hop.
         changes: a line for each layer that was rewritten.
     """
 
@@ -32,7 +32,7 @@ class StreamHops:
     changes: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """Return the line that says what was rewritten.
+        """Return the line that says which layers were rewritten.
 
         >>> changes = ("layer 'a' pools 4 frames, not 9", "layer 'b' pools 2 frames, not 9")
         >>> StreamHops(Frames(axis=2, count=49, hop=2), changes=changes).describe()
@@ -48,7 +48,7 @@ class StreamHops:
         return f"{line}; rewritten for it: {self.changes[0]}{more}"
 
     def summary(self) -> dict[str, Any]:
-        """Return what summary.json says."""
+        """Return the entry ``hops`` of summary.json."""
         return {
             "by": HOPS,
             "hop_frames": self.frames.hop // self.phases,
@@ -60,15 +60,16 @@ class StreamHops:
 def prepare_for_hops(
     backbone: nn.Module, shape: tuple[int, ...], frontend: Frontend, hop: int
 ) -> tuple[nn.Module, StreamHops | None]:
-    """Return a backbone that runs by hops, and how; the backbone as it is and None where something stands in the way.
+    """Return a backbone that runs by hops, and a description of how it does.
 
-    A warning names what stands in the way.
+    If a layer or the front end cannot run by hops, the result is the unchanged backbone and None, and a warning names
+    the obstacle.
 
     Args:
-        backbone: maps windows of features [N, *shape] to one tensor; not changed.
-        shape: of one window.
-        frontend: fitted.
-        hop: samples from decision to decision.
+        backbone: a network that maps windows of features [N, *shape] to one tensor; it is not changed.
+        shape: shape of one window of features.
+        frontend: the fitted front end.
+        hop: number of samples from one decision to the next.
     """
     try:
         frames = frontend.hop_frames(hop)
@@ -87,7 +88,7 @@ def _count_phases(network: nn.Module, shape: tuple[int, ...], frames: Frames) ->
     """Return the smallest number of phases with which every stride divides the hop.
 
     Raises:
-        UserError: a layer stands in the way, whatever the number of phases.
+        UserError: a layer cannot run by hops, whatever the number of phases.
     """
     traced, fewest = trace(network), None
     for phases in range(1, MAX_PHASES + 1):

@@ -1,4 +1,7 @@
-"""Prices of plans over a stream: the price that gates are set for, and that of a model's measured activities."""
+"""Prices plans over a stream: for the calibration of gates, and from the measured activities of a model.
+
+The activity of a stage is the share of hops at which it runs, and the share of hops at which its gate opens.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ OPENS_ALWAYS = Activity(open_share=1.0, openings=1.0)
 
 
 def price_figures(cost: CostModel, plan: GatePlan, figures: Figures, densities: Sequence[float] | None = None) -> Price:
-    """Return the price of a plan at the measured activities of its parts; without a stream, at its pass rates.
+    """Return the price of a plan at the measured activities of its stages; without a stream, at its pass rates.
 
     Args:
         cost: the cost model.
@@ -35,13 +38,13 @@ def price_figures(cost: CostModel, plan: GatePlan, figures: Figures, densities: 
 
 
 def price_ungated(cost: CostModel, figures: Figures) -> Price:
-    """Return the price of the ungated backbone, over a stream with all of its parts steady."""
+    """Return the price of the ungated backbone; over a stream, it runs at every hop."""
     plan, price = cost.ungated()
     return cost.price_stream(plan, (STEADY, STEADY)) if isinstance(figures, DetectionQuality) else price
 
 
 def stream_details(figures: Figures, doubt: str | None) -> dict[str, Any]:
-    """Return what a trial stores for a price over a stream; nothing without a stream."""
+    """Return the values that a trial stores for its price over a stream; empty without a stream."""
     if not isinstance(figures, DetectionQuality):
         return {}
     activities = [[each.open_share, each.openings] for each in figures.activities]
@@ -57,13 +60,13 @@ def price_details(cost: CostModel, plan: GatePlan, details: Mapping[str, Any]) -
 
 
 def operation_for(problem: Problem, cost: CostModel, plan: GatePlan, reference: float) -> Operation | None:
-    """Return what the gates of a plan are set for on a stream; None without a stream.
+    """Return the target for which the gates of a plan are calibrated together on a stream; None without a stream.
 
     Args:
         problem: the run's problem.
         cost: the cost model.
-        plan: the plan, whose price it is.
-        reference: quality of the ungated backbone trained alike.
+        plan: the plan whose price the target contains.
+        reference: quality of the ungated backbone that was trained in the same way.
     """
     if problem.features.validation.stream is None:
         return None
@@ -88,11 +91,12 @@ def price_signal_gates(cost: CostModel) -> dict[str, float]:
 
 
 def linear_price(cost: CostModel, plan: GatePlan) -> Callable[[Sequence[Activity]], float]:
-    """Return the energy of a plan a hop, uJ, as a fast function of the activities of its front end and stages.
+    """Return a fast function from the activities of a plan's front end and stages to the energy of a hop [uJ].
 
-    The energy of a stream is linear in open shares and openings as long as no part runs more often than the one before
-    it. So the prices at the corners of that range say it all: the first parts steady and the others closed, and the
-    same with openings at every hop of the last one that runs.
+    A part is the front end or a stage. The energy is linear in open shares and openings as long as no part runs more
+    often than the part before it. So the prices at the corners of this range determine the function. At a corner, the
+    first parts run at every hop and the others never. In a second set of corners, the last running part also opens at
+    every hop.
     """
     parts = len(cut_gates(plan)) + 2
 

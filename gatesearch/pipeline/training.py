@@ -24,10 +24,10 @@ MIN_STANDARD_ERRORS = 2.0  # least distance above chance, in standard errors; ra
 
 @dataclass(frozen=True)
 class Baseline:
-    """The trained ungated backbone, from whose weights every trial starts, and with whose quality it is compared.
+    """The trained ungated backbone: trials start from its weights and are compared with its quality.
 
     Args:
-        model: the ungated backbone as a gated model without gates.
+        model: the ungated backbone, wrapped in a :class:`GatedModel` with an empty plan.
         saliency: for each cut site, the importance of each channel [C].
         quality: the quality of the model on the validation split.
     """
@@ -85,8 +85,8 @@ def retrain(
         name: the name of the plan's checkpoint and curves under logs/.
         plan: the plan to build.
         problem, baseline, folder: the run's problem, baseline and folder.
-        gates: settings for the training of gates; None: those of the recipe.
-        operation: what its gates are set for together; None: each is set alone.
+        gates: settings for the training of gates; None takes the settings of the recipe.
+        operation: target for which calibration sets all gates of the plan together; None calibrates each gate alone.
     """
     model = build_model(plan, problem, baseline)
     train_or_load(name, model, problem, folder, problem.schedule(problem.recipe.retrain), gates)
@@ -120,7 +120,8 @@ def train_trial(plan: GatePlan, problem: Problem, baseline: Baseline, folder: Pa
         checkpoints=checkpoints,
     )
     if checkpoints is not None:
-        shutil.rmtree(checkpoints, ignore_errors=True)  # another worker may have trained the same gates
+        # Errors are ignored: another worker that trained the same gates may already have deleted the folder.
+        shutil.rmtree(checkpoints, ignore_errors=True)
     return model
 
 
@@ -151,7 +152,8 @@ def train_or_load(
     gates: GateSettings | None = None,
 ) -> None:
     """Train a model in place and store its weights and curves, or load the weights if the run folder holds them."""
-    # This is the memory format that training leaves. A resumed run then computes the same bits as an unbroken run.
+    # `fit` returns models in the memory format channels_last. Loaded weights get the same format, so that a resumed run
+    # computes the same bits as an uninterrupted one.
     _channels_last(model)
     path = "baseline.ckpt" if name == "baseline" else f"logs/{name}.ckpt"
     if load_weights(model, path, folder):
