@@ -50,7 +50,10 @@ def core(name: str, timing: dict[str, Any], active: float, idle: float, **more: 
 
 
 def device(links: bool = True, **mcu: Any) -> Device:
-    """Return a device: a microcontroller with the sensor (50 MAC/us), and an application core half as fast as here."""
+    """Return a device: a microcontroller (50 MAC/us) with the sensor, and a core for applications.
+
+    The core for applications is half as fast as this host.
+    """
     instructions = {
         "model": "instructions",
         "instructions_per_mac": constant(2.0, "instructions/MAC"),
@@ -79,7 +82,8 @@ def device(links: bool = True, **mcu: Any) -> Device:
     )
 
 
-# Returns the surface with value ``dense`` at all channels; i, o and io are values at half of the inputs, outputs, both.
+# Returns a cost surface. ``dense`` is the value with all channels active; ``i``, ``o`` and ``io`` are the values with
+# half of the input channels, half of the output channels, and half of both.
 def through(dense: float, **thinner: float) -> Surface:
     corners = {"i": (0.5, 1.0), "o": (1.0, 0.5), "io": (0.5, 0.5)}
     return Surface.fit({(1.0, 1.0): dense, **{corners[name]: value for name, value in thinner.items()}})
@@ -181,7 +185,9 @@ def test_price_by_hand() -> None:
 def test_the_plan_without_gates_is_the_sum_of_the_blocks(name: str, micros: float) -> None:
     [stage] = model().stages(GatePlan((), (name,)))
     assert (stage.macs, stage.flash_bytes, stage.sram_bytes) == (3000, 400, 30)
-    assert stage.cost.latency_us == pytest.approx(micros)  # one program takes one call less than two programs
+    # Each reading on this host includes 2 us of call overhead (EMPTY). A stage of two blocks is one program and pays
+    # once.
+    assert stage.cost.latency_us == pytest.approx(micros)
 
 
 def test_a_gate_at_the_input_is_a_program_of_its_own() -> None:
