@@ -1,4 +1,4 @@
-"""Finds the axis of a tensor that holds its channels, and tensors with a class token."""
+"""The axis that holds the channels of a tensor is found, and so are tensors with a class token."""
 
 from __future__ import annotations
 

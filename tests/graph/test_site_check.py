@@ -20,7 +20,7 @@ LAYERS = ("gru", "lstm", "linear", "conv")
 
 
 class Drawn(nn.Module):
-    """Layers over [N, T, F] in a row. Their states are read or not, some layers run twice, and names may collide."""
+    """Layers over [N, T, F] in a row. Some of their states are read, some layers run twice, and names may collide."""
 
     def __init__(self, kinds: list[str], reads_state: list[bool], shares: list[bool]) -> None:
         super().__init__()

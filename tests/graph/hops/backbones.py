@@ -1,4 +1,4 @@
-"""Random networks over time. Weights are small integers, so that sums in any order are equal."""
+"""Random networks over a time axis, with small integers as weights, so that sums in any order are equal."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Mean(nn.Module):
 
 
 class Largest(nn.Module):
-    """A layer that returns the largest value over time, behind a reshape to a fixed number of frames."""
+    """A layer that returns the largest value over time, after a reshape to a fixed number of frames."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.reshape(x.shape[0], x.shape[1], x.shape[2], -1).amax(2)

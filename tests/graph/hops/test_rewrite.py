@@ -93,7 +93,7 @@ def test_frames_of_one_time_meet_behind_a_branch_that_padded():
         handle = each.get_submodule("pool").register_forward_pre_hook(lambda _, x: seen.append(x[0]))
         each(torch.randn(1, 2, 40, generator=torch.Generator().manual_seed(1)))
         handle.remove()
-    torch.testing.assert_close(seen[0][:, :, 3:37], seen[1])  # away from the ends padding changes nothing
+    torch.testing.assert_close(seen[0][:, :, 3:37], seen[1])  # away from the ends, padding changes nothing
 
 
 def test_a_network_whose_graph_stays_keeps_its_class_and_its_sites():
