@@ -71,7 +71,7 @@ class Tail(nn.Module):
 
 
 class Averages(nn.Module):
-    """A mean over the whole map by ``mean``, which the NPU cannot run."""
+    """The mean of each map, computed by ``mean``, which the NPU cannot run."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         return hidden.mean((2, 3))

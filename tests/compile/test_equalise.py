@@ -57,7 +57,7 @@ def test_passes_keep_the_function_of_shared_layers(order: list[str], seed: int) 
     torch.manual_seed(seed)
     net, x = Chain(layers(), order).eval(), torch.randn(16, 1, 8, 8)
     with torch.no_grad():
-        # Channels get ranges from a tenth to ten times as large, which the equalisation pass levels.
+        # The channels' ranges become 0.1 to 10 times as large. The equalisation pass makes them similar again.
         net.stem.weight.mul_(torch.logspace(-1, 1, WIDTH).view(-1, 1, 1, 1))
         model = GatedModel(net, GatePlan((), ("app",)), (), 3).eval()
         [stage] = passes.run(model, x, profile.load("three_core"))

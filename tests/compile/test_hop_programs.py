@@ -1,4 +1,4 @@
-"""Tests that int8 programs which compute hop by hop equal those of a whole window, bit for bit."""
+"""Tests that int8 programs that compute hop by hop give the outputs of a whole window, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests which stages become float32 because int8 would cost too much accuracy, and their price."""
+"""Tests of the stages that become float32, because int8 would cost too much accuracy, and of their costs."""
 
 from __future__ import annotations
 

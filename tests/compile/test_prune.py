@@ -115,7 +115,8 @@ def masked(x: Tensor, kept: Sequence[int]) -> Tensor:
     return x * mask.view(-1, *[1] * (x.ndim - 2))
 
 
-# Checks that the pruned stage, on the remaining input channels, equals the stage on masked inputs; returns the former.
+# Checks that the pruned stage, on the remaining input channels, equals the stage on masked inputs; returns the pruned
+# stage.
 def check(module: nn.Module, x: Tensor, inputs: Sequence[int], outputs: Sequence[int] | None) -> fx.GraphModule:
     stage = fx.symbolic_trace(module.eval())
     cut = cut_channels(stage, x[:1], inputs, outputs)
@@ -199,7 +200,7 @@ def test_removed_channels_are_missing_in_the_layers_on_both_sides():
         [(m.in_channels, m.out_channels, m.groups) for m in stage.modules() if isinstance(m, nn.Conv2d)]
         for stage in stages
     ]
-    # Of 8 channels, 2 remain behind the stem, and 4 behind the first block.
+    # Of 8 channels, 2 remain after the stem, and 4 after the first block.
     assert sizes[0] == [(1, 2, 1)]
     assert sizes[1] == [(2, 2, 2), (2, 4, 1)]
     assert sizes[2] == [(4, 4, 4), (4, 8, 1)]
@@ -222,7 +223,7 @@ def test_convolution_after_a_normalisation_that_makes_a_constant_of_zero(padding
     with_trained_statistics(stage, (C, 5, 5))
     cut = check(stage, torch.randn(2, C, 5, 5), [0, 2, 3], None)
     convolution = next(m for m in cut.modules() if isinstance(m, nn.Conv2d))
-    # Behind the normalisation, a zeroed channel is a constant. Without padding, the constant becomes part of the bias.
+    # After the normalisation, a zeroed channel is a constant. Without padding, the constant becomes part of the bias.
     # At a padded edge that would be wrong, so the convolution keeps all its input channels.
     assert convolution.in_channels == (3 if padding == 0 else C)
     norm = next(m for m in cut.modules() if isinstance(m, nn.BatchNorm2d))

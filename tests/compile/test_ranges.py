@@ -26,7 +26,7 @@ class Dead(nn.Module):
 
 
 class Bare(nn.Module):
-    """A convolution with a bias, in which one channel has zero weights and another nearly zero ones."""
+    """A convolution with a bias, in which one channel has zero weights, and another has weights near zero."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from gatesearch.compile import flatbuffer, vela
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of a cache that each test has for itself."""
+    """The folder of a test's own cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     yield tmp_path / "gatesearch" / "vela"
 
