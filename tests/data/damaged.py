@@ -20,7 +20,7 @@ Change = Callable[[Any], Any]
 
 
 class Damage(NamedTuple):
-    """A damage of a data set.
+    """A way to damage a data set.
 
     Args:
         apply: function that damages the arguments in place.

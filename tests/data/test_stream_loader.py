@@ -1,4 +1,4 @@
-"""Scenes of a wake word: of a typed phrase, of a folder of recordings, or as a recipe lists their sources."""
+"""Tests of scenes (labelled streams) of a wake word, made from a typed phrase, recordings, or a recipe's sources."""
 
 import wave
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tests of the types of a data set: splits, classes, and kinds of samples."""
+"""Tests of the types Split and Dataset: their labels, classes, and kinds of samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources of scenes in memory for tests: a few short clips of every kind, without files."""
+"""Sources for scenes, made in memory for tests: a few short clips of every kind, without files."""
 
 from __future__ import annotations
 

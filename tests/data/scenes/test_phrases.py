@@ -1,4 +1,4 @@
-"""Near-sounding phrases: they differ from the phrase, and there are some for any phrase with a vowel."""
+"""Phrases that sound like a given phrase differ from it, and every phrase with a vowel has some."""
 
 from hypothesis import given
 from hypothesis import strategies as st
