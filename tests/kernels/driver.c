@@ -35,14 +35,14 @@ static void leave(void) {
   while (taken) free(rooms[--taken]);
 }
 
-/* Prints a hash of n values of so many bytes each: FNV-1a, 32 bits. */
+/* Prints a hash (FNV-1a, 32 bits) of n values; bytes is the size of one value. */
 static void whole(const char *name, const void *values, int n, int bytes) {
   uint32_t sum = 2166136261u;
   for (int i = 0; i < n * bytes; i++) sum = (sum ^ ((const uint8_t *)values)[i]) * 16777619u;
   printf("whole %s %u\n", name, (unsigned)sum);
 }
 
-/* Prints the sum, the sum with alternating signs, and the middle one of n values, scaled to integers. */
+/* Prints figures of n values, scaled to integers: their sum, their sum with alternating signs, and the middle value. */
 static void floats(const char *name, const float *values, int n) {
   float sum = 0, alternating = 0;
   for (int i = 0; i < n; i++) {

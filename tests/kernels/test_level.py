@@ -73,7 +73,7 @@ def test_samples_that_are_no_sound_are_refused(library: Library, samples: Any) -
 
 
 def test_a_hop_is_priced_by_its_samples() -> None:
-    """A hop of 40 ms at 16 kHz takes 640 additions, or 62 filters over 640 samples for flatness."""
+    """A hop of 40 ms at 16 kHz takes 640 additions or, for flatness, 62 filters over 640 samples."""
     kernel = LevelKernel()
     calls = {name: kernel.call(SignalFormat(statistic=name, window=16000, hop=640, frame=320)) for name in STATISTICS}
     assert {name: kernel.macs(call) for name, call in calls.items()} == {

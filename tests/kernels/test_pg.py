@@ -27,8 +27,8 @@ def kernel(
 ) -> tuple[PGConv, np.ndarray]:
     """Return a kernel of precision gating and an input for it.
 
-    The thresholds are the quantile ``quantile`` of the group means of the high products, so they close about this share
-    of the outputs. None opens all outputs, 1 closes all.
+    The thresholds are the quantile ``quantile`` of the group means of the high bits' products, so they close about this
+    share of the outputs. None opens all outputs, 1 closes all.
     """
     rng = np.random.default_rng(seed)
     bits, low_bits = split
