@@ -33,10 +33,10 @@ def search(
         space: the space of plans.
         price_violations: returns by how much a plan breaks each constraint that its price alone decides; a positive
             number means broken.
-        evaluate: trains and judges a plan, which is expensive. It is called where ``executor`` is None.
+        evaluate: a function that trains and judges a plan, which takes long; used only if ``executor`` is None.
         settings: where trials are stored, how many there are, which sampler proposes.
-        executor: tries plans with the ``evaluate`` that it was built with; None: one plan after the other, in this
-            process.
+        executor: an executor, which tries plans with an ``evaluate`` of its own. None tries one plan after the other,
+            in this process.
 
     Raises:
         UserError: cost alone rules out every proposal, or another process drives this study.

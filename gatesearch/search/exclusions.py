@@ -19,7 +19,7 @@ def explain_exclusion(
     layer_names: Sequence[str] | str,
     min_work: float,
 ) -> str | None:
-    """Return why no gate is searched for at a site; None where some are.
+    """Return why the search space has no gate at a site; None if it has one.
 
     Args:
         site: the site of the network.

@@ -11,7 +11,7 @@ Point = Sequence[float]
 
 
 def dominates(a: Point, b: Point) -> bool:
-    """Say whether a is nowhere worse than b and somewhere better.
+    """Return whether point a is nowhere worse than point b, and better in at least one objective.
 
     >>> dominates((1, 2), (1, 3)), dominates((1, 2), (1, 2))
     (True, False)
@@ -53,8 +53,8 @@ def _front_of_distinct(points: npt.NDArray[np.float64]) -> list[int]:
     """Return the indices of the points [m, objectives], distinct and in lexical order, that no other dominates."""
     rest, members = np.arange(len(points)), []
     while len(rest):
-        # No point dominates the first one in lexical order, so it is on the front. The rest loses it and every point
-        # that it dominates.
+        # No point dominates the first one in lexical order, so it is on the front. This point, and every point that it
+        # dominates, are removed from the rest.
         first = points[rest[0]]
         members.append(int(rest[0]))
         rest = rest[(points[rest] < first).any(1)]

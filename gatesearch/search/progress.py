@@ -66,7 +66,7 @@ class ProgressMonitor(AbstractContextManager["ProgressMonitor"]):
 
     @property
     def note(self) -> str:
-        """What the progress bar says beside the count of trials.
+        """The text of the progress bar beside the count of trials.
 
         >>> monitor = ProgressMonitor(reference=Objectives(0.0, 5e3, 400.0))
         >>> monitor.note

@@ -47,7 +47,7 @@ class Session:
         price_violations: returns by how much a plan breaks each constraint that its price alone decides; a positive
             number means broken.
         settings: see :class:`gatesearch.search.settings.SearchSettings`.
-        store: writes a trial that ended to the disk.
+        store: a function that writes an ended trial to the disk.
         stored: the trials that are on disk already, in order.
 
     Attributes:
@@ -81,7 +81,7 @@ class Session:
 
     @property
     def busy(self) -> int:
-        """How many plans are being tried."""
+        """Number of plans that are being tried."""
         return len(self.running)
 
     @property

@@ -40,7 +40,7 @@ class Slot:
 
     @property
     def is_cut(self) -> bool:
-        """Whether a gate here ends a stage; such gates are limited in number."""
+        """Whether a gate in this slot ends a stage; the number of such gates in a plan is limited."""
         return isinstance(self.sites[0], CutSite)
 
     @cached_property

@@ -18,8 +18,8 @@ from gatesearch.search.space import Space
 # User attributes of a trial.
 PLAN_ATTR = "plan"  # the plan as JSON
 STATE_ATTR = "state"  # see :class:`gatesearch.search.result.Trial`
-DETAILS_ATTR = "seen"  # the names of the attributes that its evaluation kept
-INITIAL_ATTR = "first"  # the index of the initial proposal that it is
+DETAILS_ATTR = "seen"  # the names of the attributes that the evaluation stored
+INITIAL_ATTR = "first"  # the index of the initial proposal that the trial was made from
 BROKEN_ATTR = "broken"  # the constraints that its price breaks
 ERROR_ATTR = "error"  # the reason why it failed
 

@@ -53,7 +53,7 @@ def try_plan(evaluate: Evaluate, plan: GatePlan) -> Evaluated | Failure:
 
 
 def is_machine_error(error: BaseException) -> bool:
-    """Say whether an error is one of :data:`MACHINE_ERRORS`."""
+    """Return whether an error is one of :data:`MACHINE_ERRORS`."""
     return isinstance(error, OSError) and error.errno in MACHINE_ERRORS
 
 
@@ -76,7 +76,7 @@ class ProposalSource(Protocol):
 
     @property
     def busy(self) -> int:
-        """How many plans are being tried."""
+        """Number of plans that are being tried."""
 
     @property
     def has_sampler(self) -> bool:
@@ -96,7 +96,7 @@ class Executor(Protocol):
     """Tries the plans of a search, several at a time where it can."""
 
     def run(self, session: ProposalSource) -> None:
-        """Ask for plans, try each with :func:`try_plan`, and tell the outcomes, until the search proposes no more."""
+        """Ask for plans, try each by :func:`try_plan` and tell its outcome, until the search proposes no more plans."""
 
 
 class InProcess:

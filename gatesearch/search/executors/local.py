@@ -1,7 +1,7 @@
 """The executor that tries plans in worker processes of this machine.
 
-A worker that dies is replaced, and its plan is tried again. A plan during which several workers die fails. Workers end
-when their driver ends, even when the driver is killed.
+A worker that dies is replaced, and its plan is tried again. A plan fails if several workers die while they try it.
+Workers end when the driver (the process that started them) ends, even when the driver is killed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gatesearch.errors import UserError
 from gatesearch.search.evaluation import Evaluated
 from gatesearch.search.executors.base import Evaluate, Failure, Proposal, ProposalSource, describe_error, try_plan
 
-MAX_FAILURES = 3  # workers that may die during one plan; at the next death the plan fails
+MAX_FAILURES = 3  # workers that may die while they try one plan; at the next death the plan fails
 DRIVER_CHECK_S = 0.5  # how often a worker checks that its driver is alive
 _processes = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
 
@@ -138,7 +138,7 @@ class _Worker:
 
 
 def _serve(connection: Connection, threads: int, driver: int) -> None:
-    """Try the plans that come through the pipe, in a worker process, until the pipe closes.
+    """Try, in a worker process, the plans that arrive by the pipe, until the pipe closes.
 
     For each plan the worker sends back a pair. The first item is the outcome, or an error that ends the search. The
     second holds the warnings since the last pair, which the driver prints and stores.

@@ -67,8 +67,8 @@ class GateSearcher(Searcher):
         # pickle holds no session.
         return self.__dict__ | {"_session": None}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override] # as documented there
-        """Return the config of a trial; None while the search waits for a trial to end; FINISHED at its own end."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override] # as Tune documents it
+        """Return the config of a trial; None while the search waits for a trial; FINISHED when the search is over."""
         proposal = self._session.ask()
         if proposal is not None:
             self._numbers[trial_id] = proposal.number

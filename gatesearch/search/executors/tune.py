@@ -32,8 +32,8 @@ TUNE_ENVIRONMENT = {
 class RayTune:
     """Tries plans on a Ray cluster, through Ray Tune.
 
-    A trial whose node or worker dies is tried again on another node. Where the nodes share the run folder, the trial
-    continues from the checkpoint of its training there; elsewhere it starts again.
+    A trial whose node or worker dies is tried again on another node. If the nodes share the run folder, the trial
+    continues from the checkpoint of its training in that folder; otherwise it starts again.
 
     Args:
         evaluate: tries a plan; it is sent to each node once.
@@ -119,7 +119,7 @@ def connect(address: str | None, cpus: int | None = None) -> None:
 
     Args:
         address: the address of the cluster; None: a new Ray on this machine.
-        cpus: the CPUs of the new Ray; None: those of the machine.
+        cpus: number of CPUs of the new Ray; None takes all CPUs of the machine.
 
     Raises:
         UserError: there is no cluster at the address, or the new Ray listens on other interfaces.

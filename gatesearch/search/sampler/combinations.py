@@ -46,7 +46,7 @@ class Combinations:
     Args:
         space: the space of the plans.
         stage_costs: returns the costs of a plan, [1 + stages, 2]. Row 0 holds the two costs of every window. Row 1 + k
-            holds what a window adds that reaches stage k; it is infinite where the device cannot run the stage.
+            holds the costs that a window adds if it reaches stage k; infinite if the device cannot run the stage.
     """
 
     def __init__(self, space: Space, stage_costs: StageCosts) -> None:
@@ -59,7 +59,7 @@ class Combinations:
 
     @property
     def gate_width(self) -> int:
-        """How many numbers describe a cut gate."""
+        """Number of features of a cut gate."""
         return self._encoder.gate_width + 2
 
     def lookup(self, gates: Gates) -> Combination:
@@ -72,7 +72,7 @@ class Combinations:
         return combination
 
     def lookup_observed(self, gates: Gates) -> Combination:
-        """Return the combination of gates that were tried; it stays, since every proposal looks at many of them."""
+        """Return the combination of gates that were tried; it stays cached, as every proposal uses many of them."""
         combination = self._observed.get(gates)
         if combination is None:
             combination = self._observed[gates] = self.lookup(gates)

@@ -1,7 +1,7 @@
 """Encodes a plan as a vector from which the sampler predicts its quality.
 
-A number of the vector means the same at every site and for every gate kind. The vector says where gates stand, how far
-apart they are, how much they let through together, and how strong their parameters are. Cores are left out, because
+Each number of the vector means the same at every site and for every gate kind. The vector says where gates stand, how
+far apart they are, how much they let through together, and how strong their parameters are. Cores are left out, because
 they change costs and not quality. So plans with the same gates share their observations.
 """
 
@@ -41,7 +41,7 @@ class PlanEncoder:
 
     @property
     def gate_width(self) -> int:
-        """How many numbers encode a gate."""
+        """Number of features of a gate."""
         return 2 + len(self._features)
 
     def encode_plan(self, plan: GatePlan) -> Array:

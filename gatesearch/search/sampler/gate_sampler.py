@@ -1,8 +1,8 @@
-"""GateSampler, an Optuna sampler that proposes plans from what their gates do.
+"""GateSampler, an Optuna sampler that predicts quality and costs of plans from their gates.
 
-A generic sampler sees parameter names and choices. GateSampler sees plans. From the places and strengths of gates it
-predicts a plan's quality and the share of windows that each gate passes. Costs follow from that share. Among its
-candidates it proposes the plan that is expected to raise the hypervolume most under the constraints.
+A generic sampler sees parameter names and choices. GateSampler sees plans. From the positions and strengths of gates it
+predicts a plan's quality and the share of windows that each gate passes. Costs follow from these shares. Among its
+candidates the sampler proposes the plan that is expected to raise the hypervolume most under the constraints.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class GateSampler(BaseSampler):
 
     A parameter that does not belong to the space is drawn at random. So are plans, once every allowed plan was tried.
     Proposals depend only on the seed and on the trials so far, so an interrupted study continues like an uninterrupted
-    one. Threads, batches and processes that share a storage may ask at the same time. No plan is proposed that ended,
-    failed, is being tried or waits in the queue. A trial with some fixed parameters, as ``study.enqueue_trial`` makes,
-    gets the best plan with these parameters.
+    one. Threads, batches and processes that share a storage may ask at the same time. The sampler proposes no plan
+    whose trial ended, failed, is running or waits in the queue. A trial with some fixed parameters, as
+    ``study.enqueue_trial`` makes, gets the best plan with these parameters.
 
     Args:
         space: the space of plans.
@@ -263,7 +263,7 @@ class GateSampler(BaseSampler):
         return combination, list(combination.cores).index(plan.cores)
 
     def _allows(self, plan: GatePlan) -> bool:
-        """Say whether cost alone allows a plan; the answer is cached, because pricing a plan takes long."""
+        """Return whether cost alone allows a plan; the answer is cached, because pricing a plan takes long."""
         if plan not in self._is_allowed:
             if len(self._is_allowed) >= MAX_CACHED:
                 self._is_allowed.clear()

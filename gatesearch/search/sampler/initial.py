@@ -11,7 +11,7 @@ from gatesearch.search.space import Space
 
 
 def simplest_gates(space: Space) -> list[Gates]:
-    """Return the gates of the simplest plans, which other plans have to beat and which tell most about a site.
+    """Return the gates of the simplest plans: other plans have to beat them, and they tell most about each site.
 
     A sampler without such plans spends its first dozen trials on plans of about three gates. Short trainings hardly
     recover the accuracy that three gates cost.

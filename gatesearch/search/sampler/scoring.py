@@ -1,4 +1,4 @@
-"""Scores plans: the hypervolume that each should add, times the probability that it is feasible."""
+"""Scores plans: the hypervolume that a plan is expected to add, times the probability that it is feasible."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def open_storage(place: Place, journal: Journal | None = None) -> BaseStorage:
 
     Args:
         place: journal file, or URL of a database.
-        journal: the journal at that place, if it is open already; None: it is opened here.
+        journal: the journal at that place, if it is open already; None opens it.
 
     Raises:
         UserError: a line of the journal is no entry, or the database cannot be reached, or no driver for it is

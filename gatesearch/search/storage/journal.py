@@ -129,7 +129,7 @@ def _is_entry(line: bytes) -> bool:
 
 
 def is_intact(entry: dict[str, Any]) -> bool:
-    """Say whether an entry agrees with its checksum, or has none, as those of older versions and other programs."""
+    """Return whether an entry agrees with its checksum; entries of older versions and other programs have none."""
     rest = {key: value for key, value in entry.items() if key != CHECKSUM_KEY}
     return len(rest) == len(entry) or entry[CHECKSUM_KEY] == _checksum(rest)
 
