@@ -51,7 +51,7 @@ def check(
     Args:
         schema: the pydantic model.
         tree: the values in plain containers, after all overrides.
-        where: the file of the tree, as the user knows it.
+        where: the name of the tree's file, for errors.
         overrides: the overrides that were applied, in order. An error about a value that an override wrote names the
             override, not the file.
         files: groups that came from another file, such as ``{("space",): "search_spaces/kws_gc.yaml"}``.

@@ -59,7 +59,7 @@ def load_run(folder: Path, *, trust: bool = False) -> Recipe:
 
     Args:
         folder: the folder of the run.
-        trust: whether the recipe may name modules and clusters even if the run was not made here by this user.
+        trust: whether the recipe may name modules and clusters even if this user did not make the run on this machine.
 
     Raises:
         UserError: the folder holds no recipe, or the recipe is wrong.
@@ -79,7 +79,7 @@ def load_run(folder: Path, *, trust: bool = False) -> Recipe:
     if isinstance(tree.get("name"), str):
         tree["name"] = make_folder_name(tree["name"])  # older versions took any text
     if isinstance(tree.get("stream"), Mapping):
-        tree["stream"] = {"by": "windows", **tree["stream"]}  # as a run listened before the key was there
+        tree["stream"] = {"by": "windows", **tree["stream"]}  # as every run did before this key existed
     recipe = _load(path, tree)
     if not trust:
         require_own_run(recipe, folder)

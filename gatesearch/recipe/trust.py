@@ -6,12 +6,11 @@ gatesearch uses such a value without a question only where the user wrote it:
 
 - on the command line, or as arguments in Python;
 - in a recipe file that is the user's or root's and that nobody else can write;
-- in a run folder that was made here: it holds a mark that only this user can make, an HMAC of its recipe by a key in
-  the user's configuration folder (RFC 2104).
+- in a run folder that the user made on this machine: it holds a mark that only this user can make, an HMAC of its
+  recipe by a key in the user's configuration folder (RFC 2104).
 
-For any other recipe, an error says which value it is and asks for ``trust=true``. A downloaded file belongs to the user
-and passes this check, so read the recipe of somebody else before you run it. docs/security.md describes the whole
-boundary of trust.
+For any other recipe, an error names the value and asks for ``trust=true``. A downloaded file belongs to the user and
+passes this check, so read the recipe of somebody else before you run it. docs/security.md describes all rules of trust.
 """
 
 from __future__ import annotations
@@ -102,10 +101,11 @@ def require_own_file(recipe: Recipe, path: Path, overrides: Sequence[Override] =
 
 
 def require_own_run(recipe: Recipe, folder: Path) -> None:
-    """Refuse a run folder whose recipe needs trust and which this user did not make here.
+    """Refuse a run folder whose recipe needs trust, if this user did not make the folder on this machine.
 
     Raises:
-        UserError: the recipe names a module, a cluster or a storage, and this user did not make the folder here.
+        UserError: the recipe names a module, a cluster or a storage, and the user did not make the folder on this
+            machine.
     """
     reaches = list_reaches(recipe)
     if reaches and not is_marked(folder):
@@ -113,16 +113,17 @@ def require_own_run(recipe: Recipe, folder: Path) -> None:
 
 
 def mark_run(folder: Path, recipe: Recipe) -> None:
-    """Mark a run folder as made here, or as trusted, if its recipe names anything that needs trust.
+    """Mark a run folder as made on this machine, or as trusted, if its recipe names anything that needs trust.
 
-    Where the configuration folder cannot be written, there is no mark, and the next step asks for ``trust=true``.
+    If the configuration folder cannot be written, the function writes no mark, and the next step asks for
+    ``trust=true``.
     """
     if list_reaches(recipe) and (key := _read_key(create=True)):
         write_whole(folder / MARK_FILE, _digest(folder, key) + "\n")
 
 
 def is_marked(folder: Path) -> bool:
-    """Say whether a run folder holds the mark of this user and of the recipe that lies in it."""
+    """Return whether a run folder holds the mark that this user's key makes of the folder's recipe."""
     key = _read_key(create=False)
     try:
         mark = (folder / MARK_FILE).read_bytes()[: 2 * sha256().digest_size]
@@ -141,7 +142,7 @@ def _refusal(path: Path, reach: Reach, reason: str) -> UserError:
 
 
 def _is_written_by(key: Key, overrides: Sequence[Override]) -> bool:
-    """Say whether an override wrote a value itself; an override that is a reference takes the value from the file."""
+    """Return whether an override wrote a value itself; a reference in an override takes the value from the file."""
     override = last_writer(key, overrides)
     return override is not None and not override.drops and "${" not in override.text
 
