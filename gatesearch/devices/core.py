@@ -92,7 +92,7 @@ class Core(StrictModel):
 
     @property
     def stand_in(self) -> Literal["litert", "tflm", "reference"]:
-        """The interpreter that runs the core's programs here; see :class:`gatesearch.runtime.program.Program`."""
+        """The interpreter that runs the core's programs on this host; see :mod:`gatesearch.runtime.program`."""
         runs_float = self.engine == "kernels" and self.runs_float
         return "litert" if runs_float else ENGINES[self.engine].stand_in
 
@@ -125,7 +125,7 @@ class Core(StrictModel):
         return getattr(self.timing, "reading_per_value", 0.0)
 
     def latency_us(self, reading: float) -> float:
-        """Return the microseconds that its engine takes for a reading in the unit of its timing."""
+        """Return a reading, which is in the unit of the core's timing, as microseconds on the core's engine."""
         return self.timing.latency_us(reading) * (ENGINES[self.engine].slowdown if self.borrows_times else 1.0)
 
     @property

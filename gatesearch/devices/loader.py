@@ -46,8 +46,8 @@ def load(name_or_path: str | Path) -> Device:
         name_or_path: a shipped or plugged-in name, or a path that ends in ``.yaml`` or ``.yml``.
 
     Raises:
-        UserError: no such profile, or one that breaks the schema; one line with file, key, value and nearest
-            choice.
+        UserError: there is no such profile, or it breaks the schema. The error is one line with file, key, value and
+            nearest choice.
 
     >>> load("three_core").core_names
     ('mcu', 'npu', 'app')

@@ -1,8 +1,8 @@
 """The timing of a core, one class for each source of latencies: it turns readings into microseconds.
 
-A *reading* is the cost that a source of latencies (:mod:`gatesearch.cost.sources`) gives to a piece of a network, in
-the unit of the source: multiply-accumulates, instructions, NPU cycles, ticks of a board's clock or microseconds on this
-host. Only these classes know how long one unit lasts on the core.
+A *reading* is the cost that a latency source (:mod:`gatesearch.cost.sources`) measures or estimates for a module of a
+network, in the unit of the source: multiply-accumulates, instructions, NPU cycles, ticks of a board's clock or
+microseconds on this host. Only these classes know how long one unit lasts on the core.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class LiteRT(StrictModel):
     frontend_macs_per_us: Annotated[Constant, require_unit("MAC/us", positive=True)] | None = None
 
     def latency_us(self, measured_us: float) -> float:
-        """Return microseconds on the core for microseconds measured here."""
+        """Return microseconds on the core for microseconds measured on this host."""
         return measured_us * self.slowdown.value
 
     def frontend_us(self, macs: float) -> float | None:
