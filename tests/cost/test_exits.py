@@ -1,4 +1,4 @@
-"""Tests of the price of a gate with an exit (a light path): only samples that leave there pay for it."""
+"""Tests of the price of a gate with an exit (a light path): only samples that leave by the exit pay for it."""
 
 from __future__ import annotations
 

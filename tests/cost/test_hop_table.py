@@ -1,4 +1,4 @@
-"""The readings of a hop: the steps of blocks and gate heads, and the prices of plans by hops."""
+"""Tests of the costs of one hop of a stream: those of blocks and gate heads, and the prices of plans."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rewritten(width: int = 8, blocks: int = 2) -> nn.Module:
 
 @lru_cache
 def model() -> CostModel:
-    """A small network on one core with a rate: neither a compiler nor a clock is needed."""
+    """Return the cost model of a small network on a core with a rate, which needs neither compiler nor clock."""
     network = rewritten()
     features = torch.zeros(4, *SHAPE)
     sites, layers = cut_sites(network, features[:1]), layer_sites(network, features[:1])
@@ -102,7 +102,7 @@ def test_the_step_of_a_block_gives_the_fresh_frames_of_its_window() -> None:
     assert output.shape[2] == 1
     assert sum(each.numel() for each in state) == steps.states["stem"] == 8 * 2 * 5
     head = steps.pieces[PieceKey("gc-channel@stem")]
-    logit, *_ = head.module(head.example[:1])  # what passes is the input, which no program hands on
+    logit, *_ = head.module(head.example[:1])  # a program does not return its unchanged input
     assert logit.shape == (1, 1)
 
 

@@ -215,7 +215,7 @@ def test_suppressed_channels_by_hand() -> None:
 def test_weights_of_the_gates_own_parts_are_paid_for() -> None:
     model = cost_model(BYTES)
     plain, gated = (model.stages(GatePlan(gates, ("serial",)))[0] for gates in ((), (SPLIT_AT_3,)))
-    assert gated.flash_bytes - plain.flash_bytes == 16 + 1  # a threshold a channel and the clip
+    assert gated.flash_bytes - plain.flash_bytes == 16 + 1  # a threshold for each channel, and the clip
 
 
 def test_a_cut_before_a_gated_layer_thins_out_what_the_gate_saves() -> None:
@@ -238,7 +238,10 @@ def test_a_core_of_int8_programs_alone_runs_no_gated_layer() -> None:
 
 
 def three_core_model(base: CostModel) -> CostModel:
-    """The same network on the cores of a phone, with made-up times, far too long for the stream of the other tests."""
+    """Return a model of the same network on the cores of a phone, with made-up times.
+
+    The times are far too long for the stream of the other tests, so this model has a longer period.
+    """
     table, names = base.table, ("mcu", "npu", "app")
     rows = {name: {**row, **dict.fromkeys(names, row["macs"])} for name, row in table.blocks.items()}
     heads = {name: {**row, **dict.fromkeys(names, row["serial"])} for name, row in table.heads.items()}
@@ -275,7 +278,8 @@ def test_what_a_core_cannot_run_stays_infinite_with_gates() -> None:
         assert model.violations(plan) == {"serial.operators": 1.0}
 
 
-# Papers count bits. A search has to count as its core computes: a split by bits pays on a bit-serial core alone.
+# Papers count multiply-accumulates by their bits. A search has to count the work of its core: a split by bits saves
+# work only on a bit-serial core.
 
 CHOICES = (
     None,

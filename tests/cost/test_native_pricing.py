@@ -34,7 +34,8 @@ from gatesearch.search.pareto import front
 SHAPE = (1, 8, 8)
 NAMES = ("conv2.0", "conv3.0", "conv4.0")
 DENSE_INT8, DENSE_FLOAT, EMPTY = 20.0, 60.0, 1.0  # microseconds of every layer, and of a program without operators
-# Times as a share of the dense int8 layer: PG 8/4 without open outputs, and FBS in float at its lowest density.
+# Times as a share of the dense int8 layer: precision gating (PG) of 8 bits, 4 of them high, without open outputs; and
+# feature boosting and suppression (FBS) in float at its lowest density.
 SPLIT, BLOCKS = 1.3, 0.25
 HYBRID = 1.05  # the same share for FBS and PG in one layer, at the lowest density
 LOOP = Loop(run=5.0, stage=3.0, byte=0.01, crossings={"int8 float32": 0.02, "float32 int8": 0.03}, crossing=2.0)
@@ -157,7 +158,7 @@ def test_crossing_into_a_stage_of_other_arithmetic_costs_by_the_value(model: Cos
     assert there > here
 
 
-# An 8/4 split was measured to take 1.3 times as long as the dense layer in int8 (results/kernels).
+# PG that splits 8 bits into 4 high and 4 low bits takes 1.3 times as long as the dense int8 layer (results/kernels).
 
 CHOICES = (
     None,
@@ -185,7 +186,7 @@ def test_where_a_split_was_measured_to_be_slower_no_plan_on_the_front_has_one(mo
 
 
 def test_where_a_split_were_measured_to_be_fast_it_would_be_on_the_front(model: CostModel) -> None:
-    """This shows that the test above can fail: with other times in the table, the price of a split falls."""
+    """This test shows that the test before it can fail: with other times in the table, the price of a split falls."""
     native = model.table.native["host"]
     fast = {key: Curve(c.names, c.points, tuple(0.01 for _ in c.readings)) for key, c in native.kernels.curves.items()}
     quick = replace(native, kernels=Recorded("measured", fast))

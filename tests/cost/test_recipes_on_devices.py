@@ -37,7 +37,7 @@ SHAPES = {
     "kws_vit_gc": ((1, 49, 10), 12),
     "wake_word": ((1, 49, 20), 7),
 }
-# Devices whose cores are read without a clock or a compiler, and the others.
+# Devices whose costs need neither timings nor a compiler.
 COUNTED = ("bit_serial", "cortex_a")
 # Gated layers and recurrent cells have no int8 program, so a device without a core for float programs cannot run them.
 INT8_ONLY = ("m55_u55",)

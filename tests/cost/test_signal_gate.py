@@ -1,4 +1,4 @@
-"""The gate on the signal is priced on the core that runs the front end."""
+"""Tests that a gate on the signal is priced on the core that runs the front end."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_price_over_a_stream_has_the_gate_once_a_hop() -> None:
 @pytest.mark.parametrize("device", ["three_core", "cortex_a", "m55_u55"])
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_cores_with_a_shipped_table_have_readings(device: str, statistic: str) -> None:
-    """A hop of 40 ms takes 1,400 to 6,000 instructions, a flatness 30 times as many."""
+    """A statistic of a hop of 40 ms takes 1,400 to 6,000 instructions; flatness takes 30 times as many."""
     for costs in board.kernels_of(profile.load(device)).values():
         reading = costs.reading(LevelKernel().call(form(statistic)))
         assert reading is not None

@@ -1,4 +1,4 @@
-"""Costs of stages that are looked up equal those that are computed, whatever was priced before."""
+"""Tests that a stage's cost from the cache equals its computed cost, whatever was priced before."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LAYERS = {
 
 @cache
 def warm_model() -> CostModel:
-    """A model whose blocks hold several layers, so that gates of one block may be taken for each other."""
+    """Return a model whose blocks hold several layers, so that an incomplete key would confuse gates of a block."""
     x = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
     layers = layer_sites(net(), x)
     cuts = tuple(site for site in cut_sites(net(), x) if site.name in ("input", *CUTS))
@@ -61,7 +61,7 @@ def plans(draw: st.DrawFn) -> GatePlan:
 def test_a_plan_costs_the_same_whatever_was_priced_before(plan: GatePlan) -> None:
     model = warm_model()
     terms = model.runs(plan)
-    assert terms == replace(model).runs(plan)  # a copy has looked up nothing yet
+    assert terms == replace(model).runs(plan)  # a copy has empty caches
     assert model.stages(plan) == replace(model).stages(plan)
     whole = model.price(plan, {"positive": [1.0] * len(plan.cores)})
     assert sum(us for us, _ in terms) == pytest.approx(whole.expected_latency_us)
@@ -82,5 +82,5 @@ def test_a_stage_is_priced_once(monkeypatch: pytest.MonkeyPatch) -> None:
         model.runs(GatePlan((cut, layer), cores))
     priced = []
     monkeypatch.setattr(type(model), "_price_stage", lambda *arguments: priced.append(arguments))
-    model.runs(GatePlan((CUTS["conv2"][1], layer), ("mcu", "app")))  # only another recall
+    model.runs(GatePlan((CUTS["conv2"][1], layer), ("mcu", "app")))  # differs only in recall
     assert not priced

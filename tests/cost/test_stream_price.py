@@ -1,4 +1,4 @@
-"""The price of a plan over a stream: openings cost whole windows, all other open hops cost hops."""
+"""Tests of the price of a plan over a stream: an opening costs a whole window, any other open hop costs a hop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOPS = model(frontend_macs=50).stages(GatePlan(SPLIT.gates, ("mcu", "mcu")))
 
 @st.composite
 def activities(draw: st.DrawFn, stages: int = 2) -> list[Activity]:
-    """Activities of a front end and of stages: none runs more often than the one before it."""
+    """Draw the activities of a front end and of stages; no stage runs more often than the one before it."""
     result, share = [], 1.0
     for _ in range(stages + 1):
         share *= draw(st.floats(0.0, 1.0))

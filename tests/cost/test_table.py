@@ -1,6 +1,6 @@
-"""Tests of latency tables: a block's cost over channel shares, and the pieces of a backbone.
+"""Tests of latency tables: the costs of a backbone's blocks and gate heads, by shares of channels.
 
-A surface gives a cost at any share of input and output channels, from readings at one to four corners.
+A surface gives a block's cost at any share of input and output channels, from costs at one to four corners.
 """
 
 from __future__ import annotations

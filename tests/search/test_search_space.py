@@ -35,7 +35,7 @@ class Thrown:
 
 
 class Given:
-    """A trial whose choices are given by name."""
+    """A trial that returns fixed choices by name."""
 
     def __init__(self, **values: Any) -> None:
         self.values = values

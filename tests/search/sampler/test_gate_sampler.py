@@ -36,7 +36,7 @@ SHARES = {"positive": 0.0, "noise": 1.0}
 
 
 def runs(plan: GatePlan) -> list[tuple[float, float]]:
-    """Return (latency, energy) of what every window costs, then of each stage for the windows that reach it.
+    """Return pairs (latency, energy): the cost of every window, then the cost that each stage adds.
 
     Each stage adds a third to the latency of every window, and energy for the windows that reach it.
     """

@@ -1,6 +1,6 @@
 """Tests, with simulated clocks, of timings that wait for undisturbed moments.
 
-A beat is a fixed piece of work between calls. If it is slow, the call beside it was disturbed and does not count.
+A beat is a fixed amount of work between calls. If a beat is slow, the call beside it was disturbed and does not count.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def test_passes_go_on_until_two_of_each_call_agree(monkeypatch: pytest.MonkeyPat
     groups = [{name: clock.taking(times)} for name, times in calls.items()]
     found = spread(groups, 60.0, 0.0, rounds=1, beat=MadeUp(always(2.0)))
     assert found.noisy == () and found.us == {"quiet": 10.0, "slow": pytest.approx(19.95)}
-    assert next(calls["slow"]) == 50.0  # nothing was timed beyond
+    assert next(calls["slow"]) == 50.0  # the call was timed three times only
 
 
 def test_what_lies_beside_a_slow_beat_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
