@@ -62,7 +62,7 @@ def compile_hops(
         network: the network in evaluation mode; it is not changed.
         samples: windows [n, *shape] of the training split, from which the ranges of activations come.
         input_range: smallest and largest value of an input that is on an int8 grid already; else None.
-        in_float: whether the programs stay in float32, for a stage that int8 serves badly.
+        in_float: whether the programs stay in float32, for a stage that would lose too much accuracy in int8.
 
     Raises:
         UserError: the network has recurrent layers or no time axis, or the converter writes the step with other
