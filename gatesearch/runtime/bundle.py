@@ -26,14 +26,14 @@ from gatesearch.runtime.program import Program
 
 @dataclass(frozen=True, slots=True)
 class HopPrograms:
-    """The programs of a stage by hops.
+    """The two programs of a stage that runs hop by hop.
 
     Args:
-        step: (fresh frames, *state) to (outputs..., *state).
-        catch_up: window to (outputs..., *state).
+        step: program of a hop, from (fresh frames, *state) to (outputs..., *state).
+        catch_up: program of a whole window, from the window to (outputs..., *state).
         axis: the time axis of the input.
-        window: frames of a whole window.
-        fresh: frames that a step takes.
+        window: number of frames in a whole window.
+        fresh: number of frames that a step takes.
     """
 
     step: Program
@@ -111,10 +111,10 @@ class Bundle(Cascade):
             raise UserError(f"{self.folder / artifact['path']}: {engine} does not run it: {reason}") from error
 
     def hop_programs(self) -> list[HopPrograms | None]:
-        """Load the programs by hops of each stage; None for a stage that runs its program on each window.
+        """Load the hop programs of each stage; None for a stage that runs its one program on each window.
 
         Raises:
-            UserError: a file is missing, or its sha256 is not the manifest's; or an engine does not run its program.
+            UserError: a file is missing, or its sha256 is not the manifest's; or an engine cannot run its program.
         """
         return [self._hop_programs(stage) for stage in self.manifest["stages"]]
 

@@ -1,6 +1,6 @@
 """Runs the stages of a bundle hop by hop: each computes what is new, and catches up on its window when its gate opens.
 
-The chain computes the same integers as the bundle on whole windows, at every hop and after any history of gates.
+At every hop, whichever gates opened before, the chain computes the same integers as the bundle on a whole window.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class HopStage:
     """One stage on its stream, in one phase: the last window of its input, and its state.
 
     Args:
-        program: of a whole window.
-        hops: the programs by hops; None where the stage runs its program on each window.
+        program: the stage's program for whole windows.
+        hops: the stage's hop programs; None where the stage runs ``program`` on each window.
     """
 
     def __init__(self, program: Runnable, hops: HopPrograms | None) -> None:
@@ -29,12 +29,12 @@ class HopStage:
         self.catch_ups = 0
 
     def take(self, values: Array) -> None:
-        """Take a whole window of the input, or the frames behind the last one."""
+        """Take a whole window of the input, or the frames that follow the last one."""
         hops = self.hops
         if hops is None or values.shape[hops.axis] == hops.window:
             self.window = values
             return
-        assert self.window is not None  # a stage that opens gives whole windows first
+        assert self.window is not None  # the first values that a stage gets are a whole window
         both = np.concatenate([self.window, values], hops.axis)
         self.window = _last(both, hops.axis, hops.window)
 
@@ -43,7 +43,7 @@ class HopStage:
         self.state = None
 
     def run(self) -> tuple[Array, ...]:
-        """Return the outputs of the window: those with a time axis whole after a catch-up, else their fresh frames."""
+        """Return the outputs: those with a time axis have all frames after a catch-up, else only the fresh ones."""
         assert self.window is not None
         hops = self.hops
         if hops is None:
@@ -66,7 +66,7 @@ class HopChain:
     the first stage that does not.
 
     Args:
-        bundle: with programs by hops.
+        bundle: a bundle with hop programs.
 
     Raises:
         DataError: the bundle has none.
@@ -79,7 +79,7 @@ class HopChain:
         self.phases, self.hop, self.window = entry["phases"], entry["hop"], entry["window"]
         hops = bundle.hop_programs()
         first = hops[0]
-        assert first is not None  # the entry says so
+        assert first is not None  # because the manifest has the entry ``hops``
         self.axis = first.axis
         self._chains = [
             [HopStage(program, own) for program, own in zip(bundle.programs, hops, strict=True)]
@@ -94,7 +94,7 @@ class HopChain:
 
     @property
     def catch_ups(self) -> list[int]:
-        """How often each stage caught up."""
+        """The number of catch-ups of each stage."""
         return [sum(chain[k].catch_ups for chain in self._chains) for k in range(len(self._chains[0]))]
 
     @property
@@ -102,7 +102,7 @@ class HopChain:
         return self._chains[self._hops % self.phases]
 
     def take(self, frames: Array) -> None:
-        """Take the frames of a hop, or a whole window at first, in the type of the first stage's input."""
+        """Take the frames of a hop (at first, a whole window), in the type of the first stage's input."""
         self._hops += 1
         if frames.shape[self.axis] == self.window:
             self._features = frames
@@ -112,7 +112,7 @@ class HopChain:
         self._stages[0].take(self._features)
 
     def run(self, k: int) -> tuple[Array, ...]:
-        """Run stage ``k`` at this hop, and hand on what passes it; its outputs, frames as :meth:`HopStage.run` says."""
+        """Run stage ``k``, pass its first output to the next stage, and return all its outputs."""
         outputs = self._stages[k].run()
         if k < len(self._ends):
             source, target = self._ends[k]
@@ -120,7 +120,7 @@ class HopChain:
         return outputs
 
     def close(self, k: int) -> None:
-        """Close stage ``k`` and those behind it at this hop, in all phases."""
+        """Close stage ``k`` and those after it at this hop, in all phases."""
         for chain in self._chains:
             for stage in chain[k:]:
                 stage.close()
