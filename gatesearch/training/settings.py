@@ -47,7 +47,7 @@ class GateSettings:
         alpha: weight of the gates' decisions in the loss.
         beta: weight of the gates' compression in the loss.
         distillation: weight of the distance between the output of an exit and that of the whole network.
-        target: what a gate learns to pass: ``"label"``, positives; ``"network"``, samples that the network behind the
+        target: what a gate learns to pass: ``"label"``, positives; ``"network"``, samples that the network after the
             gate takes for positives.
         shares: share of each kind of sample in the stream for which gates are trained; empty for the shares of the
             training split.

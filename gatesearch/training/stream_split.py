@@ -67,7 +67,7 @@ class StreamSplit:
 
     @property
     def signal_forms(self) -> dict[str, SignalFormat]:
-        """What the level gate reads at a hop, by statistic."""
+        """The signal that the level gate reads at each hop, by statistic."""
         window, hop = self.format.window, self.format.hop
         frame = signal_frame(self.format.rate, window, hop)
         return {name: SignalFormat(statistic=name, window=window, hop=hop, frame=frame) for name in self.signal}

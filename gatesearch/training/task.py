@@ -22,7 +22,8 @@ Batch = tuple[Tensor, Tensor]
 # Lower bound on the probability with which a gate passes a sample, so that later gates still learn from samples that
 # earlier gates stop.
 MIN_REACH = 0.02
-ACCEPTED = 0.3  # posterior of the positives above which a gate should pass; a detector's threshold is rarely lower
+# A gate learns to pass samples whose positives have more than this probability; few detectors have a lower threshold.
+ACCEPTED = 0.3
 
 
 @runtime_checkable
@@ -117,8 +118,8 @@ class GatedTask(pl.LightningModule):
         errors = partial(self.goal.errors, features=features, labels=labels)
         positive, weight = self.positive[labels], self.class_weight[labels]
         if self.gate_settings.target == "network":
-            # A gate need not pass what the network would not report. In every batch the labels stay in the loss of the
-            # network, from which the target comes.
+            # A gate need not pass what the network would not report. The network itself, which gives this target, still
+            # learns the labels.
             positive = accepted(output.logits, self.positive)
         loss_weights = {
             "alpha": self.gate_settings.alpha,
