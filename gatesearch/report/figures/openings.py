@@ -41,7 +41,7 @@ def draw_openings(record: Record) -> Figure | None:
 
 
 def draw_stops(record: Record) -> Figure | None:
-    """Draw the share of hops that gates stop, by background: the picked plan beside the rivals with gates."""
+    """Draw the share of hops that gates stop, by background: the picked plan beside other methods with gates."""
     from matplotlib.ticker import PercentFormatter
 
     stops = {

@@ -39,13 +39,13 @@ def build_parts(record: Record) -> list[dict[str, str]]:
 
 
 def list_missing(record: Record) -> list[str]:
-    """Return a line for each rival that the recipe names and that has no result."""
+    """Return a line for each other method that the recipe names and that has no result."""
     missing = read(record, "stream", "missing_rivals", default={})
     return [f"{NAMES.get(name, name)}: {reason}" for name, reason in missing.items()]
 
 
 def describe_gain(record: Record) -> str | None:
-    """Return the first sentence of the report: the gain over the strongest rival; None if there is no rival.
+    """Return the first sentence of the report: the gain over the strongest other method; None if there is none.
 
     >>> figures = {"miss_rate": 0.1, "mean_power_mw": 2.0}
     >>> rival = {"miss_rate": 0.08, "mean_power_mw": 3.0}
