@@ -1,8 +1,9 @@
-"""`gatesearch bench streams words=DIR talk=DIR sounds=FILE`: a wake-word detector on streams, beside its rivals.
+"""`gatesearch bench streams words=DIR talk=DIR sounds=FILE`: a wake-word detector beside other methods.
 
-Each seed is one run of recipes/wake_word.yaml on scenes of recordings: the word "stop" of Speech Commands against other
-words, orders spoken to a coffee machine, environmental sounds, music and noise. No speaker and no recording is in two
-splits. Without the three paths, the scenes are of synthetic speech, and the page says so.
+Each seed is one run of recipes/wake_word.yaml on scenes mixed from recordings. The events are the word "stop" of Speech
+Commands; the background is other words, orders spoken to a coffee machine, environmental sounds, music and noise. No
+recording and no speaker of Speech Commands is in two splits. Without the three paths, the scenes are of synthetic
+speech, and the page says so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from results.streams.page import Streams
 
 
 def main(arguments: list[str]) -> None:
-    """Make the missing run of each seed; write results/streams after each.
+    """Make the missing run of each seed, and write results/streams after each run.
 
     Args:
         arguments: ``words=``, ``talk=`` and ``sounds=``, the folder of Speech Commands, the folder of recordings

@@ -15,7 +15,7 @@ RECIPE = "wake_word.yaml"
 OUTCOME = "outcome.json"
 # Text that replaces the user's own paths in published commands, by argument.
 SOURCES: Mapping[str, str] = {"words": "SPEECH_COMMANDS", "talk": "SPEECH_NEGATIVES", "sounds": "esc10.npz"}
-# What the recipe needs for recordings; by itself it is for a run of minutes on synthetic speech.
+# Settings for recordings. Without them, the recipe is for a run of minutes on synthetic speech.
 REAL = (
     "data.hours={train: 3.0, validation: 1.0, test: 1.0}",
     "data.windows=16000",
@@ -23,7 +23,7 @@ REAL = (
     "backbone_args.width=64",
 )
 SUMMARY_KEYS = ("title", "data", "baseline", "best", "search", "stream", "seconds", "warnings")
-RATES = (2.0, 12.0)  # false accepts an hour at which the ungated detector is read off its curve
+RATES = (2.0, 12.0)  # false accepts an hour at which the misses of the ungated detector are read off its curve
 
 Outcome = Mapping[str, Any]
 

@@ -1,4 +1,4 @@
-"""Rows, page and plot of the ``streams`` benchmark: a wake-word detector on streams, beside its rivals."""
+"""Rows, page and plot of the ``streams`` benchmark: a wake-word detector on streams, beside other methods."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Streams(Benchmark):
 
     Args:
         command: command that repeats the benchmark.
-        outcomes: outcomes by the name of the run; a real one stands before a synthetic one.
+        outcomes: outcomes by the name of the run; if there are runs on recordings, those on synthetic scenes are left
+            out.
         results: folder of all benchmarks.
     """
 
@@ -36,7 +37,7 @@ class Streams(Benchmark):
         self.outcomes = real or outcomes
 
     def rows(self) -> list[Row]:
-        """Return the figures of the picked plan, of the ungated detector and of each rival."""
+        """Return the figures of the picked plan, of the ungated detector and of each other method."""
         hours = max(outcome["stream"]["hours"] for outcome in self.outcomes.values())
         protocol = (
             f"test scenes of {hours:g} h; thresholds, smoothing and hold set on the validation scene; "
