@@ -20,7 +20,7 @@ def read(model: bytes) -> Any:
     from ai_edge_litert import schema_py_generated as schema
 
     parsed = schema.ModelT.InitFromPackedBuf(model, 0)
-    for buffer in parsed.buffers:  # in the file, the data of large buffers lies behind the flatbuffer's tables
+    for buffer in parsed.buffers:  # in the file, the data of large buffers lies after the flatbuffer's tables
         if buffer.size:
             buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
@@ -113,7 +113,7 @@ def interface(model: bytes) -> list[tuple[list[int], int]]:
 
 
 def has_outside_constants(model: bytes) -> bool:
-    """Return whether constants lie behind a model's tables, where TensorFlow Lite Micro does not read them."""
+    """Return whether constants lie after a model's tables, where TensorFlow Lite Micro does not read them."""
     need(".tflite files", "ai_edge_litert")
     from ai_edge_litert import schema_py_generated as schema
 
@@ -124,7 +124,7 @@ def has_outside_constants(model: bytes) -> bool:
 def compact(model: bytes) -> bytes:
     """Return a model whose constants lie in its tables, with short names for the tensors inside it.
 
-    The quantiser puts the constants of larger models behind the tables. TensorFlow Lite Micro takes such constants for
+    The quantiser puts the constants of larger models after the tables. TensorFlow Lite Micro takes such constants for
     empty tensors, gives them memory in its arena, and computes with whatever lies there. Names take a tenth of a small
     model, and no engine reads them; inputs and outputs keep their names.
     """

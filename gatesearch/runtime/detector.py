@@ -215,7 +215,7 @@ def best_class(confidence: Array, settings: DetectorSettings) -> tuple[Array, Ar
 
 
 def spaced_hops(hops: Array, spacing: int) -> Array:
-    """Return a subset of ascending hops [n]: the first one, then each that lies ``spacing`` or more behind the last.
+    """Return a subset of ascending hops [n]: the first one, then each that lies ``spacing`` or more after the last.
 
     >>> spaced_hops(np.array([3, 4, 6, 7, 12]), 3).tolist()
     [3, 6, 12]

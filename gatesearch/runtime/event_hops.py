@@ -23,7 +23,7 @@ class EventHops:
     Args:
         hops: number of hops of the recording.
         firsts: for each event, the first hop whose window holds it, [events].
-        ends: for each event, the hop behind the last one whose window holds it, [events].
+        ends: for each event, the hop after the last one whose window holds it, [events].
     """
 
     hops: int
@@ -139,7 +139,7 @@ class EventHits:
 
 
 def find_ranges(settings: DetectorSettings, hops: int, bounds_s: Sequence[Sequence[float]]) -> tuple[Array, Array]:
-    """Return, for each pair of bounds, the hops that end within them: the first one, and the one behind the last.
+    """Return, for each pair of bounds, the hops that end within them: the first one, and the one after the last.
 
     Bounds are in seconds and are included. Both results are [n] for n pairs.
 

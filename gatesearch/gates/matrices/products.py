@@ -27,7 +27,7 @@ TORCH = Ops(lambda arrays, axis: torch.cat(list(arrays), axis), torch.sigmoid, t
 
 
 def block_edges(columns: int, blocks: int) -> Iterator[tuple[int, int]]:
-    """Yield the first column of each block and the column behind its last one.
+    """Yield the first column of each block and the column after its last one.
 
     The first ``columns % blocks`` blocks are one column wider than the others.
 

@@ -92,7 +92,7 @@ class Call:
         return tuple(shape)
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """Return an argument of the call by position or name; position 0 is the first argument behind the tensor."""
+        """Return an argument of the call by position or name; position 0 is the first argument after the tensor."""
         args = self.node.args[1:]
         return args[place] if place < len(args) else self.node.kwargs.get(name, default)
 
