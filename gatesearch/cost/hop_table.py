@@ -1,4 +1,7 @@
-"""The costs of a backbone that runs by hops: a latency table for one hop, and the sizes of the states."""
+"""The costs of one hop of a stream: a latency table, and the sizes of the states that go from hop to hop.
+
+A backbone that runs by hops computes only the new frames of a window at each decision.
+"""
 
 from __future__ import annotations
 

@@ -324,8 +324,8 @@ class CostModel:
         Args:
             plan: gates, and a core for every stage.
             passed: for each kind of window, the share of its windows that reaches each stage; the first entry is 1.
-                These shares say nothing of gates' openings, so a price by hops lacks the cost of catching up; see
-                :meth:`price_stream`.
+                These shares do not say how often gates open. If stages run by hops, the price therefore lacks the cost
+                of catching up; see :meth:`price_stream`.
             densities: see :meth:`stages`.
             observed: see :meth:`stages`.
         """
@@ -395,7 +395,7 @@ class CostModel:
         return replace(self, hops=None)
 
     def runs_by_hops(self, plan: GatePlan) -> bool:
-        """Return whether the stages of a plan run by hops; with gated layers they do not: those need whole windows."""
+        """Return whether the stages of a plan run by hops; they do not if a layer is gated: it needs whole windows."""
         return self.hops is not None and not layer_gates(plan)
 
     def _hop_stages(
@@ -458,8 +458,8 @@ class CostModel:
     def bound(self, plan: GatePlan) -> Price:
         """Return a lower bound of a plan's price: its price at the lowest pass rates that its gates' parameters allow.
 
-        At these rates every gate stops all negatives, and the share of positives that its exit is meant to answer.
-        Over a stream by hops every gate stays closed.
+        At these rates every gate stops all negatives, and the share of positives that its exit is meant to answer. If
+        the stages run by hops, every gate stays closed.
         """
         if self.hops is not None:
             return self._stream_bound(plan)
@@ -511,8 +511,8 @@ def _add_exits(terms: Sequence[Terms], exits: Sequence[tuple[int, Terms]]) -> li
     """Return the costs that a window adds at each stage that it reaches, with the costs of exits included.
 
     R_k is the share of windows that reach stage k. A window takes the exit behind stage k if it reaches stage k but not
-    stage k + 1. So the exit runs for the share R_k - R_(k+1): its cost is added at stage k and subtracted at stage k +
-    1.
+    stage k + 1. So the exit runs for the share R_k - R_(k+1) of all windows. The function therefore adds the exit's
+    cost at stage k and subtracts it at stage k + 1.
     """
     added = list(terms)
     for k, (us, uj) in exits:

@@ -1,4 +1,8 @@
-"""The memory of stages that run by hops: programs, state, and the ring buffers from which stages catch up."""
+"""The memory that a plan's stages take on a stream: programs, states, and ring buffers for catching up.
+
+A stage that runs by hops computes only the new frames of a window at each decision. When its gate opens, it catches up:
+it computes the whole window from a ring buffer.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""The price of a plan over a stream, whose parts run by hops and catch up when their gates open.
+"""The price of a plan over a stream, if its parts run by hops and catch up when their gates open.
 
-Let a part run at a share ``r`` of the hops, and open at a share ``o`` of them. Its mean cost per hop is
+A part is the front end or a stage. A part that runs by hops computes only the new frames of a window at each hop. Let a
+part run at a share ``r`` of the hops, and let its gate open at a share ``o`` of the hops. Its mean cost per hop is
 
     o (cost of a whole window) + (r - o) (cost of a hop)
 
-because at the hop at which it opens, it catches up on a whole window. A steady part has ``o`` = 0.
+because the part computes a whole window at the hop at which its gate opens. A part that always runs has ``o`` = 0.
 """
 
 from __future__ import annotations

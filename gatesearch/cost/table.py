@@ -129,7 +129,7 @@ class Table:
             :func:`gatesearch.compile.number_format.needs`. This need and the core decide the number format of a
             reading.
         native: timings of the cores of this host that run kernels, by name. If the search has layer gates, blocks,
-            heads and layers have a second reading on these cores, that of the float program; see :func:`in_float_on`.
+            heads and layers have a second reading on these cores, for the float program; see :func:`in_float_on`.
         lifetimes: lifetimes of the tensors of a block, a head or an exit with all its channels, by its name.
     """
 

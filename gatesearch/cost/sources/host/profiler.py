@@ -1,7 +1,7 @@
 """Times operators and kernels on this host, once for all cores that the host stands in for.
 
-Each operator is timed as a program of its own. The time of an operator is that of its program minus the time of an
-empty program; the time of a network's program is that of an empty program plus the times of its operators. Equal
+Each operator is timed as a program of its own. The time of an operator is the time of its program minus the time of an
+empty program. The time of a network is the time of an empty program plus the times of the network's operators. Equal
 operators are timed once, so a backbone needs some dozens of timings. A budget of seconds decides how many are made. The
 other times are interpolated between operators of the same family (:func:`split_operators.interpolation_weights`) or
 derived from other points of a kernel (:mod:`gatesearch.cost.timing_rules`). The result states the share of the time
