@@ -49,7 +49,7 @@ def build_record(outputs: RunOutputs, comparison: StreamComparison | None, folde
         "energy_uj": figures.ungated_price.energy.total_uj,
     }
     if problem.hops is not None:
-        reference["macs"] = round(figures.ungated_price.expected_macs)  # of a hop, as those of the plan
+        reference["macs"] = round(figures.ungated_price.expected_macs)  # per hop, like those of the plan
     sensitivity_json = sensitivity.sensitivity_summary(
         cost,
         plan,

@@ -1,4 +1,7 @@
-"""A gate that is put by hand: of the recipe's first kind, behind the third block, with default parameters."""
+"""Places a gate as an engineer might do by hand, to compare it with the searched plan.
+
+The gate has the recipe's first gate kind and default parameters, and stands behind the third block.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,17 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.slots import Slot
 
-BLOCK = 3  # the gate stands behind this one
+BLOCK = 3  # number of the block behind which the gate stands
 
 
 def place_by_hand(problem: Problem, cost: CostModel) -> list[GatePlan]:
-    """Return the plan with each choice of cores that can run it, or with every choice where none can.
+    """Return the plan on each choice of cores that can run it; on every choice if none can.
 
-    The gate stands at the searched site nearest to the end of the third block. A parameter that the recipe's space
-    keeps from its default has the nearest value of the space, since the latency table holds no other.
+    The gate stands at the searched site nearest to the end of the third block. If the recipe's space does not contain
+    the default of a parameter, the gate has another value of the space, because the latency table contains no others.
 
     Raises:
-        UserError: no kind of the space can stop a hop.
+        UserError: the space has no gate kind for cut sites.
     """
     slot, kind = _choose_slot(problem)
     gates = (_default_gate(slot, kind),)

@@ -35,7 +35,7 @@ def measure_front(
 ) -> PathTimes:
     """Return, by plan digest, the measured and the predicted time [us] of plans that run on this host alone.
 
-    A time is that of one window that passes every gate, without the front end. Plans of the front are measured with
+    Each time is for one window that passes every gate, without the front end. Plans of the front are measured with
     untrained gates, the best objective first, until :data:`FRONT_TIMEOUT_S` is over.
     """
     stored = folder.load(FRONT_TIMES_FILE, _parse_times, "the front is measured again")
@@ -117,8 +117,8 @@ def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: Co
     observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
     timed = executable.time_models({"run": executable.assemble(model, calibration, problem.device)}, calibration[:1])
     costs = [estimate.cost for estimate in cost.stages(plan, observed=observed)]
-    # A core that is timed on the host may be slower than the host by a factor. Measured times are those of the host, so
-    # the prediction is divided by that factor.
+    # The profile may say that a core is slower than this host by a factor. The measured times are times of the host, so
+    # the predicted times are divided by that factor.
     slowdown = {c.name: c.timing.latency_us(1.0) for c in problem.device.cores if c.timing.model == "litert"}
     predicted = sum(part.latency_us / slowdown[part.core] for part in costs)
     return {"measured_us": timed.us["run"], "predicted_us": predicted}

@@ -1,10 +1,10 @@
-"""The rivals of a detection run: what an engineer would try before a searched plan, each trained as its like is.
+"""Trains the rivals of a detection run: simpler methods with which the picked plan is compared.
 
-ungated_hops     the ungated backbone, which computes what is new at each hop
-ungated_windows  the same on the whole window at each hop
-level_gate       one number of the signal before the front end, which then runs on demand, as the backbone does
+ungated_hops     the ungated backbone; each hop computes only the new frames
+ungated_windows  the ungated backbone; each hop computes the whole window
+level_gate       a gate that decides by one number of the signal; front end and backbone run only while it is open
 hand_placed      a gate of the recipe's first kind behind the third block, with default parameters
-smaller_ungated  the same backbone with fewer channels, of about the mean power of the picked plan
+smaller_ungated  the same backbone with fewer channels, at about the mean power of the picked plan
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Rival:
     """A trained model, and the ways in which cores can run it.
 
     Args:
-        model: trained and calibrated.
-        plans: its gates, with each choice of cores; the one with the least mean power counts.
-        cost: what its plans cost.
+        model: the trained and calibrated model.
+        plans: the model's gates on each choice of cores; the plan with the least mean power is used.
+        cost: the cost model that prices the plans.
         has_signal_gate: whether a gate on the signal may stand before the front end.
-        whole_windows: whether every hop runs on its whole window.
-        densities, layers: as the model was observed; see :meth:`CostModel.stages`.
+        whole_windows: whether every hop computes the whole window.
+        densities, layers: shares that were measured at the model's gates; see :meth:`CostModel.stages`.
     """
 
     model: GatedModel
@@ -60,7 +60,7 @@ class Rival:
 
         Args:
             plan: one of :attr:`plans`.
-            activities: of the front end and of each stage.
+            activities: the activities of the front end and of each stage.
             signal: statistic of the gate before the front end; None for no such gate.
         """
         own = [EVERY_WINDOW] * len(activities) if self.whole_windows else activities
@@ -69,11 +69,11 @@ class Rival:
 
 @dataclass(frozen=True)
 class Rivals:
-    """The rivals of a run by name, and why some that the recipe names are missing.
+    """The rivals of a run, and the reasons why others could not be built.
 
     Args:
-        models: by name.
-        missing: by name, one line that says why.
+        models: the rivals by name.
+        missing: by the name of a missing rival, the reason in one line.
     """
 
     models: Mapping[str, Rival] = field(default_factory=dict)
@@ -82,11 +82,11 @@ class Rivals:
 
 @dataclass(frozen=True)
 class RivalInputs:
-    """What rivals are made of.
+    """The values from which rivals are built.
 
     Args:
-        problem, baseline, cost, folder: of the run.
-        ungated: the ungated backbone, retrained as the best plan is.
+        problem, baseline, cost, folder: the run's problem, baseline, cost model and folder.
+        ungated: the ungated backbone, retrained in the same way as the best plan.
         power_mw: mean power of the picked plan over the validation stream.
     """
 
@@ -99,9 +99,9 @@ class RivalInputs:
 
 
 def train_rivals(inputs: RivalInputs, names: Sequence[str]) -> Rivals:
-    """Train the rivals of these names, or load them where the run folder holds them.
+    """Train the rivals with these names, or load them if the run folder holds them.
 
-    A rival that cannot be is left out, with a warning.
+    A rival that cannot be built is left out, with a warning.
     """
     models, missing = {}, {}
     for name in names:
@@ -114,7 +114,7 @@ def train_rivals(inputs: RivalInputs, names: Sequence[str]) -> Rivals:
 
 
 def ungated_plans(cost: CostModel) -> list[GatePlan]:
-    """Return the ungated backbone on each core that can run it; on every core where none can."""
+    """Return the ungated backbone on each core that can run it; on every core if none can."""
     plans = [GatePlan((), (name,)) for name in cost.device.core_names]
     return [plan for plan in plans if not cost.violations(plan)] or plans
 

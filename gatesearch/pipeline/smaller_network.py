@@ -1,4 +1,4 @@
-"""A smaller ungated backbone: the same network with fewer channels, of about a wanted mean power."""
+"""Trains a smaller ungated backbone: the same network with fewer channels, at about a target mean power."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from gatesearch.search.space_builder import build_space
 WIDTH = "width"
 """The argument of a backbone's builder that scales its channels."""
 WIDTH_STEP_CHANNELS = 4
-WIDTH_STEPS = 8  # of a width that is a factor
+WIDTH_STEPS = 8  # number of steps, if the width is a factor
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SmallerNetwork:
 
 
 class _Candidate(NamedTuple):
-    """An untrained network: its width, and how it runs by hops; None for whole windows."""
+    """An untrained network with its width; ``hops`` says how it runs by hops, or is None for whole windows."""
 
     width: float
     backbone: nn.Module
@@ -51,15 +51,15 @@ class _Candidate(NamedTuple):
 
 
 def train_smaller(problem: Problem, ungated: Price, power_mw: float, folder: RunFolder) -> SmallerNetwork:
-    """Train the widest network that comes to a mean power, as the baseline is trained.
+    """Train, in the same way as the baseline, the widest network that keeps a mean power.
 
-    The width is chosen by multiplications: what the ungated backbone spends in its stage shrinks with them, the rest
-    stays. The exact price follows from the network's own latency table.
+    The width is chosen by an estimate: the energy of the backbone's stage is proportional to its multiplications, and
+    all other energy stays the same. The exact price follows later from the network's own latency table.
 
     Args:
-        problem: whose backbone it is.
+        problem: the problem with the backbone.
         ungated: the ungated backbone's price over the stream.
-        power_mw: the mean power to come to.
+        power_mw: the mean power that the network has to keep, in milliwatts.
         folder: the folder of the run.
 
     Raises:
@@ -74,7 +74,7 @@ def train_smaller(problem: Problem, ungated: Price, power_mw: float, folder: Run
 
 
 def _choose(problem: Problem, ungated: Price, power_mw: float) -> _Candidate:
-    """Return the widest network that is estimated to keep the power, or the narrowest."""
+    """Return the widest network whose estimated power is at most ``power_mw``, or else the narrowest network."""
     budget_uj = power_mw * problem.period_s * 1e3
     work_uj = math.fsum(ungated.energy.by_stage[0].values())
     rest_uj = ungated.energy.total_uj - work_uj
@@ -83,7 +83,7 @@ def _choose(problem: Problem, ungated: Price, power_mw: float) -> _Candidate:
         try:
             narrowest = _build(problem, width)
         except UserError:
-            continue  # not every network has every width: heads of attention divide it
+            continue  # a network may not have every width: the heads of an attention have to divide the width
         macs = cut_sites(narrowest.backbone, problem.features.train.features[:1])[0].macs_after
         if rest_uj + work_uj * macs / problem.sites[0].macs_after <= budget_uj:
             return narrowest
@@ -109,7 +109,7 @@ def narrower_widths(recipe: Recipe) -> Iterator[float]:
 
 
 def _build(problem: Problem, width: float) -> _Candidate:
-    """Return the network of a width, initialised from the recipe's seed, that runs as the run's own network does."""
+    """Return the network with a width, initialised from the recipe's seed, by hops if the run's network is by hops."""
     pl.seed_everything(problem.recipe.seed, verbose=False)
     backbone = backbones.build(
         problem.recipe.backbone,
@@ -124,7 +124,7 @@ def _build(problem: Problem, width: float) -> _Candidate:
 
 
 def _replace_network(problem: Problem, candidate: _Candidate) -> Problem:
-    """Return the problem with another network, in whose space no gate is."""
+    """Return the problem with another network and with a search space without gates."""
     example = problem.features.train.features[:1]
     sites, layers = cut_sites(candidate.backbone, example), layer_sites(candidate.backbone, example)
     space = build_space(sites, problem.device.core_names, {}, core_names=problem.recipe.space.cores, max_gates=0)

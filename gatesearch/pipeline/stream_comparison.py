@@ -1,4 +1,7 @@
-"""The picked plan and its rivals on the streams: each set on the validation stream, read once on the test stream."""
+"""Compares the picked plan with its rivals, simpler methods, on streams of sound or other signals.
+
+The validation stream sets the gates and the detector of each model. The test stream is used once for each model.
+"""
 
 from __future__ import annotations
 
@@ -38,16 +41,16 @@ from gatesearch.training.goals.detection import chain_settings
 
 @dataclass(frozen=True)
 class StreamResult:
-    """One model with its gates and its detector on the test stream.
+    """The result of one model on the test stream.
 
     Args:
         rival: the model and its prices.
-        plan: its gates and cores.
-        settings, detector: of its gates and of its detector, as the validation stream set them.
-        run: which parts run at which hops of the test stream.
-        price: a hop of the test stream.
-        detections, counts, figures: what the detector makes of it.
-        curve: of the detector over its threshold, the gates as they are.
+        plan: the model's gates, and the cores of its stages.
+        settings, detector: the settings of the gates and the detector, from the validation stream.
+        run: the parts that run at each hop of the test stream.
+        price: the mean price of a hop of the test stream.
+        detections, counts, figures: the detections, the counts of hits and errors, and the figures that follow.
+        curve: the DET curve over thresholds of the detector, with the gates unchanged.
     """
 
     rival: Rival
@@ -63,7 +66,7 @@ class StreamResult:
 
     @property
     def total_uj(self) -> float:
-        """Energy of a hop, all of the device."""
+        """Energy of the whole device for one hop, in microjoules."""
         return self.price.energy.total_uj
 
     @property
@@ -73,7 +76,7 @@ class StreamResult:
 
     @property
     def signal_uj(self) -> float:
-        """Energy of that gate at each hop."""
+        """Energy of the gate before the front end at each hop, in microjoules; 0 without such a gate."""
         return 0.0 if self.signal is None else self.rival.cost.signal_gate_uj(self.signal)
 
     @property
@@ -82,7 +85,7 @@ class StreamResult:
         return self.rival.cost.sense_core.name
 
     def power_parts(self, price: Price) -> dict[str, float]:
-        """Return the energy a hop of each part of a price of the plan, uJ: those that run always come first."""
+        """Return the energy of a hop [uJ] by part, from a price of the plan; parts that always run come first."""
         stages = [math.fsum(terms.values()) for terms in price.energy.by_stage]
         stages = [uj + math.fsum(price.exits.get(k, {}).values()) for k, uj in enumerate(stages)]
         frontend_uj = price.energy.by_term["frontend"]
@@ -97,13 +100,13 @@ class StreamResult:
 
 @dataclass(frozen=True)
 class StreamComparison:
-    """The picked plan beside its rivals.
+    """The results of the picked plan and of its rivals.
 
     Args:
-        max_miss_rate: the miss rate that all keep on the validation stream, if they can.
-        picked: the best plan.
-        rivals: by name.
-        missing: by name, why a rival is not there.
+        max_miss_rate: the largest miss rate on the validation stream; a model that cannot keep it has a larger one.
+        picked: the result of the best plan.
+        rivals: the result of each rival, by name.
+        missing: by the name of a missing rival, the reason in one line.
     """
 
     max_miss_rate: float
@@ -113,7 +116,7 @@ class StreamComparison:
 
     @property
     def strongest(self) -> str | None:
-        """The rival with the least mean power of those that keep the miss rate; of all, where none does."""
+        """The name of the rival with the least mean power, among rivals that keep the miss rate, or else among all."""
         able = {
             name: result
             for name, result in self.rivals.items()
@@ -124,13 +127,14 @@ class StreamComparison:
 
 
 def compare_stream(outputs: RunOutputs, baseline: Baseline, folder: RunFolder) -> StreamComparison | None:
-    """Train the rivals, and read the test stream with each; None for a goal without streams.
+    """Train the rivals and run each on the test stream; return None for a goal without streams.
 
-    All keep the miss rate of the ungated backbone and the rise that the recipe allows, at the same false accepts.
+    All models have the same bound on false accepts per hour. Their largest miss rate is the miss rate of the ungated
+    backbone plus the rise that the recipe allows.
 
     Args:
-        outputs: of the run's steps; the best plan counts as it is exported.
-        baseline, folder: of the run.
+        outputs: the outputs of the run's steps; the best plan has the thresholds of its bundle.
+        baseline, folder: the run's baseline and folder.
     """
     problem, cost = outputs.problem, outputs.cost
     picked, ungated, goal = outputs.bundle.model, outputs.best.ungated, problem.goal
@@ -180,7 +184,7 @@ def judge_rival(problem: Problem, rival: Rival, max_miss_rate: float) -> StreamR
 
 
 def judge(problem: Problem, rival: Rival, settings: ChainSettings, detector: TunedDetector) -> StreamResult:
-    """Read the test stream with gates and a detector that are set."""
+    """Run a model on the test stream, with settings of its gates and its detector."""
     goal, test = problem.goal, problem.features.test.stream
     assert isinstance(goal, DetectionGoal) and test is not None
     run = run_chain(goal.run(rival.model, test), settings)
@@ -208,11 +212,11 @@ def judge(problem: Problem, rival: Rival, settings: ChainSettings, detector: Tun
 
 
 def measure_parts(runs: Sequence[Array], first: int = 0, last: int | None = None) -> list[Activity]:
-    """Return the activity of each part over a stretch of hops; one that was open before the stretch does not open.
+    """Return the activity of each part over some hops; a part that already runs before the first hop does not open.
 
     Args:
         runs: whether each part runs, [parts][hops].
-        first, last: the stretch; None is the end.
+        first, last: index of the first hop, and of the hop behind the last one; None for the end of the stream.
 
     >>> measure_parts([np.array([True, True, False, True])], first=1)[0]
     Activity(open_share=0.6666666666666666, openings=0.3333333333333333)

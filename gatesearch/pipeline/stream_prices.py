@@ -86,7 +86,7 @@ def signal_statistic(chain: ChainSettings) -> str | None:
 
 
 def price_signal_gates(cost: CostModel) -> dict[str, float]:
-    """Return the energy a hop of each gate that can stand before the front end, uJ, by statistic."""
+    """Return the energy per hop [uJ] of each gate that can stand before the front end, by statistic."""
     return {statistic: cost.signal_gate_uj(statistic) for statistic in cost.signal_forms}
 
 

@@ -1,4 +1,4 @@
-"""The entry ``stream`` of summary.json: the picked plan beside other methods at equal false accepts."""
+"""Builds the entry ``stream`` of summary.json: the picked plan and its rivals at equal false accepts per hour."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatesearch.training.stream_split import POSITIVE, StreamSplit
 
 
 def stream_entry(problem: Problem, comparison: StreamComparison | None) -> dict[str, Any]:
-    """Return summary.json's entry ``stream``; an empty mapping for other goals than detection."""
+    """Return the entry ``stream`` as a mapping; an empty mapping for goals other than detection."""
     if comparison is None:
         return {}
     stream = problem.features.test.stream
@@ -77,7 +77,7 @@ def result_entry(result: StreamResult, stream: StreamSplit, kinds: Sequence[str]
 
 
 def list_parts(result: StreamResult, hop_s: float) -> list[dict[str, Any]]:
-    """Return a row for each part of the chain, in the order in which data pass it: how it runs and its mean power."""
+    """Return a row for each part, in the order in which data pass: its core, how often it runs, its mean power."""
     names = ["front end", *(f"stage {k}" for k in range(len(result.plan.cores)))]
     activities = dict(zip(names, measure_parts(result.run.runs), strict=True))
     cores = dict(zip(names, [result.sense_core, *result.plan.cores], strict=True))
@@ -98,7 +98,7 @@ def list_parts(result: StreamResult, hop_s: float) -> list[dict[str, Any]]:
 
 
 def stop_by_background(result: StreamResult, stream: StreamSplit, kinds: Sequence[str]) -> dict[str, float]:
-    """Return the share of the hops of each background, without an event, at which the last part does not run."""
+    """Return, for each background, the share of its hops without an event at which the last stage does not run."""
     closed, labels = ~result.run.runs[-1], stream.kinds.numpy()
     return {
         name: float(closed[labels == k].mean()) for k, name in enumerate(kinds) if k != POSITIVE and (labels == k).any()
@@ -110,7 +110,7 @@ def _describe_signal(gate: SignalGate) -> dict[str, Any]:
 
 
 def _curve(curve: DetCurve) -> dict[str, list[float]]:
-    """Return the points of a curve at which it moves, from many false accepts to few."""
+    """Return the points of a curve at which a value changes, from many false accepts to few."""
     rates, misses = curve.fa_per_hour, curve.miss_rates
     moves = np.append(True, (np.diff(rates) != 0) | (np.diff(misses) != 0))
     return {"fa_per_hour": rates[moves].tolist(), "miss_rate": misses[moves].tolist()}

@@ -1,4 +1,4 @@
-"""The test stream as a report draws it: level, which part ran when, events, detections, and power by part."""
+"""Computes what a report draws of the test stream: level, running parts, events, detections and power by part."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from gatesearch.pipeline.stream_comparison import StreamResult, measure_parts
 from gatesearch.runtime.detector import Array
 from gatesearch.training.stream_split import StreamSplit
 
-BINS = 120  # of the whole stream, for level and power
-DETAIL_S = 60.0  # of the stretch that is drawn in detail
-DETAIL_STEP_S = 5.0  # between the stretches to choose from
+BINS = 120  # number of intervals of the whole stream, for level and power
+DETAIL_S = 60.0  # length of the stretch that is drawn in detail
+DETAIL_STEP_S = 5.0  # time between the starts of the stretches to choose from
 INT16_BITS, OCTAVE_DB = 15, 20 * math.log10(2)
 
 
 def build_timeline(result: StreamResult, stream: StreamSplit) -> dict[str, Any]:
-    """Return what happens on the stream.
+    """Return the values of the drawing, ready for JSON.
 
-    Times are in seconds from its start, levels in decibels over a full scale of 1. ``open`` has the stretches of each
-    part that does not run all the time.
+    Times are in seconds from the start of the stream; levels are in decibels relative to a full scale of 1. ``open``
+    has, for each part that does not always run, the stretches in which it runs.
     """
     outcome = match(stream.events, result.detections, GATESEARCH)
     events = [
@@ -69,7 +69,7 @@ def name_parts(result: StreamResult) -> list[str]:
 
 
 def join_parts(names: Sequence[str], runs: Sequence[Array]) -> dict[str, Array]:
-    """Return the hops of each part that does not run all the time; parts that run together have one entry.
+    """Return whether each part runs at each hop, without parts that always run; parts that run together are joined.
 
     >>> some = np.array([True, False])
     >>> list(join_parts(["front end", "stage 0", "stage 1"], [some, some, ~some]))
@@ -110,8 +110,8 @@ def power_by_part(result: StreamResult, edges: Array, hop_s: float) -> dict[str,
     """Return the mean power of each part in each bin of hops, in milliwatts.
 
     Args:
-        result: whose parts run.
-        edges: of the bins, in hops, [bins + 1].
+        result: the result with the parts.
+        edges: boundaries of the bins, as indices of hops, [bins + 1].
         hop_s: seconds from hop to hop.
     """
     rows: dict[str, list[float]] = {}
@@ -123,7 +123,7 @@ def power_by_part(result: StreamResult, edges: Array, hop_s: float) -> dict[str,
 
 
 def choose_detail(events: list[dict[str, Any]], detections: list[dict[str, Any]], seconds: float) -> float:
-    """Return the start of the stretch in which most happens: misses and false accepts count most, then detections.
+    """Return the start of the stretch with the largest score: 3 for a false accept, 2 for a miss, 1 for a hit.
 
     >>> choose_detail([{"end_s": 100.0, "detected": False}], [], 200.0)
     50.0
@@ -134,7 +134,7 @@ def choose_detail(events: list[dict[str, Any]], detections: list[dict[str, Any]]
     times, weights = np.array(weighted).reshape(-1, 2).T
     inside = (times >= starts[:, None] + 1) & (times < starts[:, None] + DETAIL_S - 1)
     scores = inside @ weights if len(times) else np.zeros(len(starts))
-    # Of equal stretches the middle one: what happens lies in the middle of it.
+    # Of several stretches with the largest score, the function takes the middle one: its events lie near its middle.
     best = np.flatnonzero(scores == scores.max())
     return float(starts[best[len(best) // 2]])
 
