@@ -1,8 +1,8 @@
-"""Expected hypervolume improvement where one objective is uncertain and the costs are known.
+"""Expected hypervolume improvement of a plan whose error is uncertain and whose two costs are exact.
 
 In general the expectation is an integral over boxes in the space of all objectives (Emmerich, Yang and Deutz 2020,
-"Infill Criteria for Multiobjective Bayesian Optimization"). Here two of the three objectives are known, so the integral
-is over the first alone and has a closed form.
+"Infill Criteria for Multiobjective Bayesian Optimization"). In this module two of the three objectives are exact, so
+the integral is over the error alone and has a closed form.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def expected_improvement(
 ) -> Array:
     """Return by how much each candidate is expected to raise the hypervolume of a front, [m].
 
-    A candidate's costs are known, so the rectangle of costs that it dominates is known. The costs of the front divide
-    the plane of the two costs into a grid of cells. In each cell the front reaches some level of error, and a candidate
+    A candidate's costs are exact, and so is the rectangle of costs that it dominates. The costs of the front divide the
+    plane of the two costs into a grid of cells. In each cell the front reaches some level of error, and a candidate
     adds volume from its own error up to that level. So the expectation is a sum over levels. A summand is the
     candidate's dominated area at the level, times the expected excess of the level over the candidate's error.
 

@@ -1,7 +1,7 @@
 """A Gaussian process that predicts means and deviations from at most a few hundred observations.
 
 The kernel is linear plus Matern 5/2. The linear part carries trends over to the whole space, and the Matern part
-corrects them near observations. The three hyperparameters are those of the largest marginal likelihood on a small grid
+corrects them near observations. The three hyperparameters have the largest marginal likelihood on a small grid
 (Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", sections 2.2, 4.2 and 5.4). A grid needs no
 gradients and always gives the same answer. Several quantities that are observed at the same plans share the
 hyperparameters and the factorisation, which takes most of the time.
@@ -21,7 +21,7 @@ Hyperparameters = tuple[float, float, float]  # length scale, linear variance, n
 FitCache = dict[int, Hyperparameters]  # by number of observations
 
 LENGTH_SCALES = (0.5, 1.0, 2.0)  # in standard deviations of a feature, times the square root of the number of features
-LINEAR_VARIANCES = (0.1, 1.0)  # variance of the linear part; that of the Matern part is 1
+LINEAR_VARIANCES = (0.1, 1.0)  # variance of the linear part; the Matern part has a variance of 1
 NOISE_VARIANCES = (0.001, 0.03, 0.3)  # noise variance of an observation, as a share of the kernel's mean variance
 MIN_SPREAD = 1e-9  # smaller standard deviations and amplitudes count as this
 MAX_OBSERVATIONS = 256  # time grows with the cube of their number, and more of them hardly change predictions

@@ -10,8 +10,8 @@ from gatesearch.plan import PlacedGate
 from gatesearch.search.slots import Gates, Slot
 from gatesearch.search.space import Space
 
-ONE_MORE_GATE = 0.6  # probability of n + 1 cut gates divided by that of n cut gates, for n >= 1
-NO_GATE_WEIGHT = 0.3  # probability of no cut gate divided by that of one cut gate
+ONE_MORE_GATE = 0.6  # probability of n + 1 cut gates divided by the probability of n cut gates, for n >= 1
+NO_GATE_WEIGHT = 0.3  # probability of no cut gate divided by the probability of one cut gate
 EMPTY_LAYER_SHARE = 0.7  # share of the layer slots that a drawn plan leaves empty
 NEIGHBOUR_SHARE = 0.6  # share of the candidates that are neighbours of a parent
 ANOTHER_CHANGE = 0.5  # probability that a change is followed by another
