@@ -13,7 +13,7 @@ from gatesearch.recipe.schema.values import Bounded, Count, Names, Share
 
 
 def _check_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
-    # vela is no choice here: a core that needs it gets it by itself.
+    # The format vela cannot be chosen in a recipe, because a core that needs it always gets it.
     names = sorted({*values.plugin_names("gatesearch.exporters")} - {"vela"})
     for written in formats:
         if written not in names:
