@@ -1,4 +1,4 @@
-"""Copies layers with only some of their channels: the weights, biases and statistics of these channels."""
+"""Copies layers with only some of their channels: weights, biases and statistics of these channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Audio clips as NumPy arrays: types, and functions that change length, sample rate and number format."""
+"""Audio clips as NumPy arrays: types, and functions that change length, sample rate and format."""
 
 from __future__ import annotations
 

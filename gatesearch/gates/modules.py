@@ -1,4 +1,4 @@
-"""The protocols of gate modules: their inputs, their outputs, and the form in which export reads them."""
+"""The protocols of gate modules: their inputs and outputs, and the form in which export reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record of the operators that a module runs: their costs, and the tensors that they read and write.
+"""A record of the operators that a module runs: their costs, and the tensors they read and write.
 
 A view counts as the tensor that it shows. An in-place operator makes a new tensor in the memory of an old one. The
 record leaves out operators whose results nothing reads and operators that read only constants, as converters do. A

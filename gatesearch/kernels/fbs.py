@@ -1,4 +1,4 @@
-"""Kernels of feature boosting and suppression (FBS) that compute only the winning blocks of 16 channels."""
+"""Kernels of feature boosting and suppression (FBS) that compute only winning blocks of 16 channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernel of feature boosting and suppression (FBS) of single channels; it gathers the filters of the winners."""
+"""Kernel of feature boosting and suppression (FBS) that computes only the winning single channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernel of the level gate on a stream: a statistic of the signal in integers, computed from new samples alone."""
+"""Kernel of the level gate on a stream: an integer statistic, updated from the new samples alone."""
 
 from __future__ import annotations
 

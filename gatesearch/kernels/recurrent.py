@@ -1,4 +1,7 @@
-"""Kernels of trained LSTMs and GRUs with dense, low-rank or hybrid matrices (hybrid matrix decomposition, HMD)."""
+"""Kernels of trained LSTMs and GRUs with dense, low-rank or hybrid (HMD) matrices.
+
+HMD is hybrid matrix decomposition.
+"""
 
 from __future__ import annotations
 

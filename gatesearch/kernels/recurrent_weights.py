@@ -1,4 +1,7 @@
-"""The weights of a recurrent layer's gates: dense, hybrid (hybrid matrix decomposition, HMD), low-rank or pruned."""
+"""The weights of a recurrent layer's gates as dense, hybrid (HMD), low-rank or pruned matrices.
+
+HMD is hybrid matrix decomposition.
+"""
 
 from __future__ import annotations
 

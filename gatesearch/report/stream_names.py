@@ -1,4 +1,4 @@
-"""Names and colours of the picked plan, other methods and the parts of a chain, the same in all tables and figures."""
+"""Names and colours of plan, other methods and parts of a chain, the same in all tables and figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the figures of a record for people: shares, factors, SI prefixes, "not yet" for missing ones."""
+"""Writes the figures of a record for people: shares, factors, SI prefixes, "not yet" for missing."""
 
 from __future__ import annotations
 

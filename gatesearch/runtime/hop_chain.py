@@ -1,4 +1,4 @@
-"""Runs the stages of a bundle hop by hop: each computes what is new, and catches up on its window when its gate opens.
+"""Runs the stages of a bundle hop by hop; a stage catches up on its window when its gate opens.
 
 At every hop, whichever gates opened before, the chain computes the same integers as the bundle on a whole window.
 """

@@ -1,4 +1,4 @@
-"""Runs a .tflite model on this host: by LiteRT, its reference kernels or TensorFlow Lite Micro (TFLM)."""
+"""Runs a .tflite model on this host by LiteRT, its reference kernels or TensorFlow Lite Micro (TFLM)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a gated model once over a stream, at every hop; the decisions of its gates follow from the outputs.
+"""Runs a gated model once over a stream and returns the outputs of all its parts at every hop.
 
 A part's outputs at a hop do not depend on when its gate opened. So thresholds, smoothing, hold and detector need no
 further run of the network. For a stream of 15 minutes, this run takes longer than all later computations together.

@@ -1,4 +1,4 @@
-"""Measures the time that a search adds to a trial, by storage, and whole searches by number of workers."""
+"""Measures the time that a search adds to a trial by storage, and whole searches by workers."""
 
 from __future__ import annotations
 

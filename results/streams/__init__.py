@@ -1,4 +1,4 @@
-"""`gatesearch bench streams words=DIR talk=DIR sounds=FILE`: a wake-word detector beside other methods.
+"""`gatesearch bench streams words=DIR talk=DIR sounds=FILE`: a wake-word detector on streams.
 
 Each seed is one run of recipes/wake_word.yaml on scenes mixed from recordings. The events are the word "stop" of Speech
 Commands; the background is other words, orders spoken to a coffee machine, environmental sounds, music and noise. No

@@ -1,4 +1,4 @@
-"""Rows, page and plot of the ``streams`` benchmark: a wake-word detector on streams, beside other methods."""
+"""Rows, page and plot of the ``streams`` benchmark: a wake-word detector beside other methods."""
 
 from __future__ import annotations
 

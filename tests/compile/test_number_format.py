@@ -1,4 +1,4 @@
-"""Tests of the stages that become float32, because int8 would cost too much accuracy, and of their costs."""
+"""Tests of the stages that are float32, because int8 would cost too much accuracy, and their costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of scenes (labelled streams) of a wake word, made from a typed phrase, recordings, or a recipe's sources."""
+"""Tests of scenes of a wake word, made from a typed phrase, recordings, or a recipe's sources."""
 
 import wave
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Fixtures that open the compiled C kernels, for the best instruction set of this CPU or for each one."""
+"""Fixtures that open the compiled C kernels for this CPU's best instruction set, or for each set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels that skip single channels, alone and with precision gating, against references and trained layers.
+"""Kernels that skip channels, alone and with precision gating, against references and trained layers.
 
 Feature boosting and suppression (FBS) picks the channels that are computed. A hybrid kernel combines FBS with precision
 gating (PG), which computes the low bits of some outputs only.

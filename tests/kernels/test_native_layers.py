@@ -1,4 +1,4 @@
-"""Layers that kernels run: rounding to levels, batch normalisation, cleared blocks, sequences, and sample inputs."""
+"""Layers that kernels run: rounding, normalisation, cleared blocks, sequences, and sample inputs."""
 
 from __future__ import annotations
 

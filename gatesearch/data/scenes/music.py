@@ -1,4 +1,4 @@
-"""Generates music-like sound from random numbers: chords, a tune and a beat in one key, at unit power."""
+"""Generates music-like sound from random numbers: chords, a tune and a beat, at unit power."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the two programs of a network that runs hop by hop: one for a hop, and one for a whole window.
+"""Builds the two programs of a network that runs hop by hop: for one hop, and for a whole window.
 
 A hop is the step from one decision on a stream to the next. The program for a whole window starts a stream: it computes
 the first output and the first state.

@@ -1,4 +1,4 @@
-"""Removes a network's padding in time, or makes the padding causal, so that the network can run by hops.
+"""Removes a network's padding in time, or makes it causal, so that the network can run by hops.
 
 A hop is the step from one decision on a stream to the next. The weights have the same names and shapes before and after
 the rewriting, so that a checkpoint of one network loads into the other. The two networks compute different functions:

@@ -1,4 +1,4 @@
-"""Draws the DET curves (missed events over false accepts) of a run for detection, and the latencies of detections."""
+"""Draws a detector's DET curves (missed events over false accepts), and the latencies of detections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of gates on the test stream: how long and how often they are open, and what they stop by background."""
+"""Figures of gates on the test stream: how long and how often they open, and what they stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of the test stream over time: level, which part ran, events and detections; and power by part."""
+"""Figures of the test stream over time: level, parts that ran, events, detections and power."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the checks of scenes (labelled streams): splits share nothing, labels are valid, hours suffice."""
+"""Tests of checks of scenes (labelled streams): disjoint splits, valid labels, and enough hours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of drawing and mixing scenes (labelled streams): levels, positions and shares, and the specification's file."""
+"""Tests of drawing and mixing scenes (labelled streams), and of the file of a scene's specification."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of sources, which supply the clips of scenes (labelled streams); splits share no recording and no speaker."""
+"""Tests of sources, which supply the clips of scenes (labelled streams) for disjoint splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of windows that are drawn from scenes (labelled streams) for training: their labels, and hard negatives."""
+"""Tests of training windows drawn from scenes (labelled streams): labels, and hard negatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random networks over a time axis, with small integers as weights, so that sums in any order are equal."""
+"""Random networks over a time axis; weights are small integers, so sums in any order are equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks that run by hops of a stream give the same outputs as on whole windows, with gates open or closed."""
+"""Networks that run by hops give the same outputs as on whole windows, with gates open or closed."""
 
 from __future__ import annotations
 

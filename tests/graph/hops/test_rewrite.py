@@ -1,4 +1,4 @@
-"""Networks rewritten for hops: without padding in time or with causal padding, and with the same weights."""
+"""Networks rewritten for hops: no padding in time, or causal padding, and the same weights."""
 
 from __future__ import annotations
 
