@@ -1,4 +1,4 @@
-/* Runs all kernels on pseudo-random numbers and prints their results, so that two instruction sets can be compared.
+/* Runs all kernels on pseudo-random numbers and prints results, to compare two instruction sets.
 
    tests/kernels/test_cross.py compiles this file with the kernels, for this machine and for Arm, and compares the
    lines that the programs print. A line "whole NAME ..." holds integers, which have to be equal. A line

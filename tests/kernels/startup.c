@@ -1,4 +1,4 @@
-/* Starts a program on a Cortex-M: sets the stack, switches on the floating-point unit, and calls the C library's entry.
+/* Starts a program on a Cortex-M: sets the stack, enables floating point, enters the C library.
 
    tests/kernels/test_cross.py links it with driver.c and defines STACK, the address where the stack begins. */
 #include <stdint.h>
