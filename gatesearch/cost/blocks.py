@@ -53,8 +53,8 @@ class Piece(NamedTuple):
     Args:
         module: the module in evaluation mode.
         example: a few samples of its input, [n, ...].
-        role: the role of the piece. For a recurrent layer, the piece ``"layer"`` is its block without recurrent layers;
-            see :func:`_rests`.
+        role: the role of the piece. A piece with the role ``"layer"`` is one layer or, for a recurrent layer, the
+            layer's block without recurrent layers; see :func:`_rests`.
         need: how much the module needs float32: ``"plain"``, ``"delicate"`` or ``"float"``; see
             :func:`gatesearch.compile.number_format.needs`.
         state: number of values of the state that a hop takes from the hop before; 0 for a whole window.
@@ -97,7 +97,7 @@ def pieces_of(
 
 
 def named(pieces: Pieces, *roles: Role) -> list[str]:
-    """Return the names of the pieces of some roles, in order, each once."""
+    """Return the names of the pieces that have one of some roles, in order and without repeats."""
     return list(dict.fromkeys(key.name for key, piece in pieces.items() if piece.role in roles))
 
 
@@ -275,7 +275,7 @@ def _channel_axis(site: CutSite | None) -> int:
 
 
 def _channel_choices(site: CutSite | None) -> dict[float, list[int] | None]:
-    """Return lists of channels by their share: all (None) and, if a gate at the site may remove channels, half."""
+    """Return the channels to try at a site, by their share: all (None), and half if a gate may remove channels."""
     if site is None or site.channels == 1:
         return {1.0: None}
     half = math.ceil(site.channels / 2)

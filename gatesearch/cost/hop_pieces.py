@@ -53,7 +53,7 @@ class HopPieces:
 
     Args:
         pieces: the pieces by key. A piece behind the last time axis is the same as for a whole window.
-        states: number of values that go from hop to hop, by the name of a piece, with all its channels.
+        states: number of values that go from hop to hop if all channels remain, by the name of a piece.
     """
 
     pieces: Pieces

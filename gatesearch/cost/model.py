@@ -241,7 +241,7 @@ class CostModel:
         terms, before, width = [self._every_window], None, 1
         exits: list[tuple[int, Terms]] = []
         for k, (name, stage_key) in enumerate(zip(plan.cores, self._keys(plan), strict=True)):
-            # The core and the number format of the stage before decide what enters, and how.
+            # The core and the number format of the stage before decide over which link how many bytes enter.
             key = before, width, name, stage_key
             stage = self._stage_terms.get(key)
             if stage is None:

@@ -3,7 +3,7 @@
 A *reading* is a time or a count of work, in the unit of the core's timing. Latency and energy follow from it.
 
 A stage consists of the blocks between two cuts, with the changes by gated layers, and of the head of the gate that ends
-the stage. The reading of the stage is the sum of their readings. In the latency table each block is a program of its
+the stage. The reading of the stage is the sum over blocks and head. In the latency table each block is a program of its
 own, so the reading of each block contains the overhead of one call. A stage of plain layers is one program, so all
 overheads but one are subtracted from the sum. Kernels of gated layers run between programs and split the stage into
 several programs. As many overheads remain as there are programs.
@@ -71,7 +71,7 @@ class BlockWork(NamedTuple):
     """One run of a block.
 
     Args:
-        row: its reading by the name of the core, its MACs and its bytes.
+        row: quantities of the block by name: its MACs, its bytes and, under the core's name, its reading.
         kernels: the sites of its layers that run by kernel.
         has_rest: whether the block has work besides these kernels.
     """
@@ -291,7 +291,7 @@ class StagePricer:
         leaving: PlacedCut | None,
         widths: tuple[int, int],
     ) -> float:
-        """Return the microseconds that the loop around programs adds to a stage on this host; zero on other cores.
+        """Return the microseconds that a bundle's code around programs adds on this host; zero on other cores.
 
         Args:
             core: the core of the stage.

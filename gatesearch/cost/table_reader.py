@@ -182,7 +182,7 @@ def _surfaces(
 def _channels_and_tiles(
     pieces: Pieces, sites: Sequence[CutSite], tiles: Mapping[tuple[str, str], int]
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return output channels and tile of each block but the last, for readings whose source measured a tile."""
+    """Return the output channels and the tile (channels computed together) of each block whose tile was measured."""
     names = blocks.named(pieces, "block")[:-1]
     ends = dict(zip(names, sites[len(sites) - len(names) :], strict=True))
     return {(block, reading): (ends[block].channels, tile) for (block, reading), tile in tiles.items() if block in ends}
