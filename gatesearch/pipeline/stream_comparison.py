@@ -103,7 +103,7 @@ class StreamComparison:
     """The results of the picked plan and of its rivals.
 
     Args:
-        max_miss_rate: the largest miss rate on the validation stream; a model that cannot keep it has a larger one.
+        max_miss_rate: the bound on the miss rate on the validation stream; some rivals may not be able to keep it.
         picked: the result of the best plan.
         rivals: the result of each rival, by name.
         missing: by the name of a missing rival, the reason in one line.

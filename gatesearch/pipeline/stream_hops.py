@@ -19,11 +19,13 @@ HOPS, WINDOWS = "hops", "windows"
 
 @dataclass(frozen=True, slots=True)
 class StreamHops:
-    """How a backbone runs by hops.
+    """How a backbone runs by hops: at each decision it computes only the new frames of a window.
+
+    If the strides of layers do not divide the hop, the backbone has several states (phases), which take turns.
 
     Args:
         frames: the time axis of the features, and the number of frames from one decision of a phase to its next.
-        phases: number of states that take turns; above 1 where strides do not divide the hop.
+        phases: number of states that take turns.
         changes: a line for each layer that was rewritten.
     """
 

@@ -85,7 +85,7 @@ def join_parts(names: Sequence[str], runs: Sequence[Array]) -> dict[str, Array]:
 
 
 def level_db(stream: StreamSplit) -> Array | None:
-    """Return the level of the window that ends at each hop, in decibels; None where the stream is no sound."""
+    """Return the level of the window that ends at each hop, in decibels; None if the stream is not sound."""
     if "level" not in stream.signal:
         return None
     frame = signal_frame(stream.format.rate, stream.format.window, stream.format.hop)
