@@ -22,7 +22,7 @@ class Space:
     """All plans that a search may propose. A plan takes one choice of each slot and one core for each stage.
 
     Args:
-        slots: the slots of cut sites, then those of layer sites, each in the order in which data pass the sites.
+        slots: the slots of cut sites, followed by the slots of layer sites, each in the order in which data pass.
         cores: the cores in order of rising cost. From stage to stage a plan never goes back to an earlier core.
         min_gates, max_gates: smallest and largest number of cut slots that a plan fills.
 

@@ -99,8 +99,8 @@ def _layer_slots(
 def _choices(kinds: Kinds, sites: Sequence[Site]) -> tuple[Gates, ...]:
     """Return the empty choice, then for each kind every combination of its parameters' values.
 
-    Where one choice places gates at several sites, its values are those of the last site where the kind can go,
-    because no earlier site is wider.
+    If one choice places gates at several sites, the last site at which the kind fits decides the values, because no
+    earlier site is wider.
     """
     choices: list[Gates] = [()]
     for kind, written in kinds.items():

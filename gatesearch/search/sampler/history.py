@@ -60,8 +60,8 @@ class History:
 
     Attributes:
         count: number of trials that ended complete or pruned.
-        plans: the plans that were tried, those of failed trials included.
-        gates: the gates of the same plans.
+        plans: the plans of all ended trials, failed trials included.
+        gates: the gates of these plans.
         observations: for each combination of gates, its latest trained trial.
         front: the feasible trials that no other trial dominates, in the order of their numbers.
         constraints: names of all constraints.

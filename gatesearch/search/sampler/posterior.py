@@ -147,8 +147,9 @@ class Posterior:
 def select_observations(history: History) -> list[EndedTrial]:
     """Return the observations from which a posterior predicts, in the order of their gates' first trials.
 
-    Where there are at most :data:`MAX_OBSERVATIONS`, these are all observations. Otherwise they are those on the front,
-    the newest of the others, which lie near the front, and some spread evenly over the whole search.
+    If there are at most :data:`MAX_OBSERVATIONS`, the result holds all observations. Otherwise it holds the
+    observations on the front, the newest of the others, which lie near the front, and some spread evenly over the whole
+    search.
     """
     every = history.first_observations()
     if len(every) <= MAX_OBSERVATIONS:

@@ -83,7 +83,7 @@ def score_plans(
     can_run = np.isfinite(plan_costs).all(1)
     likely = can_run & (feasible[candidate] > 0.5)
     predicted = np.column_stack([np.exp(error.mean)[candidate], plan_costs])[likely if likely.any() else can_run]
-    # Each objective is divided by that of the reference, so that the reference becomes (1, 1, 1).
+    # Each objective is divided by the reference's value of it, so that the reference becomes (1, 1, 1).
     scale = _reference(np.vstack([predicted, *points])) if reference is None else np.array(reference, dtype=float)
     scaled_error = LogNormal(error.mean - np.log(scale[0]), error.deviation)
     scaled_costs = plan_costs / scale[1:]
