@@ -17,7 +17,7 @@ _LATENCY_BINS = 24
 
 
 def draw_det(record: Record) -> Figure | None:
-    """Draw miss rate over false accepts an hour, threshold by threshold, for the picked plan and each other method.
+    """Draw miss rate over false accepts per hour, threshold by threshold, for the picked plan and each other method.
 
     A logarithmic axis has no zero. So a rate of 0 is drawn at the left end, as half a false accept in the whole stream.
     """

@@ -17,7 +17,7 @@ _GROUP_WIDTH = 0.8  # width of the bars of one background together; backgrounds 
 
 
 def draw_openings(record: Record) -> Figure | None:
-    """Draw the share of time for which each gate is open, and its openings an hour, one row per gate."""
+    """Draw the share of time for which each gate is open, and its openings per hour, one row per gate."""
     rows = [row for name, figures in list_results(record) for row in _list_gates(name, figures)]
     if not rows:
         return None

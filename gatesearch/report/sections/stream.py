@@ -97,7 +97,7 @@ def describe_signal(record: Record) -> str | None:
 
 
 def build_groups(record: Record) -> list[dict[str, str]]:
-    """Return a row for each kind of background: misses and false accepts an hour of the picked plan."""
+    """Return a row for each kind of background: misses and false accepts per hour of the picked plan."""
     picked = read(record, "stream", "picked")
     misses = read(picked, "misses_by_background", default={})
     false_accepts = read(picked, "fa_per_hour_by_background", default={})
