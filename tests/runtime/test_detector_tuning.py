@@ -54,7 +54,7 @@ def tasks(draw: st.DrawFn) -> tuple[list[SceneOutputs], DetectorSettings]:
 
 
 def run(scenes: list[SceneOutputs], settings: DetectorSettings, counting: Any = GATESEARCH) -> tuple[float, float]:
-    """Run the detector over scenes, and return its false accepts an hour and its miss rate."""
+    """Run the detector over scenes, and return its false accepts per hour and its miss rate."""
     counts = [
         count_scene(
             scene.events,
@@ -101,7 +101,7 @@ def test_a_threshold_stands_between_outputs() -> None:
 
 
 def test_a_flood_of_detections_is_no_way_to_keep_a_rate() -> None:
-    """With a threshold below all outputs, the detector fires every ten seconds: 360 times an hour."""
+    """With a threshold below all outputs, the detector fires every ten seconds: 360 times per hour."""
     generator = np.random.default_rng(0)
     outputs = np.zeros((1000, 3))
     outputs[:, 0] = 0.1 + 0.05 * generator.random(1000)
