@@ -23,7 +23,7 @@ REAL = (
     "backbone_args.width=64",
 )
 SUMMARY_KEYS = ("title", "data", "baseline", "best", "search", "stream", "seconds", "warnings")
-RATES = (2.0, 12.0)  # false accepts an hour at which the misses of the ungated detector are read off its curve
+RATES = (2.0, 12.0)  # false accepts per hour at which the misses of the ungated detector are read off its curve
 
 Outcome = Mapping[str, Any]
 
@@ -63,7 +63,7 @@ def read_outcomes(runs: RunFolder) -> dict[str, Outcome]:
 
 
 def misses_at(curve: Mapping[str, Sequence[float]], rate: float) -> float | None:
-    """Return the lowest miss rate of a DET curve at no more than ``rate`` false accepts an hour; None without a point.
+    """Return the lowest miss rate of a DET curve at no more than ``rate`` false accepts per hour; None without a point.
 
     >>> misses_at({"fa_per_hour": [30.0, 4.0, 0.0], "miss_rate": [0.02, 0.1, 0.4]}, 12.0)
     0.1
