@@ -19,7 +19,7 @@ _HelpKeys = Annotated[
 
 
 def show(settings: Settings = None, as_json: AsJson = False, help_keys: _HelpKeys = False) -> None:
-    """Print a whole recipe, with its overrides, defaults and search space."""
+    """Print a whole recipe: overrides, defaults, search space."""
     words = list(settings or [])
     if help_keys:
         show_keys(words)
@@ -69,7 +69,7 @@ def schema(
         str, typer.Option("--write", metavar="DOCS", help="Write all schemas and the page of keys under a folder.")
     ] = "",
 ) -> None:
-    """Print the JSON Schema of a file that gatesearch reads or writes."""
+    """Print the JSON Schema of one of gatesearch's files."""
     from gatesearch.cli.documents import schemas
 
     if write:
