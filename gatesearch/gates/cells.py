@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gatesearch.gates.matrices import hybrid_parameters, rich_rows
+from gatesearch.gates.matrices import hybrid_parameters, count_dense_rows
 from gatesearch.gates.params import GateParams, param
 from gatesearch.gates.work import Call, LayerWork
 from gatesearch.graph.sites import LayerSite
@@ -49,13 +49,13 @@ class Cell(NamedTuple):
         """Number of parameters of the dense matrices."""
         return self.groups * self.rows * sum(self.columns)
 
-    def rich(self, factor: float, blocks: int) -> int:
+    def dense_rows(self, factor: float, blocks: int) -> int:
         """Return the number of dense rows of every hybrid matrix: the most that the compression ``factor`` allows."""
-        return rich_rows(self.rows, sum(self.columns), sum(min(blocks, n) for n in self.columns), factor)
+        return count_dense_rows(self.rows, sum(self.columns), sum(min(blocks, n) for n in self.columns), factor)
 
-    def hybrid(self, rich: int, blocks: int) -> int:
-        """Return the number of parameters of hybrid matrices with ``rich`` dense rows each."""
-        return self.groups * sum(hybrid_parameters(self.rows, n, rich, min(blocks, n)) for n in self.columns)
+    def hybrid(self, dense_rows: int, blocks: int) -> int:
+        """Return the number of parameters of hybrid matrices with ``dense_rows`` dense rows each."""
+        return self.groups * sum(hybrid_parameters(self.rows, n, dense_rows, min(blocks, n)) for n in self.columns)
 
 
 def has_matrices(site: LayerSite) -> bool:

@@ -48,11 +48,13 @@ class HMD(GateKind[LayerSite, HMDParams]):
 
     def fits(self, site: LayerSite) -> bool:
         """Return whether the layer keeps a dense row for every choice of parameters."""
-        return has_matrices(site) and all(cell.rich(max(FACTORS), max(BLOCK_CHOICES)) >= 1 for cell in cells(site))
+        return has_matrices(site) and all(
+            cell.dense_rows(max(FACTORS), max(BLOCK_CHOICES)) >= 1 for cell in cells(site)
+        )
 
     def check(self, site: LayerSite, params: HMDParams) -> None:
         """Refuse a compression that leaves no dense row."""
-        if any(cell.rich(params.factor, params.blocks) < 1 for cell in cells(site)):
+        if any(cell.dense_rows(params.factor, params.blocks) < 1 for cell in cells(site)):
             blocks, shape = params.blocks, list(site.shape)
             raise GateError(f"factor: {params.factor!r} leaves no dense row with {blocks} blocks in {shape}")
 
@@ -61,10 +63,10 @@ class HMD(GateKind[LayerSite, HMDParams]):
     ) -> FactoredRNN | FactoredLinear:
         """Build the module; a batch normalisation behind the layer stays where it is."""
         # `factors` is called cell after cell; in a recurrent layer first for the input, then for the state.
-        rich = iter([cell.rich(params.factor, params.blocks) for cell in cells(site) for _ in cell.columns])
+        dense_rows = iter([cell.dense_rows(params.factor, params.blocks) for cell in cells(site) for _ in cell.columns])
 
         def factors(weight: Tensor, groups: int) -> Factors:
-            matrix = HybridMatrix(weight, groups, next(rich), min(params.blocks, weight.shape[1]))
+            matrix = HybridMatrix(weight, groups, next(dense_rows), min(params.blocks, weight.shape[1]))
             if params.init == "random":
                 matrix.redraw(float(weight.std()))
             return matrix
@@ -74,7 +76,7 @@ class HMD(GateKind[LayerSite, HMDParams]):
     def work(self, site: LayerSite, params: HMDParams, observed: Mapping[str, float] | None = None) -> LayerWork:
         """Return the work of a smaller dense layer, which does not depend on the data."""
         factor, blocks = params.factor, params.blocks
-        parameters = sum(cell.hybrid(cell.rich(factor, blocks), blocks) for cell in cells(site))
+        parameters = sum(cell.hybrid(cell.dense_rows(factor, blocks), blocks) for cell in cells(site))
         return replace(smaller(site, parameters), kernels=_kernels(site, factor, blocks))
 
 
@@ -87,7 +89,7 @@ def _kernels(site: LayerSite, factor: float, blocks: int) -> tuple[KernelCall, .
             site.op,
             (site.shape_in[0], cell.columns[0], cell.rows),
             (("parts", min(blocks, *cell.columns)),),
-            (("rich", cell.rich(factor, blocks) / cell.rows),),
+            (("rich", cell.dense_rows(factor, blocks) / cell.rows),),
         )
         for cell in cells(site)
     )

@@ -72,9 +72,9 @@ class Hybrid(GateKind[LayerSite, HybridParams]):
         work = replace(work, macs=work.macs + pg_work.macs, params=work.params + pg_work.params)
         if not site.geometry or not params.for_kernel:
             return work
-        group, pieces = MASKS[params.mask].size(site.channels), params.pieces(site.positive)
+        group, operands = MASKS[params.mask].size(site.channels), params.count_operands(site.positive)
         # The kernel runs the same program for every group of several channels.
-        variant = (("block", params.block), ("group", 1 if group == 1 else GROUPED), ("pieces", pieces))
+        variant = (("block", params.block), ("group", 1 if group == 1 else GROUPED), ("pieces", operands))
         open_share = 1 - (of_winners or {}).get("weighted_sparsity", 1.0) if params.low_bits else 0.0
         remaining = (("outputs", work.density), ("open", open_share))
         return replace(work, kernels=(KernelCall("fbs_pg", site.geometry, variant, remaining),))

@@ -17,11 +17,11 @@ from gatesearch.kernels.work_terms import Terms, count_blocks
 
 
 class GateHead:
-    """logit = w_mean . mean(x) + w_most . max(x) + bias over the pixels of x [h, w, channels], float32.
+    """logit = w_mean . mean(x) + w_max . max(x) + bias over the pixels of x [h, w, channels], float32.
 
     Args:
         w_mean: weights of the means, float32 [channels].
-        w_most: weights of the maxima, float32 [channels]; None leaves the maxima out.
+        w_max: weights of the maxima, float32 [channels]; None leaves the maxima out.
         bias: added to the logit.
         library: None loads the best one for this CPU.
 
@@ -30,10 +30,10 @@ class GateHead:
     2.5
     """
 
-    def __init__(self, w_mean: Any, w_most: Any, bias: float, library: Library | None = None) -> None:
+    def __init__(self, w_mean: Any, w_max: Any, bias: float, library: Library | None = None) -> None:
         self.w_mean = check_array(w_mean, "w_mean", np.float32, (None,))
         self.channels = len(self.w_mean)
-        self.w_most = None if w_most is None else check_array(w_most, "w_most", np.float32, (self.channels,))
+        self.w_max = None if w_max is None else check_array(w_max, "w_max", np.float32, (self.channels,))
         self.bias = bias
         self.library = library or native.load()
         self._pooled = np.empty(2 * self.channels, np.float32)
@@ -47,7 +47,7 @@ class GateHead:
         if not self.library:
             return lambda: self.reference(x)
         function, pixels = self.library.function("gate_f32"), x.shape[0] * x.shape[1]
-        image, mean, most, pooled = (address(array) for array in (x, self.w_mean, self.w_most, self._pooled))
+        image, mean, most, pooled = (address(array) for array in (x, self.w_mean, self.w_max, self._pooled))
 
         def call(_owners: tuple[Any, ...] = (x, self)) -> float:
             return float(function(image, pixels, self.channels, mean, most, self.bias, pooled))
@@ -57,7 +57,7 @@ class GateHead:
     def reference(self, x: Array) -> float:
         """Compute the same in numpy."""
         logit = self.w_mean @ x.mean((0, 1)) + self.bias
-        return float(logit if self.w_most is None else logit + self.w_most @ x.max((0, 1)))
+        return float(logit if self.w_max is None else logit + self.w_max @ x.max((0, 1)))
 
 
 class GateHeadKernel(CountedKernel):

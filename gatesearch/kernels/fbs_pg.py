@@ -266,8 +266,8 @@ class FBSPGKernel(LayerKernel):
         for (inputs, outputs), block, group in product(listing.pairs, (1, BLOCK), (1, BLOCK)):
             turn = (round(8 * (inputs + outputs)) // 2 + (group > 1)) % 3
             open_share = (0.0, 0.3, 1.0)[turn]
-            pieces = 1 if (inputs, block) == (1.0, BLOCK) else 2
-            variant = (("block", block), ("group", group), ("pieces", pieces))
+            operands = 1 if (inputs, block) == (1.0, BLOCK) else 2
+            variant = (("block", block), ("group", group), ("pieces", operands))
             shares = (("inputs", inputs), ("outputs", outputs), ("open", open_share))
             yield KernelCall(self.name, listing.shape, variant, shares)
 
@@ -290,8 +290,8 @@ class FBSPGKernel(LayerKernel):
         h, w, c_in, c_out, *rest = call.shape
         block, inputs, outputs = Winners.from_call(call)
         variant, open_share = dict(call.variant), dict(call.left).get("open", 1.0)
-        pieces, group = int(variant["pieces"]), int(variant["group"])
-        dense = conv_terms((h, w, int(inputs) * pieces, int(outputs), *rest), tile)
+        operands, group = int(variant["pieces"]), int(variant["group"])
+        dense = conv_terms((h, w, int(inputs) * operands, int(outputs), *rest), tile)
         out_h, out_w = output_size(call.shape)
         pixels, blocks_out, steps = float(out_h * out_w), count_blocks(int(outputs)), dense["steps listed"]
         if group == 1:
@@ -308,7 +308,7 @@ class FBSPGKernel(LayerKernel):
             "blocks of taps gathered": places * blocks_out,
             "blocks of taps read": places * count_blocks(c_out),
             "inputs gathered": h * w * inputs if inputs < c_in else 0.0,
-            "operands split": h * w * inputs * pieces,
+            "operands split": h * w * inputs * operands,
             "levels rounded": h * w * inputs,
             "blocks pooled": h * w * count_blocks(int(inputs)),
             "winners written": pixels * outputs,

@@ -25,7 +25,7 @@ class CMatrix(ctypes.Structure):
     """The C struct ``gs_matrix`` of kernels.h: the weights of all gates for the input or the state."""
 
     _fields_ = (
-        *((name, c_int32) for name in ("kind", "gates", "height", "columns", "rich", "parts")),
+        *((name, c_int32) for name in ("kind", "gates", "height", "columns", "dense_rows", "parts")),
         *((name, c_void_p) for name in ("packed", "down", "values", "indices", "starts")),
     )
 
@@ -109,16 +109,16 @@ class HMD:
 
     @property
     def parameters(self) -> int:
-        """r n + J (m - r) + n for each gate of height m, with n columns and r rich rows."""
+        """r n + J (m - r) + n for each gate of height m, with n columns and r dense rows."""
         return self.rich.size + self.down.size + self.across.size
 
     def full(self) -> Array:
         """Return the dense matrices that the factors multiply to."""
-        poor = np.einsum("gji,gjn->gin", self.down, self._split())
-        return np.concatenate([self.rich, poor.astype(np.float32)], 1)
+        split_rows = np.einsum("gji,gjn->gin", self.down, self._split())
+        return np.concatenate([self.rich, split_rows.astype(np.float32)], 1)
 
     def pack(self, library: Library) -> PackedMatrix:
-        """Pack the rich rows of all gates and, below them, the c_j of each gate, with zeros outside of their part."""
+        """Pack the dense rows of all gates and, below them, the c_j of each gate, with zeros outside of their part."""
         rows = [self.rich.reshape(-1, self.columns), self._split().reshape(-1, self.columns)]
         packed = packed_rows(library, np.concatenate(rows))
         matrix = CMatrix(
@@ -126,7 +126,7 @@ class HMD:
             gates=self.gates,
             height=self.height,
             columns=self.columns,
-            rich=self.rich.shape[1],
+            dense_rows=self.rich.shape[1],
             parts=self.parts,
             packed=address(packed),
             down=address(self.down),
@@ -144,7 +144,7 @@ class HMD:
 class LowRank:
     """Low-rank matrix factors (LMF), U V for each gate.
 
-    C reads them as a hybrid matrix without rich rows, whose parts each span all columns.
+    C reads them as a hybrid matrix without dense rows, whose parts each span all columns.
 
     Args:
         left: U, float32 [gates, height, d].

@@ -44,7 +44,7 @@ class CStream(ctypes.Structure):
     _fields_ = (
         ("ops", c_void_p),
         *((name, c_int32) for name in ("n_ops", "size", "n", "threshold")),
-        *((name, c_void_p) for name in ("windows", "room", "logit", "passed")),
+        *((name, c_void_p) for name in ("windows", "input", "logit", "passed")),
     )
 
 
@@ -135,14 +135,14 @@ class Stage:
         self._memory = _Memory()
         activations = [t for t in self._graph.tensors if self._buffers[t.buffer].data is None]
         # Each tensor has room for two copies on cache lines of its own, since an operator may copy its values in order.
-        self._room = self._memory.take(sum(2 * (int(np.prod(t.shape)) + LINE) for t in activations), np.uint8)
+        self._buffer = self._memory.take(sum(2 * (int(np.prod(t.shape)) + LINE) for t in activations), np.uint8)
         self._used = 0
         source = int(self._graph.inputs[0])
         self._tensors[source] = self._new(source)
         self.size = self._tensors[source].places.size
         for operator in self._graph.operators:
             self._add(operator)
-        if self._used > self._room.size:
+        if self._used > self._buffer.size:
             raise Unsupported("values that are moved about more often than there is room for")
         names = {tensor.name.decode(): i for i, tensor in enumerate(self._graph.tensors)}
         end = self._contiguous(self._tensor(names[logit]))
@@ -189,7 +189,7 @@ class Stage:
         return call
 
     def _stream(self, n: int, threshold: int, windows: Array | None, passed: Array | None) -> CStream:
-        room = self._room.ctypes.data
+        memory = self._buffer.ctypes.data
         return CStream(
             ops=addressof(self._program),
             n_ops=len(self._ops),
@@ -197,18 +197,18 @@ class Stage:
             n=n,
             threshold=threshold,
             windows=address(windows),
-            room=room,
-            logit=room + self._logit,
+            input=memory,
+            logit=memory + self._logit,
             passed=address(passed),
         )
 
     def logit(self) -> int:
         """Return the logit of the last window."""
-        return int(self._room[self._logit]) - SIGNED
+        return int(self._buffer[self._logit]) - SIGNED
 
     def passed(self) -> Array:
         """Return the tensor that goes on from the last window, int8 in the tensor's shape."""
-        return (self._room[self._passed] ^ SIGNED).view(np.int8)
+        return (self._buffer[self._passed] ^ SIGNED).view(np.int8)
 
     def _add(self, operator: Any) -> None:
         name = flatbuffer.operator_name(self._read, operator)
@@ -264,14 +264,14 @@ class Stage:
         """
         index, first = self._memory.copy(index.astype(np.int32)), self._used
         self._used += -(-len(index) // LINE) * LINE
-        room = self._room.ctypes.data
+        memory = self._buffer.ctypes.data
         table = None if table is None else self._memory.copy(table)
         operator = COperator(
             kind=LARGEST if table is None else TABLE,
             outputs=len(index),
             count=index.shape[1],
-            x=room,
-            y=room + first,
+            x=memory,
+            y=memory + first,
             index=address(index),
             table=address(table),
         )
@@ -323,8 +323,8 @@ class Stage:
             scratch = self._memory.take(self._library.function("conv_u8_scratch")(byref(geometry.c)), np.uint8)
         weight = self._memory.copy(weight)
         starts, factors, shifts = (self._memory.copy(array) for array in (starts, factors, shifts))
-        room = self._room.ctypes.data
-        x, y = (room + int(places.flat[0]) for places in (self._contiguous(source), target.places))
+        memory = self._buffer.ctypes.data
+        x, y = (memory + int(places.flat[0]) for places in (self._contiguous(source), target.places))
         operator = COperator(
             kind=kind,
             zero=source.zero,

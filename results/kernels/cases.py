@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gatesearch.gates.matrices import rich_rows
+from gatesearch.gates.matrices import count_dense_rows
 from gatesearch.gates.pg.arithmetic import MASKS
 from gatesearch.kernels import (
     HMD,
@@ -184,7 +184,7 @@ def recurrent(size: int) -> Calls:
     rng = np.random.default_rng(0)
     calls: Calls = {}
     for cell, gates in ((LSTMStep, 4), (GRUStep, 3)):
-        rich = rich_rows(size, size, 2, COMPRESSION)
+        rich = count_dense_rows(size, size, 2, COMPRESSION)
         full = [Dense(_real(rng, gates, size, size) / size**0.5) for _ in range(2)]
         hybrid = [
             HMD(

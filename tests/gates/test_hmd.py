@@ -103,7 +103,7 @@ def test_every_matrix_has_the_same_rich_rows_and_the_parameters_that_the_work_sa
     layer, site, gate = placed(name, "hmd", factor=factor)
     for number, cell in enumerate(cells(site)):
         of_input, of_state, _ = gate.cell_of(number)
-        assert len(of_input.rich) == len(of_state.rich) == cell.groups * cell.rich(factor, 2)
+        assert len(of_input.rich) == len(of_state.rich) == cell.groups * cell.dense_rows(factor, 2)
     work = work_of(site, PlacedGate.of("hmd", "rnn", factor=factor))
     held = sum(p.numel() for p in gate.parameters())
     assert work.stored * site.params == pytest.approx(held)

@@ -16,7 +16,7 @@ from gatesearch.gates.matrices import (
     PrunedMatrix,
     hybrid_parameters,
     low_rank,
-    rich_rows,
+    count_dense_rows,
     zhu_gupta,
 )
 
@@ -46,7 +46,7 @@ def test_a_hybrid_matrix_multiplies_as_the_matrix_that_it_stands_for(groups, row
 
 
 def test_a_hybrid_matrix_by_hand():
-    matrix = HybridMatrix(torch.zeros(3, 4), groups=1, rich=1, blocks=2)
+    matrix = HybridMatrix(torch.zeros(3, 4), groups=1, dense_rows=1, blocks=2)
     with torch.no_grad():
         matrix.rich.copy_(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
         matrix.left.copy_(torch.tensor([[[1.0, 2.0]], [[10.0, 20.0]]]))
@@ -57,7 +57,7 @@ def test_a_hybrid_matrix_by_hand():
 
 
 def test_multiplications_are_as_many_as_parameters():
-    matrix = HybridMatrix(torch.randn(3 * 20, 14), groups=3, rich=6, blocks=2)
+    matrix = HybridMatrix(torch.randn(3 * 20, 14), groups=3, dense_rows=6, blocks=2)
     with FlopCounterMode(display=False) as counter:
         matrix(torch.randn(1, 14))
     # J (m - r) products of each of 3 matrices, which the counter does not count: J = 2 blocks, m = 20 rows, r = 6 rich.
@@ -67,7 +67,7 @@ def test_multiplications_are_as_many_as_parameters():
 
 @pytest.mark.parametrize(("size", "factor", "rank"), [(200, 2, 99), (200, 4, 49), (650, 2, 324), (1024, 4, 255)])
 def test_ranks_at_equal_parameters_are_those_of_the_specification(size, factor, rank):
-    rich = rich_rows(size, size, 2, factor)
+    rich = count_dense_rows(size, size, 2, factor)
     assert rich + 2 == rank
     assert hybrid_parameters(size, size, rich, 2) <= size * size / factor < hybrid_parameters(size, size, rich + 1, 2)
     assert low_rank(size, size, factor) == size // (2 * factor)
@@ -75,12 +75,12 @@ def test_ranks_at_equal_parameters_are_those_of_the_specification(size, factor, 
 
 
 def test_a_block_for_every_column_saves_nothing():
-    assert hybrid_parameters(6, 3, 0, 3) > 6 * 3 and rich_rows(6, 3, 3, 2) < 0
+    assert hybrid_parameters(6, 3, 0, 3) > 6 * 3 and count_dense_rows(6, 3, 3, 2) < 0
 
 
 def test_a_fitted_start_is_exact_where_the_matrix_has_that_form_already():
     torch.manual_seed(0)
-    hybrid = HybridMatrix(torch.randn(24, 10), groups=2, rich=4, blocks=3).dense().detach()
+    hybrid = HybridMatrix(torch.randn(24, 10), groups=2, dense_rows=4, blocks=3).dense().detach()
     torch.testing.assert_close(HybridMatrix(hybrid, 2, 4, 3).dense(), hybrid, atol=1e-5, rtol=1e-4)
     low = LowRankMatrix(torch.randn(24, 10), groups=2, rank=3).dense().detach()
     torch.testing.assert_close(LowRankMatrix(low, 2, 3).dense(), low, atol=1e-5, rtol=1e-4)

@@ -24,7 +24,7 @@ static void *rooms[1024];
 static int taken;
 
 /* Allocates memory of zeros, 64 bytes longer than asked for. */
-static void *room(size_t bytes) {
+static void *reserve(size_t bytes) {
   rooms[taken] = calloc(bytes + 64, 1);
   if (!rooms[taken]) puts("no memory left"), exit(1);
   return rooms[taken++];
@@ -56,29 +56,29 @@ static void floats(const char *name, const float *values, int n) {
 static void convolutions(gs_conv c) {
   const int outputs = gs_height(&c) * gs_width(&c) * c.c_out, wide = GS_BLOCKS(c.c_out) * GS_BLOCK;
   const int values = c.h * c.w * c.c_in, count = c.c_out * c.c_in * c.kh * c.kw;
-  int8_t *weights = room(count), *packed = room(GS(conv_u8_size)(&c)), *rows = room(GS(pg_rows_size)(&c));
-  int32_t *sums = room(wide * GS_BLOCKS(c.c_in) * GS_BLOCK * 4), *y = room(outputs * 4), *bias = room(wide * 4);
-  uint8_t *x = room(values), *bytes = room(outputs);
-  uint16_t *words = room(values * 2);
-  float *scale = room(wide * 4), *shift = room(wide * 4), *fy = room(outputs * 4);
-  float *fx = room(values * 4), *fw = room(count * 4), *fpacked = room(GS(conv_f32_size)(&c) * 4);
+  int8_t *weights = reserve(count), *packed = reserve(GS(conv_u8_size)(&c)), *rows = reserve(GS(pg_rows_size)(&c));
+  int32_t *sums = reserve(wide * GS_BLOCKS(c.c_in) * GS_BLOCK * 4), *y = reserve(outputs * 4), *bias = reserve(wide * 4);
+  uint8_t *x = reserve(values), *bytes = reserve(outputs);
+  uint16_t *words = reserve(values * 2);
+  float *scale = reserve(wide * 4), *shift = reserve(wide * 4), *fy = reserve(outputs * 4);
+  float *fx = reserve(values * 4), *fw = reserve(count * 4), *fpacked = reserve(GS(conv_f32_size)(&c) * 4);
   for (int i = 0; i < count; i++) weights[i] = (int8_t)((int)(next() % 255) - 127), fw[i] = real();
   for (int i = 0; i < values; i++) x[i] = (uint8_t)next(), words[i] = (uint16_t)next(), fx[i] = real();
   for (int i = 0; i < c.c_out; i++) bias[i] = (int)(next() % 999), scale[i] = 0.001f, shift[i] = 0.25f;
   GS(conv_u8_pack)(&c, weights, packed, sums);
   GS(pg_rows)(&c, weights, rows);
-  void *scratch = room(GS(conv_u8_scratch)(&c));
+  void *scratch = reserve(GS(conv_u8_scratch)(&c));
   GS(conv_u8)(&c, x, 3, NULL, 0, packed, sums, NULL, 0, bias, scale, shift, GS_SUMS, 0, y, scratch);
   whole("sums", y, outputs, 4);
   GS(conv_u8)(&c, x, 3, NULL, 0, packed, sums, NULL, 0, bias, scale, shift, GS_BYTES, 5, bytes, scratch);
   whole("bytes", bytes, outputs, 1);
   GS(conv_f32_pack)(&c, fw, fpacked);
-  GS(conv_f32)(&c, fx, NULL, 0, fpacked, NULL, 0, scale, shift, 1, fy, room(GS(conv_f32_scratch)(&c)));
+  GS(conv_f32)(&c, fx, NULL, 0, fpacked, NULL, 0, scale, shift, 1, fy, reserve(GS(conv_f32_scratch)(&c)));
   floats("conv", fy, outputs);
-  int64_t *limit = room(c.c_out * 8);
-  int32_t *single = room(wide * 4), *low = room(outputs * 4);
+  int64_t *limit = reserve(c.c_out * 8);
+  int32_t *single = reserve(wide * 4), *low = reserve(outputs * 4);
   for (int i = 0; i < wide; i++) single[i] = i < c.c_out ? 0 : INT32_MAX;
-  void *split = room(GS(pg_scratch)(&c));
+  void *split = reserve(GS(pg_scratch)(&c));
   for (int group = 1; group <= 32; group = group == 1 ? 8 : group * 2) {
     gs_pg pg = {packed, sums, rows, limit, single, shift, 0.00001f, 2, 8, GS_MIN(group, c.c_out), 8};
     const int open = GS(pg)(&c, &pg, words, fy, y, low, split);
@@ -93,25 +93,25 @@ static void convolutions(gs_conv c) {
    in int8. */
 static void chosen(gs_conv c, int block) {
   const int outputs = gs_height(&c) * gs_width(&c) * c.c_out, wide = GS_BLOCKS(c.c_out) * GS_BLOCK;
-  const int values = c.h * c.w * c.c_in, pieces = 4, taps = c.kh * c.kw * c.c_in * wide;
+  const int values = c.h * c.w * c.c_in, operands = 4, taps = c.kh * c.kw * c.c_in * wide;
   const gs_conv linear = {1, 1, c.c_in, c.c_out, 1, 1, 1, 1, 0, 0, 1, 1};
   const int groups = (c.c_out + block - 1) / block;
-  float *phi = room(c.c_out * c.c_in * 4), *packed = room(GS(conv_f32_size)(&linear) * 4), *vectors = room(4 * wide * 4);
-  float *x = room(values * 4), *w = room(taps * 4), *y = room(outputs * 4), *threshold = room(c.c_out * 4);
-  int8_t *bytes = room(taps * pieces);
-  int32_t *sums = room(pieces * c.c_in * wide * 4), *out = room(groups * 4);
+  float *phi = reserve(c.c_out * c.c_in * 4), *packed = reserve(GS(conv_f32_size)(&linear) * 4), *vectors = reserve(4 * wide * 4);
+  float *x = reserve(values * 4), *w = reserve(taps * 4), *y = reserve(outputs * 4), *threshold = reserve(c.c_out * 4);
+  int8_t *bytes = reserve(taps * operands);
+  int32_t *sums = reserve(operands * c.c_in * wide * 4), *out = reserve(groups * 4);
   const int32_t in[2] = {0, 2};
   for (int i = 0; i < c.c_out * c.c_in; i++) phi[i] = real();
   for (int i = 0; i < 4 * wide; i++) vectors[i] = real();
   for (int i = 0; i < values; i++) x[i] = real();
   for (int i = 0; i < taps; i++) w[i] = real();
-  for (int i = 0; i < taps * pieces; i++) {
+  for (int i = 0; i < taps * operands; i++) {
     bytes[i] = (int8_t)((int)(next() % 255) - 127);
-    sums[i % (pieces * c.c_in * wide)] += bytes[i];
+    sums[i % (operands * c.c_in * wide)] += bytes[i];
   }
   GS(conv_f32_pack)(&linear, phi, packed);
   const gs_fbs fbs = {packed, vectors, vectors + wide, vectors + 2 * wide, vectors + 3 * wide, (groups + 1) / 2, block};
-  void *alone = room(GS(fbs_single_scratch)(&c)), *both = room(GS(fbs_pg_scratch)(&c, pieces));
+  void *alone = reserve(GS(fbs_single_scratch)(&c)), *both = reserve(GS(fbs_pg_scratch)(&c, operands));
   for (int some = 0; some < 2; some++) {
     const int32_t *read = some ? in : NULL;
     GS(fbs_single)(&c, &fbs, x, read, 2, 1, w, 1, 1, y, out, alone);
@@ -124,7 +124,7 @@ static void chosen(gs_conv c, int block) {
       floats("hybrid", y, outputs);
     }
   }
-  uint8_t *pixels = room(values), *pooled = room(outputs), *added = room(values);
+  uint8_t *pixels = reserve(values), *pooled = reserve(outputs), *added = reserve(values);
   for (int i = 0; i < values; i++) pixels[i] = (uint8_t)next();
   const gs_conv pool = {c.h, c.w, c.c_in, c.c_in, 2, 2, 2, 2, 0, 0, 1, 1};
   for (int largest = 0; largest < 2; largest++) {
@@ -139,24 +139,27 @@ static void chosen(gs_conv c, int block) {
 static void listening(int channels) {
   const gs_conv c = {6, 5, channels, channels, 3, 2, 2, 1, 1, 0, 1, 1};
   const int outputs = gs_height(&c) * gs_width(&c) * channels;
-  uint8_t *x = room(30 * channels), *y = room(outputs);
-  int8_t *weights = room(6 * channels), *windows = room(4 * 30 * channels);
-  int32_t *bias = room(channels * 4), *total = room(channels * 4), *index = room(outputs * 4), passed[4] = {0};
-  float *scale = room(channels * 4), *fx = room(30 * channels * 4), *mean = room(channels * 4), *most = room(channels * 4);
-  float *pooled = room(2 * channels * 4), logit;
+  uint8_t *x = reserve(30 * channels), *y = reserve(outputs);
+  int8_t *weights = reserve(6 * channels), *windows = reserve(4 * 30 * channels);
+  int32_t *bias = reserve(channels * 4), *total = reserve(channels * 4), *index = reserve(outputs * 4), passed[4] = {0};
+  float *scale = reserve(channels * 4), *fx = reserve(30 * channels * 4), *mean = reserve(channels * 4);
+  float *maximum = reserve(channels * 4);
+  float *pooled = reserve(2 * channels * 4), logit;
   for (int i = 0; i < 30 * channels; i++) x[i] = (uint8_t)next(), fx[i] = real();
   for (int i = 0; i < 6 * channels; i++) weights[i] = (int8_t)((int)(next() % 255) - 127);
   for (int i = 0; i < 4 * 30 * channels; i++) windows[i] = (int8_t)next();
-  for (int i = 0; i < channels; i++) bias[i] = (int)(next() % 999), scale[i] = 0.002f, mean[i] = real(), most[i] = real();
+  for (int i = 0; i < channels; i++) {
+    bias[i] = (int)(next() % 999), scale[i] = 0.002f, mean[i] = real(), maximum[i] = real();
+  }
   for (int i = 0; i < outputs; i++) index[i] = i;
   GS(depthwise_u8)(&c, x, 130, weights, bias, scale, 20, y);
   whole("depthwise", y, outputs, 1);
   GS(pool_u8)(x, 30, channels, NULL, 0, total, y);
   whole("total", total, channels, 4);
   whole("largest", y, channels, 1);
-  logit = GS(gate_f32)(fx, 30, channels, mean, most, 0.5f, pooled);
+  logit = GS(gate_f32)(fx, 30, channels, mean, maximum, 0.5f, pooled);
   floats("gate", &logit, 1);
-  uint8_t *inside = room(30 * channels), last = 0;
+  uint8_t *inside = reserve(30 * channels), last = 0;
   const gs_op ops[2] = {
       {.kind = GS_DEPTHWISE, .zero = 130, .zero_out = 20, .shape = c, .x = inside, .y = y, .weights = weights,
        .bias = bias, .scale = scale},
@@ -169,8 +172,8 @@ static void listening(int channels) {
 /* Runs the mel front end on a clip and on a stream; frame is the number of samples in a frame. */
 static void front_end(int frame) {
   enum { FFT = 64, BINS = 33, MELS = 5, FEATURES = 3 };
-  float *samples = room(4 * frame * 4), *window = room(frame * 4), *turn = room(FFT / 2 * 4), *split = room(2 * BINS * 4);
-  float *weights = room(2 * MELS * 4), *dct = room(MELS * FEATURES * 4), mean[FEATURES] = {0}, std[FEATURES] = {1, 2, 3};
+  float *samples = reserve(4 * frame * 4), *window = reserve(frame * 4), *turn = reserve(FFT / 2 * 4), *split = reserve(2 * BINS * 4);
+  float *weights = reserve(2 * MELS * 4), *dct = reserve(MELS * FEATURES * 4), mean[FEATURES] = {0}, std[FEATURES] = {1, 2, 3};
   int32_t first[MELS], starts[MELS + 1] = {0};
   for (int k = 0; k < 4 * frame; k++) samples[k] = real();
   for (int k = 0; k < frame; k++) window[k] = real();
@@ -180,11 +183,11 @@ static void front_end(int frame) {
   for (int k = 0; k < MELS * FEATURES; k++) dct[k] = real();
   for (int k = 0; k < MELS; k++) first[k] = 6 * k, starts[k + 1] = 2 * k + 2;
   const gs_mel m = {FFT, frame, frame / 2, BINS, MELS, FEATURES, 16, window, turn, split, first, starts, weights, dct, mean, std};
-  int8_t *out = room(6 * FEATURES);
-  void *scratch = room(GS(mel_scratch)(&m));
+  int8_t *out = reserve(6 * FEATURES);
+  void *scratch = reserve(GS(mel_scratch)(&m));
   GS(mel)(&m, samples, 6, out, scratch);
   whole("mel", out, 6 * FEATURES, 1);
-  GS(mel_stream)(&m, samples, 2, room((frame - frame / 2 + 2 * m.stride) * 4), 6, out, scratch);
+  GS(mel_stream)(&m, samples, 2, reserve((frame - frame / 2 + 2 * m.stride) * 4), 6, out, scratch);
   whole("heard", out, 6 * FEATURES, 1);
 }
 
@@ -193,15 +196,15 @@ static void steps(int size, int columns) {
   gs_matrix m[2];
   for (int i = 0; i < 2; i++) {
     const gs_conv shape = {1, 1, i ? size : columns, 4 * size, 1, 1, 1, 1, 0, 0, 1, 1};
-    float *w = room(4 * size * shape.c_in * 4), *packed = room(GS(conv_f32_size)(&shape) * 4);
+    float *w = reserve(4 * size * shape.c_in * 4), *packed = reserve(GS(conv_f32_size)(&shape) * 4);
     for (int k = 0; k < 4 * size * shape.c_in; k++) w[k] = real() / 8;
     GS(conv_f32_pack)(&shape, w, packed);
     m[i] = (gs_matrix){GS_DENSE, 4, size, shape.c_in, 0, 0, packed, NULL, NULL, NULL, NULL};
   }
-  float *bias = room(4 * size * 4), *x = room(columns * 4), *h = room(size * 4), *c = room(size * 4);
+  float *bias = reserve(4 * size * 4), *x = reserve(columns * 4), *h = reserve(size * 4), *c = reserve(size * 4);
   for (int k = 0; k < columns; k++) x[k] = real();
   for (int k = 0; k < 4 * size; k++) bias[k] = real();
-  for (int k = 0; k < 3; k++) GS(lstm_step)(&m[0], &m[1], bias, x, h, c, room(GS(step_scratch)(&m[0], &m[1])));
+  for (int k = 0; k < 3; k++) GS(lstm_step)(&m[0], &m[1], bias, x, h, c, reserve(GS(step_scratch)(&m[0], &m[1])));
   floats("lstm", h, size);
 }
 
@@ -213,9 +216,9 @@ static void steps_u8(int size, int columns, int hybrid) {
   for (int i = 0; i < 2; i++) {
     const int wide = i ? size : columns, rows = 4 * (rich + parts);
     const gs_conv shape = {1, 1, wide, rows, 1, 1, 1, 1, 0, 0, 1, 1};
-    int8_t *w = room(rows * wide), *packed = room(GS(conv_u8_size)(&shape)), *down = room(4 * parts * size);
-    int32_t *sums = room(GS_BLOCKS(rows) * GS_BLOCK * GS_BLOCKS(wide) * 4), *by_row = room(rows * 4);
-    float *scale = room(4 * size * 4), *middle = room(4 * parts * 4 + 4);
+    int8_t *w = reserve(rows * wide), *packed = reserve(GS(conv_u8_size)(&shape)), *down = reserve(4 * parts * size);
+    int32_t *sums = reserve(GS_BLOCKS(rows) * GS_BLOCK * GS_BLOCKS(wide) * 4), *by_row = reserve(rows * 4);
+    float *scale = reserve(4 * size * 4), *middle = reserve(4 * parts * 4 + 4);
     for (int k = 0; k < rows * wide; k++) w[k] = (int8_t)((int)(next() % 255) - 127), by_row[k / wide] += w[k];
     for (int k = 0; k < 4 * parts * (size - rich); k++) down[k] = (int8_t)((int)(next() % 255) - 127);
     for (int k = 0; k < 4 * size; k++) scale[k] = k % size < rich ? 0.05f + real() / 100 : 0.002f;
@@ -227,10 +230,10 @@ static void steps_u8(int size, int columns, int hybrid) {
   static int16_t sigmoid[2049], tangent[2049];
   for (int k = 0; k < 2049; k++) sigmoid[k] = (int16_t)(k * 15), tangent[k] = (int16_t)(k * 31 - 32000);
   const gs_tables tables = {sigmoid, tangent};
-  float *bias = room(4 * size * 4);
-  uint8_t *x = room(columns), *h = room(size);
-  int16_t *c = room(size * 2);
-  void *scratch = room(GS(step_u8_scratch)(&m[0], &m[1]));
+  float *bias = reserve(4 * size * 4);
+  uint8_t *x = reserve(columns), *h = reserve(size);
+  int16_t *c = reserve(size * 2);
+  void *scratch = reserve(GS(step_u8_scratch)(&m[0], &m[1]));
   for (int k = 0; k < columns; k++) x[k] = (uint8_t)next();
   for (int k = 0; k < 4 * size; k++) bias[k] = 4096 * real();
   for (int k = 0; k < 3; k++) GS(lstm_step_u8)(&m[0], &m[1], &tables, bias, x, h, c, scratch);

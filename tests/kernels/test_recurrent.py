@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gatesearch.gates.factored import FactoredRNN
-from gatesearch.gates.matrices import HybridMatrix, rich_rows
+from gatesearch.gates.matrices import HybridMatrix, count_dense_rows
 from gatesearch.kernels import HMD, Dense, GRUStep, Library, LowRank, LSTMStep, Pruned
 from gatesearch.kernels.recurrent_weights import Weights
 
@@ -98,7 +98,7 @@ def test_dense_steps_equal_those_of_torch(library: Library) -> None:
 def test_hybrid_steps_equal_those_of_the_training_module(library: Library, kind: Any) -> None:
     torch.manual_seed(0)
     layer = FactoredRNN(
-        kind(11, 20, batch_first=True), lambda weight, groups: HybridMatrix(weight, groups, rich=5, blocks=2)
+        kind(11, 20, batch_first=True), lambda weight, groups: HybridMatrix(weight, groups, dense_rows=5, blocks=2)
     ).eval()
     x = torch.randn(1, 4, 11)
     with torch.no_grad():
@@ -125,7 +125,7 @@ def test_gates_saturate_at_large_inputs(library: Library, value: float) -> None:
 
 def test_the_hybrid_form_holds_a_quarter_of_the_numbers() -> None:
     rng = np.random.default_rng(0)
-    rich = rich_rows(128, 96, 2, 4.0)
+    rich = count_dense_rows(128, 96, 2, 4.0)
     form = HMD(real(rng, 4, rich, 96), real(rng, 4, 2, 128 - rich), real(rng, 4, 96))
     assert 0.24 * 4 * 128 * 96 < form.parameters <= 0.25 * 4 * 128 * 96
     full = form.full()

@@ -8,7 +8,7 @@ A recurrent layer has a matrix for each gate of its cell. PyTorch stores these m
 
 from gatesearch.gates.matrices.forms import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix
 from gatesearch.gates.matrices.products import PRODUCTS, TORCH, Array, Ops, block_edges
-from gatesearch.gates.matrices.sizes import BEGIN, END, hybrid_parameters, low_rank, rich_rows, zhu_gupta
+from gatesearch.gates.matrices.sizes import BEGIN, END, hybrid_parameters, low_rank, count_dense_rows, zhu_gupta
 
 __all__ = [
     "BEGIN",
@@ -24,6 +24,6 @@ __all__ = [
     "block_edges",
     "hybrid_parameters",
     "low_rank",
-    "rich_rows",
+    "count_dense_rows",
     "zhu_gupta",
 ]

@@ -45,7 +45,7 @@ class Factors(nn.Module):
 
 
 class HybridMatrix(Factors):
-    """A stack of hybrid matrices: ``rich`` dense rows over rank-1 blocks side by side.
+    """A stack of hybrid matrices: ``dense_rows`` dense rows over rank-1 blocks side by side.
 
     A matrix W [m, n] becomes
 
@@ -61,11 +61,11 @@ class HybridMatrix(Factors):
         weight: the dense stack from which the factors are fitted, [groups * rows, columns]. A starts as the first r
             rows; each block starts as the best rank-1 approximation of its part of the other rows.
         groups: number of matrices in the stack.
-        rich: r, the number of dense rows of each matrix, from 0 to rows.
+        dense_rows: r, the number of dense rows of each matrix, from 0 to rows.
         blocks: J, the number of blocks; their widths differ by one column at most.
 
     >>> from gatesearch.gates.matrices import hybrid_parameters
-    >>> hybrid = HybridMatrix(torch.randn(20, 6), groups=2, rich=4, blocks=2)
+    >>> hybrid = HybridMatrix(torch.randn(20, 6), groups=2, dense_rows=4, blocks=2)
     >>> sum(p.numel() for p in hybrid.parameters()) == 2 * hybrid_parameters(10, 6, 4, 2)
     True
     >>> int(torch.linalg.matrix_rank(hybrid.dense()[:10])), hybrid(torch.randn(3, 6)).shape
@@ -74,13 +74,13 @@ class HybridMatrix(Factors):
 
     form = "hybrid"
 
-    def __init__(self, weight: Tensor, groups: int, rich: int, blocks: int) -> None:
+    def __init__(self, weight: Tensor, groups: int, dense_rows: int, blocks: int) -> None:
         nn.Module.__init__(self)
         self.groups, self.rows, self.columns = groups, len(weight) // groups, weight.shape[1]
         self.widths = [end - begin for begin, end in block_edges(self.columns, blocks)]
         stack = weight.detach().unflatten(0, (groups, self.rows))
-        self.rich = nn.Parameter(stack[:, :rich].flatten(0, 1).clone())  # A, [groups * r, n]
-        parts = [rank_one(part) for part in stack[:, rich:].split(self.widths, 2)]
+        self.rich = nn.Parameter(stack[:, :dense_rows].flatten(0, 1).clone())  # A, [groups * r, n]
+        parts = [rank_one(part) for part in stack[:, dense_rows:].split(self.widths, 2)]
         self.left = nn.Parameter(torch.stack([left for left, _ in parts]))  # b, [J, groups, m - r]
         self.right = nn.Parameter(torch.cat([right for _, right in parts], 1))  # c, [groups, n]
 

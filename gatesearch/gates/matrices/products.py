@@ -48,13 +48,13 @@ def hybrid_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
     ``parts`` holds A, b and c of :class:`gatesearch.gates.matrices.HybridMatrix` with J blocks. This takes one product
     with A, J small products with the parts of c, and a sum of J vectors b that these products scale.
     """
-    rich, left, right = parts
+    dense_rows, left, right = parts
     groups, lead = right.shape[0], tuple(x.shape[:-1])
     edges = block_edges(right.shape[1], left.shape[0])
     scaled = [
         (x[..., i:j] @ right[:, i:j].T).reshape((*lead, groups, 1)) * b for (i, j), b in zip(edges, left, strict=True)
     ]
-    top = (x @ rich.T).reshape((*lead, groups, rich.shape[0] // groups))
+    top = (x @ dense_rows.T).reshape((*lead, groups, dense_rows.shape[0] // groups))
     return ops.concat([top, sum(scaled[1:], scaled[0])], -1).reshape((*lead, -1))
 
 

@@ -24,7 +24,7 @@ def zhu_gupta(progress: float, final: float) -> float:
     return final * (1 - (1 - math.floor(done * STEPS + 1e-9) / STEPS) ** 3)
 
 
-def hybrid_parameters(rows: int, columns: int, rich: int, blocks: int) -> int:
+def hybrid_parameters(rows: int, columns: int, dense_rows: int, blocks: int) -> int:
     """Return the number of parameters of a hybrid matrix: r n + J (m - r) + n.
 
     A product with the matrix takes as many multiplications.
@@ -32,16 +32,16 @@ def hybrid_parameters(rows: int, columns: int, rich: int, blocks: int) -> int:
     >>> hybrid_parameters(200, 200, 97, 2)
     19806
     """
-    return rich * columns + blocks * (rows - rich) + columns
+    return dense_rows * columns + blocks * (rows - dense_rows) + columns
 
 
-def rich_rows(rows: int, columns: int, blocks: int, factor: float) -> int:
+def count_dense_rows(rows: int, columns: int, blocks: int, factor: float) -> int:
     """Return the largest r for which a hybrid matrix has at most m n / factor parameters; negative if there is none.
 
     r = (m n / factor - J m - n) / (n - J), rounded down. For several matrices with the same number of rows, such as
     those of the input and the state of a recurrent layer, ``columns`` and ``blocks`` are sums over the matrices.
 
-    >>> [rich_rows(200, 200, 2, factor) for factor in (2, 4)], rich_rows(650, 650, 2, 2)
+    >>> [count_dense_rows(200, 200, 2, factor) for factor in (2, 4)], count_dense_rows(650, 650, 2, 2)
     ([97, 47], 322)
     """
     if blocks >= columns:

@@ -74,9 +74,9 @@ def _kernels(site: LayerSite, params: PGParams, share: float) -> tuple[KernelCal
         shape = (math.prod(site.shape_in[:-1]), 1, site.shape_in[-1], site.shape[-1], *[1] * 4, 0, 0, 1, 1)
     if not shape or not params.for_kernel:
         return ()
-    pieces, group = params.pieces(site.positive), MASKS[params.mask].size(shape[3])
+    operands, group = params.count_operands(site.positive), MASKS[params.mask].size(shape[3])
     bits = params.bits + 2 * (params.weight_bits == BYTE)
     # The kernel runs the same program for all groups that consist of whole blocks.
     variant = (("bytes", 1 if bits <= BYTE else 2), ("group", group if group % BLOCK else BLOCK))
-    many = (("pieces", pieces),) if pieces > 1 else ()
-    return (KernelCall("pg", (*shape[:2], shape[2] * pieces, *shape[3:]), (*variant, *many), (("open", share),)),)
+    many = (("pieces", operands),) if operands > 1 else ()
+    return (KernelCall("pg", (*shape[:2], shape[2] * operands, *shape[3:]), (*variant, *many), (("open", share),)),)

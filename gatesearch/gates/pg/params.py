@@ -68,8 +68,8 @@ class PGParams(GateParams):
         most = BYTE - (self.weight_bits == BYTE)
         return self.weight_bits <= BYTE and self.low_bits <= most and self.high_bits <= most
 
-    def pieces(self, positive: bool) -> int:
-        """Return the number of pieces into which kernels split a channel.
+    def count_operands(self, positive: bool) -> int:
+        """Return the number of operands into which kernels split a channel.
 
         It doubles for eight-bit weights, which have two parts. It doubles again for inputs that can be negative.
         """

@@ -17,14 +17,14 @@ typedef struct {
   const int32_t *channels; /* ascending */
   int32_t n;
   const uint16_t *masks; /* a bit for each channel of each block of 16 */
-} gs_kept;
+} gs_channels;
 
 /* List the channels of some groups of size channels, size being 1 or 16. groups lists n_groups of them; NULL means
    all. */
-GS_INLINE gs_kept gs_kept_of(const int32_t *groups, int n_groups, int size, int channels, char **at) {
+GS_INLINE gs_channels gs_list_channels(const int32_t *groups, int n_groups, int size, int channels, char **at) {
   const int blocks = GS_BLOCKS(channels);
-  int32_t *list = gs_take(at, (size_t)blocks * GS_BLOCK * sizeof(int32_t));
-  uint16_t *masks = gs_take(at, blocks * sizeof(uint16_t));
+  int32_t *list = gs_reserve(at, (size_t)blocks * GS_BLOCK * sizeof(int32_t));
+  uint16_t *masks = gs_reserve(at, blocks * sizeof(uint16_t));
   int n = 0;
   memset(masks, 0, blocks * sizeof(uint16_t));
   if (!groups) n_groups = (channels + size - 1) / size;
@@ -35,17 +35,17 @@ GS_INLINE gs_kept gs_kept_of(const int32_t *groups, int n_groups, int size, int 
       masks[k / GS_BLOCK] |= (uint16_t)(1u << k % GS_BLOCK);
     }
   }
-  return (gs_kept){list, n, masks};
+  return (gs_channels){list, n, masks};
 }
 
-/* Return the bytes of scratch memory that gs_kept_of needs. */
-GS_INLINE size_t gs_kept_size(int channels) {
+/* Return the bytes of scratch memory that gs_list_channels needs. */
+GS_INLINE size_t gs_list_size(int channels) {
   return GS_BLOCKS(channels) * (GS_BLOCK * sizeof(int32_t) + sizeof(uint16_t)) + 192;
 }
 
 /* Copy the values of the channels of k together, out of a row of whole blocks. to has room for k->n values and 16
    more. */
-GS_INLINE void gs_keep_words(const uint32_t *from, const gs_kept *k, int blocks, uint32_t *to) {
+GS_INLINE void gs_copy_words(const uint32_t *from, const gs_channels *k, int blocks, uint32_t *to) {
 #if defined(__AVX512F__)
   for (int b = 0; b < blocks; b++) {
     _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(k->masks[b], _mm512_loadu_si512(from + b * GS_BLOCK)));
@@ -58,7 +58,7 @@ GS_INLINE void gs_keep_words(const uint32_t *from, const gs_kept *k, int blocks,
 }
 
 /* Do the same for four rows of bytes; word i of to holds the four bytes of channel i. */
-GS_INLINE void gs_keep_quads(const int8_t *const *rows, const gs_kept *k, int blocks, uint32_t *to) {
+GS_INLINE void gs_copy_quads(const int8_t *const *rows, const gs_channels *k, int blocks, uint32_t *to) {
 #if defined(__AVX512F__)
   for (int b = 0; b < blocks; b++) {
     if (!k->masks[b]) continue;
@@ -99,7 +99,7 @@ static void gs_largest(const float *g, int n, int count, int32_t *out) {
     }
     if (above >= count) least |= bit;
   }
-  int equal = count, found = 0;
+  int equal = count, next = 0;
   for (int i = 0; i < n; i++) {
     uint32_t bits;
     memcpy(&bits, g + i, sizeof(bits));
@@ -110,9 +110,9 @@ static void gs_largest(const float *g, int n, int count, int32_t *out) {
     memcpy(&bits, g + i, sizeof(bits));
     const int32_t value = GS_MAX((int32_t)bits, 0); /* -0 is 0 */
     if (value > (int32_t)least) {
-      out[found++] = i;
+      out[next++] = i;
     } else if (value == (int32_t)least && equal > 0) {
-      out[found++] = i;
+      out[next++] = i;
       equal--;
     }
   }
@@ -124,13 +124,13 @@ static void gs_largest(const float *g, int n, int count, int32_t *out) {
    holds the active channels alone. The groups with the largest g win; out takes their indices. The output of winner i
    is then scale[i] z + shift[i], z being its convolution: g boosts the batch normalisation slope z + offset, and beta
    is added. */
-GS_INLINE gs_kept gs_choose(const gs_conv *c, const gs_fbs *f, const float *x, const gs_kept *in, int32_t *out,
+GS_INLINE gs_channels gs_choose(const gs_conv *c, const gs_fbs *f, const float *x, const gs_channels *in, int32_t *out,
                             float **scale, float **shift, char **at) {
   const int wide = GS_BLOCKS(c->c_out) * GS_BLOCK;
   const gs_conv linear = {1, 1, c->c_in, c->c_out, 1, 1, 1, 1, 0, 0, 1, 1};
-  float *u = gs_take(at, c->c_in * sizeof(float)), *mean = gs_take(at, c->c_in * sizeof(float));
-  float *g = gs_take(at, wide * sizeof(float)), *one = gs_take(at, wide * sizeof(float));
-  *scale = gs_take(at, wide * sizeof(float)), *shift = gs_take(at, wide * sizeof(float));
+  float *u = gs_reserve(at, c->c_in * sizeof(float)), *mean = gs_reserve(at, c->c_in * sizeof(float));
+  float *g = gs_reserve(at, wide * sizeof(float)), *one = gs_reserve(at, wide * sizeof(float));
+  *scale = gs_reserve(at, wide * sizeof(float)), *shift = gs_reserve(at, wide * sizeof(float));
   GS(pool_f32)(x, c->h * c->w, in->n, NULL, 0, mean, NULL);
   memset(u, 0, c->c_in * sizeof(float));
   for (int i = 0; i < in->n; i++) u[in->channels[i]] = mean[i];
@@ -138,36 +138,36 @@ GS_INLINE gs_kept gs_choose(const gs_conv *c, const gs_fbs *f, const float *x, c
   GS(conv_f32)(&linear, u, NULL, 0, f->phi, NULL, 0, one, f->rho, 1, g, *at);
   if (f->block == 1) gs_largest(g, c->c_out, f->winners, out);
   else GS(winners)(g, c->c_out, f->winners, out);
-  const gs_kept kept = gs_kept_of(out, f->winners, f->block, c->c_out, at);
-  for (int i = 0; i < kept.n; i++) {
-    const int k = kept.channels[i];
+  const gs_channels winners = gs_list_channels(out, f->winners, f->block, c->c_out, at);
+  for (int i = 0; i < winners.n; i++) {
+    const int k = winners.channels[i];
     (*scale)[i] = g[k] * f->slope[k];
     (*shift)[i] = g[k] * f->offset[k] + f->beta[k];
   }
-  for (int i = kept.n; i < wide; i++) (*scale)[i] = (*shift)[i] = 0;
-  return kept;
+  for (int i = winners.n; i < wide; i++) (*scale)[i] = (*shift)[i] = 0;
+  return winners;
 }
 
 /* Return the bytes of scratch memory that gs_choose and two lists of channels need. */
 GS_INLINE size_t gs_choose_scratch(const gs_conv *c) {
   const gs_conv linear = {1, 1, c->c_in, c->c_out, 1, 1, 1, 1, 0, 0, 1, 1};
   const size_t in = GS_BLOCKS(c->c_in) * GS_BLOCK, out = GS_BLOCKS(c->c_out) * GS_BLOCK;
-  return GS(conv_f32_scratch)(&linear) + (2 * in + 4 * out) * sizeof(float) + gs_kept_size(c->c_in) +
-         gs_kept_size(c->c_out) + 1024;
+  return GS(conv_f32_scratch)(&linear) + (2 * in + 4 * out) * sizeof(float) + gs_list_size(c->c_in) +
+         gs_list_size(c->c_out) + 1024;
 }
 
 /* Return the channels of k out of x [pixels][channels], copied to [pixels][k->n]; where k has all channels, x
    itself. */
-GS_INLINE const float *gs_kept_pixels(const float *x, int pixels, int channels, const gs_kept *k, char **at) {
+GS_INLINE const float *gs_copy_pixels(const float *x, int pixels, int channels, const gs_channels *k, char **at) {
   if (k->n == channels) return x;
-  float *made = gs_take(at, (size_t)pixels * k->n * sizeof(float));
-  GS(keep_channels)((const char *)x, pixels, channels, k->channels, k->n, sizeof(float), (char *)made);
-  return made;
+  float *copy = gs_reserve(at, (size_t)pixels * k->n * sizeof(float));
+  GS(copy_channels)((const char *)x, pixels, channels, k->channels, k->n, sizeof(float), (char *)copy);
+  return copy;
 }
 
 /* Write the values of the winners, rows [pixels][stride], to their channels of y [pixels][channels]. With whole, all
    other channels of y become 0. */
-GS_INLINE void gs_spread_rows(const float *rows, int stride, int pixels, int channels, const gs_kept *k, int block,
+GS_INLINE void gs_spread_rows(const float *rows, int stride, int pixels, int channels, const gs_channels *k, int block,
                               int whole, float *y) {
   if (whole && k->n < channels) memset(y, 0, (size_t)pixels * channels * sizeof(float));
   for (int p = 0; p < pixels; p++, rows += stride, y += channels) {
@@ -183,10 +183,10 @@ GS_INLINE void gs_spread_rows(const float *rows, int stride, int pixels, int cha
 
 /* Return the shape of the same convolution with other numbers of channels. */
 GS_INLINE gs_conv gs_fewer(const gs_conv *c, int c_in, int c_out) {
-  gs_conv made = *c;
-  made.c_in = c_in;
-  made.c_out = c_out;
-  return made;
+  gs_conv shape = *c;
+  shape.c_in = c_in;
+  shape.c_out = c_out;
+  return shape;
 }
 
 #endif

@@ -5,38 +5,38 @@
 #include "kernels.h"
 #include "simd.h"
 
-/* The loop of keep_channels for values of one type, in which kept need not hold whole blocks. */
-#define GS_KEEP(value_t)                                                    \
-  for (int p = 0; p < pixels; p++, x += (size_t)stride * bytes) {           \
-    for (int i = 0; i < n; i++, out += bytes) {                             \
-      memcpy(out, x + (size_t)kept[i] * sizeof(value_t), sizeof(value_t));  \
-    }                                                                       \
+/* The loop of copy_channels for values of one type, in which channels need not hold whole blocks. */
+#define GS_COPY_VALUES(value_t)                                                \
+  for (int p = 0; p < pixels; p++, x += (size_t)stride * bytes) {              \
+    for (int i = 0; i < n; i++, out += bytes) {                                \
+      memcpy(out, x + (size_t)channels[i] * sizeof(value_t), sizeof(value_t)); \
+    }                                                                          \
   }
 
-/* Copy the n channels that kept lists from x [pixels][stride] to out [pixels][n]; a value takes 1, 2 or 4 bytes. */
-void GS(keep_channels)(const char *x, int pixels, int stride, const int32_t *kept, int n, int bytes, char *out) {
+/* Copy the n channels that channels lists from x [pixels][stride] to out [pixels][n]; a value takes 1, 2 or 4 bytes. */
+void GS(copy_channels)(const char *x, int pixels, int stride, const int32_t *channels, int n, int bytes, char *out) {
   int first = 0, blocks = n % GS_BLOCK == 0;
   for (; blocks && first < n; first += GS_BLOCK) {
-    for (int k = 1; k < GS_BLOCK; k++) blocks &= kept[first + k] == kept[first] + k;
+    for (int k = 1; k < GS_BLOCK; k++) blocks &= channels[first + k] == channels[first] + k;
   }
   if (blocks) { /* whole blocks of 16 neighbours, which feature boosting and suppression (FBS) produces */
     for (int p = 0; p < pixels; p++, x += (size_t)stride * bytes) {
       for (int i = 0; i < n; i += GS_BLOCK, out += GS_BLOCK * bytes) {
-        memcpy(out, x + (size_t)kept[i] * bytes, (size_t)GS_BLOCK * bytes);
+        memcpy(out, x + (size_t)channels[i] * bytes, (size_t)GS_BLOCK * bytes);
       }
     }
   } else if (bytes == 1) {
-    GS_KEEP(uint8_t)
+    GS_COPY_VALUES(uint8_t)
   } else if (bytes == 2) {
-    GS_KEEP(uint16_t)
+    GS_COPY_VALUES(uint16_t)
   } else {
-    GS_KEEP(uint32_t)
+    GS_COPY_VALUES(uint32_t)
   }
 }
 
 /* Encode x [n] as a bitmap [(n + 7) / 8], lowest bit first, and the values that are not zero; return their number.
    values must have room for n. */
-int GS(keep_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values) {
+int GS(pack_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values) {
   int count = 0;
   for (int i = 0; i < n; i += 8) {
     unsigned bits = 0;
@@ -51,11 +51,11 @@ int GS(keep_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values) 
   return count;
 }
 
-/* Decode what keep_nonzero encodes, to x [n]. */
-void GS(spread_nonzero)(const uint8_t *bitmap, const uint8_t *values, int n, uint8_t *x) {
+/* Decode what pack_nonzero encodes, to x [n]. */
+void GS(unpack_nonzero)(const uint8_t *bitmap, const uint8_t *values, int n, uint8_t *x) {
   for (int i = 0; i < n; i++) {
-    const int there = bitmap[i / 8] >> (i % 8) & 1;
+    const int is_set = bitmap[i / 8] >> (i % 8) & 1;
     x[i] = 0;
-    if (there) x[i] = *values++;
+    if (is_set) x[i] = *values++;
   }
 }

@@ -36,15 +36,15 @@ size_t GS(conv_f32_scratch)(const gs_conv *c) {
 /* Write act(scale sums + shift) of one pixel and one block of channels to y. */
 GS_INLINE void finish_f32(const gs_conv *c, const float *sums, int pixel, int block, const float *scale,
                           const float *shift, int relu, float *y) {
-  const int first = block * GS_BLOCK, there = c->c_out - first;
+  const int first = block * GS_BLOCK, n_channels = c->c_out - first;
   float *to = y + (size_t)pixel * c->c_out + first, value[GS_BLOCK];
-  float *out = there >= GS_BLOCK ? to : value;
+  float *out = n_channels >= GS_BLOCK ? to : value;
   const gs_vf least = gs_set_f(relu ? 0.0f : -__builtin_inff());
   GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
     gs_vf v = gs_load_f(sums + k) * gs_load_f(scale + first + k) + gs_load_f(shift + first + k);
     gs_store_f(out + k, gs_max(v, least));
   }
-  if (there < GS_BLOCK) memcpy(to, value, there * sizeof(float));
+  if (n_channels < GS_BLOCK) memcpy(to, value, n_channels * sizeof(float));
 }
 
 /* Convolve x [h][w][c_in] to y [h'][w'][c_out]. in and out list the active blocks of input and output channels, NULL
@@ -54,9 +54,9 @@ void GS(conv_f32)(const gs_conv *c, const float *x, const int32_t *in, int n_in,
                   void *scratch) {
   const gs_geometry g = gs_geometry_of(c);
   char *at = scratch;
-  float *padded = gs_take(&at, g.size * sizeof(float));
-  int32_t *offsets = gs_take(&at, g.pixels * sizeof(int32_t));
-  gs_step *steps = gs_take(&at, g.steps * sizeof(gs_step));
+  float *padded = gs_reserve(&at, g.size * sizeof(float));
+  int32_t *offsets = gs_reserve(&at, g.pixels * sizeof(int32_t));
+  gs_step *steps = gs_reserve(&at, g.steps * sizeof(gs_step));
   if (!in) n_in = g.blocks_in;
   if (!out) n_out = g.blocks_out;
   if (g.copied) {

@@ -38,15 +38,15 @@ size_t GS(conv_u8_scratch)(const gs_conv *c) {
          g.blocks_out * GS_BLOCK * sizeof(int32_t) + 320;
 }
 
-/* Write the output of one pixel and one block to y, from position at on: sums + start, converted as kind says. there is
-   the number of channels of the block that exist. */
-GS_INLINE void finish_u8(const int kind, const int32_t *sums, int there, const int32_t *start, const float *scale,
+/* Write the output of one pixel and one block to y, from position at on: sums + start, converted as kind says.
+   n_channels is the number of channels of the block that exist. */
+GS_INLINE void finish_u8(const int kind, const int32_t *sums, int n_channels, const int32_t *start, const float *scale,
                          const float *shift, int zero_out, void *y, size_t at) {
   int32_t begun[GS_BLOCK];
   GS_LOOP for (int k = 0; k < GS_BLOCK; k++) begun[k] = sums[k] + start[k];
   if (kind == GS_SUMS) {
-    if (there >= GS_BLOCK) memcpy((int32_t *)y + at, begun, sizeof(begun));
-    else memcpy((int32_t *)y + at, begun, there * sizeof(int32_t));
+    if (n_channels >= GS_BLOCK) memcpy((int32_t *)y + at, begun, sizeof(begun));
+    else memcpy((int32_t *)y + at, begun, n_channels * sizeof(int32_t));
   } else if (kind == GS_BYTES) {
     /* A loop for each width of value: one loop over several widths would be compiled to narrow vectors. */
     float real[GS_BLOCK];
@@ -61,25 +61,25 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int there, const i
     }
     GS_LOOP for (int k = 0; k < GS_BLOCK; k++) whole[k] = (int32_t)real[k] + zero_out;
     GS_LOOP for (int k = 0; k < GS_BLOCK; k++) value[k] = (uint8_t)whole[k];
-    if (there >= GS_BLOCK) memcpy(to, value, sizeof(value));
-    else memcpy(to, value, there);
+    if (n_channels >= GS_BLOCK) memcpy(to, value, sizeof(value));
+    else memcpy(to, value, n_channels);
   } else {
-    float value[GS_BLOCK], *to = (float *)y + at, *out = there >= GS_BLOCK ? to : value;
+    float value[GS_BLOCK], *to = (float *)y + at, *out = n_channels >= GS_BLOCK ? to : value;
     GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
       gs_store_f(out + k, gs_real(begun + k) * gs_load_f(scale + k) + gs_load_f(shift + k));
     }
-    if (there < GS_BLOCK) memcpy(to, value, there * sizeof(float));
+    if (n_channels < GS_BLOCK) memcpy(to, value, n_channels * sizeof(float));
   }
 }
 
 /* One case of the switch over kinds, with a loop over the rows of a tile: the kind is then a constant inside the
    loop. */
-#define GS_FINISH(kind)                                                                                             \
-  case kind:                                                                                                        \
-    for (int r = 0; r < rows; r++) {                                                                                \
-      finish_u8(kind, from + r * columns * GS_BLOCK, there, start + first, scale + first, shift + first, zero_out, y, \
-                at + (size_t)r * c->c_out);                                                                         \
-    }                                                                                                               \
+#define GS_FINISH(kind)                                                                                                \
+  case kind:                                                                                                           \
+    for (int r = 0; r < rows; r++) {                                                                                   \
+      finish_u8(kind, from + r * columns * GS_BLOCK, n_channels, start + first, scale + first, shift + first,          \
+                zero_out, y, at + (size_t)r * c->c_out);                                                               \
+    }                                                                                                                  \
     break;
 
 /* Convolve x [h][w][c_in], in which the byte zero represents 0, to y [h'][w'][c_out]. in and out list the active blocks
@@ -97,10 +97,10 @@ void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t
   const gs_geometry g = gs_geometry_of(c);
   const size_t size = gs_packed(c);
   char *at = scratch;
-  uint8_t *padded = gs_take(&at, g.size);
-  int32_t *offsets = gs_take(&at, g.pixels * sizeof(int32_t));
-  gs_step *steps = gs_take(&at, g.steps * sizeof(gs_step));
-  int32_t *start = gs_take(&at, g.blocks_out * GS_BLOCK * sizeof(int32_t));
+  uint8_t *padded = gs_reserve(&at, g.size);
+  int32_t *offsets = gs_reserve(&at, g.pixels * sizeof(int32_t));
+  gs_step *steps = gs_reserve(&at, g.steps * sizeof(gs_step));
+  int32_t *start = gs_reserve(&at, g.blocks_out * GS_BLOCK * sizeof(int32_t));
   if (!in) n_in = g.blocks_in;
   if (!out) n_out = g.blocks_out;
   if (g.copied) {
@@ -129,7 +129,7 @@ void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t
       gs_sized_u8(rows, columns, patch, w, steps, n_steps, tile);
       rows = GS_MIN(rows, g.pixels - p);
       for (int k = 0; k < columns; k++) {
-        const int first = (out ? out[o + k] : o + k) * GS_BLOCK, there = c->c_out - first;
+        const int first = (out ? out[o + k] : o + k) * GS_BLOCK, n_channels = c->c_out - first;
         const int32_t *from = tile + k * GS_BLOCK;
         const size_t at = (size_t)p * c->c_out + first;
         switch (kind) {
@@ -152,11 +152,11 @@ static void prepare_conv(gs_call *k) {
   pick_blocks(k);
   pack_whole(k);
   k->x = bytes(k->c.h * k->c.w * k->c.c_in);
-  k->start = room(wide * sizeof(int32_t));
+  k->start = reserve(wide * sizeof(int32_t));
   k->w = reals(wide);
   k->bias = reals(wide);
-  k->y = room(outputs_of(&k->c));
-  k->scratch = room(GS(conv_u8_scratch)(&k->c));
+  k->y = reserve(outputs_of(&k->c));
+  k->scratch = reserve(GS(conv_u8_scratch)(&k->c));
 }
 
 /* Run a prepared call. */

@@ -16,9 +16,9 @@ void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t
   for (int row = 0; row < height; row++) {
     for (int column = 0; column < width; column++, y += channels) {
       for (int first = 0; first < channels; first += GS_BLOCK) {
-        const int there = GS_MIN(GS_BLOCK, channels - first);
+        const int n_channels = GS_MIN(GS_BLOCK, channels - first);
         int32_t sum[GS_BLOCK];
-        memcpy(sum, bias + first, there * sizeof(int32_t));
+        memcpy(sum, bias + first, n_channels * sizeof(int32_t));
         for (int ky = 0; ky < c->kh; ky++) {
           const int at_y = row * c->stride_h + ky * c->dilation_h - c->pad_h;
           if (at_y < 0 || at_y >= c->h) continue;
@@ -27,14 +27,14 @@ void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t
             if (at_x < 0 || at_x >= c->w) continue;
             const uint8_t *value = x + ((ptrdiff_t)at_y * c->w + at_x) * channels + first;
             const int8_t *weight = weights + ((ptrdiff_t)ky * c->kw + kx) * channels + first;
-            if (there == GS_BLOCK) {
+            if (n_channels == GS_BLOCK) {
               GS_LOOP for (int k = 0; k < GS_BLOCK; k++) sum[k] += (value[k] - zero) * weight[k];
             } else {
-              for (int k = 0; k < there; k++) sum[k] += (value[k] - zero) * weight[k];
+              for (int k = 0; k < n_channels; k++) sum[k] += (value[k] - zero) * weight[k];
             }
           }
         }
-        for (int k = 0; k < there; k++) {
+        for (int k = 0; k < n_channels; k++) {
           float real = (float)sum[k] * scale[first + k];
           real = real < low ? low : real > high ? high : real;
           y[first + k] = (uint8_t)((int32_t)((real + 12582912.0f) - 12582912.0f) + zero_out);
@@ -52,7 +52,7 @@ static void prepare_depthwise(gs_call *k) {
   k->c = conv_of(k->row->shape);
   k->x = bytes(k->c.h * k->c.w * k->c.c_in);
   k->packed = bytes(k->c.kh * k->c.kw * k->c.c_out);
-  k->start = room(k->c.c_out * sizeof(int32_t)), k->w = reals(k->c.c_out), k->y = room(outputs_of(&k->c));
+  k->start = reserve(k->c.c_out * sizeof(int32_t)), k->w = reals(k->c.c_out), k->y = reserve(outputs_of(&k->c));
 }
 
 /* Run a prepared call. */

@@ -24,7 +24,7 @@ static void decide(const gs_conv *c, const gs_fbs *f, const float *u, const int3
                    float *scale, float *shift, char **at) {
   const int wide = GS_BLOCKS(c->c_out) * GS_BLOCK;
   const gs_conv linear = {1, 1, c->c_in, c->c_out, 1, 1, 1, 1, 0, 0, 1, 1};
-  float *g = gs_take(at, wide * sizeof(float)), *one = gs_take(at, wide * sizeof(float));
+  float *g = gs_reserve(at, wide * sizeof(float)), *one = gs_reserve(at, wide * sizeof(float));
   for (int k = 0; k < wide; k++) one[k] = 1;
   GS(conv_f32)(&linear, u, in, n_in, f->phi, NULL, 0, one, f->rho, 1, g, *at);
   GS(winners)(g, c->c_out, f->winners, out);
@@ -42,8 +42,8 @@ void GS(fbs_f32)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_
                  int relu, float *y, int32_t *out, void *scratch) {
   const int wide = GS_BLOCKS(c->c_out) * GS_BLOCK;
   char *at = scratch;
-  float *u = gs_take(&at, c->c_in * sizeof(float));
-  float *scale = gs_take(&at, wide * sizeof(float)), *shift = gs_take(&at, wide * sizeof(float));
+  float *u = gs_reserve(&at, c->c_in * sizeof(float));
+  float *scale = gs_reserve(&at, wide * sizeof(float)), *shift = gs_reserve(&at, wide * sizeof(float));
   GS(pool_f32)(x, c->h * c->w, c->c_in, in, n_in, u, NULL);
   decide(c, f, u, in, n_in, out, scale, shift, &at);
   GS(conv_f32)(c, x, in, n_in, packed, out, f->winners, scale, shift, relu, y, at);
@@ -57,9 +57,9 @@ void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level
                 float level_out, uint8_t *y, int32_t *out, void *scratch) {
   const int wide = GS_BLOCKS(c->c_out) * GS_BLOCK, pixels = c->h * c->w;
   char *at = scratch;
-  float *u = gs_take(&at, c->c_in * sizeof(float));
-  int32_t *total = gs_take(&at, c->c_in * sizeof(int32_t));
-  float *scale = gs_take(&at, wide * sizeof(float)), *shift = gs_take(&at, wide * sizeof(float));
+  float *u = gs_reserve(&at, c->c_in * sizeof(float));
+  int32_t *total = gs_reserve(&at, c->c_in * sizeof(int32_t));
+  float *scale = gs_reserve(&at, wide * sizeof(float)), *shift = gs_reserve(&at, wide * sizeof(float));
   GS(pool_u8)(x, pixels, c->c_in, in, n_in, total, NULL);
   for (int i = 0; i < (in ? n_in : GS_BLOCKS(c->c_in)); i++) {
     const int first = (in ? in[i] : i) * GS_BLOCK;
@@ -87,9 +87,9 @@ static void prepare_fbs(gs_call *k) {
   k->packed = (const int8_t *)pack_real(&k->c);
   k->fbs = (gs_fbs){pack_real(&phi), reals(wide), reals(wide), reals(wide), reals(wide), k->n_out, GS_BLOCK};
   k->x = reals(k->c.h * k->c.w * k->c.c_in);
-  k->winners = room(GS_BLOCKS(k->c.c_out) * sizeof(int32_t));
-  k->y = room((size_t)outputs_of(&k->c) * sizeof(float));
-  k->scratch = room(GS(fbs_scratch)(&k->c));
+  k->winners = reserve(GS_BLOCKS(k->c.c_out) * sizeof(int32_t));
+  k->y = reserve((size_t)outputs_of(&k->c) * sizeof(float));
+  k->scratch = reserve(GS(fbs_scratch)(&k->c));
 }
 
 /* Run a prepared call. */

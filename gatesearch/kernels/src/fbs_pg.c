@@ -17,7 +17,7 @@
 /* What lies in scratch memory during a call, for the dense layer of the active inputs and the winners. Its channels are
    counted from 0, without gaps; a high product is an output of phase one, a low product one of phase two. */
 typedef struct {
-  gs_conv c;                 /* the shape of that layer; its input channels are the pieces of the active inputs */
+  gs_conv c;                 /* the shape of that layer; its input channels are the operands of the active inputs */
   gs_geometry g;             /* derived from that shape */
   const uint8_t *high, *low; /* the high and the low part of the input, padded */
   const int8_t *packed;      /* the gathered weights, as tiles read them */
@@ -35,28 +35,28 @@ typedef struct {
   int32_t *list;             /* pixels at which the current block has an open output */
 } gs_hybrid;
 
-/* Return the bytes of scratch memory that a call of fbs_pg needs, whatever wins; pieces are those of an input
+/* Return the bytes of scratch memory that a call of fbs_pg needs, whatever wins; operands are those of an input
    channel. */
-size_t GS(fbs_pg_scratch)(const gs_conv *c, int pieces) {
-  const gs_conv wide = gs_fewer(c, c->c_in * pieces, c->c_out);
+size_t GS(fbs_pg_scratch)(const gs_conv *c, int operands) {
+  const gs_conv wide = gs_fewer(c, c->c_in * operands, c->c_out);
   const gs_conv narrow = gs_fewer(c, GS_MIN(wide.c_in, GS_BLOCK - 1), c->c_out);
   const gs_geometry a = gs_geometry_of(&wide), b = gs_geometry_of(&narrow);
   const size_t size = GS_MAX(a.size, b.size), steps = GS_MAX(a.steps, b.steps), pixels = a.pixels;
   const size_t inputs = (size_t)c->h * c->w * c->c_in, outs = (size_t)a.blocks_out * GS_BLOCK;
-  return gs_choose_scratch(c) + inputs * (sizeof(float) + 2 * pieces) + 2 * size + steps * sizeof(gs_step) +
+  return gs_choose_scratch(c) + inputs * (sizeof(float) + 2 * operands) + 2 * size + steps * sizeof(gs_step) +
          steps * GS_BLOCK * (sizeof(void *) + outs) + (outs + GS_BLOCK) * (1 + sizeof(uint32_t)) +
          pixels * (2 * sizeof(int32_t) + outs * (sizeof(float) + sizeof(int64_t)) + a.blocks_out * sizeof(uint16_t)) +
          outs * (3 * sizeof(int32_t) + sizeof(int64_t)) + GS_BLOCK * sizeof(int32_t) + 2048;
 }
 
-/* Round x [pixels][n] to levels and write their high and their low bits, each [pixels][pieces n].
+/* Round x [pixels][n] to levels and write their high and their low bits, each [pixels][operands n].
 
-   A piece is one operand of the n channels: the positive part of x and, with sign, the negative part. With wide,
-   weights have 9 bits and are split as w = 2 (w >> 1) + (w & 1), so each piece is there twice: doubled for w >> 1, and
+   The operands of the n channels are the positive part of x and, with sign, the negative part. With wide,
+   weights have 9 bits and are split as w = 2 (w >> 1) + (w & 1), so each operand occurs twice: doubled for w >> 1, and
    as it is for w & 1. High and low bits are separate bytes here, so doubling cannot carry from one to the other. */
 static void planes(const float *x, int pixels, int n, const gs_split *s, uint8_t *high, uint8_t *low) {
-  const int wide = s->wide, pieces = (1 + wide) * (1 + s->sign), mask = (1 << s->low_bits) - 1;
-  for (int p = 0; p < pixels; p++, x += n, high += pieces * n, low += pieces * n) {
+  const int wide = s->wide, operands = (1 + wide) * (1 + s->sign), mask = (1 << s->low_bits) - 1;
+  for (int p = 0; p < pixels; p++, x += n, high += operands * n, low += operands * n) {
     for (int side = 0; side <= s->sign; side++) {
       uint8_t *to_high = high + side * (1 + wide) * n, *to_low = low + side * (1 + wide) * n;
       for (int i = 0; i < n; i++) {
@@ -77,26 +77,26 @@ static void planes(const float *x, int pixels, int n, const gs_split *s, uint8_t
   }
 }
 
-/* Gather the weights of the winners (out) for the active inputs (in) from taps [kh kw][pieces c_in][16 * blocks_out],
+/* Gather the weights of the winners (out) for the active inputs (in) from taps [kh kw][operands c_in][16 * blocks_out],
    and pack them as conv_u8_pack does: [blocks of winners][places / 4][16 out][4 in]. A place is an input channel at a
    tap; places without a channel get zeros. */
-static void gathered_u8(const gs_conv *c, int pieces, const int8_t *taps, const gs_kept *in, const gs_kept *out,
+static void gather_u8(const gs_conv *c, int operands, const int8_t *taps, const gs_channels *in, const gs_channels *out,
                         const gs_geometry *g, char *at, int8_t *packed) {
   const int blocks = GS_BLOCKS(c->c_out), wide = blocks * GS_BLOCK, places = g->steps * GS_BLOCK, all = c->kh * c->kw;
-  const int there = pieces * in->n, each = g->patch ? there : g->blocks_in * GS_BLOCK;
-  int8_t *nothing = gs_take(&at, wide + GS_BLOCK);
-  uint32_t *row = gs_take(&at, (wide + GS_BLOCK) * sizeof(uint32_t));
+  const int n_values = operands * in->n, each = g->patch ? n_values : g->blocks_in * GS_BLOCK;
+  int8_t *nothing = gs_reserve(&at, wide + GS_BLOCK);
+  uint32_t *row = gs_reserve(&at, (wide + GS_BLOCK) * sizeof(uint32_t));
   memset(nothing, 0, wide + GS_BLOCK);
   memset(row, 0, (wide + GS_BLOCK) * sizeof(uint32_t));
   for (int place = 0; place < places; place += 4) {
     const int8_t *rows[4];
     for (int r = 0; r < 4; r++) {
       const int tap = (place + r) / each, i = (place + r) % each;
-      rows[r] = tap < all && i < there
-                    ? taps + ((size_t)tap * pieces * c->c_in + (size_t)(i / in->n) * c->c_in + in->channels[i % in->n]) * wide
+      rows[r] = tap < all && i < n_values
+                    ? taps + ((size_t)tap * operands * c->c_in + (size_t)(i / in->n) * c->c_in + in->channels[i % in->n]) * wide
                     : nothing;
     }
-    gs_keep_quads(rows, out, blocks, row);
+    gs_copy_quads(rows, out, blocks, row);
     for (int b = 0; b < g->blocks_out; b++) {
       memcpy(packed + (((size_t)b * places + place) / 4 * GS_BLOCK) * 4, row + b * GS_BLOCK, GS_BLOCK * sizeof(uint32_t));
     }
@@ -105,38 +105,38 @@ static void gathered_u8(const gs_conv *c, int pieces, const int8_t *taps, const 
 
 /* Lay out the scratch memory at at, split the input into it and gather the weights. x [pixels][in->n] holds the active
    channels alone. */
-static gs_hybrid hybrid_of(const gs_conv *c, const gs_split *s, const float *x, const gs_kept *in, const gs_kept *out,
-                           char *at) {
-  const int pieces = (1 + s->wide) * (1 + s->sign), size = c->h * c->w * pieces * in->n;
-  gs_hybrid h = {.c = gs_fewer(c, pieces * in->n, out->n)};
+static gs_hybrid hybrid_of(const gs_conv *c, const gs_split *s, const float *x, const gs_channels *in,
+                           const gs_channels *out, char *at) {
+  const int operands = (1 + s->wide) * (1 + s->sign), size = c->h * c->w * operands * in->n;
+  gs_hybrid h = {.c = gs_fewer(c, operands * in->n, out->n)};
   const gs_geometry g = h.g = gs_geometry_of(&h.c);
   const int outs = g.blocks_out * GS_BLOCK;
-  uint8_t *high = gs_take(&at, size), *low = gs_take(&at, size);
+  uint8_t *high = gs_reserve(&at, size), *low = gs_reserve(&at, size);
   planes(x, c->h * c->w, in->n, s, high, low);
   h.high = high, h.low = low;
   if (g.copied) {
-    uint8_t *high_padded = gs_take(&at, g.size), *low_padded = gs_take(&at, g.size);
+    uint8_t *high_padded = gs_reserve(&at, g.size), *low_padded = gs_reserve(&at, g.size);
     gs_pad_u8(&h.c, &g, high, NULL, g.blocks_in, 0, high_padded);
     if (s->low_bits) gs_pad_u8(&h.c, &g, low, NULL, g.blocks_in, 0, low_padded);
     h.high = high_padded, h.low = low_padded;
   }
-  h.offsets = gs_take(&at, g.pixels * sizeof(int32_t));
-  h.steps = gs_take(&at, g.steps * sizeof(gs_step));
-  h.start = gs_take(&at, outs * sizeof(int32_t));
-  h.rows = gs_take(&at, (size_t)g.pixels * outs * sizeof(float));
-  h.limit = gs_take(&at, outs * sizeof(int64_t));
-  h.single = gs_take(&at, outs * sizeof(int32_t));
-  h.sums = gs_take(&at, (size_t)outs * g.pixels * sizeof(int64_t));
-  h.group = gs_take(&at, outs * sizeof(int32_t));
-  h.masks = gs_take(&at, (size_t)g.blocks_out * g.pixels * sizeof(uint16_t));
-  h.list = gs_take(&at, (g.pixels + GS_BLOCK) * sizeof(int32_t));
-  int8_t *packed = gs_take(&at, gs_packed(&h.c) * g.blocks_out);
-  gathered_u8(c, pieces, s->taps, in, out, &g, at, packed);
+  h.offsets = gs_reserve(&at, g.pixels * sizeof(int32_t));
+  h.steps = gs_reserve(&at, g.steps * sizeof(gs_step));
+  h.start = gs_reserve(&at, outs * sizeof(int32_t));
+  h.rows = gs_reserve(&at, (size_t)g.pixels * outs * sizeof(float));
+  h.limit = gs_reserve(&at, outs * sizeof(int64_t));
+  h.single = gs_reserve(&at, outs * sizeof(int32_t));
+  h.sums = gs_reserve(&at, (size_t)outs * g.pixels * sizeof(int64_t));
+  h.group = gs_reserve(&at, outs * sizeof(int32_t));
+  h.masks = gs_reserve(&at, (size_t)g.blocks_out * g.pixels * sizeof(uint16_t));
+  h.list = gs_reserve(&at, (g.pixels + GS_BLOCK) * sizeof(int32_t));
+  int8_t *packed = gs_reserve(&at, gs_packed(&h.c) * g.blocks_out);
+  gather_u8(c, operands, s->taps, in, out, &g, at, packed);
   h.packed = packed;
   gs_list_pixels(&h.c, &g, h.offsets);
   h.n_steps = gs_list_steps(&h.c, &g, NULL, g.blocks_in, h.steps);
   memset(h.start, 0, outs * sizeof(int32_t));
-  for (int i = 0; GS_OFFSET && i < pieces * in->n; i++) {
+  for (int i = 0; GS_OFFSET && i < operands * in->n; i++) {
     const int32_t *sum = s->sums + ((size_t)(i / in->n) * c->c_in + in->channels[i % in->n]) * GS_BLOCKS(c->c_out) * GS_BLOCK;
     for (int k = 0; k < out->n; k++) h.start[k] += GS_OFFSET * sum[out->channels[k]];
   }
@@ -146,7 +146,7 @@ static gs_hybrid hybrid_of(const gs_conv *c, const gs_split *s, const float *x, 
 /* Compute the limit of each group that has winners. The mean of its n winners exceeds the threshold where level
    2^low_bits sum > threshold n, sum being that of their high products. Sums are whole numbers, so this is
    sum > floor(floor(threshold n / level) / 2^low_bits). */
-static void limits(gs_hybrid *h, const gs_split *s, const gs_kept *out) {
+static void limits(gs_hybrid *h, const gs_split *s, const gs_channels *out) {
   const int outs = h->g.blocks_out * GS_BLOCK;
   for (int k = 0, next; k < out->n; k = next, h->groups++) {
     const int group = out->channels[k] / s->group;
@@ -270,10 +270,10 @@ static int32_t low_products(const gs_hybrid *h, const gs_split *s) {
 int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const float *x, const int32_t *in, int n_in,
                    int in_size, int relu, int whole, float *y, int32_t *out, void *scratch) {
   char *at = scratch;
-  const gs_kept read = gs_kept_of(in, n_in, in_size, c->c_in, &at);
-  x = gs_kept_pixels(x, c->h * c->w, c->c_in, &read, &at);
+  const gs_channels read = gs_list_channels(in, n_in, in_size, c->c_in, &at);
+  x = gs_copy_pixels(x, c->h * c->w, c->c_in, &read, &at);
   float *scale, *shift;
-  const gs_kept won = gs_choose(c, f, x, &read, out, &scale, &shift, &at);
+  const gs_channels won = gs_choose(c, f, x, &read, out, &scale, &shift, &at);
   gs_hybrid h = hybrid_of(c, s, x, &read, &won, at);
   const int outs = h.g.blocks_out * GS_BLOCK;
   limits(&h, s, &won);
@@ -292,12 +292,12 @@ int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const f
 static void prepare_fbs_pg(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int32_t *v = k->row->variant;
-  const int pieces = v[2], group = v[1] == 1 ? 1 : GS_MIN(v[1], k->c.c_out), wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
+  const int operands = v[2], group = v[1] == 1 ? 1 : GS_MIN(v[1], k->c.c_out), wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
   prepare_chosen(k, v[0]);
-  float *threshold = room((size_t)k->c.c_out * sizeof(float));
-  k->split = (gs_split){bytes(taps_of(k, pieces)), room((size_t)pieces * k->c.c_in * wide * sizeof(int32_t)), threshold,
-                        1.0f / 255, 255, 1, 4, group, pieces > 1, pieces > 2};
-  k->scratch = room(GS(fbs_pg_scratch)(&k->c, pieces));
+  float *threshold = reserve((size_t)k->c.c_out * sizeof(float));
+  k->split = (gs_split){bytes(taps_of(k, operands)), reserve((size_t)operands * k->c.c_in * wide * sizeof(int32_t)),
+                        threshold, 1.0f / 255, 255, 1, 4, group, operands > 1, operands > 2};
+  k->scratch = reserve(GS(fbs_pg_scratch)(&k->c, operands));
   if (too_little) return;
   const int outputs = gs_height(&k->c) * gs_width(&k->c) * GS_MIN(k->n_out * v[0], k->c.c_out);
   k->outputs = outputs;

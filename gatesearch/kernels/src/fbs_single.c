@@ -10,21 +10,21 @@
 /* Gather the weights of the winners (out) for the active inputs (in) from taps [kh kw][c_in][16 * blocks_out], and pack
    them as conv_f32_pack does: [blocks of winners][steps][16 in][16 out]. A place is an input channel at a tap; places
    without a channel get zeros. row is scratch memory for the weights of one place. */
-static void gathered_f32(const gs_conv *c, const float *taps, const gs_kept *in, const gs_kept *out, float *row,
+static void gather_f32(const gs_conv *c, const float *taps, const gs_channels *in, const gs_channels *out, float *row,
                          float *packed) {
   const gs_conv few = gs_fewer(c, in->n, out->n);
   const gs_geometry g = gs_geometry_of(&few);
   const int blocks = GS_BLOCKS(c->c_out), places = g.steps * GS_BLOCK, all = c->kh * c->kw;
   const int each = g.patch ? in->n : g.blocks_in * GS_BLOCK;
   for (int place = 0; place < places; place++) {
-    const int tap = place / each, i = place % each, there = tap < all && i < in->n;
-    if (there) {
-      gs_keep_words((const uint32_t *)taps + ((size_t)tap * c->c_in + in->channels[i]) * blocks * GS_BLOCK, out, blocks,
+    const int tap = place / each, i = place % each, is_active = tap < all && i < in->n;
+    if (is_active) {
+      gs_copy_words((const uint32_t *)taps + ((size_t)tap * c->c_in + in->channels[i]) * blocks * GS_BLOCK, out, blocks,
                     (uint32_t *)row);
     }
     for (int b = 0; b < g.blocks_out; b++) {
       float *to = packed + ((size_t)b * places + place) * GS_BLOCK;
-      if (there) memcpy(to, row + b * GS_BLOCK, GS_BLOCK * sizeof(float));
+      if (is_active) memcpy(to, row + b * GS_BLOCK, GS_BLOCK * sizeof(float));
       else memset(to, 0, GS_BLOCK * sizeof(float));
     }
   }
@@ -48,18 +48,18 @@ void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int
                     const float *taps, int relu, int whole, float *y, int32_t *out, void *scratch) {
   char *at = scratch;
   const int pixels = gs_height(c) * gs_width(c);
-  const gs_kept read = gs_kept_of(in, n_in, in_size, c->c_in, &at);
-  x = gs_kept_pixels(x, c->h * c->w, c->c_in, &read, &at);
+  const gs_channels read = gs_list_channels(in, n_in, in_size, c->c_in, &at);
+  x = gs_copy_pixels(x, c->h * c->w, c->c_in, &read, &at);
   float *scale, *shift;
-  const gs_kept won = gs_choose(c, f, x, &read, out, &scale, &shift, &at);
+  const gs_channels won = gs_choose(c, f, x, &read, out, &scale, &shift, &at);
   const gs_conv few = gs_fewer(c, read.n, won.n);
-  float *row = gs_take(&at, (GS_BLOCKS(c->c_out) + 1) * GS_BLOCK * sizeof(float));
-  float *packed = gs_take(&at, GS(conv_f32_size)(&few) * sizeof(float));
-  float *made = gs_take(&at, (size_t)pixels * won.n * sizeof(float));
+  float *row = gs_reserve(&at, (GS_BLOCKS(c->c_out) + 1) * GS_BLOCK * sizeof(float));
+  float *packed = gs_reserve(&at, GS(conv_f32_size)(&few) * sizeof(float));
+  float *output = gs_reserve(&at, (size_t)pixels * won.n * sizeof(float));
   memset(row, 0, (GS_BLOCKS(c->c_out) + 1) * GS_BLOCK * sizeof(float));
-  gathered_f32(c, taps, &read, &won, row, packed);
-  GS(conv_f32)(&few, x, NULL, 0, packed, NULL, 0, scale, shift, relu, made, at);
-  gs_spread_rows(made, won.n, pixels, c->c_out, &won, f->block, whole, y);
+  gather_f32(c, taps, &read, &won, row, packed);
+  GS(conv_f32)(&few, x, NULL, 0, packed, NULL, 0, scale, shift, relu, output, at);
+  gs_spread_rows(output, won.n, pixels, c->c_out, &won, f->block, whole, y);
 }
 
 #else /* with GS_KIT: how a kit prepares a call and makes it */
@@ -70,7 +70,7 @@ static void prepare_fbs_single(gs_call *k) {
   k->c = conv_of(k->row->shape);
   prepare_chosen(k, 1);
   k->packed = (const int8_t *)reals(taps_of(k, 1));
-  k->scratch = room(GS(fbs_single_scratch)(&k->c));
+  k->scratch = reserve(GS(fbs_single_scratch)(&k->c));
 }
 
 /* Run a prepared call. */

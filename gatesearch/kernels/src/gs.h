@@ -42,10 +42,10 @@ typedef struct {
 } gs_step;
 
 /* Reserve bytes of the scratch memory at *at, from the next cache line (64 bytes) on, and move *at behind them. */
-GS_INLINE void *gs_take(char **at, size_t bytes) {
-  char *taken = (char *)(((uintptr_t)*at + 63) & ~(uintptr_t)63);
-  *at = taken + bytes;
-  return taken;
+GS_INLINE void *gs_reserve(char **at, size_t bytes) {
+  char *block = (char *)(((uintptr_t)*at + 63) & ~(uintptr_t)63);
+  *at = block + bytes;
+  return block;
 }
 
 /* Height and width of a convolution's output. */

@@ -41,21 +41,22 @@ GS_INLINE gs_geometry gs_geometry_of(const gs_conv *c) {
   return g;
 }
 
-/* List the steps of every tap for the active input blocks, and return their number. live lists n_live active blocks;
-   where it is NULL, the first n_live are active. */
-GS_INLINE int gs_list_steps(const gs_conv *c, const gs_geometry *g, const int32_t *live, int n_live, gs_step *steps) {
+/* List the steps of every tap for the active input blocks, and return their number. active lists
+   n_active blocks; where it is NULL, the first n_active blocks are active. */
+GS_INLINE int gs_list_steps(const gs_conv *c, const gs_geometry *g, const int32_t *active, int n_active,
+                            gs_step *steps) {
   const int channels = g->blocks_in * GS_BLOCK;
   int n = 0;
   if (g->patch) {
-    for (; n_live && n < g->steps; n++) steps[n] = (gs_step){n * GS_BLOCK, n * GS_BLOCK * GS_BLOCK};
+    for (; n_active && n < g->steps; n++) steps[n] = (gs_step){n * GS_BLOCK, n * GS_BLOCK * GS_BLOCK};
     return n;
   }
   for (int ky = 0; ky < c->kh; ky++) {
     for (int kx = 0; kx < c->kw; kx++) {
       const int x = (ky * c->dilation_h * g->width + kx * c->dilation_w) * channels;
       const int w = (ky * c->kw + kx) * g->blocks_in;
-      for (int i = 0; i < n_live; i++) {
-        const int block = live ? live[i] : i;
+      for (int i = 0; i < n_active; i++) {
+        const int block = active ? active[i] : i;
         steps[n++] = (gs_step){x + block * GS_BLOCK, (w + block) * GS_BLOCK * GS_BLOCK};
       }
     }
@@ -111,77 +112,77 @@ GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int chan
    The border holds fill. The values that complete a block of channels, or a patch, meet weights of zero. They are
    filled only with clear, for floats: memory that was never written may hold NaN, and 0 times NaN is NaN.
    gs_unfold_TYPE writes all patches; gs_fill_TYPE fills the active blocks of some border pixels. */
-#define GS_PAD(type, value_t, clear)                                                                                       \
-  GS_COPY(type, value_t)                                                                                            \
-  static void gs_unfold_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, value_t fill,              \
-                               value_t *out) {                                                                      \
-    const int height = gs_height(c), width = gs_width(c), joined = c->dilation_w == 1, run = c->kw * c->c_in;       \
-    const value_t *end = x + (ptrdiff_t)c->h * c->w * c->c_in;                                                      \
-    for (int y = 0; y < height; y++) {                                                                              \
-      for (int column = 0; column < width; column++, out += g->patch) {                                             \
-        value_t *to = out;                                                                                          \
-        for (int ky = 0; ky < c->kh; ky++) {                                                                        \
-          const int row = y * c->stride_h + ky * c->dilation_h - c->pad_h, left = column * c->stride_w - c->pad_w;  \
-          const int inside = row >= 0 && row < c->h;                                                                \
-          if (joined && inside && left >= 0 && left + c->kw <= c->w) {                                              \
-            gs_copy_##type(to, x + ((ptrdiff_t)row * c->w + left) * c->c_in, run, end);                             \
-            to += run;                                                                                              \
-            continue;                                                                                               \
-          }                                                                                                         \
-          for (int kx = 0; kx < c->kw; kx++) {                                                                      \
-            const int at = left + kx * c->dilation_w, there = inside && at >= 0 && at < c->w;                       \
-            for (int k = 0; k < c->c_in; k++) *to++ = there ? x[((ptrdiff_t)row * c->w + at) * c->c_in + k] : fill; \
-          }                                                                                                         \
-        }                                                                                                           \
-        while (clear && to < out + g->patch) *to++ = fill;                                                          \
-      }                                                                                                             \
-    }                                                                                                               \
-  }                                                                                                                 \
-  static void gs_fill_##type(const gs_geometry *g, const int32_t *live, int n_live, value_t fill, int columns,      \
-                             value_t *out) {                                                                        \
-    for (int column = 0; column < columns; column++, out += g->blocks_in * GS_BLOCK) {                              \
-      for (int i = 0; i < n_live; i++) {                                                                            \
-        value_t *to = out + (live ? live[i] : i) * GS_BLOCK;                                                        \
-        GS_LOOP for (int k = 0; k < GS_BLOCK; k++) to[k] = fill;                                                    \
-      }                                                                                                             \
-    }                                                                                                               \
-  }                                                                                                                 \
-  static void gs_pad_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, const int32_t *live,          \
-                            int n_live, value_t fill, value_t *out) {                                               \
-    const int channels = g->blocks_in * GS_BLOCK;                                                                   \
-    if (g->patch) {                                                                                                 \
-      if (n_live) gs_unfold_##type(c, g, x, fill, out);                                                             \
-      return;                                                                                                       \
-    }                                                                                                               \
-    for (int y = -c->pad_h; y < c->h + c->pad_h; y++, out += g->width * channels) {                                 \
-      if (y < 0 || y >= c->h) {                                                                                     \
-        gs_fill_##type(g, live, n_live, fill, g->width, out);                                                       \
-        continue;                                                                                                   \
-      }                                                                                                             \
-      const value_t *from = x + (ptrdiff_t)y * c->w * c->c_in;                                                      \
-      value_t *to = out + c->pad_w * channels;                                                                      \
-      gs_fill_##type(g, live, n_live, fill, c->pad_w, out);                                                         \
-      gs_fill_##type(g, live, n_live, fill, c->pad_w, to + c->w * channels);                                        \
-      if (!live && channels == c->c_in) {                                                                           \
-        memcpy(to, from, (size_t)c->w * channels * sizeof(value_t));                                                \
-        continue;                                                                                                   \
-      }                                                                                                             \
-      for (int column = 0; !live && column < c->w; column++, from += c->c_in, to += channels) {                     \
-        gs_copy_##type(to, from, c->c_in, x + (ptrdiff_t)c->h * c->w * c->c_in);                                    \
-        for (int k = c->c_in; clear && k < channels; k++) to[k] = fill;                                             \
-      }                                                                                                             \
-      for (int column = 0; live && column < c->w; column++, from += c->c_in, to += channels) {                      \
-        for (int i = 0; i < n_live; i++) {                                                                          \
-          const int first = live[i] * GS_BLOCK, there = c->c_in - first;                                            \
-          if (there >= GS_BLOCK) {                                                                                  \
-            memcpy(to + first, from + first, GS_BLOCK * sizeof(value_t));                                           \
-          } else {                                                                                                  \
-            memcpy(to + first, from + first, there * sizeof(value_t));                                              \
-            for (int k = there; k < GS_BLOCK; k++) to[first + k] = fill;                                            \
-          }                                                                                                         \
-        }                                                                                                           \
-      }                                                                                                             \
-    }                                                                                                               \
+#define GS_PAD(type, value_t, clear)                                                                                   \
+  GS_COPY(type, value_t)                                                                                               \
+  static void gs_unfold_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, value_t fill,                 \
+                               value_t *out) {                                                                         \
+    const int height = gs_height(c), width = gs_width(c), joined = c->dilation_w == 1, run = c->kw * c->c_in;          \
+    const value_t *end = x + (ptrdiff_t)c->h * c->w * c->c_in;                                                         \
+    for (int y = 0; y < height; y++) {                                                                                 \
+      for (int column = 0; column < width; column++, out += g->patch) {                                                \
+        value_t *to = out;                                                                                             \
+        for (int ky = 0; ky < c->kh; ky++) {                                                                           \
+          const int row = y * c->stride_h + ky * c->dilation_h - c->pad_h, left = column * c->stride_w - c->pad_w;     \
+          const int inside = row >= 0 && row < c->h;                                                                   \
+          if (joined && inside && left >= 0 && left + c->kw <= c->w) {                                                 \
+            gs_copy_##type(to, x + ((ptrdiff_t)row * c->w + left) * c->c_in, run, end);                                \
+            to += run;                                                                                                 \
+            continue;                                                                                                  \
+          }                                                                                                            \
+          for (int kx = 0; kx < c->kw; kx++) {                                                                         \
+            const int at = left + kx * c->dilation_w, in_row = inside && at >= 0 && at < c->w;                         \
+            for (int k = 0; k < c->c_in; k++) *to++ = in_row ? x[((ptrdiff_t)row * c->w + at) * c->c_in + k] : fill;   \
+          }                                                                                                            \
+        }                                                                                                              \
+        while (clear && to < out + g->patch) *to++ = fill;                                                             \
+      }                                                                                                                \
+    }                                                                                                                  \
+  }                                                                                                                    \
+  static void gs_fill_##type(const gs_geometry *g, const int32_t *active, int n_active, value_t fill, int columns,     \
+                             value_t *out) {                                                                           \
+    for (int column = 0; column < columns; column++, out += g->blocks_in * GS_BLOCK) {                                 \
+      for (int i = 0; i < n_active; i++) {                                                                             \
+        value_t *to = out + (active ? active[i] : i) * GS_BLOCK;                                                       \
+        GS_LOOP for (int k = 0; k < GS_BLOCK; k++) to[k] = fill;                                                       \
+      }                                                                                                                \
+    }                                                                                                                  \
+  }                                                                                                                    \
+  static void gs_pad_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, const int32_t *active,           \
+                            int n_active, value_t fill, value_t *out) {                                                \
+    const int channels = g->blocks_in * GS_BLOCK;                                                                      \
+    if (g->patch) {                                                                                                    \
+      if (n_active) gs_unfold_##type(c, g, x, fill, out);                                                              \
+      return;                                                                                                          \
+    }                                                                                                                  \
+    for (int y = -c->pad_h; y < c->h + c->pad_h; y++, out += g->width * channels) {                                    \
+      if (y < 0 || y >= c->h) {                                                                                        \
+        gs_fill_##type(g, active, n_active, fill, g->width, out);                                                      \
+        continue;                                                                                                      \
+      }                                                                                                                \
+      const value_t *from = x + (ptrdiff_t)y * c->w * c->c_in;                                                         \
+      value_t *to = out + c->pad_w * channels;                                                                         \
+      gs_fill_##type(g, active, n_active, fill, c->pad_w, out);                                                        \
+      gs_fill_##type(g, active, n_active, fill, c->pad_w, to + c->w * channels);                                       \
+      if (!active && channels == c->c_in) {                                                                            \
+        memcpy(to, from, (size_t)c->w * channels * sizeof(value_t));                                                   \
+        continue;                                                                                                      \
+      }                                                                                                                \
+      for (int column = 0; !active && column < c->w; column++, from += c->c_in, to += channels) {                      \
+        gs_copy_##type(to, from, c->c_in, x + (ptrdiff_t)c->h * c->w * c->c_in);                                       \
+        for (int k = c->c_in; clear && k < channels; k++) to[k] = fill;                                                \
+      }                                                                                                                \
+      for (int column = 0; active && column < c->w; column++, from += c->c_in, to += channels) {                       \
+        for (int i = 0; i < n_active; i++) {                                                                           \
+          const int first = active[i] * GS_BLOCK, n_channels = c->c_in - first;                                        \
+          if (n_channels >= GS_BLOCK) {                                                                                \
+            memcpy(to + first, from + first, GS_BLOCK * sizeof(value_t));                                              \
+          } else {                                                                                                     \
+            memcpy(to + first, from + first, n_channels * sizeof(value_t));                                            \
+            for (int k = n_channels; k < GS_BLOCK; k++) to[first + k] = fill;                                          \
+          }                                                                                                            \
+        }                                                                                                              \
+      }                                                                                                                \
+    }                                                                                                                  \
   }
 
 #endif

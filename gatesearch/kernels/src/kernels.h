@@ -5,8 +5,8 @@
    Abbreviations: feature boosting and suppression (FBS), precision gating (PG), hybrid matrix decomposition (HMD),
    compressed sparse rows (CSR).
 
-   Arguments that recur: live (or in, out) lists the active blocks of channels, NULL means all. n_live (or n_in, n_out)
-   is their number. relu says whether negative outputs become 0. */
+   Arguments that recur: active (or in, out) lists the active blocks of channels, NULL means all. n_active (or n_in,
+   n_out) is their number. relu says whether negative outputs become 0. */
 #ifndef GS_KERNELS_H
 #define GS_KERNELS_H
 
@@ -59,7 +59,7 @@ typedef struct {
   const gs_op *ops;
   int32_t n_ops, size, n, threshold; /* operators, bytes of a window, windows, threshold of the logit */
   const int8_t *windows; /* [n][size]; hear does not use them */
-  uint8_t *room;         /* input of the first operator */
+  uint8_t *input;         /* input of the first operator */
   const uint8_t *logit;  /* output of the last operator */
   int32_t *passed;       /* [n], receives the indices of windows whose logit is above the threshold */
 } gs_stream;
@@ -77,12 +77,12 @@ typedef struct {
 
 /* How a layer with FBS and PG splits its input and its filters.
 
-   Each input channel becomes one or more pieces (operands in Python, see gatesearch/kernels/operand_split.py): one for
-   each sign of x, and of these two where weights have 9 bits. A piece holds unsigned levels and has weights of its
+   Each input channel becomes one or more operands (see gatesearch/kernels/operand_split.py): one for each sign of x,
+   and two for each sign where weights have 9 bits. An operand holds unsigned levels and has weights of its
    own. */
 typedef struct {
-  const int8_t *taps;     /* weights, [kh kw][pieces c_in][16 * blocks_out] */
-  const int32_t *sums;    /* sums of the weights over all taps, [pieces c_in][16 * blocks_out] */
+  const int8_t *taps;     /* weights, [kh kw][operands c_in][16 * blocks_out] */
+  const int32_t *sums;    /* sums of the weights over all taps, [operands c_in][16 * blocks_out] */
   const float *threshold; /* by group, in units of the output */
   float step, top, level; /* real value of a level of x; largest level; real value of a step of the product */
   int32_t low_bits;       /* bits that only open outputs add; 0: there is no second phase */
@@ -123,7 +123,7 @@ void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level
 size_t GS(fbs_single_scratch)(const gs_conv *c);
 void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_t *in, int n_in, int in_size,
                     const float *taps, int relu, int whole, float *y, int32_t *out, void *scratch);
-size_t GS(fbs_pg_scratch)(const gs_conv *c, int pieces);
+size_t GS(fbs_pg_scratch)(const gs_conv *c, int operands);
 int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const float *x, const int32_t *in, int n_in,
                    int in_size, int relu, int whole, float *y, int32_t *out, void *scratch);
 
@@ -131,11 +131,11 @@ int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const f
 enum { GS_DENSE, GS_HMD, GS_CSR };
 typedef struct {
   int32_t kind, gates, height, columns;
-  int32_t rich;            /* HMD: number of dense rows of each gate */
+  int32_t dense_rows;            /* HMD: number of dense rows of each gate */
   int32_t parts;           /* HMD: number of rank-1 blocks of each gate, side by side */
   const float *packed;     /* dense: all rows. HMD: the dense rows of all gates, then a row c_j for each part of each
                               gate. Packed as a 1 x 1 convolution */
-  const float *down;       /* HMD: the columns b_j, [gates][parts][height - rich] */
+  const float *down;       /* HMD: the columns b_j, [gates][parts][height - dense_rows] */
   const float *values;     /* CSR: weights that are not zero, row by row */
   const uint16_t *indices; /* CSR: column of each value */
   const int32_t *starts;   /* CSR: index of each row's first value, [gates * height + 1] */
@@ -149,12 +149,13 @@ void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bia
 
 /* The weights of a recurrent layer's gates in int8, for inputs in uint8; kind is GS_DENSE or GS_HMD. */
 typedef struct {
-  int32_t kind, gates, height, columns, rich, parts, zero; /* as in gs_matrix; zero is the value of x that means 0 */
+  int32_t kind, gates, height, columns, dense_rows, parts; /* as in gs_matrix */
+  int32_t zero;         /* the value of x that means 0 */
   const int8_t *packed; /* the rows that gs_matrix packs */
   const int32_t *sums;  /* sum of the weights of each packed row */
   const float *scale;   /* what converts a row of W (x - zero) to steps of 2^-12, [gates * height] */
   const float *middle;  /* HMD: what scales the product c_j x_j to the range of int16, [gates][parts] */
-  const int8_t *down;   /* HMD: the columns b_j, [gates][parts][height - rich] */
+  const int8_t *down;   /* HMD: the columns b_j, [gates][parts][height - dense_rows] */
 } gs_matrix_u8;
 
 /* Sigmoid and tanh as tables of 2049 values in steps of 2^-15. The argument is an int16 in steps of 2^-12, from -8 to
@@ -176,19 +177,19 @@ void GS(spread_f32)(const float *x, int pixels, int channels, float step, float 
                     int bytes, void *out);
 void GS(affine_f32)(float *restrict y, int pixels, int channels, const float *restrict scale,
                     const float *restrict shift, int relu);
-void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *live, int n_live);
+void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *active, int n_active);
 
-void GS(pool_f32)(const float *x, int pixels, int channels, const int32_t *live, int n_live, float *mean,
+void GS(pool_f32)(const float *x, int pixels, int channels, const int32_t *active, int n_active, float *mean,
                   float *largest);
-void GS(pool_u8)(const uint8_t *x, int pixels, int channels, const int32_t *live, int n_live, int32_t *total,
+void GS(pool_u8)(const uint8_t *x, int pixels, int channels, const int32_t *active, int n_active, int32_t *total,
                  uint8_t *largest);
-float GS(gate_f32)(const float *x, int pixels, int channels, const float *w_mean, const float *w_most, float b,
+float GS(gate_f32)(const float *x, int pixels, int channels, const float *w_mean, const float *w_max, float b,
                    float *pooled);
 void GS(winners)(const float *g, int channels, int count, int32_t *out);
 
-void GS(keep_channels)(const char *x, int pixels, int stride, const int32_t *kept, int n, int bytes, char *out);
-int GS(keep_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values);
-void GS(spread_nonzero)(const uint8_t *bitmap, const uint8_t *values, int n, uint8_t *x);
+void GS(copy_channels)(const char *x, int pixels, int stride, const int32_t *channels, int n, int bytes, char *out);
+int GS(pack_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values);
+void GS(unpack_nonzero)(const uint8_t *bitmap, const uint8_t *values, int n, uint8_t *x);
 
 /* A mel front end. Band i of the mel spectrum is a weighted sum of neighbouring bins of the Fourier transform, from bin
    first[i] on. Its weights are weights[starts[i]] up to, but without, weights[starts[i + 1]].

@@ -36,9 +36,9 @@ static char *const arena = (char *)GS_ARENA;
 static char arena[GS_ROOM] __attribute__((aligned(64)));
 #endif
 static size_t used;
-static int too_little; /* whether a row needs more memory than there is; its other calls of room return NULL */
+static int too_little; /* whether a row needs more memory than there is; its other calls of reserve return NULL */
 /* Reserve bytes of a row's memory, filled with zeros. */
-static void *room(size_t bytes) {
+static void *reserve(size_t bytes) {
   const size_t whole = (bytes + 127) & ~(size_t)63; /* kernels may read up to 64 bytes too far */
   if (too_little || whole > GS_ROOM - used) {
     too_little = 1;
@@ -55,19 +55,19 @@ static void give_back(void) {
 }
 /* Return n random floats from -1 to 1. */
 static float *reals(int n) {
-  float *values = room((size_t)n * sizeof(float));
+  float *values = reserve((size_t)n * sizeof(float));
   for (int i = 0; values && i < n; i++) values[i] = real();
   return values;
 }
 /* Return n random bytes from -127 to 127. */
 static void *bytes(int n) {
-  int8_t *values = room(n);
+  int8_t *values = reserve(n);
   for (int i = 0; values && i < n; i++) values[i] = (int8_t)((int)(next() % 255) - 127);
   return values;
 }
 /* Return the indices 0 .. n - 1, of the first n blocks. */
 static int32_t *first_blocks(int n) {
-  int32_t *blocks = room((size_t)n * sizeof(int32_t));
+  int32_t *blocks = reserve((size_t)n * sizeof(int32_t));
   for (int i = 0; blocks && i < n; i++) blocks[i] = i;
   return blocks;
 }
@@ -119,8 +119,8 @@ static int outputs_of(const gs_conv *c) { return gs_height(c) * gs_width(c) * c-
 
 /* Make random int8 weights and pack them for conv_u8 into the call. Return them unpacked. */
 static int8_t *pack_whole(gs_call *k) {
-  int8_t *w = bytes(weights_of(&k->c)), *packed = room(GS(conv_u8_size)(&k->c));
-  int32_t *sums = room((size_t)GS_BLOCKS(k->c.c_out) * GS_BLOCKS(k->c.c_in) * GS_BLOCK * sizeof(int32_t));
+  int8_t *w = bytes(weights_of(&k->c)), *packed = reserve(GS(conv_u8_size)(&k->c));
+  int32_t *sums = reserve((size_t)GS_BLOCKS(k->c.c_out) * GS_BLOCKS(k->c.c_in) * GS_BLOCK * sizeof(int32_t));
   if (!too_little) GS(conv_u8_pack)(&k->c, w, packed, sums);
   k->packed = packed;
   k->sums = sums;
@@ -129,19 +129,19 @@ static int8_t *pack_whole(gs_call *k) {
 
 /* Return random float weights, packed for conv_f32. */
 static float *pack_real(const gs_conv *c) {
-  float *w = reals(weights_of(c)), *packed = room(GS(conv_f32_size)(c) * sizeof(float));
+  float *w = reals(weights_of(c)), *packed = reserve(GS(conv_f32_size)(c) * sizeof(float));
   if (!too_little) GS(conv_f32_pack)(c, w, packed);
   return packed;
 }
 
-/* Return the number of weights as the kernels that gather filters store them: [kh kw c_in pieces][16 * blocks_out]. */
-static int taps_of(const gs_call *k, int pieces) {
-  return k->c.kh * k->c.kw * k->c.c_in * pieces * GS_BLOCKS(k->c.c_out) * GS_BLOCK;
+/* Return the number of weights for the kernels that gather filters: [kh kw c_in operands][16 * blocks_out]. */
+static int taps_of(const gs_call *k, int operands) {
+  return k->c.kh * k->c.kw * k->c.c_in * operands * GS_BLOCKS(k->c.c_out) * GS_BLOCK;
 }
 
 /* Return n of all indices of channels or blocks, at equal distances, because winners are seldom neighbours. */
 static int32_t *apart(int n, int all) {
-  int32_t *indices = room((size_t)n * sizeof(int32_t));
+  int32_t *indices = reserve((size_t)n * sizeof(int32_t));
   for (int i = 0; indices && i < n; i++) indices[i] = (int32_t)((int64_t)i * all / n);
   return indices;
 }
@@ -160,8 +160,8 @@ static void prepare_chosen(gs_call *k, int block) {
   if (k->n_in < groups_in) k->in = apart(k->n_in, groups_in);
   k->fbs = (gs_fbs){pack_real(&phi), reals(wide), reals(wide), reals(wide), reals(wide), k->n_out, block};
   k->x = reals(k->c.h * k->c.w * k->c.c_in);
-  k->winners = room(groups * sizeof(int32_t));
-  k->y = room((size_t)outputs_of(&k->c) * sizeof(float));
+  k->winners = reserve(groups * sizeof(int32_t));
+  k->y = reserve((size_t)outputs_of(&k->c) * sizeof(float));
 }
 
 #endif

@@ -67,15 +67,15 @@ static void push_number(gs_level *l, int32_t number) {
    meaning. */
 int64_t GS(level)(gs_level *l, const int16_t *samples, int n) {
   while (n > 0) {
-    const int taken = GS_MIN(n, l->block - l->filled);
+    const int count = GS_MIN(n, l->block - l->filled);
     if (l->kind == GS_FLATNESS) {
-      memcpy(l->rest + l->filled, samples, (size_t)taken * sizeof(int16_t));
+      memcpy(l->rest + l->filled, samples, (size_t)count * sizeof(int16_t));
     } else {
       uint64_t magnitude = 0;
-      for (int i = 0; i < taken; i++) magnitude += (uint32_t)(samples[i] < 0 ? -(int32_t)samples[i] : samples[i]);
+      for (int i = 0; i < count; i++) magnitude += (uint32_t)(samples[i] < 0 ? -(int32_t)samples[i] : samples[i]);
       l->magnitude += magnitude;
     }
-    l->filled += taken, samples += taken, n -= taken;
+    l->filled += count, samples += count, n -= count;
     if (l->filled < l->block) break;
     push_number(l, l->kind == GS_FLATNESS ? spectral_deficit(l, l->rest)
                                           : whole_logarithm(l->logs, l->magnitude + (uint64_t)l->block));
@@ -93,12 +93,12 @@ int64_t GS(level)(gs_level *l, const int16_t *samples, int n) {
 /* Prepare the gate for a row's shape: samples of a hop, samples of a frame, frames of a window, bins of a spectrum. */
 static void prepare_level(gs_call *k) {
   const int32_t *shape = k->row->shape;
-  gs_level *l = room(sizeof(gs_level));
+  gs_level *l = reserve(sizeof(gs_level));
   k->x = bytes(2 * shape[0]), k->own = l;
   if (!l) return;
   l->kind = k->row->variant[0], l->block = shape[1], l->frames = shape[2], l->bins = shape[3];
   l->logs = bytes(2 * 128), l->filters = bytes(2 * 2 * shape[3] * shape[1]);
-  l->rest = room(2 * (size_t)shape[1]), l->numbers = room(4 * (size_t)shape[2]);
+  l->rest = reserve(2 * (size_t)shape[1]), l->numbers = reserve(4 * (size_t)shape[2]);
 }
 
 /* Run the prepared gate on a hop. */

@@ -62,9 +62,9 @@ GS_INLINE float logarithm(float x) {
 static void compute_frame(const gs_mel *m, const float *samples, int8_t *out, void *scratch) {
   const int n = m->fft / 2, bins = m->bins;
   char *at = scratch;
-  float *a = gs_take(&at, m->fft * sizeof(float)), *b = gs_take(&at, m->fft * sizeof(float));
-  float *size = gs_take(&at, bins * sizeof(float)), *mel = gs_take(&at, m->mels * sizeof(float));
-  float *feature = gs_take(&at, m->features * sizeof(float));
+  float *a = gs_reserve(&at, m->fft * sizeof(float)), *b = gs_reserve(&at, m->fft * sizeof(float));
+  float *size = gs_reserve(&at, bins * sizeof(float)), *mel = gs_reserve(&at, m->mels * sizeof(float));
+  float *feature = gs_reserve(&at, m->features * sizeof(float));
   /* 2 n real samples are transformed as n complex values: even samples are the real parts, odd ones the imaginary
      parts. */
   for (int k = 0; k < m->frame / 2; k++) {
@@ -78,9 +78,9 @@ static void compute_frame(const gs_mel *m, const float *samples, int8_t *out, vo
      (Z_k - conj(Z_-k)) / 2i. The spectrum is the first plus the second rotated by -2 pi k / fft. size is its
      magnitude. */
   for (int k = 0; k < bins; k++) {
-    const int here = k < n ? k : 0, there = k && k < n ? n - k : 0;
-    const float even_re = re[here] + re[there], even_im = im[here] - im[there];
-    const float odd_re = im[here] + im[there], odd_im = re[there] - re[here];
+    const int index = k < n ? k : 0, mirror = k && k < n ? n - k : 0;
+    const float even_re = re[index] + re[mirror], even_im = im[index] - im[mirror];
+    const float odd_re = im[index] + im[mirror], odd_im = re[mirror] - re[index];
     const float c = m->split[k], s = m->split[bins + k];
     const float real = even_re + odd_re * c - odd_im * s, imaginary = even_im + odd_re * s + odd_im * c;
     size[k] = 0.5f * __builtin_sqrtf(real * real + imaginary * imaginary);
@@ -114,9 +114,9 @@ void GS(mel)(const gs_mel *m, const float *samples, int n, int8_t *out, void *sc
    window [frames][features] from its end. history holds the last m->frame - m->stride samples between calls, and has
    room for the new ones. */
 void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *history, int frames, int8_t *window, void *scratch) {
-  const int old = m->frame - m->stride, added = n * m->stride, kept = GS_MAX(frames - n, 0);
+  const int old = m->frame - m->stride, added = n * m->stride, remaining = GS_MAX(frames - n, 0);
   memcpy(history + old, samples, added * sizeof(float));
-  memmove(window, window + (size_t)(frames - kept) * m->features, (size_t)kept * m->features);
-  GS(mel)(m, history + (size_t)(n - (frames - kept)) * m->stride, frames - kept, window + (size_t)kept * m->features, scratch);
+  memmove(window, window + (size_t)(frames - remaining) * m->features, (size_t)remaining * m->features);
+  GS(mel)(m, history + (size_t)(n - (frames - remaining)) * m->stride, frames - remaining, window + (size_t)remaining * m->features, scratch);
   memmove(history, history + added, old * sizeof(float));
 }

@@ -22,10 +22,10 @@ void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, voi
   }
 }
 
-/* Round x [pixels][channels] to levels and write the pieces of each pixel one after the other.
+/* Round x [pixels][channels] to levels and write the operands of each pixel one after the other.
 
-   A piece is one operand of all channels of a pixel: the positive part of x and, with sign, the negative part. With
-   wide, weights have 9 bits and are split as w = 2 (w >> 1) + (w & 1), so each piece is written twice: doubled for
+   The operands of all channels of a pixel are the positive part of x and, with sign, the negative part. With
+   wide, weights have 9 bits and are split as w = 2 (w >> 1) + (w & 1), so each operand is written twice: doubled for
    w >> 1, and as it is for w & 1. Doubling must not carry the low part of a level into its high part. So with wide
    there is a zero bit between the high part and the low part, and the low part takes low_bits + 1 bits. */
 void GS(spread_f32)(const float *x, int pixels, int channels, float step, float top, int low_bits, int wide, int sign,
@@ -62,10 +62,10 @@ void GS(affine_f32)(float *restrict y, int pixels, int channels, const float *re
   }
 }
 
-/* Set the blocks of y [pixels][channels] to zero that live does not list. */
-void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *live, int n_live) {
+/* Set the blocks of y [pixels][channels] to zero that active does not list. */
+void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *active, int n_active) {
   for (int block = 0, i = 0; block < GS_BLOCKS(channels); block++) {
-    if (i < n_live && live[i] == block) {
+    if (i < n_active && active[i] == block) {
       i++;
       continue;
     }

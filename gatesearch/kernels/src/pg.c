@@ -106,18 +106,18 @@ static gs_pg_work prepared(const gs_conv *c, const gs_geometry *g, const gs_pg *
   char *at = scratch;
   const size_t pixels = g->pixels, blocks = g->blocks_out;
   gs_pg_work w;
-  w.high = gs_take(&at, g->size);
-  w.low = gs_take(&at, g->size);
-  w.offsets = gs_take(&at, pixels * sizeof(int32_t));
-  w.steps = gs_take(&at, g->steps * sizeof(gs_step));
-  w.start = gs_take(&at, blocks * GS_BLOCK * sizeof(int32_t));
-  w.sums = gs_take(&at, blocks * pixels * sizeof(int32_t));
-  w.masks = gs_take(&at, blocks * pixels * sizeof(uint16_t));
-  w.list = gs_take(&at, (blocks * pixels + GS_BLOCK) * sizeof(int32_t));
-  w.count = gs_take(&at, blocks * sizeof(int32_t));
+  w.high = gs_reserve(&at, g->size);
+  w.low = gs_reserve(&at, g->size);
+  w.offsets = gs_reserve(&at, pixels * sizeof(int32_t));
+  w.steps = gs_reserve(&at, g->steps * sizeof(gs_step));
+  w.start = gs_reserve(&at, blocks * GS_BLOCK * sizeof(int32_t));
+  w.sums = gs_reserve(&at, blocks * pixels * sizeof(int32_t));
+  w.masks = gs_reserve(&at, blocks * pixels * sizeof(uint16_t));
+  w.list = gs_reserve(&at, (blocks * pixels + GS_BLOCK) * sizeof(int32_t));
+  w.count = gs_reserve(&at, blocks * sizeof(int32_t));
   if (g->patch) {
     const int size = c->h * c->w * c->c_in;
-    uint8_t *high = gs_take(&at, size), *low = gs_take(&at, size);
+    uint8_t *high = gs_reserve(&at, size), *low = gs_reserve(&at, size);
     if (p->bytes == 1) split_1_run(x, size, p->split, high, low);
     else split_2_run(x, size, p->split, high, low);
     gs_unfold_u8(c, g, high, 0, w.high);
@@ -155,23 +155,24 @@ GS_INLINE unsigned open_bits(const gs_conv *c, const gs_pg *p, const int32_t *su
 }
 
 /* Write scale sums + bias to y; where bias is NULL, add scale sums to y. Each row has sums of 16 channels, of which the
-   first there exist; rows of sums lie stride apart. Row r goes to pixel at[r] of y; where at is NULL, to pixel r. */
-GS_INLINE void write_rows(const int32_t *sums, int stride, int rows, float scale, const float *bias, int there,
+   first n_channels exist; rows of sums lie stride apart. Row r goes to pixel at[r] of y, or to pixel r if at is NULL.
+   */
+GS_INLINE void write_rows(const int32_t *sums, int stride, int rows, float scale, const float *bias, int n_channels,
                           int c_out, const int32_t *at, float *y) {
   const gs_vf factor = gs_set_f(scale);
   gs_vf begin[GS_VECTORS];
   GS_UNROLL for (int v = 0; v < GS_VECTORS; v++) begin[v] = bias ? gs_load_f(bias + v * GS_LANES) : gs_zero_f();
   for (int r = 0; r < rows; r++, sums += stride) {
     float *to = y + (size_t)(at ? at[r] : r) * c_out, value[GS_BLOCK], *out = to;
-    if (there < GS_BLOCK) {
+    if (n_channels < GS_BLOCK) {
       out = value;
-      memcpy(value, to, there * sizeof(float));
+      memcpy(value, to, n_channels * sizeof(float));
     }
     GS_UNROLL for (int v = 0; v < GS_VECTORS; v++) {
       if (!bias) begin[v] = gs_load_f(out + v * GS_LANES);
       gs_store_f(out + v * GS_LANES, gs_real(sums + v * GS_LANES) * factor + begin[v]);
     }
-    if (there < GS_BLOCK) memcpy(to, value, there * sizeof(float));
+    if (n_channels < GS_BLOCK) memcpy(to, value, n_channels * sizeof(float));
   }
 }
 
@@ -395,10 +396,10 @@ void GS(pg_dense)(const gs_conv *c, const gs_pg *p, const void *x, float *y, voi
       products(c, p, &w, patch, rows, block, columns, low);
       rows = GS_MIN(rows, g.pixels - pixel);
       for (int k = 0; k < columns; k++) {
-        const int first = (block + k) * GS_BLOCK, there = c->c_out - first, stride = columns * GS_BLOCK;
+        const int first = (block + k) * GS_BLOCK, n_channels = c->c_out - first, stride = columns * GS_BLOCK;
         float *to = y + (size_t)pixel * c->c_out + first;
-        write_rows(high + k * GS_BLOCK, stride, rows, scale, p->bias + first, there, c->c_out, NULL, to);
-        write_rows(low + k * GS_BLOCK, stride, rows, p->level, NULL, there, c->c_out, NULL, to);
+        write_rows(high + k * GS_BLOCK, stride, rows, scale, p->bias + first, n_channels, c->c_out, NULL, to);
+        write_rows(low + k * GS_BLOCK, stride, rows, p->level, NULL, n_channels, c->c_out, NULL, to);
       }
     }
   }
@@ -424,16 +425,16 @@ static void prepare_pg(gs_call *k) {
   const int8_t *w = pack_whole(k);
   int8_t *rows = NULL;
   if (k->row->variant[1] == 1 && !too_little) {
-    rows = room(GS(pg_rows_size)(&k->c));
+    rows = reserve(GS(pg_rows_size)(&k->c));
     if (rows) GS(pg_rows)(&k->c, w, rows);
   }
-  int64_t *limit = room(groups * sizeof(int64_t)), *sums = room((size_t)pixels * groups * sizeof(int64_t));
-  int32_t *single = room(wide * sizeof(int32_t)), *high = room((size_t)outputs * sizeof(int32_t));
+  int64_t *limit = reserve(groups * sizeof(int64_t)), *sums = reserve((size_t)pixels * groups * sizeof(int64_t));
+  int32_t *single = reserve(wide * sizeof(int32_t)), *high = reserve((size_t)outputs * sizeof(int32_t));
   k->pg = (gs_pg){k->packed, k->sums, rows, limit, single, reals(wide), 0.001f, count, count == 2 ? 8 : 4, group,
                   count == 2 ? 8 : 4};
   k->outputs = outputs;
-  k->y = room((size_t)outputs * sizeof(float));
-  k->scratch = room(GS(pg_scratch)(&k->c));
+  k->y = reserve((size_t)outputs * sizeof(float));
+  k->scratch = reserve(GS(pg_scratch)(&k->c));
   if (too_little) return;
   for (int i = 0; i < wide; i++) single[i] = INT32_MAX;
   for (int i = 0; i < groups; i++) limit[i] = INT32_MAX;

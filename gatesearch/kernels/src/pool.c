@@ -16,26 +16,26 @@ void GS(pool_window_u8)(const gs_conv *c, const uint8_t *x, int largest, uint8_t
       const int left = column * c->stride_w - c->pad_w, first_x = GS_MAX(left, 0), last_x = GS_MIN(left + c->kw, c->w);
       const int count = (last_y - first_y) * (last_x - first_x);
       for (int first = 0; first < channels; first += GS_BLOCK) {
-        const int there = GS_MIN(GS_BLOCK, channels - first);
+        const int n_channels = GS_MIN(GS_BLOCK, channels - first);
         int32_t sum[GS_BLOCK];
-        uint8_t most[GS_BLOCK] = {0};
-        for (int k = 0; k < there; k++) sum[k] = count / 2;
+        uint8_t maximum[GS_BLOCK] = {0};
+        for (int k = 0; k < n_channels; k++) sum[k] = count / 2;
         for (int at_y = first_y; at_y < last_y; at_y++) {
           for (int at_x = first_x; at_x < last_x; at_x++) {
             const uint8_t *value = x + ((ptrdiff_t)at_y * c->w + at_x) * channels + first;
-            if (there < GS_BLOCK) {
-              for (int k = 0; k < there; k++) sum[k] += value[k], most[k] = GS_MAX(most[k], value[k]);
+            if (n_channels < GS_BLOCK) {
+              for (int k = 0; k < n_channels; k++) sum[k] += value[k], maximum[k] = GS_MAX(maximum[k], value[k]);
             } else if (largest) {
-              GS_LOOP for (int k = 0; k < GS_BLOCK; k++) most[k] = GS_MAX(most[k], value[k]);
+              GS_LOOP for (int k = 0; k < GS_BLOCK; k++) maximum[k] = GS_MAX(maximum[k], value[k]);
             } else {
               GS_LOOP for (int k = 0; k < GS_BLOCK; k++) sum[k] += value[k];
             }
           }
         }
         if (largest) {
-          memcpy(y + first, most, there);
+          memcpy(y + first, maximum, n_channels);
         } else {
-          for (int k = 0; k < there; k++) y[first + k] = (uint8_t)(sum[k] / count);
+          for (int k = 0; k < n_channels; k++) y[first + k] = (uint8_t)(sum[k] / count);
         }
       }
     }
@@ -59,7 +59,7 @@ void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float 
 static void prepare_pool(gs_call *k) {
   k->c = conv_of(k->row->shape);
   k->x = bytes(k->c.h * k->c.w * k->c.c_in);
-  k->y = room(outputs_of(&k->c));
+  k->y = reserve(outputs_of(&k->c));
 }
 
 /* Run a prepared pooling. */
@@ -70,7 +70,7 @@ GS_INLINE void run_pool(gs_call *k) {
 /* Prepare a sum of maps with a row's number of values. */
 static void prepare_sum(gs_call *k) {
   const int n = k->row->shape[0];
-  k->x = bytes(n), k->h = bytes(n), k->y = room(n);
+  k->x = bytes(n), k->h = bytes(n), k->y = reserve(n);
 }
 
 /* Run a prepared sum. */

@@ -2,7 +2,7 @@
 
    Hybrid matrix decomposition (HMD, Thakker et al. 2019) writes the matrix of each gate as
      W = [A; b_1 c_1 | ... | b_J c_J]     W x = [A x; sum over j of (c_j . x_j) b_j]
-   A holds the dense (rich) rows. Below them are J parts, side by side: each is a column b_j times a row c_j, and x_j
+   A holds the dense rows. Below them are J parts, side by side: each is a column b_j times a row c_j, and x_j
    are the inputs of its columns. A and the rows c_j of all gates make one dense product with x. What remains is a
    weighted sum of the J columns b_j for each gate. A step reads each weight once, and reading the weights takes most of
    its time.
@@ -15,7 +15,7 @@
 
 /* Return the number of rows of the dense product with x. */
 GS_INLINE int product_rows(const gs_matrix *m) {
-  return m->kind == GS_HMD ? m->gates * (m->rich + m->parts) : m->gates * m->height;
+  return m->kind == GS_HMD ? m->gates * (m->dense_rows + m->parts) : m->gates * m->height;
 }
 
 /* Return the bytes of scratch memory that a step needs. */
@@ -67,34 +67,34 @@ static void add_product(const gs_matrix *m, const float *x, float *y, char *at) 
   }
   const int blocks_in = GS_BLOCKS(m->columns), blocks_out = GS_BLOCKS(product_rows(m));
   if (m->columns % GS_BLOCK) {
-    float *whole = gs_take(&at, blocks_in * GS_BLOCK * sizeof(float));
+    float *whole = gs_reserve(&at, blocks_in * GS_BLOCK * sizeof(float));
     memcpy(whole, x, m->columns * sizeof(float));
     memset(whole + m->columns, 0, (blocks_in * GS_BLOCK - m->columns) * sizeof(float));
     x = whole;
   }
-  gs_step *steps = gs_take(&at, blocks_in * sizeof(gs_step));
+  gs_step *steps = gs_reserve(&at, blocks_in * sizeof(gs_step));
   for (int i = 0; i < blocks_in; i++) steps[i] = (gs_step){i * GS_BLOCK, i * GS_BLOCK * GS_BLOCK};
   if (m->kind == GS_DENSE) {
     packed_product(m->packed, blocks_out, blocks_in, x, steps, 1, y);
     return;
   }
-  float *product = gs_take(&at, blocks_out * GS_BLOCK * sizeof(float));
+  float *product = gs_reserve(&at, blocks_out * GS_BLOCK * sizeof(float));
   packed_product(m->packed, blocks_out, blocks_in, x, steps, 0, product);
-  const float *parts = product + m->gates * m->rich, *down = m->down;
-  const int poor = m->height - m->rich;
+  const float *parts = product + m->gates * m->dense_rows, *down = m->down;
+  const int split_rows = m->height - m->dense_rows;
   for (int gate = 0; gate < m->gates; gate++, y += m->height) {
-    for (int i = 0; i < m->rich; i++) y[i] += product[gate * m->rich + i];
+    for (int i = 0; i < m->dense_rows; i++) y[i] += product[gate * m->dense_rows + i];
     const float *factors = parts + gate * m->parts;
-    float *restrict to = y + m->rich;
+    float *restrict to = y + m->dense_rows;
     int part = 0;
-    for (; part + 4 <= m->parts; part += 4, down += 4 * poor) { /* by fours, so that y is read and written less often */
+    for (; part + 4 <= m->parts; part += 4, down += 4 * split_rows) { /* by fours, so that y is read and written less often */
       const float *f = factors + part;
-      for (int i = 0; i < poor; i++) {
-        to[i] += (f[0] * down[i] + f[1] * down[poor + i]) + (f[2] * down[2 * poor + i] + f[3] * down[3 * poor + i]);
+      for (int i = 0; i < split_rows; i++) {
+        to[i] += (f[0] * down[i] + f[1] * down[split_rows + i]) + (f[2] * down[2 * split_rows + i] + f[3] * down[3 * split_rows + i]);
       }
     }
-    for (; part < m->parts; part++, down += poor) {
-      for (int i = 0; i < poor; i++) to[i] += factors[part] * down[i];
+    for (; part < m->parts; part++, down += split_rows) {
+      for (int i = 0; i < split_rows; i++) to[i] += factors[part] * down[i];
     }
   }
 }
@@ -146,7 +146,7 @@ void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bi
                    float *restrict c, void *scratch) {
   const int n = of_h->height;
   char *at = scratch;
-  float *restrict z = gs_take(&at, (size_t)GS_BLOCKS(4 * n) * GS_BLOCK * sizeof(float));
+  float *restrict z = gs_reserve(&at, (size_t)GS_BLOCKS(4 * n) * GS_BLOCK * sizeof(float));
   memcpy(z, bias, 4 * n * sizeof(float));
   memset(z + 4 * n, 0, (GS_BLOCKS(4 * n) * GS_BLOCK - 4 * n) * sizeof(float));
   add_product(of_x, x, z, at);
@@ -166,7 +166,7 @@ void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bia
                   const float *x, float *restrict h, void *scratch) {
   const int n = of_h->height, whole = GS_BLOCKS(3 * n) * GS_BLOCK;
   char *at = scratch;
-  float *restrict zx = gs_take(&at, whole * sizeof(float)), *restrict zh = gs_take(&at, whole * sizeof(float));
+  float *restrict zx = gs_reserve(&at, whole * sizeof(float)), *restrict zh = gs_reserve(&at, whole * sizeof(float));
   memcpy(zx, bias_x, 3 * n * sizeof(float));
   memcpy(zh, bias_h, 3 * n * sizeof(float));
   memset(zx + 3 * n, 0, (whole - 3 * n) * sizeof(float));
@@ -184,34 +184,34 @@ void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bia
 #include "kit.h"
 
 /* Return a random matrix of low rank (LMF), U V, as a hybrid matrix without dense rows: the columns of U are the b_j,
-   the rows of V the c_j, each over all columns. kept is the share of a dense matrix's weights that both have, in
+   the rows of V the c_j, each over all columns. share is the share of a dense matrix's weights that both have, in
    thousandths. */
-static gs_matrix factors(int gates, int height, int columns, int kept) {
-  const int rank = GS_MAX(1, (int)((int64_t)height * columns * kept / (1000 * (height + columns))));
+static gs_matrix factors(int gates, int height, int columns, int share) {
+  const int rank = GS_MAX(1, (int)((int64_t)height * columns * share / (1000 * (height + columns))));
   const gs_conv shape = {1, 1, columns, gates * rank, 1, 1, 1, 1, 0, 0, 1, 1};
   return (gs_matrix){GS_HMD, gates, height, columns, 0, rank, pack_real(&shape), reals(gates * rank * height), NULL, NULL, NULL};
 }
 
-/* Return a random hybrid matrix with rich dense rows for each gate; with rich >= height, a dense matrix. */
-static gs_matrix matrix(int gates, int height, int columns, int rich, int parts) {
-  const int dense = rich >= height, rows = dense ? gates * height : gates * (rich + parts);
+/* Return a random hybrid matrix with dense_rows rows for each gate; with dense_rows >= height, a dense matrix. */
+static gs_matrix matrix(int gates, int height, int columns, int dense_rows, int parts) {
+  const int dense = dense_rows >= height, rows = dense ? gates * height : gates * (dense_rows + parts);
   const gs_conv shape = {1, 1, columns, rows, 1, 1, 1, 1, 0, 0, 1, 1};
-  float *packed = pack_real(&shape), *down = dense ? NULL : reals(gates * parts * (height - rich));
-  return (gs_matrix){dense ? GS_DENSE : GS_HMD, gates, height, columns, rich, parts, packed, down, NULL, NULL, NULL};
+  float *packed = pack_real(&shape), *down = dense ? NULL : reals(gates * parts * (height - dense_rows));
+  return (gs_matrix){dense ? GS_DENSE : GS_HMD, gates, height, columns, dense_rows, parts, packed, down, NULL, NULL, NULL};
 }
 
 /* Prepare a step of a cell with a number of gates. */
 static void prepare_step(gs_call *k, int gates) {
   const int columns = k->row->shape[1], height = k->row->shape[2];
-  const int rich = (height * k->row->share[0] + 500) / 1000, parts = k->row->variant[0];
+  const int dense_rows = (height * k->row->share[0] + 500) / 1000, parts = k->row->variant[0];
   const int low = k->row->kernel == GS_KERNEL_LSTM_LMF || k->row->kernel == GS_KERNEL_GRU_LMF;
-  k->of_x = low ? factors(gates, height, columns, k->row->share[0]) : matrix(gates, height, columns, rich, parts);
-  k->of_h = low ? factors(gates, height, height, k->row->share[0]) : matrix(gates, height, height, rich, parts);
+  k->of_x = low ? factors(gates, height, columns, k->row->share[0]) : matrix(gates, height, columns, dense_rows, parts);
+  k->of_h = low ? factors(gates, height, height, k->row->share[0]) : matrix(gates, height, height, dense_rows, parts);
   k->bias = reals(gates * height);
   k->x = reals(columns);
   k->h = reals(height);
   k->state = reals(height);
-  k->scratch = room(GS(step_scratch)(&k->of_x, &k->of_h));
+  k->scratch = reserve(GS(step_scratch)(&k->of_x, &k->of_h));
 }
 
 /* Prepare a step of an LSTM, and of a GRU. */

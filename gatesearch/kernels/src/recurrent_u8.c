@@ -12,7 +12,7 @@
 /* Return the number of rows that are multiplied with x: all rows of dense matrices; of HMD the dense rows and a row for
    each part. */
 GS_INLINE int product_rows_u8(const gs_matrix_u8 *m) {
-  return m->kind == GS_HMD ? m->gates * (m->rich + m->parts) : m->gates * m->height;
+  return m->kind == GS_HMD ? m->gates * (m->dense_rows + m->parts) : m->gates * m->height;
 }
 
 /* Return the bytes of scratch memory that a step needs. */
@@ -37,9 +37,9 @@ GS_INLINE int32_t nearest(float x) {
 static void add_product_u8(const gs_matrix_u8 *m, const uint8_t *x, float *restrict z, char *at) {
   const int blocks_in = GS_BLOCKS(m->columns), rows = product_rows_u8(m), blocks_out = GS_BLOCKS(rows);
   const size_t size = (size_t)blocks_in * GS_BLOCK * GS_BLOCK;
-  uint8_t *whole = gs_take(&at, blocks_in * GS_BLOCK);
-  gs_step *steps = gs_take(&at, blocks_in * sizeof(gs_step));
-  int32_t *sums = gs_take(&at, blocks_out * GS_BLOCK * sizeof(int32_t));
+  uint8_t *whole = gs_reserve(&at, blocks_in * GS_BLOCK);
+  gs_step *steps = gs_reserve(&at, blocks_in * sizeof(gs_step));
+  int32_t *sums = gs_reserve(&at, blocks_out * GS_BLOCK * sizeof(int32_t));
   memcpy(whole, x, m->columns);
   memset(whole + m->columns, 0, blocks_in * GS_BLOCK - m->columns);
   for (int i = 0; i < blocks_in; i++) steps[i] = (gs_step){i * GS_BLOCK, i * GS_BLOCK * GS_BLOCK};
@@ -55,22 +55,22 @@ static void add_product_u8(const gs_matrix_u8 *m, const uint8_t *x, float *restr
     for (int i = 0; i < rows; i++) z[i] += m->scale[i] * (float)sums[i];
     return;
   }
-  const int32_t *parts = sums + m->gates * m->rich;
+  const int32_t *parts = sums + m->gates * m->dense_rows;
   const int8_t *down = m->down;
-  const int poor = m->height - m->rich;
+  const int split_rows = m->height - m->dense_rows;
   for (int gate = 0; gate < m->gates; gate++) {
     const float *scale = m->scale + gate * m->height;
     float *to = z + gate * m->height;
-    for (int i = 0; i < m->rich; i++) to[i] += scale[i] * (float)sums[gate * m->rich + i];
-    for (int i = 0; i < poor; i++) {
+    for (int i = 0; i < m->dense_rows; i++) to[i] += scale[i] * (float)sums[gate * m->dense_rows + i];
+    for (int i = 0; i < split_rows; i++) {
       int32_t sum = 0;
       for (int part = 0; part < m->parts; part++) {
         const int place = gate * m->parts + part;
-        sum += nearest(m->middle[place] * (float)parts[place]) * down[part * poor + i];
+        sum += nearest(m->middle[place] * (float)parts[place]) * down[part * split_rows + i];
       }
-      to[m->rich + i] += scale[m->rich + i] * (float)sum;
+      to[m->dense_rows + i] += scale[m->dense_rows + i] * (float)sum;
     }
-    down += m->parts * poor;
+    down += m->parts * split_rows;
   }
 }
 
@@ -91,7 +91,7 @@ void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const 
                       const uint8_t *x, uint8_t *restrict h, int16_t *restrict c, void *scratch) {
   const int n = of_h->height;
   char *at = scratch;
-  float *restrict z = gs_take(&at, (size_t)4 * n * sizeof(float));
+  float *restrict z = gs_reserve(&at, (size_t)4 * n * sizeof(float));
   memcpy(z, bias, (size_t)4 * n * sizeof(float));
   add_product_u8(of_x, x, z, at);
   add_product_u8(of_h, h, z, at);
@@ -113,8 +113,8 @@ void GS(gru_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const g
                      const float *bias_h, const uint8_t *x, uint8_t *restrict h, void *scratch) {
   const int n = of_h->height;
   char *at = scratch;
-  float *restrict zx = gs_take(&at, (size_t)3 * n * sizeof(float));
-  float *restrict zh = gs_take(&at, (size_t)3 * n * sizeof(float));
+  float *restrict zx = gs_reserve(&at, (size_t)3 * n * sizeof(float));
+  float *restrict zh = gs_reserve(&at, (size_t)3 * n * sizeof(float));
   memcpy(zx, bias_x, (size_t)3 * n * sizeof(float));
   memcpy(zh, bias_h, (size_t)3 * n * sizeof(float));
   add_product_u8(of_x, x, zx, at);

@@ -49,10 +49,10 @@ typedef struct {
 } gs_runs;
 GS_INLINE void gs_run(const int n, gs_runs *acc, const uint8_t *a, const int8_t *const *w, ptrdiff_t at, int length) {
   for (int k = 0; k < length; k += 64) {
-    const __mmask64 there = length - k >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (length - k)) - 1;
-    const __m512i value = _mm512_maskz_loadu_epi8(there, a + k);
+    const __mmask64 valid = length - k >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (length - k)) - 1;
+    const __m512i value = _mm512_maskz_loadu_epi8(valid, a + k);
     GS_UNROLL for (int i = 0; i < n; i++) {
-      acc->lanes[i] = _mm512_dpbusd_epi32(acc->lanes[i], value, _mm512_maskz_loadu_epi8(there, w[i] + at + k));
+      acc->lanes[i] = _mm512_dpbusd_epi32(acc->lanes[i], value, _mm512_maskz_loadu_epi8(valid, w[i] + at + k));
     }
   }
 }
@@ -83,9 +83,9 @@ GS_INLINE int gs_list_greater(const int32_t *values, int n, int32_t limit, int32
   __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   int count = 0;
   for (int i = 0; i < n; i += 16, at = _mm512_add_epi32(at, _mm512_set1_epi32(16))) {
-    const __mmask16 there = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
-    const __m512i value = _mm512_maskz_loadu_epi32(there, values + i);
-    const __mmask16 greater = _mm512_mask_cmpgt_epi32_mask(there, value, _mm512_set1_epi32(limit));
+    const __mmask16 valid = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+    const __m512i value = _mm512_maskz_loadu_epi32(valid, values + i);
+    const __mmask16 greater = _mm512_mask_cmpgt_epi32_mask(valid, value, _mm512_set1_epi32(limit));
     _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32(greater, at));
     count += __builtin_popcount(greater);
   }

@@ -17,9 +17,9 @@ static void run_op(const gs_op *op) {
     case GS_LARGEST: /* the largest of count values; with a count of 1, it copies values in another order */
       for (int i = 0; i < op->outputs; i++) {
         const int32_t *index = op->index + (ptrdiff_t)i * op->count;
-        uint8_t most = op->x[index[0]];
-        for (int k = 1; k < op->count; k++) most = GS_MAX(most, op->x[index[k]]);
-        op->y[i] = most;
+        uint8_t maximum = op->x[index[0]];
+        for (int k = 1; k < op->count; k++) maximum = GS_MAX(maximum, op->x[index[k]]);
+        op->y[i] = maximum;
       }
       break;
     case GS_TABLE:
@@ -28,15 +28,15 @@ static void run_op(const gs_op *op) {
   }
 }
 
-/* Copy a window to the room of the first operator, int8 to uint8. It is a function of its own for its restrict: the
-   compiler then knows that writing the room does not change the stage's description. */
-static void take_window(const int8_t *restrict window, int size, uint8_t *restrict room) {
-  for (int k = 0; k < size; k++) room[k] = (uint8_t)window[k] ^ 0x80;
+/* Copy a window to the input of the first operator, int8 to uint8. It is a function of its own for its restrict: the
+   compiler then knows that writing the input does not change the stage's description. */
+static void take_window(const int8_t *restrict window, int size, uint8_t *restrict input) {
+  for (int k = 0; k < size; k++) input[k] = (uint8_t)window[k] ^ 0x80;
 }
 
 /* Return whether a window's logit is above the threshold. */
 int GS(hear)(const gs_stream *s, const int8_t *window) {
-  take_window(window, s->size, s->room);
+  take_window(window, s->size, s->input);
   for (const gs_op *op = s->ops; op < s->ops + s->n_ops; op++) run_op(op);
   return *s->logit - 128 > s->threshold;
 }
