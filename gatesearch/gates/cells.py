@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gatesearch.gates.matrices import hybrid_parameters, count_dense_rows
+from gatesearch.gates.matrices import count_dense_rows, hybrid_parameters
 from gatesearch.gates.params import GateParams, param
 from gatesearch.gates.work import Call, LayerWork
 from gatesearch.graph.sites import LayerSite

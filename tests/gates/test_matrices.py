@@ -14,9 +14,9 @@ from gatesearch.gates.matrices import (
     HybridMatrix,
     LowRankMatrix,
     PrunedMatrix,
+    count_dense_rows,
     hybrid_parameters,
     low_rank,
-    count_dense_rows,
     zhu_gupta,
 )
 

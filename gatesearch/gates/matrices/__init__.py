@@ -8,7 +8,7 @@ A recurrent layer has a matrix for each gate of its cell. PyTorch stores these m
 
 from gatesearch.gates.matrices.forms import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix
 from gatesearch.gates.matrices.products import PRODUCTS, TORCH, Array, Ops, block_edges
-from gatesearch.gates.matrices.sizes import BEGIN, END, hybrid_parameters, low_rank, count_dense_rows, zhu_gupta
+from gatesearch.gates.matrices.sizes import BEGIN, END, count_dense_rows, hybrid_parameters, low_rank, zhu_gupta
 
 __all__ = [
     "BEGIN",
@@ -22,8 +22,8 @@ __all__ = [
     "Ops",
     "PrunedMatrix",
     "block_edges",
+    "count_dense_rows",
     "hybrid_parameters",
     "low_rank",
-    "count_dense_rows",
     "zhu_gupta",
 ]
