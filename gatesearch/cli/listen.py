@@ -62,20 +62,13 @@ def _load(path: Path) -> Listener:
         UserError: there is no bundle.
     """
     folder = path / "best" / "bundle" if (path / "best").is_dir() else path
-    import torch
-
     from gatesearch.frontends import restore
+    from gatesearch.frontends.stream import FrontendStream
     from gatesearch.runtime.bundle import Bundle as LoadedBundle
     from gatesearch.runtime.listener import Listener
 
     loaded = LoadedBundle(folder)
-    frontend = restore(loaded.manifest["frontend"])
-
-    def read(window: Array) -> Array:
-        with torch.no_grad():
-            return frontend(torch.from_numpy(window)).numpy()
-
-    return Listener(loaded, read)
+    return Listener(loaded, FrontendStream(restore(loaded.manifest["frontend"])))
 
 
 def _write(detection: Detection) -> str:

@@ -129,7 +129,14 @@ def _stage(model: GatedModel, k: int, gates: Sequence[Lowered], samples: Tensor,
         leaving=gates[k].channels,
         axes=(stage.axes[0], model.sites[k].channel_axis),
         threshold=float(model.gate(k).theta),
+        averages_logits=_averages_logits(model, k),
     )
+
+
+def _averages_logits(model: GatedModel, k: int) -> bool:
+    """Say whether gate ``k`` decides by the mean of its logits over several hops of a stream."""
+    settings = getattr(model.stream, "gates", ())
+    return k < len(settings) and settings[k].smoothing > 1
 
 
 def _kernels(model: GatedModel, k: int) -> dict[LayerSite, str]:

@@ -16,6 +16,7 @@ from gatesearch.compile.stage import StageGraph
 
 HALF_WIDTH = 0.5  # half width of the exported part of a gate's logit, in standard deviations of the logit
 LEAST_HALF_WIDTH = 1e-3
+RANGE_MARGIN = 0.1  # of the half width, for logits that the samples do not have
 FLOOR_MARGIN = 0.2  # margin below the floor for unseen samples, as a share of the span of the logits that can win
 
 
@@ -25,7 +26,7 @@ class LogitWindow(nn.Module):
     A decision needs to know on which side of the threshold a sample lies, not how far from it. In int8, a logit that
     spans from plain silence to plain speech would have coarse steps, and the threshold would lie between two of them.
     The exported logit e represents the gate's logit center + (e - 3) half_width / 3; the center, usually the threshold,
-    is at e = 3.
+    is at e = 3. A gate that averages its logits over several hops needs all of the range.
     """
 
     def __init__(self, head: nn.Module, center: float, half_width: float) -> None:
@@ -60,12 +61,21 @@ def rescale_head(stage: StageGraph) -> StageGraph:
     outputs = stage.body(stage.samples)
     if stage.threshold is not None:
         _, logit = stage.head(outputs)
+        if stage.averages_logits:
+            return replace(stage, head=LogitWindow(stage.head, *_whole_range(logit, stage.threshold)))
         center = stage.threshold if math.isfinite(stage.threshold) else float(logit.min())
         half_width = max(LEAST_HALF_WIDTH, HALF_WIDTH * float(logit.std()))
         return replace(stage, head=LogitWindow(stage.head, center, half_width))
     if outputs.ndim == 2:
         return replace(stage, head=AboveFloor(_lowest_that_matters(outputs)))
     return stage
+
+
+def _whole_range(logit: Tensor, threshold: float) -> tuple[float, float]:
+    """Return center and half width of the range of all logits, and of the threshold where it is finite."""
+    ends = [float(logit.min()), float(logit.max()), *([threshold] if math.isfinite(threshold) else [])]
+    low, high = min(ends), max(ends)
+    return (low + high) / 2, max(LEAST_HALF_WIDTH, (1 + RANGE_MARGIN) * (high - low) / 2)
 
 
 def _lowest_that_matters(logits: Tensor) -> float:

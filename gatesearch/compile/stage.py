@@ -80,6 +80,7 @@ class StageGraph:
         leaving: indices of the channels that the stage's own gate passes on; None for all.
         axes: the channel axis of a sample at the input and at the output.
         threshold: the threshold of the gate's logit; None for the last stage.
+        averages_logits: whether the gate decides by the mean of its logits over several hops of a stream.
         core: the core that runs the stage; None if only the graph is needed.
         kernels: the kernel of each layer of the stage that has one.
         parts: the parts in the order in which they run; empty if the stage is one program.
@@ -94,6 +95,7 @@ class StageGraph:
     leaving: Sequence[int] | None = None
     axes: tuple[int, int] = (0, 0)
     threshold: float | None = None
+    averages_logits: bool = False
     core: Core | None = None
     kernels: Mapping[LayerSite, str] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gatesearch.errors import DataError
 from gatesearch.runtime.bundle import Bundle, HopPrograms
 from gatesearch.runtime.cascade import Array, Runnable, requantise
 
@@ -66,21 +65,18 @@ class HopChain:
     the first stage that does not.
 
     Args:
-        bundle: a bundle with hop programs.
+        bundle: a bundle; without programs by hops each stage runs its program on whole windows.
 
-    Raises:
-        DataError: the bundle has none.
+    Attributes:
+        by_hops: whether the bundle has programs by hops.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         entry = bundle.manifest.get("hops")
-        if entry is None:
-            raise DataError(f"{bundle.folder}: has no programs by hops; wanted: a bundle of stream.by=hops")
-        self.phases, self.hop, self.window = entry["phases"], entry["hop"], entry["window"]
-        hops = bundle.hop_programs()
-        first = hops[0]
-        assert first is not None  # because the manifest has the entry ``hops``
-        self.axis = first.axis
+        self.by_hops = entry is not None
+        self.phases = entry["phases"] if entry else 1
+        hops = bundle.hop_programs() if entry else [None] * len(bundle.programs)
+        self._first = hops[0]
         self._chains = [
             [HopStage(program, own) for program, own in zip(bundle.programs, hops, strict=True)]
             for _ in range(self.phases)
@@ -89,6 +85,7 @@ class HopChain:
             (before.outputs[0], after.inputs[0])
             for before, after in zip(bundle.programs, bundle.programs[1:], strict=False)
         ]
+        self._exits = bundle.exits
         self._features: Array | None = None
         self._hops = -1
 
@@ -102,14 +99,14 @@ class HopChain:
         return self._chains[self._hops % self.phases]
 
     def take(self, frames: Array) -> None:
-        """Take the frames of a hop (at first, a whole window), in the type of the first stage's input."""
+        """Take a whole window of features, or the frames of a hop, in the type of the first stage's input."""
         self._hops += 1
-        if frames.shape[self.axis] == self.window:
-            self._features = frames
-        else:
+        first = self._first
+        if first is not None and frames.shape[first.axis] != first.window:
             assert self._features is not None  # a stream begins with a window
-            self._features = _last(np.concatenate([self._features, frames], self.axis), self.axis, self.window)
-        self._stages[0].take(self._features)
+            frames = _last(np.concatenate([self._features, frames], first.axis), first.axis, first.window)
+        self._features = frames
+        self._stages[0].take(frames)
 
     def run(self, k: int) -> tuple[Array, ...]:
         """Run stage ``k``, pass its first output to the next stage, and return all its outputs."""
@@ -118,6 +115,16 @@ class HopChain:
             source, target = self._ends[k]
             self._stages[k + 1].take(requantise(outputs[0], source, target))
         return outputs
+
+    def leave(self, k: int) -> Array | None:
+        """Return the output of the exit at gate ``k``; None where what it stops has a constant answer."""
+        program = self._exits[k]
+        if program is None:
+            return None
+        window = self._stages[k + 1].window
+        assert window is not None  # stage k has run
+        output = program(np.ascontiguousarray(requantise(window, self._ends[k][1], program.inputs[0])))[0]
+        return program.outputs[0].dequantise(output)
 
     def close(self, k: int) -> None:
         """Close stage ``k`` and those after it at this hop, in all phases."""

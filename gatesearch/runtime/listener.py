@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,8 @@ import numpy as np
 from gatesearch.errors import UserError
 from gatesearch.metrics.streams import Detection
 from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.chain import STREAM_GATES, read_chain
+from gatesearch.runtime.decisions import ChainDecisions, StreamFrontend, WholeWindows, WindowDecisions, signal_scores
 from gatesearch.runtime.detector import Array, Detector, DetectorSettings
 
 DETECTOR = "detector"
@@ -62,28 +63,40 @@ def read_detector(manifest: Mapping[str, Any], where: str) -> tuple[DetectorSett
 class Listener:
     """Runs a bundle on a stream, hop by hop.
 
-    At every hop, the front end and the first stage run on the whole window. A gate that stops the window ends the hop.
+    A bundle with programs by hops computes at each hop what is new, and catches up where a gate opens. Any other runs
+    whole windows. A gate that stops a hop ends it.
 
     Args:
         bundle: a bundle of a run with goal detection.
-        frontend: function that maps samples, int16 [1, window], to features [1, *shape].
+        frontend: function that maps samples, int16 [1, window], to features [1, *shape]; or a front end by hops.
 
     Attributes:
         hops: number of decisions so far.
-        reached: number of windows that reached each stage so far, [stages].
         clipped: number of samples at full scale so far.
 
     Raises:
         UserError: the bundle has no detector.
     """
 
-    def __init__(self, bundle: Bundle, frontend: Callable[[Array], Array]) -> None:
-        settings, self.stream = read_detector(bundle.manifest, str(bundle.folder))
-        self._bundle, self._frontend, self._detector = bundle, frontend, Detector(settings)
+    def __init__(self, bundle: Bundle, frontend: Callable[[Array], Array] | StreamFrontend) -> None:
+        where = str(bundle.folder)
+        settings, self.stream = read_detector(bundle.manifest, where)
+        own = WholeWindows(frontend) if callable(frontend) else frontend
+        self._decisions: WindowDecisions | ChainDecisions
+        if STREAM_GATES not in bundle.manifest and bundle.manifest.get("hops") is None:
+            self._decisions = WindowDecisions(bundle, own)
+        else:
+            signal = read_chain(bundle.manifest, where).signal
+            scores = signal_scores(signal, self.stream.rate, self.stream.window, self.stream.hop)
+            self._decisions = ChainDecisions(bundle, own, self.stream.hop, scores)
+        self._detector = Detector(settings)
         self._samples = np.zeros(0, np.int16)
         self.hops, self.clipped = 0, 0
-        self.reached = np.zeros(len(bundle.programs), np.int64)
-        self._cpu_s = {"front end": 0.0, "stages": 0.0}
+
+    @property
+    def reached(self) -> Array:
+        """Number of hops that reached each stage so far, [stages]."""
+        return self._decisions.usage.reached
 
     def push(self, samples: Array) -> Iterator[Detection]:
         """Read the next samples, int16 [n] of any length; yield the detections in them.
@@ -97,35 +110,23 @@ class Listener:
         self._samples = np.concatenate([self._samples, samples])
         window, hop = self.stream.window, self.stream.hop
         while len(self._samples) >= window:
-            detection = self._detector.push(self._decide(self._samples[:window]))
+            posteriors = self._decisions.decide(self._samples[:window])
             self._samples = self._samples[hop:]
+            self.hops += 1
+            detection = self._detector.push(posteriors)
             if detection is not None:
                 yield detection
 
-    def _decide(self, window: Array) -> Array | None:
-        """Return the posteriors of a window, [classes]; None if a gate without an exit stops it."""
-        started = time.process_time()
-        features = self._frontend(window[None])
-        read = time.process_time()
-        answer = self._bundle(features)
-        self._cpu_s["front end"] += read - started
-        self._cpu_s["stages"] += time.process_time() - read
-        self.hops += 1
-        self.reached[: answer.exit + 1] += 1
-        if answer.logits is None:
-            return None
-        exponents = np.exp(answer.logits - answer.logits.max())
-        return np.asarray(exponents / exponents.sum())
-
     def describe(self) -> str:
-        """Return a line about the stream so far: length, CPU time, and the share of windows that reached each stage."""
+        """Return a line about the stream so far: length, CPU time, and the share of hops that reached each stage."""
+        usage = self._decisions.usage
         heard_s = self.hops * self.stream.hop / self.stream.rate
-        busy_s = sum(self._cpu_s.values())
+        busy_s = sum(usage.cpu_s.values())
         if not self.hops:
             return "listen: the stream is shorter than one window"
         shares = ", ".join(f"stage {k} {share:.1%}" for k, share in enumerate(self.reached / self.hops))
         speed = heard_s / max(busy_s, 1e-9)
-        hourly = [f"{name} {3600 * s / heard_s:.1f} s" for name, s in self._cpu_s.items()]
+        hourly = [f"{name} {3600 * s / heard_s:.1f} s" for name, s in usage.cpu_s.items()]
         return (
             f"listened to {heard_s:,.1f} s in {self.hops:,} hops; CPU {busy_s:.2f} s, {speed:.0f} times real time; "
             f"CPU an hour: {', '.join(hourly)}; reached: {shares}"
