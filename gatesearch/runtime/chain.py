@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gatesearch.errors import DataError, UserError, unknown
-from gatesearch.metrics.streams.activity import Activity, measure_activity
+from gatesearch.metrics.streams.activity import STEADY, Activity, measure_activity
 from gatesearch.metrics.streams.events import Event
 from gatesearch.runtime.detector import Array
 from gatesearch.runtime.stream_gate import StreamGate, StreamGateSettings
@@ -103,7 +103,15 @@ class ChainRun:
 
     def activities(self) -> tuple[Activity, ...]:
         """Return the activity of the front end and of each stage."""
-        return tuple(measure_activity(runs) for runs in self.runs)
+        return measure_parts(self.runs)
+
+
+def measure_parts(runs: Sequence[Array]) -> tuple[Activity, ...]:
+    """Return the activity of each part from the hops at which it runs, [parts][hops].
+
+    A part that runs at every hop is steady: it opened before the stream began.
+    """
+    return tuple(STEADY if part.all() else measure_activity(part) for part in runs)
 
 
 def run_chain(scores: ChainScores, settings: ChainSettings) -> ChainRun:

@@ -13,8 +13,8 @@ from functools import partial
 
 import numpy as np
 
-from gatesearch.metrics.streams import Activity, measure_activity
-from gatesearch.runtime.chain import ChainScores, ChainSettings, SignalGate, collect_run
+from gatesearch.metrics.streams import Activity
+from gatesearch.runtime.chain import ChainScores, ChainSettings, SignalGate, collect_run, measure_parts
 from gatesearch.runtime.detector import Array
 from gatesearch.runtime.event_hops import EventHits, EventHops
 from gatesearch.runtime.gate_choices import find_thresholds, gate_choices
@@ -137,7 +137,7 @@ class ChainSearch:
 
     def _measure(self, settings: ChainSettings, runs: Runs) -> Prefix:
         whole = runs + (runs[-1],) * (self.scores.gates.shape[1] + 2 - len(runs))
-        price = self.price([measure_activity(part) for part in whole])
+        price = self.price(measure_parts(whole))
         if settings.signal is not None:
             price += self.signal_prices.get(settings.signal.statistic, 0.0)
         run = collect_run(self.scores, whole)

@@ -100,6 +100,7 @@ class Detection(Classification):
         for gate, settings in zip(model.cut_gates, tuned.settings.gates, strict=True):
             gate.theta.fill_(settings.threshold)
         model.stream = tuned.settings
+        model.stream = chain_settings(model)  # thresholds as the gates hold them, in float32
         return tuned.doubt
 
     def run(self, model: GatedModel, stream: StreamSplit) -> ChainScores:
