@@ -1,4 +1,7 @@
-"""Stores each training's result in a folder by row and seed, and reads results by protocol."""
+"""Stores the result of each training by configuration and seed, and reads results by protocol.
+
+A row is the name of one trained configuration: one line of a page's table.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ Results = Mapping[str, Sequence[Result]]  # by row, in the order of seeds
 
 
 class ProtocolBenchmark(Benchmark):
-    """A benchmark that trains the same rows under several protocols, with a section and a plot for each protocol.
+    """A benchmark that trains the same configurations, one for each row of its table, under several protocols.
+
+    Its page has a section and a plot for each protocol.
 
     Args:
         command: command that repeats the benchmark.
@@ -62,7 +67,7 @@ def is_done(folder: RunFolder, row: str, seed: int) -> bool:
 
 
 def write_result(folder: RunFolder, row: str, seed: int, result: Result) -> None:
-    """Write a training's result beside its row and seed."""
+    """Write a training's result, with its row and seed, to the training's folder."""
     folder.write_json(f"{training_name(row, seed)}/{RESULT}", {"row": row, "seed": seed, **result})
 
 

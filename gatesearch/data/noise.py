@@ -1,4 +1,4 @@
-"""Generates background noise of several kinds from random numbers, one clip at a time, at unit power."""
+"""Generates background noise of several kinds from random numbers, one clip at a time; `draw_noise` scales it."""
 
 from __future__ import annotations
 

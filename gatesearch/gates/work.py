@@ -54,7 +54,8 @@ class Call(NamedTuple):
         left: pairs of a unit of work and the share of such units that remains. The units are ``"channel"``,
             ``"channel-block-16"``, ``"element"``, ``"pixel"``, ``"pixel-group-16"`` and ``"weight"``. A core saves
             work only in the units that it can skip.
-        size: share of the layer's multiplications that remains on every core; below 1 for a smaller dense matrix.
+        size: share of the layer's multiplications that remains even on a core that can skip nothing; below 1 if the
+            gate replaces the layer's matrix by a smaller dense one.
 
     >>> Call((4, 8), (("channel", 0.5), ("element", 0.25))).share
     0.125
@@ -74,12 +75,13 @@ BLOCK = 16  # number of channels that kernels compute together
 
 
 class KernelCall(NamedTuple):
-    """One run of a gated layer by a kernel of :mod:`gatesearch.kernels`: the key by which a latency table finds it.
+    """One call of a C kernel of :mod:`gatesearch.kernels`, as the key of its reading in a kernel table.
 
     Args:
         kernel: the kernel's name.
         shape: the layer's shape: a convolution's ``LayerSite.geometry``; a recurrent layer's steps, inputs and units.
-        variant: parameters other than the shape that make another program, sorted by name.
+        variant: what selects the kernel's variant besides the shape, such as the block size: pairs of name and value,
+            sorted by name.
         left: shares of the work that remain, by name; they vary continuously and are observed on data.
     """
 
@@ -96,7 +98,7 @@ class LayerWork(Work):
     Args:
         calls: the remaining parts of the layer's own work.
         stored: share of the layer's own parameters that stays in memory.
-        kernels: the kernel calls that do all of this work; empty where no kernel exists and a reference computes it.
+        kernels: the kernel calls that run the gated layer; empty if no kernel exists, and a reference runs the layer.
     """
 
     calls: tuple[Call, ...]

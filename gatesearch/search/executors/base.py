@@ -83,7 +83,10 @@ class ProposalSource(Protocol):
         """Whether the settings of the search name a sampler."""
 
     def ask(self) -> Proposal | None:
-        """Return a plan to try; None if there is none until another trial ends."""
+        """Return a plan to try, or None if the search has none now.
+
+        While a trial runs, ask again after it ends. If no trial runs, the search is over.
+        """
 
     def tell(self, number: int, outcome: Evaluated | Failure) -> object:
         """Store the outcome of a plan, or the reason why there is none."""

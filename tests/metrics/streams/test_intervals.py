@@ -1,4 +1,4 @@
-"""Confidence intervals equal those of textbooks, and a short stream proves no claim."""
+"""Confidence intervals equal those of textbooks; a short stream cannot prove a rate of false accepts."""
 
 from __future__ import annotations
 

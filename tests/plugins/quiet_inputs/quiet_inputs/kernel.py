@@ -84,7 +84,7 @@ class QuietKernel(LayerKernel):
     source = Path(__file__).with_name("quiet.c")
     runner = "quiet"
     shares = ("read",)
-    listings = ("cell",)  # tables use the sizes of recurrent layers
+    listings = ("cell",)  # kernel tables time this linear layer at the sizes that they list for recurrent layers
     layer = QuietLayer
     signatures: ClassVar[Signatures] = {
         "quiet_f32": (None, (ADDRESS, INT, INT, INT, FLOAT, ADDRESS, ADDRESS, INT, ADDRESS)),
@@ -116,7 +116,10 @@ class QuietKernel(LayerKernel):
         return {"read": (0.0, 1.0)}
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
-        """Return a random layer, and inputs of which the layer reads the call's share."""
+        """Return a random layer and random inputs.
+
+        The call says which share of the inputs is read; the other inputs are zero.
+        """
         rows, columns, height = call.shape
         x = generator.standard_normal((rows, columns)).astype(np.float32)
         x[:, round(columns * dict(call.left)["read"]) :] = 0
