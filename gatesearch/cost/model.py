@@ -365,6 +365,7 @@ class CostModel:
             device=self.device,
             frontend_us=WindowAndHop(window=self.frontend_us, hop=(self.by_hop or self).frontend_us),
             period_s=self.period_s,
+            phases=self.hops.phases if self.hops is not None and self.runs_by_hops(plan) else 1,
         )
         if signal is None:
             return price

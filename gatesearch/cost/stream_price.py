@@ -18,7 +18,7 @@ from gatesearch.cost.energy import EnergyBreakdown, StageCost, expected_energy, 
 from gatesearch.cost.price import ExitEstimate, Price, StageEstimate
 from gatesearch.cost.utilisation import mean_utilisation, worst_utilisation
 from gatesearch.devices.profile import Device
-from gatesearch.metrics.streams.activity import Activity
+from gatesearch.metrics.streams.activity import STEADY, Activity
 
 
 class WindowAndHop(NamedTuple):
@@ -37,7 +37,7 @@ class WindowAndHop(NamedTuple):
 
     def longest(self, activity: Activity) -> float:
         """Return the figure of the longest hop: if the part ever catches up, the larger of the two figures."""
-        return max(self) if activity.openings > 0 else self.hop
+        return self.hop if activity == STEADY else max(self)
 
 
 class _Run(NamedTuple):
@@ -58,6 +58,7 @@ def price_by_hops(
     device: Device,
     frontend_us: WindowAndHop,
     period_s: float,
+    phases: int = 1,
 ) -> Price:
     """Return the price of a plan's stages over a stream.
 
@@ -71,6 +72,7 @@ def price_by_hops(
         device: the device, with its cores and the power of its sensor.
         frontend_us: time of the front end, in microseconds.
         period_s: seconds from hop to hop.
+        phases: number of states that take turns in each stage; each catches up when its gate opens.
 
     Raises:
         ValueError: the numbers of stages and activities differ.
@@ -78,6 +80,7 @@ def price_by_hops(
     frontend, *own = activities
     if len(own) != len(windows):
         raise ValueError(f"{len(windows)} stages have {len(own)} activities, beside that of the front end")
+    own = [Activity(each.open_share, min(each.open_share, phases * each.openings)) for each in own]
     runs = [*_stage_runs(windows, hops, own), *_exit_runs(windows, own)]
     costs, shares = [run.cost for run in runs], [run.share for run in runs]
     sense = device.core(device.sense.core)
@@ -98,7 +101,7 @@ def price_by_hops(
     period_us = period_s * 1e6
     steady = [estimate.cost for estimate in hops]
     slowest = [
-        max(window.cost, hop.cost, key=lambda cost: cost.total_us) if activity.openings > 0 else hop.cost
+        hop.cost if activity == STEADY else max(window.cost, hop.cost, key=lambda cost: cost.total_us)
         for window, hop, activity in zip(windows, hops, own, strict=True)
     ]
     exits = {k: estimate.exit for k, estimate in enumerate(windows) if estimate.exit is not None}

@@ -20,12 +20,14 @@ from gatesearch.export import bundle as bundles
 from gatesearch.export import verify as verification
 from gatesearch.export.artifact_checks import describe_checks
 from gatesearch.export.hop_stages import HopSetting
+from gatesearch.export.hop_verify import MAX_HOPS, verify_hops
 from gatesearch.export.shortcomings import shortcomings
 from gatesearch.export.thresholds import copy_with_thresholds, read_thresholds
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.pick import BestPlan
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.stream_hops import late_catch_ups
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
 
@@ -57,6 +59,8 @@ def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder)
     folder.write_json("best/plan.json", best.trial.plan.to_dict())
     if not _holds_bundle(folder, best, made_from):
         folder.set_aside_obstacle(BUNDLE, UNGATED)
+        for line in late_catch_ups(cost, best.trial.plan):
+            console.warn(line)
         console.say("export: lowering, quantising, compiling for each core")
         with tools_in_one_line():
             ungated = _write_ungated(problem, cost, best, folder)
@@ -100,8 +104,14 @@ def _digest_weights(model: GatedModel) -> str:
 def verify(problem: Problem, bundle: PlanBundle) -> verification.Parity:
     """Compare the bundle with the model on every sample of the test split."""
     features = problem.features.test.features
+    loaded = Bundle(bundle.path)
     with console.progress(len(features), "verify") as bar:
-        return verification.verify(bundle.model, Bundle(bundle.path), features, bar.advance)
+        parity = verification.verify(bundle.model, loaded, features, bar.advance)
+    stream = problem.features.validation.stream
+    if stream is not None and bundle.manifest.get("hops") is not None:
+        by_hops = verify_hops(loaded, stream.features[:MAX_HOPS].numpy())
+        (console.warn if by_hops.differences else console.say)(by_hops.describe())
+    return parity
 
 
 def describe_parity(parity: verification.Parity) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 from torch import nn
 
 from gatesearch._lib import console
+from gatesearch.cost.model import CostModel
 from gatesearch.errors import UserError
 from gatesearch.frontends import Frontend
 from gatesearch.graph.hops import Frames, find_obstacles, rewrite_for_hops
 from gatesearch.graph.trace import trace
+from gatesearch.plan import GatePlan
 
 MAX_PHASES = 8  # largest number of states that take turns
 HOPS, WINDOWS = "hops", "windows"
@@ -103,3 +105,17 @@ def _count_phases(network: nn.Module, shape: tuple[int, ...], frames: Frames) ->
             fewest = obstacles
     assert fewest is not None
     raise UserError(fewest[0])
+
+
+def late_catch_ups(cost: CostModel, plan: GatePlan) -> list[str]:
+    """Return a line for each stage behind a gate whose catch-up takes longer than a hop: its first answers are late."""
+    hop_ms = cost.period_s * 1e3
+    lines = []
+    for k, stage in enumerate(cost.stages(plan)[1:] if cost.runs_by_hops(plan) else (), 1):
+        catch_up_ms = stage.cost.total_us / 1e3
+        if catch_up_ms > hop_ms:
+            lines.append(
+                f"stage {k} on {stage.cost.core} catches up in {catch_up_ms:.3g} ms where its gate opens, longer than "
+                f"a hop of {hop_ms:g} ms: its first answers come late, and its core makes up for it at later hops"
+            )
+    return lines

@@ -20,7 +20,7 @@ from gatesearch.training import Figures, Operation
 from gatesearch.training.goals.detection_quality import DetectionQuality
 
 CLOSED = Activity(open_share=0.0, openings=0.0)
-OPENS_ALWAYS = Activity(open_share=1.0, openings=1.0)
+OPENS_OFTEN = Activity(open_share=1.0, openings=1 / 16)  # in every phase, an opening still costs a window of its own
 
 
 def price_figures(cost: CostModel, plan: GatePlan, figures: Figures, densities: Sequence[float] | None = None) -> Price:
@@ -95,8 +95,7 @@ def linear_price(cost: CostModel, plan: GatePlan) -> Callable[[Sequence[Activity
 
     A part is the front end or a stage. The energy is linear in open shares and openings as long as no part runs more
     often than the part before it. So the prices at the corners of this range determine the function. At a corner, the
-    first parts run at every hop and the others never. In a second set of corners, the last running part also opens at
-    every hop.
+    first parts run at every hop and the others never. In a second set of corners, the last running part also opens.
     """
     parts = len(cut_gates(plan)) + 2
 
@@ -109,7 +108,7 @@ def linear_price(cost: CostModel, plan: GatePlan) -> Callable[[Sequence[Activity
 
     corners = [corner(k) for k in range(parts + 1)]
     hops = [after - before for before, after in pairwise(corners)]
-    catch_ups = [corner(k, OPENS_ALWAYS) - corners[k + 1] for k in range(parts)]
+    catch_ups = [(corner(k, OPENS_OFTEN) - corners[k + 1]) / OPENS_OFTEN.openings for k in range(parts)]
 
     def linear(activities: Sequence[Activity]) -> float:
         rows = zip(activities, hops, catch_ups, strict=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -143,6 +143,7 @@ def test_no_activity_of_the_gates_costs_less_than_the_bound(site, gates, shares)
     for passed, opened in shares[:gates]:
         share *= passed
         activities.append(Activity(share, share * opened))
+        assume(activities[-1] != STEADY)  # what a gate stops at no hop has no catch-up
     price, bound = cost.price_stream(chosen, activities), cost.bound(chosen)
     assert price.energy.total_uj >= bound.energy.total_uj * (1 - 1e-9)
     assert price.longest_latency_us >= bound.longest_latency_us * (1 - 1e-9)

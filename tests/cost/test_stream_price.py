@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.cost.price import StageEstimate
+from gatesearch.cost.price import Price, StageEstimate
 from gatesearch.cost.stream_price import WindowAndHop, price_by_hops
 from gatesearch.metrics.streams.activity import STEADY, Activity
 from gatesearch.plan import GatePlan
@@ -85,3 +85,15 @@ def test_each_stage_has_one_activity() -> None:
     stages: tuple[StageEstimate, ...] = WINDOWS
     with pytest.raises(ValueError, match="2 stages have 1 activities"):
         price_by_hops(stages, stages, [STEADY, STEADY], device=device(), frontend_us=FRONTEND_US, period_s=0.04)
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.integers(1, 4))
+def test_every_phase_catches_up_where_a_gate_opens(share: float, opened: float, phases: int) -> None:
+    def price(openings: float, phases: int) -> Price:
+        own = [STEADY, STEADY, Activity(share, openings)]
+        return price_by_hops(WINDOWS, HOPS, own, device=device(), frontend_us=FRONTEND_US, period_s=0.04, phases=phases)
+
+    in_phases = price(share * opened, phases)
+    alone = price(min(share, phases * share * opened), 1)
+    assert in_phases.energy.total_uj == pytest.approx(alone.energy.total_uj)
+    assert in_phases.energy.total_uj >= price(share * opened, 1).energy.total_uj - 1e-9

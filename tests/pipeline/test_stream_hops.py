@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,8 +16,9 @@ from gatesearch.frontends import Frontend
 from gatesearch.frontends.identity import Identity
 from gatesearch.frontends.log_mel import LogMel
 from gatesearch.graph.hops import HopNetwork, Part
-from gatesearch.pipeline.stream_hops import StreamHops, prepare_for_hops
+from gatesearch.pipeline.stream_hops import StreamHops, late_catch_ups, prepare_for_hops
 from gatesearch.recipe import load, load_run, to_yaml
+from tests.cost.test_hop_table import model, plan
 
 SHAPE = (1, 49, 20)
 HOP_SAMPLES = 640
@@ -109,3 +112,13 @@ def test_a_run_that_began_before_the_key_goes_on_by_whole_windows(tmp_path) -> N
     assert load_run(tmp_path, trust=True).stream.by == "hops"
     (tmp_path / "recipe.yaml").write_text(to_yaml(recipe).replace("  by: hops\n", ""))
     assert load_run(tmp_path, trust=True).stream.by == "windows"
+
+
+def test_a_catch_up_longer_than_a_hop_is_a_line() -> None:
+    cost = model()
+    gated = plan("stem")
+    [stage] = [each.cost.total_us for each in cost.stages(gated)[1:]]
+    assert not late_catch_ups(replace(cost, period_s=2 * stage * 1e-6), gated)
+    [line] = late_catch_ups(replace(cost, period_s=0.5 * stage * 1e-6), gated)
+    assert line.startswith("stage 1 on mcu catches up in ") and "longer than a hop" in line
+    assert not late_catch_ups(replace(cost, period_s=0.5 * stage * 1e-6, hops=None), gated)

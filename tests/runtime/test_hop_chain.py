@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatesearch.compile.tflite import channel_last
+from gatesearch.export.hop_verify import verify_hops
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import Array, requantise
 from gatesearch.runtime.hop_chain import HopChain
@@ -94,3 +95,14 @@ def test_the_manifest_describes_the_programs_and_their_state(bundle: Bundle) -> 
         for spec, whole in zip(hops.step.outputs, program.outputs, strict=False):
             assert (spec.scale, spec.zero_point) == (whole.scale, whole.zero_point)
     assert [stage["core"] for stage in manifest["stages"]] == list(TWO_GATES.cores)
+
+
+def test_verification_compares_hops_with_windows_and_counts_what_differs(bundle: Bundle) -> None:
+    windows = np.random.default_rng(4).normal(0, 1.5, (1, FRAMES + 2 * 40, 10)).astype(np.float32)
+    stream = np.stack([windows[:, first : first + FRAMES] for first in range(0, 2 * 40 + 1, 2)])
+    parity = verify_hops(bundle, stream)
+    assert (parity.hops, parity.differences) == (41, 0) and parity.openings > 5
+    shuffled = verify_hops(
+        bundle, stream[np.random.default_rng(5).permutation(41)]
+    )  # no stream: windows do not overlap
+    assert shuffled.differences > 0 and "differ" in shuffled.describe()

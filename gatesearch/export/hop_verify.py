@@ -1,0 +1,93 @@
+"""Verification of programs by hops: every hop of a stretch of stream against the programs of whole windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatesearch.compile.tflite import channel_last
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.cascade import Array, requantise
+from gatesearch.runtime.hop_chain import HopChain
+
+MAX_HOPS = 200
+OPEN_SHARE = 0.8  # of the hops at which a gate passes in the check; the gates' own decisions may never close
+FLOAT_TOLERANCE = 1e-4  # a library may sum a smaller tensor in another order
+
+
+@dataclass(frozen=True, slots=True)
+class HopParity:
+    """Agreement of programs by hops with those of whole windows.
+
+    Args:
+        hops: number of hops that were compared.
+        openings: number of times a stage caught up.
+        differences: number of outputs that differ.
+    """
+
+    hops: int
+    openings: int
+    differences: int
+
+    def describe(self) -> str:
+        """Return the line that says how far they agree.
+
+        >>> HopParity(hops=200, openings=31, differences=0).describe()
+        'verify: 200 hops with 31 catch-ups: programs by hops equal those of whole windows'
+        """
+        head = f"verify: {self.hops} hops with {self.openings} catch-ups: programs by hops"
+        if not self.differences:
+            return f"{head} equal those of whole windows"
+        return f"{head} differ from those of whole windows in {self.differences} outputs"
+
+
+def verify_hops(bundle: Bundle, windows: Array, on_hop: Callable[[], None] | None = None) -> HopParity:
+    """Run a stretch of stream by hops and by whole windows, with gates that open and close at random.
+
+    Args:
+        bundle: with programs by hops.
+        windows: the features of the window at each hop, [hops, *shape]; the first :data:`MAX_HOPS` are used.
+        on_hop: a function that is called after each hop.
+    """
+    chain, random = HopChain(bundle), np.random.default_rng(0)
+    first, entry = bundle.programs[0].inputs[0], bundle.manifest["hops"]
+    axis = bundle.manifest["stages"][0]["hops"]["axis"]
+    windows = windows[:MAX_HOPS]
+    differences = 0
+    for hop, features in enumerate(windows):
+        window = first.quantise(channel_last(features[None]))
+        fresh = np.moveaxis(np.moveaxis(window, axis, 0)[-entry["hop"] :], 0, axis)
+        chain.take(np.ascontiguousarray(fresh) if hop else window)
+        runs = _count_open(random, len(bundle.programs)) if hop else len(bundle.programs)
+        for k, expected in enumerate(_window_outputs(bundle, window, runs)):
+            pairs = zip(chain.run(k), expected, strict=True)
+            differences += sum(not _equal(output, whole) for output, whole in pairs)
+        chain.close(runs)
+        if on_hop is not None:
+            on_hop()
+    return HopParity(hops=len(windows), openings=sum(chain.catch_ups), differences=differences)
+
+
+def _count_open(random: np.random.Generator, stages: int) -> int:
+    """Return how many stages run at a hop, the first one always."""
+    passes = random.random(stages - 1) < OPEN_SHARE
+    return 1 + int(np.argmin([*passes, False]))
+
+
+def _window_outputs(bundle: Bundle, window: Array, stages: int) -> Iterator[tuple[Array, ...]]:
+    for k in range(stages):
+        program = bundle.programs[k]
+        outputs = program(np.ascontiguousarray(window))
+        yield outputs
+        if k + 1 < stages:
+            window = requantise(outputs[0], program.outputs[0], bundle.programs[k + 1].inputs[0])
+
+
+def _equal(output: Array, whole: Array) -> bool:
+    """Compare an output with that of a whole window, of which it may hold the last frames alone."""
+    index = tuple(slice(size - own, None) for size, own in zip(whole.shape, output.shape, strict=True))
+    if np.issubdtype(output.dtype, np.integer):
+        return bool(np.array_equal(output, whole[index]))
+    return bool(np.allclose(output, whole[index], rtol=FLOAT_TOLERANCE, atol=FLOAT_TOLERANCE))
