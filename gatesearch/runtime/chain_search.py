@@ -20,7 +20,7 @@ from gatesearch.runtime.event_hops import EventHits, EventHops
 from gatesearch.runtime.gate_choices import find_thresholds, gate_choices
 from gatesearch.runtime.stream_gate import StreamGateSettings
 
-MAX_PREFIXES = 8  # number of chains on the front that are continued with the next gate
+MAX_PREFIXES = 16  # number of chains on the front that are continued with the next gate
 # A chain may have more misses than allowed, by this share and at least by this number. A detector that is tuned for the
 # chain afterwards can remove some of them.
 SPARE_SHARE, MIN_SPARE = 0.5, 2
@@ -73,16 +73,16 @@ class ChainSearch:
     max_misses: int
     min_gate_recall: float
 
-    def find_front(self) -> list[Prefix]:
-        """Return the front of complete chains: no other chain beats them in both price and misses; cheapest first.
+    def find_chains(self) -> tuple[list[Prefix], list[Prefix]]:
+        """Return the front of complete chains, cheapest first, and the other chains that were measured last.
 
-        The last chain has all gates open. If no window holds an event, it is the only one, because thresholds cannot be
-        chosen without events.
+        No other chain beats one of the front in both price and misses. The last chain of the front has all gates open.
+        If no window holds an event, it is the only one, because thresholds cannot be chosen without events.
         """
         every, count = np.ones(len(self.scores.posteriors), bool), self.scores.gates.shape[1]
         marks = self.held.mark()
         can_set = bool(marks.any())
-        front = [self._measure(ChainSettings(()), (every, every))]
+        front, others = [self._measure(ChainSettings(()), (every, every))], list[Prefix]()
         if self.scores.signal and can_set:
             tables = {name: find_thresholds(values, marks) for name, values in self.scores.signal.items()}
             others = self._extend(front, partial(self._signal_choices, tables))
@@ -94,7 +94,8 @@ class ChainSearch:
                 others = self._extend(front, partial(self._stage_choices, k, table))
                 passing = self._select(passing, others, is_last=k + 1 == count)
             front = passing
-        return front
+        chosen = {id(chain) for chain in front}
+        return front, [chain for chain in others if id(chain) not in chosen]
 
     def _signal_choices(self, tables: Mapping[str, Thresholds], prefix: Prefix) -> Iterator[tuple[ChainSettings, Runs]]:
         for statistic, thresholds in tables.items():

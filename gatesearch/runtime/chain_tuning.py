@@ -8,7 +8,7 @@ steps:
 2. Gate by gate, a search tries every setting of the next gate. It keeps the front of price and misses, with all later
    gates open (:mod:`gatesearch.runtime.chain_search`).
 3. For each complete chain on the front, cheapest first, the detector is tuned again. The first chain that keeps the
-   allowed misses is the result.
+   allowed misses is the result, unless one of the best cheaper chains beside the front keeps them as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from gatesearch.metrics.streams import Activity
 from gatesearch.runtime.chain import ChainRun, ChainScores, ChainSettings, collect_run
-from gatesearch.runtime.chain_search import ChainSearch, Price
+from gatesearch.runtime.chain_search import ChainSearch, Prefix, Price
 from gatesearch.runtime.detector import DetectorSettings
 from gatesearch.runtime.detector_tuning import (
     CURVE_POINTS,
@@ -30,6 +30,7 @@ from gatesearch.runtime.detector_tuning import (
 )
 from gatesearch.runtime.event_hops import EventHits, EventHops
 
+MAX_OTHERS = 12  # chains beside the front that are tuned
 QUICK_POINTS = 4  # number of thresholds that a quick tuning of the detector tries at a time
 
 
@@ -87,6 +88,18 @@ def tune_chain(
         outputs = SceneOutputs(chain.posteriors, scores.events, chain.stopped)
         return tune_detector([outputs], settings, fa_per_hour, points=points)
 
+    def keeps(tuned: TunedDetector) -> bool:
+        return tuned.point.miss_rate <= max_miss_rate + 1e-9
+
+    def tune_if_kept(chain: Prefix) -> TunedDetector | None:
+        """Return the tuned detector of a chain; None if the chain breaks the limit on misses."""
+        run = collect_run(scores, chain.runs)
+        # A quick tuning of the detector excludes most chains. Only the others need the thorough one.
+        if not keeps(tune(run, QUICK_POINTS)):
+            return None
+        thorough = tune(run, CURVE_POINTS)
+        return thorough if keeps(thorough) else None
+
     hops, parts = len(scores.posteriors), scores.gates.shape[1] + 2
     open_detector = tune(collect_run(scores, (np.ones(hops, bool),) * parts), CURVE_POINTS)
     search = ChainSearch(
@@ -98,22 +111,29 @@ def tune_chain(
         max_misses=int(max_miss_rate * len(scores.events) + 1e-9),
         min_gate_recall=min_gate_recall,
     )
-    *gated, all_open = search.find_front()
-
-    def keeps(tuned: TunedDetector) -> bool:
-        return tuned.point.miss_rate <= max_miss_rate + 1e-9
-
-    for chain in gated:
-        run = collect_run(scores, chain.runs)
-        # A quick tuning of the detector excludes most chains. Only the others need the thorough one.
-        if keeps(tune(run, QUICK_POINTS)) and keeps(detector := tune(run, CURVE_POINTS)):
-            return TunedChain(
-                settings=chain.settings,
-                detector=detector,
-                activities=run.activities(),
-                price=chain.price,
-                open_detector=open_detector,
-            )
+    front, others = search.find_chains()
+    best: tuple[Prefix, TunedDetector] | None = None
+    for chain in front[:-1]:
+        if (detector := tune_if_kept(chain)) is not None:
+            best = chain, detector
+            break
+    # Chains beside the front miss more by the detector of the open chain. Tuned, one of them may still keep the misses.
+    bound = front[-1].price if best is None else best[0].price
+    cheaper = sorted((chain for chain in others if chain.price < bound), key=lambda chain: (chain.misses, chain.price))
+    for chain in sorted(cheaper[:MAX_OTHERS], key=lambda chain: chain.price):
+        if (detector := tune_if_kept(chain)) is not None:
+            best = chain, detector
+            break
+    if best is not None:
+        chain, detector = best
+        return TunedChain(
+            settings=chain.settings,
+            detector=detector,
+            activities=collect_run(scores, chain.runs).activities(),
+            price=chain.price,
+            open_detector=open_detector,
+        )
+    all_open = front[-1]
     doubt = (
         f"no setting of the gates misses at most {max_miss_rate:.1%} of the validation stream's events at "
         f"{fa_per_hour:g} false accepts an hour; all gates stay open, which misses {open_detector.point.miss_rate:.1%}"

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from gatesearch.errors import DataError, UserError
 from gatesearch.metrics.streams import GATESEARCH, Activity, Event, events_passed, match
-from gatesearch.runtime.chain import ChainScores, ChainSettings, SignalGate, run_chain
+from gatesearch.runtime.chain import ChainScores, ChainSettings, SignalGate, collect_run, run_chain
 from gatesearch.runtime.chain_tuning import tune_chain
 from gatesearch.runtime.detector import Detector, DetectorSettings
+from gatesearch.runtime.detector_tuning import SceneOutputs, tune_detector
 from gatesearch.runtime.event_hops import EventHits, EventHops
+from gatesearch.runtime.gate_choices import find_thresholds, gate_choices
 from gatesearch.runtime.stream_gate import StreamGate, StreamGateSettings
 
 HOP_S = 0.1
@@ -145,6 +147,21 @@ def test_a_tuned_chain_keeps_the_misses_and_never_costs_more_than_open_gates(
         assert tuned.settings == ChainSettings.all_open(gates)
         assert tuned.open_detector.point.miss_rate > max_miss_rate
     assert tune_chain(scores, DETECTOR, 12.0, max_miss_rate, work) == tuned
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_the_price_is_within_a_tenth_of_the_best_of_all_settings(seed: int) -> None:
+    scores = recording(seed, hops=1500, noise=1.5)
+    scores = replace(scores, signal={})
+    every, held = np.ones(1500, bool), EventHops.find(scores.events, DETECTOR, 1500)
+    least = work(run_chain(scores, ChainSettings.all_open(1)).activities())
+    for _, is_open in gate_choices(scores.gates[:, 0], every, find_thresholds(scores.gates[:, 0], held.mark())):
+        run = collect_run(scores, (every, every, is_open))
+        if work(run.activities()) < least:
+            outputs = SceneOutputs(run.posteriors, scores.events, run.stopped)
+            if tune_detector([outputs], DETECTOR, 24.0, points=6).point.miss_rate <= 0.1 + 1e-9:
+                least = work(run.activities())
+    assert tune_chain(scores, DETECTOR, 24.0, 0.1, work).price <= 1.1 * least
 
 
 def test_gates_that_know_the_events_open_for_them_alone() -> None:
