@@ -21,7 +21,7 @@ from gatesearch.model import GatedModel
 from gatesearch.pipeline.hand_placed import place_by_hand
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.pipeline.smaller_network import train_smaller
+from gatesearch.pipeline.smaller_network import train_smaller, ungated_plans
 from gatesearch.pipeline.training import Baseline, retrain
 from gatesearch.plan import GatePlan
 
@@ -111,12 +111,6 @@ def train_rivals(inputs: RivalInputs, names: Sequence[str]) -> Rivals:
             missing[name] = str(error)
             console.warn(f"rival {name}: missing: {error}")
     return Rivals(models, missing)
-
-
-def ungated_plans(cost: CostModel) -> list[GatePlan]:
-    """Return the ungated backbone on each core that can run it; on every core if none can."""
-    plans = [GatePlan((), (name,)) for name in cost.device.core_names]
-    return [plan for plan in plans if not cost.violations(plan)] or plans
 
 
 def _run_ungated(inputs: RivalInputs) -> Rival:

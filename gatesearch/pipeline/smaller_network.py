@@ -18,6 +18,7 @@ from gatesearch.cost.model import CostModel
 from gatesearch.cost.price import Price
 from gatesearch.errors import UserError
 from gatesearch.graph.sites import cut_sites, layer_sites
+from gatesearch.metrics.streams import STEADY
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.pricing import build_cost_model
 from gatesearch.pipeline.problem import Problem
@@ -30,6 +31,8 @@ from gatesearch.search.space_builder import build_space
 
 WIDTH = "width"
 """The argument of a backbone's builder that scales its channels."""
+TOLERANCE = 0.05  # of the mean power
+MAX_TABLES = 3  # that are read to come near it
 WIDTH_STEP_CHANNELS = 4
 WIDTH_STEPS = 8  # number of steps, if the width is a factor
 
@@ -43,53 +46,75 @@ class SmallerNetwork:
 
 
 class _Candidate(NamedTuple):
-    """An untrained network with its width; ``hops`` says how it runs by hops, or is None for whole windows."""
+    """An untrained network: its width, how it runs by hops (None for whole windows), and its MACs per window."""
 
     width: float
     backbone: nn.Module
     hops: StreamHops | None
+    macs: int
 
 
 def train_smaller(problem: Problem, ungated: Price, power_mw: float, folder: RunFolder) -> SmallerNetwork:
-    """Train, in the same way as the baseline, the widest network that keeps a mean power.
-
-    The width is chosen by an estimate: the energy of the backbone's stage is proportional to its multiplications, and
-    all other energy stays the same. The exact price follows later from the network's own latency table.
+    """Train the widest network that comes to a mean power, as the baseline is trained.
 
     Args:
-        problem: the problem with the backbone.
+        problem: whose backbone it is.
         ungated: the ungated backbone's price over the stream.
-        power_mw: the mean power that the network has to keep, in milliwatts.
+        power_mw: the mean power to come to.
         folder: the folder of the run.
 
     Raises:
         UserError: the backbone's builder has no argument for its width.
     """
-    candidate = _choose(problem, ungated, power_mw)
-    small = _replace_network(problem, candidate)
+    candidate, small, cost = _choose(problem, ungated, power_mw)
     console.say(f"rival smaller_ungated: {WIDTH}={candidate.width:g}, {small.sites[0].macs_after:,} MACs a window")
     model = GatedModel(candidate.backbone, GatePlan(), small.sites, small.outputs)
     train_or_load(f"smaller_ungated-{candidate.width:g}", model, small, folder, small.schedule())
-    return SmallerNetwork(model, build_cost_model(small, model.stages[0]))
+    return SmallerNetwork(model, cost)
 
 
-def _choose(problem: Problem, ungated: Price, power_mw: float) -> _Candidate:
-    """Return the widest network whose estimated power is at most ``power_mw``, or else the narrowest network."""
+def _choose(problem: Problem, ungated: Price, power_mw: float) -> tuple[_Candidate, Problem, CostModel]:
+    """Return the widest network that keeps the power within :data:`TOLERANCE`, or the narrowest; its problem and cost.
+
+    What the ungated backbone spends in its stage is taken to shrink with multiplications, the rest to stay. Where the
+    network's own table of latencies says that it spends more, the next one is narrower by as much.
+    """
     budget_uj = power_mw * problem.period_s * 1e3
     work_uj = math.fsum(ungated.energy.by_stage[0].values())
     rest_uj = ungated.energy.total_uj - work_uj
-    narrowest = None
+    candidates = _list_candidates(problem)
+    if not candidates:
+        raise UserError(f"backbone {problem.recipe.backbone} cannot be narrower")
+    excess = 1.0  # what a network spends over its estimate
+    for _ in range(MAX_TABLES):
+        shares = {each.width: each.macs / problem.sites[0].macs_after for each in candidates}
+        fitting = [each for each in candidates if rest_uj + excess * work_uj * shares[each.width] <= budget_uj]
+        chosen = fitting[0] if fitting else candidates[-1]
+        small = _replace_network(problem, chosen)
+        cost = build_cost_model(small, chosen.backbone)
+        spent_uj = min(cost.price_stream(plan, [STEADY, STEADY]).energy.total_uj for plan in ungated_plans(cost))
+        if spent_uj <= (1 + TOLERANCE) * budget_uj or chosen is candidates[-1]:
+            break
+        excess = (spent_uj - rest_uj) / (work_uj * shares[chosen.width])
+        candidates = candidates[candidates.index(chosen) + 1 :]
+    return chosen, small, cost
+
+
+def _list_candidates(problem: Problem) -> list[_Candidate]:
+    """Return the narrower networks that can be built, the widest first."""
+    candidates = []
     for width in narrower_widths(problem.recipe):
         try:
-            narrowest = _build(problem, width)
+            candidates.append(_build(problem, width))
         except UserError:
-            continue  # a network may not have every width: the heads of an attention have to divide the width
-        macs = cut_sites(narrowest.backbone, problem.features.train.features[:1])[0].macs_after
-        if rest_uj + work_uj * macs / problem.sites[0].macs_after <= budget_uj:
-            return narrowest
-    if narrowest is None:
-        raise UserError(f"backbone {problem.recipe.backbone} cannot be narrower")
-    return narrowest
+            continue  # not every network has every width: heads of attention divide it
+    return candidates
+
+
+def ungated_plans(cost: CostModel) -> list[GatePlan]:
+    """Return the ungated backbone on each core that can run it; on every core where none can."""
+    plans = [GatePlan((), (name,)) for name in cost.device.core_names]
+    return [plan for plan in plans if not cost.violations(plan)] or plans
 
 
 def narrower_widths(recipe: Recipe) -> Iterator[float]:
@@ -117,10 +142,11 @@ def _build(problem: Problem, width: float) -> _Candidate:
         input_shape=problem.features.shape,
         args={**problem.recipe.backbone_args, WIDTH: width},
     )
-    stream = problem.features.validation.stream
-    if problem.hops is None or stream is None:
-        return _Candidate(width, backbone, None)
-    return _Candidate(width, *prepare_for_hops(backbone, problem.features.shape, problem.frontend, stream.format.hop))
+    stream, hops = problem.features.validation.stream, None
+    if problem.hops is not None and stream is not None:
+        backbone, hops = prepare_for_hops(backbone, problem.features.shape, problem.frontend, stream.format.hop)
+    macs = cut_sites(backbone, problem.features.train.features[:1])[0].macs_after
+    return _Candidate(width, backbone, hops, macs)
 
 
 def _replace_network(problem: Problem, candidate: _Candidate) -> Problem:

@@ -67,6 +67,15 @@ def quality_name(record: Record) -> str:
     return name
 
 
+def decision_name(record: Record) -> str:
+    """Return what figures are counted by: a hop of a stream, or a window.
+
+    >>> decision_name({}), decision_name({"stream": {"hop_ms": 40.0}})
+    ('window', 'hop')
+    """
+    return "window" if read(record, "stream") is None else "hop"
+
+
 def has_labels(record: Record) -> bool:
     """Say whether the samples are labelled as positives and negatives."""
     return bool(read(record, "goal", "name", default="classification") != "reconstruction")

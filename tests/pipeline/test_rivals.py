@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.errors import UserError
 from gatesearch.gates import kind_of
-from gatesearch.graph.sites import INPUT, CutSite
+from gatesearch.graph.sites import INPUT, CutSite, cut_sites
 from gatesearch.metrics.streams import STEADY, Activity
+from gatesearch.pipeline import smaller_network
 from gatesearch.pipeline.hand_placed import place_by_hand
+from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.rivals import RIVALS, Rival, train_rivals
 from gatesearch.pipeline.smaller_network import narrower_widths
 from gatesearch.pipeline.stream_comparison import StreamComparison, measure_parts
@@ -174,3 +178,58 @@ def test_the_minute_in_detail_holds_what_went_wrong() -> None:
     start = choose_detail(events, detections, 600.0)
     assert start <= 405.0 and start + DETAIL_S >= 430.0
     assert choose_detail([], [], 30.0) == 0.0
+
+
+REST_UJ, WORK_UJ = 20.0, 80.0  # of the ungated network of 16 channels at a hop
+
+
+def small_problem() -> Any:
+    """Return a problem whose backbone is a DS-CNN of 16 channels."""
+    features = torch.zeros(2, 1, 49, 10)
+    split = SimpleNamespace(features=features, stream=None)
+    recipe = load("kws.yaml", ["backbone_args={width: 16, blocks: 1}"])
+    backbone = DSCNN(3, (1, 49, 10), width=16, blocks=1)
+    values: dict[str, Any] = {
+        "recipe": recipe,
+        "data": SimpleNamespace(classes=("a", "b", "c")),
+        "frontend": None,
+        "features": SimpleNamespace(shape=(1, 49, 10), train=split, validation=split),
+        "goal": None,
+        "augment": None,
+        "backbone": backbone,
+        "sites": cut_sites(backbone, features[:1]),
+        "layers": (),
+        "device": SimpleNamespace(core_names=("mcu",)),
+        "space": None,
+    }
+    return Problem(**values)
+
+
+@pytest.mark.parametrize("overhead", [1.0, 3.0])
+@pytest.mark.parametrize(("budget_uj", "widest"), [(95.0, 12), (62.0, 8), (21.0, 4)])
+def test_the_smaller_network_comes_near_the_power(
+    monkeypatch: pytest.MonkeyPatch, overhead: float, budget_uj: float, widest: int
+) -> None:
+    """Its own table of latencies counts: with an overhead over the estimate, a narrower one follows."""
+    problem = small_problem()
+    tables = []
+
+    def spent_uj(small: Any) -> float:
+        return REST_UJ + overhead * WORK_UJ * small.sites[0].macs_after / problem.sites[0].macs_after
+
+    def build(small: Any, _: Any) -> Any:
+        tables.append(small)
+        price = SimpleNamespace(energy=SimpleNamespace(total_uj=spent_uj(small)))
+        return SimpleNamespace(
+            device=problem.device, violations=lambda plan: {}, price_stream=lambda plan, activities: price
+        )
+
+    monkeypatch.setattr(smaller_network, "build_cost_model", build)
+    energy = SimpleNamespace(by_stage=[{"compute": WORK_UJ}], total_uj=REST_UJ + WORK_UJ)
+    power_mw = budget_uj / problem.period_s / 1e3
+    ungated: Any = SimpleNamespace(energy=energy)
+    candidate, small, _ = smaller_network._choose(problem, ungated, power_mw)
+    assert small.sites[0].macs_after == candidate.macs < problem.sites[0].macs_after
+    assert spent_uj(small) <= 1.05 * budget_uj or candidate.width == 4
+    assert candidate.width == widest or (overhead > 1 and candidate.width < widest)
+    assert len(tables) <= smaller_network.MAX_TABLES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gatesearch.report.fields import Record, can_stop, has_labels, quality_key, read
+from gatesearch.report.fields import Record, can_stop, decision_name, has_labels, quality_key, read
 from gatesearch.report.sections.headline import build_provenance
 from gatesearch.report.sections.layers import total_macs
 from gatesearch.report.text import (
@@ -28,14 +28,14 @@ def build_table(record: Record) -> list[Row]:
     how_known = build_provenance(record)
     rows = _list_quality(record)
     macs = read(best, "expected_macs"), read(reference, "macs")
-    rows.append(_build_cost("MACs per window", macs, None, ["measured", "assumed"]))
+    rows.append(_build_cost(f"MACs per {decision_name(record)}", macs, None, ["measured", "assumed"]))
     dense, left = total_macs(record)
     if dense:
         rows.append(_build_cost("MACs of gated layers", (left, dense), None, ["measured"]))
     latency = read(best, "expected_latency_us"), read(reference, "expected_latency_us")
-    rows.append(_build_cost("latency per window", latency, "s", how_known["latency"]))
+    rows.append(_build_cost(f"latency per {decision_name(record)}", latency, "s", how_known["latency"]))
     energy = read(best, "expected_energy_uj"), read(reference, "expected_energy_uj")
-    rows.append(_build_cost("energy per window", energy, "J", how_known["energy"]))
+    rows.append(_build_cost(f"energy per {decision_name(record)}", energy, "J", how_known["energy"]))
     if can_stop(record):
         rows += _list_stops(record)
     return rows

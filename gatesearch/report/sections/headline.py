@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gatesearch.report.fields import Record, can_stop, quality_key, quality_name, read
+from gatesearch.report.fields import Record, can_stop, decision_name, quality_key, quality_name, read
 from gatesearch.report.sections import layers, paths
 from gatesearch.report.text import NOT_YET, format_factor, format_micro, format_percent, format_si
 
@@ -40,7 +40,7 @@ def build_tiles(record: Record) -> list[dict[str, Any]]:
             "provenance": ["measured"],
         },
         {
-            "label": "energy per window",
+            "label": f"energy per {decision_name(record)}",
             "value": format_micro(read(best, "expected_energy_uj"), "J"),
             "note": f"ungated {format_micro(read(reference, 'expected_energy_uj'), 'J')}; "
             f"gain end to end {format_factor(read(best, 'gain_end_to_end'))}",

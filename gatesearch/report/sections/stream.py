@@ -83,17 +83,22 @@ def describe_signal(record: Record) -> str | None:
 
     >>> gate = {"statistic": "spread", "threshold": 9830.4, "smoothing": 3, "hold": 5}
     >>> describe_signal({"stream": {"picked": {"signal_gate": gate}}})
-    'The best plan has a level gate before the front end: spread of the level, mean of 3 hops, held open for 5.'
+    'The best plan has a level gate before the front end: spread of the level, mean of 3 hops, held open for 5 hops.'
     """
     gate = read(record, "stream", "picked", "signal_gate")
     if gate is None:
         return None
     statistic = {"spread": "spread of the level", "level": "level", "flatness": "flatness of the spectrum"}
-    name = read(gate, "statistic")
+    name, smoothing, hold = read(gate, "statistic"), read(gate, "smoothing"), read(gate, "hold")
     return (
-        f"The best plan has a level gate before the front end: {statistic.get(name, name)}, mean of "
-        f"{format_value(read(gate, 'smoothing'))} hops, held open for {format_value(read(gate, 'hold'))}."
+        f"The best plan has a level gate before the front end: {statistic.get(name, name)}, "
+        f"{'mean of ' + _count_hops(smoothing) if smoothing != 1 else 'each hop by itself'}, "
+        f"{'held open for ' + _count_hops(hold) if hold else 'not held open'}."
     )
+
+
+def _count_hops(count: int | None) -> str:
+    return NOT_YET if count is None else f"{count} hop{'s' if count != 1 else ''}"
 
 
 def build_groups(record: Record) -> list[dict[str, str]]:
