@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from gatesearch.recipe.check import check
-from gatesearch.recipe.errors import wrong
+from gatesearch.recipe.errors import invalid
 from gatesearch.recipe.overrides import Override, split_argument
 
 WHERE = "scaling"
@@ -20,10 +20,10 @@ def _check_batches(value: Any) -> str:
     text = str(value)
     match = re.fullmatch(r"(\d+)\.\.(\d+)", text)
     if match is None:
-        raise wrong(f"{text!r} is no range such as 8..4096")
+        raise invalid(f"{text!r} is no range such as 8..4096")
     low, high = map(int, match.groups())
     if not _is_power_of_two(low) or not _is_power_of_two(high) or high < low:
-        raise wrong(f"{text!r}: batch sizes go from one power of two to another")
+        raise invalid(f"{text!r}: batch sizes go from one power of two to another")
     return text
 
 
@@ -65,9 +65,9 @@ class Settings(BaseModel):
     def _check_group_sizes(self) -> Settings:
         if not _is_power_of_two(self.ghost_size) or self.ghost_size > self.batch_sizes[0]:
             smallest = self.batch_sizes[0]
-            raise wrong(f"{self.ghost_size} is no power of two up to the smallest batch size, {smallest}", "ghost")
+            raise invalid(f"{self.ghost_size} is no power of two up to the smallest batch size, {smallest}", "ghost")
         if self.micro_batch % self.ghost_size:
-            raise wrong(
+            raise invalid(
                 f"{self.micro_batch} is no multiple of the {self.ghost_size} samples normalised together", "micro"
             )
         return self

@@ -59,7 +59,7 @@ def serve(
         server = make_server(HOST, port, app, server_class=_Threads, handler_class=_Silent)
     except OSError as error:
         raise UserError(f"dashboard: port={port}: {(error.strerror or str(error)).lower()}") from None
-    server.set_app(refuse_strangers(app, server.server_port, token))
+    server.set_app(require_token(app, server.server_port, token))
     with server:
         address = f"http://{HOST}:{server.server_port}/?{TOKEN_KEY}={token}"
         console.say(f"dashboard of {study.name} in {show_place(study.place)}: {address}")
@@ -86,7 +86,7 @@ def refuse_changes(app: App) -> App:
     return answer
 
 
-def refuse_strangers(app: App, port: int, token: str) -> App:
+def require_token(app: App, port: int, token: str) -> App:
     """Return an app that answers the browser of the user who started it, and refuses all others.
 
     A foreign web page can make a browser send requests under a host name that it points to 127.0.0.1 (DNS rebinding);

@@ -117,8 +117,8 @@ def _build_profile(
     replaced = device.core(core or device.core_names[0])
     if table.unit != "ns" and clock_mhz is None:
         raise UserError(f"the runner counted {table.unit}: say how many a microsecond has, with clock_mhz=")
-    dense = [reading for reading in table.readings if reading.kernel == "conv" and _is_dense(reading.left)]
-    macs_per_tick = median(macs_of_call(reading.call) / reading.taken for reading in dense)
+    dense = [reading for reading in table.readings if reading.kernel == "conv" and _is_dense(reading.remaining)]
+    macs_per_tick = median(macs_of_call(reading.call) / reading.shortest for reading in dense)
     ticks_per_us = NS_PER_US if table.unit == "ns" else float(clock_mhz or 0)
     document = device.model_dump(mode="json", exclude_none=True)
     [target] = [each for each in document["cores"] if each["name"] == replaced.name]

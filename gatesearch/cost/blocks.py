@@ -114,7 +114,7 @@ def _blocks_and_heads(
     heads: dict[PieceKey, Piece] = {}
     hidden, need_before = features, PLAIN
     for stage, (begin, end) in zip(stages, pairwise(bounds), strict=True):
-        blocks |= _thinned_block(stage, hidden, begin, end)
+        blocks |= _pruned_block(stage, hidden, begin, end)
         if begin is not None:
             for placed in variants:
                 heads |= _head_and_exit(placed, begin, hidden, need_before)
@@ -122,7 +122,7 @@ def _blocks_and_heads(
     return blocks | heads
 
 
-def _thinned_block(
+def _pruned_block(
     stage: fx.GraphModule, hidden: Tensor, begin: CutSite | None, end: CutSite | None
 ) -> dict[PieceKey, Piece]:
     """Return a block with every combination of channel shares at its two ends."""
@@ -189,7 +189,7 @@ def _with_fused(backbone: nn.Module, site: LayerSite) -> nn.Module:
     return nn.Sequential(*modules)
 
 
-class _Stub(nn.Module):
+class _WidthChange(nn.Module):
     """Replaces a recurrent layer and costs nearly nothing: its output is its input, cut or padded to a width."""
 
     traced_whole = True
@@ -217,7 +217,7 @@ def _rests(
     recurrent = [site for site in layers if site.is_recurrent]
     without = copy.deepcopy(backbone)
     for site in recurrent:
-        without.set_submodule(site.name, _Stub(site.channels))
+        without.set_submodule(site.name, _WidthChange(site.channels))
     pieces = {}
     for site in recurrent:
         hidden = features

@@ -144,7 +144,7 @@ def in_blocks(call: KernelCall) -> dict[str, float]:
     >>> in_blocks(KernelCall("pg", (8, 8, 32, 32), (("group", 8),), (("open", 0.5),)))
     {'open': 0.75}
     """
-    shares = dict(call.left)
+    shares = dict(call.remaining)
     group = int(dict(call.variant).get("group", BLOCK))
     if "open" in shares and 1 < group < BLOCK:
         shares["open"] = 1.0 - (1.0 - shares["open"]) ** (BLOCK / group)

@@ -43,7 +43,9 @@ class LayerChange:
         """The kernel calls that do the layer's work, each with the share of the input channels that it reads."""
         if self.work is None:
             return ()
-        return tuple(call._replace(left=(*call.left, ("inputs", self._read_by(call)))) for call in self.work.kernels)
+        return tuple(
+            call._replace(remaining=(*call.remaining, ("inputs", self._read_by(call)))) for call in self.work.kernels
+        )
 
     def reading(self, dense: float, core: Core, costs: KernelCosts | None) -> float:
         """Return the reading of the layer on a core.
@@ -80,7 +82,7 @@ class LayerChange:
         """Return the time divided by the time of the dense int8 layer; the gate's MACs count at the layer's rate."""
         if self.work is None:
             return kernels.cost((8, 8), self.read)
-        calls = sum(call.size * kernels.cost(call.bits, (*call.left, *self.read)) for call in self.work.calls)
+        calls = sum(call.size * kernels.cost(call.bits, (*call.remaining, *self.read)) for call in self.work.calls)
         return calls + self.work.macs / self.site.macs
 
     def _read_by(self, call: KernelCall) -> float:
@@ -157,4 +159,4 @@ def dense_by_kernel(site: LayerSite) -> LayerChange:
 
 def _channel_skips(work: LayerWork) -> list[str]:
     """Return the kinds of skip by which the next layer can leave out the channels that this layer's gate suppresses."""
-    return [name for name, _ in work.calls[0].left if name.startswith("channel")]
+    return [name for name, _ in work.calls[0].remaining if name.startswith("channel")]

@@ -2,7 +2,7 @@
 
 The cost of each stage follows exactly from the table, before any training. The price of a window is an expectation over
 the stream: it also needs the share of windows that reaches each stage, which is measured after training.
-:meth:`CostModel.runs` and :meth:`CostModel.bound` do without that measurement.
+:meth:`CostModel.run_costs` and :meth:`CostModel.bound` do without that measurement.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ class CostModel:
             width=work.width,
         )
 
-    def runs(self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Terms, ...]:
+    def run_costs(self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Terms, ...]:
         """Return the coefficients of a plan's expected time and energy, as pairs of microseconds and microjoules.
 
         The expected costs of :meth:`price` are linear in the reach of each stage. The first pair is the cost of every
@@ -234,8 +234,8 @@ class CostModel:
         """
         if self.by_hop is not None:
             if self.runs_by_hops(plan):
-                return self.by_hop.runs(plan)
-            return (self.by_hop._every_window, *self._by_window.runs(plan, observed)[1:])
+                return self.by_hop.run_costs(plan)
+            return (self.by_hop._every_window, *self._by_window.run_costs(plan, observed)[1:])
         if observed:
             return self._terms(plan, observed)
         terms, before, width = [self._every_window], None, 1

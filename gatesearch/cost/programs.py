@@ -43,13 +43,17 @@ class Programs:
         """Return the number format in which a core runs a piece."""
         return arithmetic(self.pieces[key].need, core)
 
-    def on(self, core: Core) -> dict[PieceKey, bytes]:
+    def models_for(self, core: Core) -> dict[PieceKey, bytes]:
         """Return the model of each piece in the number format of a core, for the pieces that have a model."""
         return {key: self.models[self.number_format(key, core)][key] for key in self.models["float32"]}
 
     def runnable(self, core: Core) -> dict[PieceKey, bytes]:
-        """Return the models of :meth:`on` that the core can run."""
-        return {key: model for key, model in self.on(core).items() if _runs(model, self.number_format(key, core), core)}
+        """Return the models of :meth:`models_for` that the core can run."""
+        return {
+            key: model
+            for key, model in self.models_for(core).items()
+            if _runs(model, self.number_format(key, core), core)
+        }
 
 
 def compile_pieces(

@@ -152,7 +152,7 @@ def _by_piece(device: Device, programs: Programs, readings: Readings) -> Reading
     rows = {key: {name: getattr(counts, name) for name in QUANTITIES} for key, counts in programs.counts.items()}
     missing: dict[str, set[PieceKey]] = {}
     for core in device.cores:
-        missing[core.name] = programs.on(core).keys() - programs.runnable(core).keys()
+        missing[core.name] = programs.models_for(core).keys() - programs.runnable(core).keys()
     for name, by_key in readings.by_name.items():
         for key, row in rows.items():
             row[name] = float("inf") if key in missing.get(name, ()) else by_key[key]

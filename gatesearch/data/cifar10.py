@@ -26,7 +26,7 @@ TEST_FILE = "test_batch.bin"
 RECORD = 1 + 3 * 32 * 32  # bytes of a record: a label, then the red, the green and the blue plane
 
 NPZ = f"an .npz with {', '.join(ARRAYS)} (uint8 images [N, 32, 32, 3], labels 0 to 9)"
-MEND = (
+DOWNLOAD_HINT = (
     f"unpack cifar-10-binary.tar.gz of https://www.cs.toronto.edu/~kriz/cifar.html and give its folder {BINARY}, "
     f"or {NPZ}"
 )
@@ -103,12 +103,12 @@ def _check_count(key: str, written: object, most: int) -> None:
 def _find(root: str | None) -> Path:
     """Return the .npz, or the folder with the binary files."""
     if root is None:
-        raise UserError(f"data.root: CIFAR-10 has to be downloaded first; {MEND}")
+        raise UserError(f"data.root: CIFAR-10 has to be downloaded first; {DOWNLOAD_HINT}")
     path = Path(root).expanduser()
     if path.is_file():
         return path
     if not path.is_dir():
-        raise UserError(f"data.root: {path} does not exist; {MEND}")
+        raise UserError(f"data.root: {path} does not exist; {DOWNLOAD_HINT}")
     for folder in (path, path / BINARY):
         if (folder / TEST_FILE).exists() or (folder.name == BINARY and folder.is_dir()):
             return folder
@@ -120,8 +120,10 @@ def _find(root: str | None) -> Path:
     if archives:
         raise UserError(f"data.root: {path} holds {len(archives)} .npz files and none is cifar10.npz; name the file")
     if any((folder / "data_batch_1").exists() for folder in (path, path / PICKLED)):
-        raise UserError(f"data.root: {path} holds pickled files, which can run code when they are read; instead {MEND}")
-    raise UserError(f"data.root: {path} holds no CIFAR-10; {MEND}")
+        raise UserError(
+            f"data.root: {path} holds pickled files, which can run code when they are read; instead {DOWNLOAD_HINT}"
+        )
+    raise UserError(f"data.root: {path} holds no CIFAR-10; {DOWNLOAD_HINT}")
 
 
 def _read_npz(path: Path) -> tuple[Array, Array, Array, Array]:
@@ -155,7 +157,7 @@ def _records(path: Path) -> tuple[Array, Array]:
         check_file(path)
         raw = np.fromfile(path, np.uint8)
     except (OSError, UserError) as error:
-        raise UserError(f"data.root: {error}; {MEND}") from None
+        raise UserError(f"data.root: {error}; {DOWNLOAD_HINT}") from None
     if not len(raw) or len(raw) % RECORD:
         raise UserError(f"data.root: {path} has {len(raw)} bytes, not a multiple of {RECORD}; unpack the archive anew")
     records = raw.reshape(-1, RECORD)

@@ -39,18 +39,18 @@ class Kernels(StrictModel):
     provenance: Provenance = "assumed"
     source: Annotated[str, Field(min_length=1)] = "no gate kernels: a gated layer is computed in full, call by call"
 
-    def cost(self, bits: tuple[int, int], left: Iterable[tuple[str, float]] = ()) -> float:
+    def cost(self, bits: tuple[int, int], remaining: Iterable[tuple[str, float]] = ()) -> float:
         """Return the cost of a call, relative to the dense layer in int8.
 
         Args:
             bits: the number of bits of an activation and of a weight.
-            left: names of what a gate can skip, each with the share of it that remains.
+            remaining: names of what a gate can skip, each with the share of it that remains.
 
         >>> Kernels().cost((4, 8), [("channel", 0.5)]), Kernels(bits="serial", skips=("channel",)).cost(
         ...     (4, 8), [("channel", 0.5)])
         (1.0, 0.25)
         """
-        share = math.prod((part for pattern, part in left if pattern in self.skips), start=1.0)
+        share = math.prod((part for pattern, part in remaining if pattern in self.skips), start=1.0)
         return share * _MULTIPLICATION[self.bits](*bits)
 
 

@@ -154,7 +154,8 @@ def _kernel(site: LayerSite, gate: PlacedGate) -> dict[str, Any]:
     return {
         "op": site.op,
         "calls": [
-            {"bits": list(call.bits), "skips": [name for name, _ in call.left], "size": call.size} for call in calls
+            {"bits": list(call.bits), "skips": [name for name, _ in call.remaining], "size": call.size}
+            for call in calls
         ],
     }
 

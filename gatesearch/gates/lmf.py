@@ -73,7 +73,7 @@ class LMF(GateKind[LayerSite, LMFParams]):
             KernelCall(
                 kernel=f"{site.op}_lmf",
                 shape=(site.shape_in[0], cell.columns[0], cell.rows),
-                left=(("kept", 1 / params.factor),),
+                remaining=(("kept", 1 / params.factor),),
             )
             for cell in cells(site)
             if site.op != "linear"

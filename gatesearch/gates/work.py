@@ -51,7 +51,7 @@ class Call(NamedTuple):
 
     Args:
         bits: magnitude bits of an activation and of a weight.
-        left: pairs of a unit of work and the share of such units that remains. The units are ``"channel"``,
+        remaining: pairs of a unit of work and the share of such units that remains. The units are ``"channel"``,
             ``"channel-block-16"``, ``"element"``, ``"pixel"``, ``"pixel-group-16"`` and ``"weight"``. A core saves
             work only in the units that it can skip.
         size: share of the layer's multiplications that remains even on a core that can skip nothing; below 1 if the
@@ -62,13 +62,13 @@ class Call(NamedTuple):
     """
 
     bits: tuple[int, int]
-    left: tuple[tuple[str, float], ...] = ()
+    remaining: tuple[tuple[str, float], ...] = ()
     size: float = 1.0
 
     @property
     def share(self) -> float:
-        """Share of the layer's multiply-accumulates that remains on a core that skips all of ``left``."""
-        return math.prod((share for _, share in self.left), start=self.size)
+        """Share of the layer's multiply-accumulates that remains on a core that skips all of ``remaining``."""
+        return math.prod((share for _, share in self.remaining), start=self.size)
 
 
 BLOCK = 16  # number of channels that kernels compute together
@@ -82,13 +82,13 @@ class KernelCall(NamedTuple):
         shape: the layer's shape: a convolution's ``LayerSite.geometry``; a recurrent layer's steps, inputs and units.
         variant: what selects the kernel's variant besides the shape, such as the block size: pairs of name and value,
             sorted by name.
-        left: shares of the work that remain, by name; they vary continuously and are observed on data.
+        remaining: shares of the work that remain, by name; they vary continuously and are observed on data.
     """
 
     kernel: str
     shape: tuple[int, ...]
     variant: tuple[tuple[str, int | str], ...] = ()
-    left: tuple[tuple[str, float], ...] = ()
+    remaining: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

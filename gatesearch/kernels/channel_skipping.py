@@ -170,7 +170,7 @@ class Winners(NamedTuple):
     def from_call(cls, call: KernelCall) -> Winners:
         """Return the numbers for a call."""
         _, _, c_in, c_out, *_ = call.shape
-        shares, block = dict(call.left), int(dict(call.variant).get("block", 1))
+        shares, block = dict(call.remaining), int(dict(call.variant).get("block", 1))
         inputs = _channels_of_groups(c_in, block, shares.get("inputs", 1.0))
         return cls(block, inputs, _channels_of_groups(c_out, block, shares.get("outputs", 1.0)))
 

@@ -311,4 +311,4 @@ class ConvKernel(CountedKernel):
 
     def work(self, call: KernelCall, tile: int) -> Terms:
         """Return the terms of a convolution of the active blocks."""
-        return conv_terms(call.shape, tile, **dict(call.left))
+        return conv_terms(call.shape, tile, **dict(call.remaining))

@@ -329,7 +329,7 @@ class FBSKernel(LayerKernel):
         The predictor scores every output block, also those that lose. The choice compares each block's score with the
         score of every other one.
         """
-        shares = dict(call.left)
+        shares = dict(call.remaining)
         h, w, c_in, c_out, *_ = call.shape
         blocks_in, blocks_out = count_blocks(c_in, shares.get("inputs", 1.0)), count_blocks(c_out)
         return {

@@ -289,7 +289,7 @@ class FBSPGKernel(LayerKernel):
         """
         h, w, c_in, c_out, *rest = call.shape
         block, inputs, outputs = Winners.from_call(call)
-        variant, open_share = dict(call.variant), dict(call.left).get("open", 1.0)
+        variant, open_share = dict(call.variant), dict(call.remaining).get("open", 1.0)
         operands, group = int(variant["pieces"]), int(variant["group"])
         dense = conv_terms((h, w, int(inputs) * operands, int(outputs), *rest), tile)
         out_h, out_w = output_size(call.shape)
@@ -347,7 +347,7 @@ class FBSPGKernel(LayerKernel):
         weight = generator.integers(-127, 128, geometry.weights, dtype=np.int16)
         levels = np.rint(zero_inactive(x, active) / np.float32(step)).clip(1 - 2**BITS, 2**BITS - 1)
         high = np.trunc(levels / 2**LOW_BITS) * 2**LOW_BITS
-        threshold = open_thresholds(geometry, high, weight, variant["group"], dict(call.left).get("open", 1.0))
+        threshold = open_thresholds(geometry, high, weight, variant["group"], dict(call.remaining).get("open", 1.0))
         precision = Precision(
             bits=BITS,
             low_bits=LOW_BITS,

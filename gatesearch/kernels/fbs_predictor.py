@@ -149,7 +149,7 @@ def random_boost(
     call: KernelCall, geometry: Geometry, block: int, generator: np.random.Generator
 ) -> tuple[Boost, ActiveChannels | None]:
     """Return a random boost by which the call's share of outputs wins, and random active inputs of the call's share."""
-    shares, groups = dict(call.left), -(-geometry.c_out // block)
+    shares, groups = dict(call.remaining), -(-geometry.c_out // block)
     rho, slope, offset, beta = (random_normal(generator, geometry.c_out) for _ in range(4))
     winners = max(1, min(groups, round(shares.get("outputs", 1.0) * geometry.c_out / block)))
     groups_in = -(-geometry.c_in // block)

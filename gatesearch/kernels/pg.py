@@ -226,7 +226,7 @@ class PGKernel(LayerKernel):
         the rows are computed. With a decision for each output, open outputs may be computed one by one instead; a table
         fits a slope for either way.
         """
-        variant, open_share = dict(call.variant), dict(call.left).get("open", 1.0)
+        variant, open_share = dict(call.variant), dict(call.remaining).get("open", 1.0)
         h, w, c_in, c_out, *_ = call.shape
         group = min(int(variant["group"]), c_out)
         out_h, out_w = output_size(call.shape)
@@ -270,7 +270,7 @@ class PGKernel(LayerKernel):
         step = float(np.float32(x.max() / (2**bits - 1)))
         levels = operands.levels(x, step, bits, low_bits)
         high = (levels >> (low_bits + operands.wide)).astype(np.float64) * 2**low_bits
-        threshold = open_thresholds(geometry, high, weight, group, dict(call.left).get("open", 1.0))
+        threshold = open_thresholds(geometry, high, weight, group, dict(call.remaining).get("open", 1.0))
         conv = PGConv(
             geometry,
             weight,

@@ -229,7 +229,7 @@ class _HybridCellKernel(_CellKernel):
         """
         steps, columns, height = call.shape
         gates = self.step.gates
-        rich = round(height * dict(call.left).get("rich", 1.0))
+        rich = round(height * dict(call.remaining).get("rich", 1.0))
         parts = int(dict(call.variant).get("parts", 1)) if rich < height else 0
         rows = count_blocks(gates * (rich + parts))
         terms = {
@@ -251,17 +251,17 @@ class _HybridCellKernel(_CellKernel):
     def round_shares(self, call: KernelCall) -> KernelCall:
         """Return the call with its share of dense rows rounded to whole rows.
 
-        >>> LSTMKernel().round_shares(KernelCall("lstm", (49, 10, 118), (("parts", 2),), (("rich", 0.1),))).left
+        >>> LSTMKernel().round_shares(KernelCall("lstm", (49, 10, 118), (("parts", 2),), (("rich", 0.1),))).remaining
         (('rich', 0.1016949152542373),)
         """
-        height, shares = call.shape[2], dict(call.left)
+        height, shares = call.shape[2], dict(call.remaining)
         shares["rich"] = max(1, round(shares["rich"] * height)) / height
-        return call._replace(left=tuple(shares.items()))
+        return call._replace(remaining=tuple(shares.items()))
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
         """Return a random cell."""
         hidden, parts, gates = call.shape[2], int(dict(call.variant)["parts"]), self.step.gates
-        rich = max(1, round(dict(call.left)["rich"] * hidden))
+        rich = max(1, round(dict(call.remaining)["rich"] * hidden))
 
         def weights(columns: int) -> Weights:
             if not parts:
@@ -291,7 +291,7 @@ class _LowRankCellKernel(_CellKernel):
         rank = share height n / (height + n). C adds parts by fours, and the rest one by one.
         """
         steps, columns, height = call.shape
-        gates, share = self.step.gates, dict(call.left).get("kept", 1.0)
+        gates, share = self.step.gates, dict(call.remaining).get("kept", 1.0)
         sides = [(n, max(1, math.floor(height * n * share / (height + n)))) for n in (columns, height)]
         fours, ones = sum(rank // 4 for _, rank in sides), sum(rank % 4 for _, rank in sides)
         terms = {
@@ -312,7 +312,7 @@ class _LowRankCellKernel(_CellKernel):
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
         """Return a random cell."""
-        hidden, share, gates = call.shape[2], dict(call.left)["kept"], self.step.gates
+        hidden, share, gates = call.shape[2], dict(call.remaining)["kept"], self.step.gates
 
         def weights(columns: int) -> Weights:
             rank = max(1, low_rank(hidden, columns, 1 / max(share, 1e-6)))

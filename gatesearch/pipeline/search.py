@@ -107,7 +107,7 @@ def _sampler(problem: Problem, cost: CostModel) -> GateSampler | choice.SamplerF
         return choice.build_optuna_sampler(recipe.search.sampler, recipe.seed)
     return GateSampler(
         problem.space,
-        cost.runs,
+        cost.run_costs,
         shares=cost.shares,
         allowed=partial(is_affordable, recipe, cost),
         seed=recipe.seed,

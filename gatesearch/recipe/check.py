@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gatesearch.errors import quote
-from gatesearch.recipe.errors import WRONG, describe_unknown, fail, write_key
+from gatesearch.recipe.errors import INVALID, describe_unknown, fail, write_key
 from gatesearch.recipe.overrides import Key, Override, last_writer
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -109,7 +109,7 @@ def _keys_of_error(details: ErrorDetails, tree: Any) -> list[Key]:
         if child is not None:
             key.append(str(step))
             tree = child[0]
-    inner_keys = details.get("ctx", {}).get("keys", ()) if details["type"] == WRONG else ()
+    inner_keys = details.get("ctx", {}).get("keys", ()) if details["type"] == INVALID else ()
     return [(*key, *inner.split(".")) for inner in inner_keys] or [tuple(key)]
 
 
@@ -160,7 +160,7 @@ _MESSAGES: Mapping[str, Callable[[ErrorDetails, Key], str]] = {
     "too_long": _too_long,
     "too_short": lambda details, key: "empty",
     "string_too_short": lambda details, key: "empty",
-    WRONG: lambda details, key: str(details["ctx"]["message"]),
+    INVALID: lambda details, key: str(details["ctx"]["message"]),
 }
 
 

@@ -8,8 +8,8 @@ from pydantic_core import PydanticCustomError
 
 from gatesearch.errors import UserError, quote, unknown
 
-WRONG = "wrong"
-"""The type of pydantic error that :func:`wrong` builds."""
+INVALID = "invalid"
+"""The type of pydantic error that :func:`invalid` builds."""
 
 
 def fail(where: str, message: str) -> NoReturn:
@@ -26,7 +26,7 @@ def write_key(name: object) -> str:
     return name if isinstance(name, str) else quote(name)
 
 
-def wrong(message: str, *keys: str) -> PydanticCustomError:
+def invalid(message: str, *keys: str) -> PydanticCustomError:
     """Build the error that a schema's validator raises.
 
     Args:
@@ -34,7 +34,7 @@ def wrong(message: str, *keys: str) -> PydanticCustomError:
         keys: dotted names of the keys that the error is about, relative to the validated model; none: the validated
             value itself.
     """
-    return PydanticCustomError(WRONG, "{message}", {"message": message, "keys": keys})
+    return PydanticCustomError(INVALID, "{message}", {"message": message, "keys": keys})
 
 
 def describe_unknown(what: str, written: str, choices: list[str] | tuple[str, ...]) -> str:

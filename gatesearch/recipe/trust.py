@@ -39,7 +39,7 @@ _KEY_BYTES = 32
 _PURPOSE = b"gatesearch run folder 1\0"
 
 
-class Reach(NamedTuple):
+class UntrustedValue(NamedTuple):
     """A value of a recipe through which other code may run, or data may leave the run folder.
 
     Args:
@@ -53,12 +53,12 @@ class Reach(NamedTuple):
     effect: str
 
 
-def list_reaches(recipe: Recipe) -> list[Reach]:
+def list_untrusted(recipe: Recipe) -> list[UntrustedValue]:
     """Return the values of a recipe that need the user's trust, in the order of its keys."""
-    return list(_reaches(recipe))
+    return list(_find_untrusted(recipe))
 
 
-def _reaches(recipe: Recipe) -> Iterator[Reach]:
+def _find_untrusted(recipe: Recipe) -> Iterator[UntrustedValue]:
     """Yield the keys of a recipe that run other code, or that write outside the run folder."""
     names: dict[Key, str] = {
         ("data", "name"): recipe.data.name,
@@ -68,14 +68,14 @@ def _reaches(recipe: Recipe) -> Iterator[Reach]:
     for key, name in names.items():
         module, colon, _ = name.partition(":")
         if colon and name not in STAND_INS:
-            yield Reach(key, name, f"runs code of the module {module!r}")
+            yield UntrustedValue(key, name, f"runs code of the module {module!r}")
     address, storage = recipe.search.executor.address, recipe.search.storage
     if address is not None:
-        yield Reach(
+        yield UntrustedValue(
             ("search", "executor", "address"), address, "sends the search to a cluster, which can run code here"
         )
     if storage != "journal":
-        yield Reach(("search", "storage"), storage, "writes trials outside the run folder")
+        yield UntrustedValue(("search", "storage"), storage, "writes trials outside the run folder")
 
 
 def require_own_file(recipe: Recipe, path: Path, overrides: Sequence[Override] = ()) -> None:
@@ -89,15 +89,15 @@ def require_own_file(recipe: Recipe, path: Path, overrides: Sequence[Override] =
     Raises:
         UserError: the file names a module, a cluster or a storage, and it is not the user's own.
     """
-    reaches = [reach for reach in list_reaches(recipe) if not _is_written_by(reach.key, overrides)]
-    if not reaches:
+    values = [value for value in list_untrusted(recipe) if not _is_written_by(value.key, overrides)]
+    if not values:
         return
     if _lies_in_run_folder(path):
         reason = None if is_marked(path.parent) else "this run folder was not made here"
     else:
         reason = _why_not_own(path)
     if reason:
-        raise _refusal(path, reaches[0], reason)
+        raise _refusal(path, values[0], reason)
 
 
 def require_own_run(recipe: Recipe, folder: Path) -> None:
@@ -107,9 +107,9 @@ def require_own_run(recipe: Recipe, folder: Path) -> None:
         UserError: the recipe names a module, a cluster or a storage, and the user did not make the folder on this
             machine.
     """
-    reaches = list_reaches(recipe)
-    if reaches and not is_marked(folder):
-        raise _refusal(folder / "recipe.yaml", reaches[0], "this run folder was not made here")
+    values = list_untrusted(recipe)
+    if values and not is_marked(folder):
+        raise _refusal(folder / "recipe.yaml", values[0], "this run folder was not made here")
 
 
 def mark_run(folder: Path, recipe: Recipe) -> None:
@@ -118,7 +118,7 @@ def mark_run(folder: Path, recipe: Recipe) -> None:
     If the configuration folder cannot be written, the function writes no mark, and the next step asks for
     ``trust=true``.
     """
-    if list_reaches(recipe) and (key := _read_key(create=True)):
+    if list_untrusted(recipe) and (key := _read_key(create=True)):
         write_whole(folder / MARK_FILE, _digest(folder, key) + "\n")
 
 
@@ -136,9 +136,9 @@ def _digest(folder: Path, key: bytes) -> str:
     return hmac.new(key, _PURPOSE + (folder / "recipe.yaml").read_bytes(), sha256).hexdigest()
 
 
-def _refusal(path: Path, reach: Reach, reason: str) -> UserError:
-    key = ".".join(reach.key)
-    return UserError(f"{path}: {key}: {reach.value!r} {reach.effect}, and {reason}; if you trust it: trust=true")
+def _refusal(path: Path, value: UntrustedValue, reason: str) -> UserError:
+    key = ".".join(value.key)
+    return UserError(f"{path}: {key}: {value.value!r} {value.effect}, and {reason}; if you trust it: trust=true")
 
 
 def _is_written_by(key: Key, overrides: Sequence[Override]) -> bool:

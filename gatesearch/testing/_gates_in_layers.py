@@ -166,7 +166,9 @@ class LayerGateConformance(GateConformance):
                 assert work.calls, "work(): there is no call, not even one of which nothing is left"
                 for call in work.calls:
                     assert min(call.bits) >= 1, f"work(): a call of {call.bits} bits"
-                    assert all(0.0 <= share <= 1.0 for _, share in call.left), f"work(): {call.left} are no shares"
+                    assert all(0.0 <= share <= 1.0 for _, share in call.remaining), (
+                        f"work(): {call.remaining} are no shares"
+                    )
                 assert 0.0 < work.density <= 1.0, f"work(): density {work.density} is not in (0, 1]"
                 assert work.macs >= 0, "work(): macs is negative"
                 assert 0 <= work.params <= count, f"work(): params is {work.params}, the gate has {count} in all"

@@ -98,7 +98,9 @@ class CountedKernelConformance(KernelConformance):
             assert call.kernel == kernel.name
             assert len(kernel.row_shape(call)) <= SHAPE_NUMBERS
             assert len(kernel.variants) <= VARIANTS and len(kernel.shares) <= SHARES
-            assert set(kernel.variants) <= dict(call.variant).keys() and set(kernel.shares) <= dict(call.left).keys()
+            assert (
+                set(kernel.variants) <= dict(call.variant).keys() and set(kernel.shares) <= dict(call.remaining).keys()
+            )
 
     def test_work_is_named_finite_and_never_negative(self) -> None:
         """Terms of work are finite and not negative, and calls of a family have the same terms."""
@@ -149,8 +151,8 @@ class LayerKernelConformance(CountedKernelConformance):
         """The kernel's output equals the reference's, for random shares and inputs, also with an unaligned input."""
         call = data.draw(st.sampled_from(list(self.calls)))
         share = st.floats(0.0, 1.0, width=32)
-        left = tuple((name, data.draw(share, name)) for name, _ in call.left)
-        sample = self.kernel.sample(call._replace(left=left), library, np.random.default_rng(seed))
+        left = tuple((name, data.draw(share, name)) for name, _ in call.remaining)
+        sample = self.kernel.sample(call._replace(remaining=left), library, np.random.default_rng(seed))
         self._check(sample)
         self._check(sample._replace(x=_unaligned(sample.x)))
 
@@ -158,8 +160,8 @@ class LayerKernelConformance(CountedKernelConformance):
     def test_nothing_left_and_all_left(self, library: Library, share: float) -> None:
         """The kernel's output equals the reference's for shares of 0 and of 1."""
         for call in self.calls:
-            left = tuple((name, share) for name, _ in call.left)
-            self._check(self.kernel.sample(call._replace(left=left), library, np.random.default_rng(0)))
+            left = tuple((name, share) for name, _ in call.remaining)
+            self._check(self.kernel.sample(call._replace(remaining=left), library, np.random.default_rng(0)))
 
     def test_layer_survives_a_bundle(self, library: Library) -> None:
         """A layer that is rebuilt from its arrays computes the same."""

@@ -216,10 +216,10 @@ def pack(spec: Recorded, run: Recording, path: Path, command: str) -> None:
         row["cores"] = {}
         for cores in problem.space.core_choices(whole):
             plan = GatePlan(whole, cores)
-            priced = {"runs": _short(cost.runs(plan)), "broken": sorted(cost.violations(plan))}
+            priced = {"runs": _short(cost.run_costs(plan)), "broken": sorted(cost.violations(plan))}
             observed = [epoch[0]["layers"] for epoch in row["epochs"]]
             if any(observed):
-                priced["observed"] = [_short(cost.runs(plan, layers)) for layers in observed]
+                priced["observed"] = [_short(cost.run_costs(plan, layers)) for layers in observed]
             row["cores"][",".join(cores)] = priced
         row["epochs"] = [[{k: v for k, v in r.items() if k != "layers"} for r in epoch] for epoch in row["epochs"]]
         packed.append(row)

@@ -87,7 +87,7 @@ def test_shows_the_study_on_loopback_and_changes_nothing(run_dir: Path, capsys: 
 def ask(host: str | None, cookie: str = "", query: str = "", method: str = "GET", port: int = 8080) -> tuple[str, str]:
     """Return the status of the answer to a request, and its Location header."""
     answers: list[tuple[str, dict[str, str]]] = []
-    app = dashboard.refuse_strangers(lambda environ, start: start("200 OK", []) or [b""], port, "secret")
+    app = dashboard.require_token(lambda environ, start: start("200 OK", []) or [b""], port, "secret")
     environ = {"REQUEST_METHOD": method, "PATH_INFO": "//evil.example/x", "QUERY_STRING": query, "HTTP_COOKIE": cookie}
     environ |= {} if host is None else {"HTTP_HOST": host}
     app(environ, lambda status, headers: answers.append((status, dict(headers))))

@@ -154,7 +154,7 @@ def test_no_activity_of_the_gates_costs_less_than_the_bound(site, gates, shares)
 @given(st.floats(0.0, 1.0))
 def test_the_search_predicts_the_price_of_hops_without_openings(share):
     cost, chosen = model(), plan("stem")
-    (_, every), (_, first), (_, second) = cost.runs(chosen)
+    (_, every), (_, first), (_, second) = cost.run_costs(chosen)
     price = cost.price_stream(chosen, [STEADY, STEADY, Activity(share, 0.0)])
     assert price.energy.total_uj == pytest.approx(every + first + share * second)
 

@@ -72,4 +72,4 @@ def test_a_recurrent_layer_is_one_run_for_each_of_its_cells() -> None:
     site = LayerSite("rnn", "lstm", (49, 10), (49, 64), 0, 20_000, depth=2, directions=1)
     calls = work_of(site, PlacedGate.of("hmd", "rnn", factor=2, blocks=2)).kernels
     assert [call.shape for call in calls] == [(49, 10, 64), (49, 64, 64)]
-    assert all(0 < dict(call.left)["rich"] < 1 and call.kernel == "lstm" for call in calls)
+    assert all(0 < dict(call.remaining)["rich"] < 1 and call.kernel == "lstm" for call in calls)

@@ -109,8 +109,8 @@ def test_what_was_observed_counts_and_not_what_was_asked_for() -> None:
     seen = layer_changes(gates, layers, {"a": {"density": 0.625}, "b": {"weighted_sparsity": 0.3}})
     assert least["b"].read == (("channel", 0.5),) and seen["b"].read == (("channel", 0.625),)
     assert least["b"].work is not None and seen["b"].work is not None
-    assert least["b"].work.calls[1].left == (("pixel", 0.0),)
-    assert seen["b"].work.calls[1].left == (("pixel", pytest.approx(0.7)),)
+    assert least["b"].work.calls[1].remaining == (("pixel", 0.0),)
+    assert seen["b"].work.calls[1].remaining == (("pixel", pytest.approx(0.7)),)
 
 
 @pytest.mark.parametrize(("block", "named"), [(1, "channel"), (16, "channel-block-16")])

@@ -60,8 +60,8 @@ def plans(draw: st.DrawFn) -> GatePlan:
 @given(plans())
 def test_a_plan_costs_the_same_whatever_was_priced_before(plan: GatePlan) -> None:
     model = warm_model()
-    terms = model.runs(plan)
-    assert terms == replace(model).runs(plan)  # a copy has empty caches
+    terms = model.run_costs(plan)
+    assert terms == replace(model).run_costs(plan)  # a copy has empty caches
     assert model.stages(plan) == replace(model).stages(plan)
     whole = model.price(plan, {"positive": [1.0] * len(plan.cores)})
     assert sum(us for us, _ in terms) == pytest.approx(whole.expected_latency_us)
@@ -72,15 +72,15 @@ def test_a_gate_with_an_exit_costs_the_same_whatever_was_priced_before() -> None
     model = test_exits.priced()
     other = GatePlan((PlacedGate.of("dsl", "stem", share=0.5, width=0.5, keep=1.0),), test_exits.PLAN.cores)
     for plan in (test_exits.PLAN, other, test_exits.PLAN):
-        assert model.runs(plan) == replace(model).runs(plan)
+        assert model.run_costs(plan) == replace(model).run_costs(plan)
 
 
 def test_a_stage_is_priced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = replace(warm_model())
     cut, layer = CUTS["conv2"][0], LAYERS["conv1.0"][0]
     for cores in combinations_with_replacement(CORES, 2):
-        model.runs(GatePlan((cut, layer), cores))
+        model.run_costs(GatePlan((cut, layer), cores))
     priced = []
     monkeypatch.setattr(type(model), "_price_stage", lambda *arguments: priced.append(arguments))
-    model.runs(GatePlan((CUTS["conv2"][1], layer), ("mcu", "app")))  # differs only in recall
+    model.run_costs(GatePlan((CUTS["conv2"][1], layer), ("mcu", "app")))  # differs only in recall
     assert not priced

@@ -110,7 +110,7 @@ def test_every_matrix_has_the_same_rich_rows_and_the_parameters_that_the_work_sa
     [call] = work.calls
     matrices = sum(p.numel() for matrix in gate.matrices() for p in matrix.parameters())
     assert call.size * site.macs == pytest.approx(T * matrices)
-    assert call.size <= 1 / factor and call.left == ()
+    assert call.size <= 1 / factor and call.remaining == ()
     assert recurrent_macs(layer, T) == site.macs
 
 

@@ -148,7 +148,7 @@ def test_sparsity_is_reported_over_winners_and_over_all_and_the_work_agrees():
     work = work_of(site_of(conv), PlacedGate.of("fbs_pg", "0", **params), report)
     assert work.calls[0] == Call((4, 8), (("channel", 0.5),))
     assert work.calls[1].share == pytest.approx(1 - report["sparsity"])
-    assert [name for name, _ in work.calls[1].left] == ["channel", "element"] and work.calls[1].bits == (4, 8)
+    assert [name for name, _ in work.calls[1].remaining] == ["channel", "element"] and work.calls[1].bits == (4, 8)
     assert work.density == 0.5
     layer.reset()
     assert layer.report() == {}

@@ -552,7 +552,7 @@ def test_remaining_work_is_the_high_bits_and_the_open_share_of_the_low_bits():
     skips = {"3d": "element", "m1": "pixel", **{f"m2-{k}": f"pixel-group-{k}" for k in (8, 16, 32)}}
     for mask, named in skips.items():
         work = work_of(CONV, PlacedGate.of("pg", "here", mask=mask))
-        assert work.calls[1].left[0][0] == named
+        assert work.calls[1].remaining[0][0] == named
         gate = build_gate(CONV, PlacedGate.of("pg", "here", mask=mask), conv_of())
         assert work.params == sum(p.numel() for p in gate.parameters()) - sum(
             p.numel() for p in gate.layer.parameters()

@@ -88,7 +88,7 @@ def figures(model: dict[str, Any], device: str) -> dict[str, Any]:
         "energy_uj": dict(price.energy.by_term),
         "bound_latency_us": bound.expected_latency_us,
         "bound_energy_uj": bound.energy.total_uj,
-        "runs": [list(pair) for pair in cost.runs(plan)],
+        "runs": [list(pair) for pair in cost.run_costs(plan)],
         "stages": [
             {
                 "last_site": stage.last_site,

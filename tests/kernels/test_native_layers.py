@@ -140,7 +140,7 @@ def test_sample_inputs_of_feature_boosting_have_whole_blocks_and_run() -> None:
     assert blocks.axes(call) == {"inputs": (0.5, 1.0), "outputs": (0.5, 1.0)}
     assert blocks.axes(call, reads_blocks=False)["inputs"] == (1.0,)
     part, _, active = blocks.sample(
-        call._replace(left=(("inputs", 0.5), ("outputs", 0.25))), LIBRARY, np.random.default_rng(0)
+        call._replace(remaining=(("inputs", 0.5), ("outputs", 0.25))), LIBRARY, np.random.default_rng(0)
     )
     assert isinstance(part, FBSLayer)
     assert part.active is not None and len(part.active.groups) == 1 and active is not None and len(active.groups) == 1

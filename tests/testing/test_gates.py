@@ -312,7 +312,7 @@ class Pessimist(PG):
 class Hopeful(PG):
     def work(self, site, params, observed=None):
         work = super().work(site, params, observed)
-        return replace(work, calls=tuple(call._replace(left=(("element", 1.5),)) for call in work.calls))
+        return replace(work, calls=tuple(call._replace(remaining=(("element", 1.5),)) for call in work.calls))
 
 
 class Unpaid(PG):

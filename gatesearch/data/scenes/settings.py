@@ -14,18 +14,18 @@ MAX_SAMPLE_RATE_HZ = 768_000
 
 def _check_rising(values: tuple[float, float]) -> tuple[float, float]:
     if values[0] > values[1]:
-        raise _wrong(f"[{values[0]:g}, {values[1]:g}] is a range from high to low")
+        raise _invalid(f"[{values[0]:g}, {values[1]:g}] is a range from high to low")
     return values
 
 
 def _check_distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     repeated = next((name for index, name in enumerate(values) if name in values[:index]), None)
     if repeated is not None:
-        raise _wrong(f"{repeated!r} is there twice")
+        raise _invalid(f"{repeated!r} is there twice")
     return values
 
 
-def _wrong(message: str, *keys: str) -> PydanticCustomError:
+def _invalid(message: str, *keys: str) -> PydanticCustomError:
     """Build the error of a validator from a message and the keys that it is about, in the form that recipes read."""
     return PydanticCustomError("wrong", "{message}", {"message": message, "keys": keys})
 
@@ -197,11 +197,11 @@ class SceneSettings(Entry):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.shares is not None and abs(sum(self.shares.values()) - 1) > 1e-6:
-            raise _wrong(f"they add up to {sum(self.shares.values()):g}; wanted: 1", "shares")
+            raise _invalid(f"they add up to {sum(self.shares.values()):g}; wanted: 1", "shares")
         names = [source.name for source in self.sources]
         repeated = next((name for index, name in enumerate(names) if name in names[:index]), None)
         if repeated is not None:
-            raise _wrong(f"two sources have the name {repeated!r}; give one a name of its own", "sources")
+            raise _invalid(f"two sources have the name {repeated!r}; give one a name of its own", "sources")
         if self.segment_s[0] < 1:
-            raise _wrong(f"{self.segment_s[0]:g} s; a segment has 1 s or more", "segment_s")
+            raise _invalid(f"{self.segment_s[0]:g} s; a segment has 1 s or more", "segment_s")
         return self

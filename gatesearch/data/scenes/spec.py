@@ -114,16 +114,18 @@ class SceneSpec(Entry):
         """Check that clips, sources, pieces and events refer to each other, and that the scene is not too long."""
         if self.samples > MAX_HOURS * 3600 * self.sample_rate:
             hours = self.samples / self.sample_rate / 3600
-            raise _wrong("samples", f"{hours:.3g} hours; a scene has up to {MAX_HOURS:g}")
+            raise _invalid("samples", f"{hours:.3g} hours; a scene has up to {MAX_HOURS:g}")
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
-            raise _wrong("sources", "two sources have one name")
+            raise _invalid("sources", "two sources have one name")
         for index, clip in enumerate(self.clips):
             if clip.source not in names:
-                raise _wrong(f"clips.{index}", f"its source {clip.source!r} is not among {', '.join(names) or 'none'}")
+                raise _invalid(
+                    f"clips.{index}", f"its source {clip.source!r} is not among {', '.join(names) or 'none'}"
+                )
         for source in self.sources:
             if source.digest != join_digests([clip.digest for clip in self.clips if clip.source == source.name]):
-                raise _wrong(f"sources.{source.name}", "its digest is not that of its clips")
+                raise _invalid(f"sources.{source.name}", "its digest is not that of its clips")
         for index, piece in enumerate(self.pieces):
             self._check_stretch(f"pieces.{index}", piece.clip, piece.clip_start, piece.samples)
         for index, event in enumerate(self.events):
@@ -133,10 +135,10 @@ class SceneSpec(Entry):
 
     def _check_stretch(self, where: str, clip: int, clip_start: int, samples: int) -> None:
         if clip >= len(self.clips):
-            raise _wrong(where, f"clip {clip} is none of the {len(self.clips)} clips")
+            raise _invalid(where, f"clip {clip} is none of the {len(self.clips)} clips")
         if clip_start + samples > self.clips[clip].samples:
             end = clip_start + samples
-            raise _wrong(where, f"ends at sample {end} of its clip, which has {self.clips[clip].samples}")
+            raise _invalid(where, f"ends at sample {end} of its clip, which has {self.clips[clip].samples}")
 
 
 def outline_spec(spec: SceneSpec) -> Outline:
@@ -230,5 +232,5 @@ def check_spec(tree: Any, where: str) -> SceneSpec:
     raise UserError(": ".join(part for part in (where, key, detail["msg"]) if part))
 
 
-def _wrong(where: str, message: str) -> PydanticCustomError:
+def _invalid(where: str, message: str) -> PydanticCustomError:
     return PydanticCustomError("wrong_scene", "{where}: {message}", {"where": where, "message": message})

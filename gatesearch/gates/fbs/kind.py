@@ -86,7 +86,9 @@ def work_of_winners(
     share = (observed or {}).get("density", min_channels / site.channels)
     predictor = site.shape_in[0] * site.channels
     return LayerWork(
-        calls=tuple(Call(call.bits, ((SKIPS[block], share), *call.left)) if count < groups else call for call in calls),
+        calls=tuple(
+            Call(call.bits, ((SKIPS[block], share), *call.remaining)) if count < groups else call for call in calls
+        ),
         macs=predictor + site.elements * share,
         params=predictor + site.channels,
         density=share,

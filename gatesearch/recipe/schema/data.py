@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from gatesearch.recipe.errors import wrong
+from gatesearch.recipe.errors import invalid
 from gatesearch.recipe.schema.group import Group, OpenGroup
 from gatesearch.recipe.schema.values import (
     RIVALS,
@@ -70,15 +70,15 @@ class Speech(Group):
     @model_validator(mode="after")
     def _classes_are_disjoint(self) -> Speech:
         if "positive" in self.negatives:
-            raise wrong("'positive' stands for all positives; call the class otherwise", "negatives")
+            raise invalid("'positive' stands for all positives; call the class otherwise", "negatives")
         owner: dict[str, str] = dict.fromkeys(self.positives, "positives")
         for name, folders in self.negatives.items():
             for folder in folders:
                 if folder in owner:
-                    raise wrong(f"{folder!r} is in {owner[folder]}, too", f"negatives.{name}", "positives")
+                    raise invalid(f"{folder!r} is in {owner[folder]}, too", f"negatives.{name}", "positives")
                 owner[folder] = f"negatives.{name}"
         if clash := sorted(set(self.positives) & set(self.negatives)):
-            raise wrong(f"{clash[0]!r} is a positive class, too", f"negatives.{clash[0]}", "positives")
+            raise invalid(f"{clash[0]!r} is a positive class, too", f"negatives.{clash[0]}", "positives")
         return self
 
 
@@ -150,7 +150,7 @@ class Augment(Group):
     @model_validator(mode="after")
     def _speeds_are_positive(self) -> Augment:
         if self.speed[0] <= 0:
-            raise wrong(f"{self.speed[0]:g} is out of range; a speed is above 0", "speed")
+            raise invalid(f"{self.speed[0]:g} is out of range; a speed is above 0", "speed")
         return self
 
 

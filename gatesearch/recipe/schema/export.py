@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from gatesearch.recipe.errors import describe_unknown, wrong
+from gatesearch.recipe.errors import describe_unknown, invalid
 from gatesearch.recipe.schema import values
 from gatesearch.recipe.schema.group import Group
 from gatesearch.recipe.schema.values import Bounded, Count, Names, Share
@@ -17,7 +17,7 @@ def _check_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
     names = sorted({*values.plugin_names("gatesearch.exporters")} - {"vela"})
     for written in formats:
         if written not in names:
-            raise wrong(describe_unknown("format", written, names))
+            raise invalid(describe_unknown("format", written, names))
     return formats
 
 

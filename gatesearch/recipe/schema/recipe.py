@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gatesearch.recipe.errors import describe_unknown, wrong
+from gatesearch.recipe.errors import describe_unknown, invalid
 from gatesearch.recipe.schema.choice import Constraints, Cost, Pick
 from gatesearch.recipe.schema.data import Augment, Data, Frontend, Speech, Stream
 from gatesearch.recipe.schema.export import Export, Verify
@@ -72,18 +72,18 @@ class Recipe(Group):
         shares, expected = self.stream.shares, ["positive"]
         if self.goal == "detection":
             if shares is not None:
-                raise wrong("goal detection reads them off the validation stream; leave them out", "stream.shares")
+                raise invalid("goal detection reads them off the validation stream; leave them out", "stream.shares")
             return self
         if shares is None:
-            raise wrong("missing; only goal detection reads the shares off a stream", "stream.shares", "goal")
+            raise invalid("missing; only goal detection reads the shares off a stream", "stream.shares", "goal")
         if isinstance(self.data, Speech):
             expected += self.data.negatives
             for name in shares:
                 if name not in expected:
-                    raise wrong(describe_unknown("class", name, expected), f"stream.shares.{name}")
+                    raise invalid(describe_unknown("class", name, expected), f"stream.shares.{name}")
         for name in expected:
             if name not in shares:
-                raise wrong(f"no share for {name!r}", "stream.shares", "data.negatives")
+                raise invalid(f"no share for {name!r}", "stream.shares", "data.negatives")
         if abs(sum(shares.values()) - 1) > 1e-6:
-            raise wrong(f"the shares add up to {sum(shares.values()):.6g}, not 1", "stream.shares")
+            raise invalid(f"the shares add up to {sum(shares.values()):.6g}, not 1", "stream.shares")
         return self

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gatesearch.recipe.errors import wrong
+from gatesearch.recipe.errors import invalid
 from gatesearch.recipe.schema.group import Group
 from gatesearch.recipe.schema.values import Count, NonNegative, Positive, Text, Workers
 
@@ -36,7 +36,7 @@ class Executor(Group):
         if self.name != "ray":
             for key in ("address", "gpus"):
                 if getattr(self, key):
-                    raise wrong(f"is for name: ray, and name is {self.name}", key, "name")
+                    raise invalid(f"is for name: ray, and name is {self.name}", key, "name")
         return self
 
 
@@ -46,9 +46,9 @@ def _check_storage(storage: str) -> str:
         return storage
     kind, _, rest = storage.partition("://")
     if kind.split("+")[0] not in ("sqlite", "postgresql") or not rest.strip("/"):
-        raise wrong(f"{storage!r} is none of: journal, sqlite:///FILE, postgresql://USER@HOST/DATABASE")
+        raise invalid(f"{storage!r} is none of: journal, sqlite:///FILE, postgresql://USER@HOST/DATABASE")
     if ":" in rest.partition("@")[0] and "@" in rest:
-        raise wrong("has a password in it, which run folders would show; set PGPASSWORD or write ~/.pgpass")
+        raise invalid("has a password in it, which run folders would show; set PGPASSWORD or write ~/.pgpass")
     return storage
 
 
@@ -110,5 +110,5 @@ class Search(Group):
         if not isinstance(written, Mapping):
             return written
         for key in find_removed_keys(written):
-            raise wrong(f"this key was removed: {REMOVED_SEARCH_KEYS[key]}; delete it", key)
+            raise invalid(f"this key was removed: {REMOVED_SEARCH_KEYS[key]}; delete it", key)
         return {key: value for key, value in written.items() if key not in REMOVED_SEARCH_KEYS}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from gatesearch.recipe.errors import describe_unknown, wrong
+from gatesearch.recipe.errors import describe_unknown, invalid
 from gatesearch.recipe.schema import values
 from gatesearch.recipe.schema.group import Group
 from gatesearch.recipe.schema.values import AllOrNames, Choices, Natural, ShareBelowOne, Text
@@ -23,7 +23,7 @@ class GateCount(Group):
     @model_validator(mode="after")
     def _is_a_range(self) -> GateCount:
         if self.min > self.max:
-            raise wrong(f"at least {self.min} and at most {self.max} gates cannot be", "min", "max")
+            raise invalid(f"at least {self.min} and at most {self.max} gates cannot be", "min", "max")
         return self
 
 
@@ -70,5 +70,5 @@ class SearchSpace(Group):
         names = values.plugin_names("gatesearch.gates")
         for kind in self.kinds:
             if names and kind not in names:
-                raise wrong(describe_unknown("gate kind", kind, names), f"kinds.{kind}")
+                raise invalid(describe_unknown("gate kind", kind, names), f"kinds.{kind}")
         return self

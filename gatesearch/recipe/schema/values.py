@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from gatesearch.recipe.errors import describe_unknown, wrong
+from gatesearch.recipe.errors import describe_unknown, invalid
 
 RIVALS: Final = ("ungated_hops", "ungated_windows", "level_gate", "hand_placed", "smaller_ungated")
 Scalar = bool | int | float | str | None
@@ -28,17 +28,17 @@ def check_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if not isinstance(name, str):
-                raise wrong(f"key {name!r} is not text; quote it")
+                raise invalid(f"key {name!r} is not text; quote it")
             check_plain(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
             check_plain(inner)
     elif not isinstance(value, bool | int | float | str | None):
-        raise wrong(f"{type(value).__name__} values have no place in a recipe")
+        raise invalid(f"{type(value).__name__} values have no place in a recipe")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise wrong(f"{value} is not a finite number")
+        raise invalid(f"{value} is not a finite number")
     elif isinstance(value, int) and abs(value) > _MAX_PLAIN_INTEGER:
-        raise wrong(f"{_write_integer(value)} is out of range; it must be at most {_MAX_PLAIN_INTEGER} either way")
+        raise invalid(f"{_write_integer(value)} is out of range; it must be at most {_MAX_PLAIN_INTEGER} either way")
     return value
 
 
@@ -46,13 +46,13 @@ def _check_size(value: float) -> float:
     """Refuse numbers that can only be typing errors; a division by 1e-320, for example, gives infinity."""
     if value and not _MIN_SIZE <= abs(value) <= _MAX_SIZE:
         limit = f"at least {_MIN_SIZE:g}" if abs(value) < _MIN_SIZE else f"at most {_MAX_SIZE:g}"
-        raise wrong(f"{value!r} is out of range; it must be {limit}")
+        raise invalid(f"{value!r} is out of range; it must be {limit}")
     return value
 
 
 def _check_count(value: int) -> int:
     if value > MAX_NATURAL:
-        raise wrong(f"{_write_integer(value)} is out of range; it must be at most {MAX_NATURAL}")
+        raise invalid(f"{_write_integer(value)} is out of range; it must be at most {MAX_NATURAL}")
     return value
 
 
@@ -75,9 +75,9 @@ def make_folder_name(text: str) -> str:
 def _check_folder_name(name: str) -> str:
     """Refuse a name that is not the plain name of a folder directly under runs/."""
     if name != name.strip() or name.startswith(".") or "/" in name or not name.isprintable():
-        raise wrong(f"{name!r} is no name of a folder under runs/; write {make_folder_name(name)!r}")
+        raise invalid(f"{name!r} is no name of a folder under runs/; write {make_folder_name(name)!r}")
     if len(name.encode()) > MAX_NAME_BYTES:
-        raise wrong(f"{len(name.encode())} bytes are too long for a folder's name; at most {MAX_NAME_BYTES}")
+        raise invalid(f"{len(name.encode())} bytes are too long for a folder's name; at most {MAX_NAME_BYTES}")
     return name
 
 
@@ -85,25 +85,25 @@ def _check_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     for index, value in enumerate(values):
         # In Python 1 == True, but they are two different settings.
         if any(value == other and type(value) is type(other) for other in values[:index]):
-            raise wrong(f"{value!r} is there twice")
+            raise invalid(f"{value!r} is there twice")
     return values
 
 
 def _check_rising(values: tuple[float, float]) -> tuple[float, float]:
     if values[0] > values[1]:
-        raise wrong(f"[{values[0]:g}, {values[1]:g}] is a range from high to low")
+        raise invalid(f"[{values[0]:g}, {values[1]:g}] is a range from high to low")
     return values
 
 
 def _check_all_or_list(value: Any) -> Any:
     if value == "all" or isinstance(value, list | tuple):
         return value
-    raise wrong(f"{value!r} is neither 'all' nor a list of names")
+    raise invalid(f"{value!r} is neither 'all' nor a list of names")
 
 
 def _check_number_or_auto(value: Any) -> Any:
     if isinstance(value, str) and value != "auto":
-        raise wrong(f"{value!r} is neither a number nor 'auto'")
+        raise invalid(f"{value!r} is neither a number nor 'auto'")
     return value
 
 
@@ -133,7 +133,7 @@ def module_or_plugin(group: str, what: str) -> AfterValidator:
         names = plugin_names(group)
         # A package that is not installed has no entry points; names are then checked where they are used.
         if names and written not in names and not re.fullmatch(r"[\w.]+:\w+", written):
-            raise wrong(f"{describe_unknown(what, written, names)}, or package.module:Name")
+            raise invalid(f"{describe_unknown(what, written, names)}, or package.module:Name")
         return written
 
     return AfterValidator(check)

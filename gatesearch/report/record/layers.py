@@ -67,7 +67,7 @@ def _layer_row(
     """Return the entry of one layer in the record: its gate, the work that remains, and its share by kernels."""
     site, work = change.site, change.work or DENSE
     calls = work.calls or DENSE_CALLS
-    names = dict.fromkeys(name for name, _ in [*change.read, *(part for call in calls for part in call.left)])
+    names = dict.fromkeys(name for name, _ in [*change.read, *(part for call in calls for part in call.remaining)])
     left = site.macs + change.saved_macs
     return {
         "site": site.name,
@@ -80,7 +80,7 @@ def _layer_row(
         "calls": [
             {
                 "bits": list(call.bits),
-                "left": [list(part) for part in call.left],
+                "left": [list(part) for part in call.remaining],
                 "share": call.share,
                 "macs": site.macs * change.read_share * call.share * call.bits[0] / 8,
             }

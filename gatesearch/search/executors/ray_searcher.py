@@ -4,7 +4,7 @@ The searcher proposes whole plans and prices each plan before its trial starts. 
 trials run. It stores every trial in an Optuna study when the trial ends. A search that was interrupted continues from
 that study with a new ``Tuner``::
 
-    sampler = GateSampler(space, cost.runs, shares=cost.shares)
+    sampler = GateSampler(space, cost.run_costs, shares=cost.shares)
     settings = SearchSettings(
         journal=Path("study.journal"), trials=200, proposals=10_000, seed=0, sampler=sampler
     )

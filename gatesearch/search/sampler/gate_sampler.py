@@ -47,7 +47,7 @@ class GateSampler(BaseSampler):
 
     The objective lets the space propose a plan. It may report which share of each kind of window reaches each stage::
 
-        sampler = GateSampler(space, cost.runs, shares={"positive": 0.1, "silence": 0.9})
+        sampler = GateSampler(space, cost.run_costs, shares={"positive": 0.1, "silence": 0.9})
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
 
         def objective(trial):
@@ -70,7 +70,7 @@ class GateSampler(BaseSampler):
 
     Args:
         space: the space of plans.
-        stage_costs: returns the parts of a plan's two costs; see :meth:`gatesearch.cost.model.CostModel.runs` and
+        stage_costs: returns the parts of a plan's two costs; see :meth:`gatesearch.cost.model.CostModel.run_costs` and
             :class:`gatesearch.search.sampler.combinations.Combinations`.
         shares: the share of each kind of window in the stream.
         prior_rates: for each kind, the share that a gate passes while no gate has been observed.

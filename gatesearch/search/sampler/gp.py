@@ -45,7 +45,7 @@ class GaussianProcess:
         features: the features of the observed plans, [n, d].
         values: the observed quantities, [n, t].
         fits: hyperparameters that were fitted to fewer of the same observations; new fits are added.
-        first: returns features and values of the first observations; None: ``features`` and ``values`` hold all
+        read_first: returns features and values of the first observations; None: ``features`` and ``values`` hold all
             observations in their order.
     """
 
@@ -54,12 +54,12 @@ class GaussianProcess:
         features: Array,
         values: Array,
         fits: FitCache | None = None,
-        first: Callable[[], tuple[Array, Array]] | None = None,
+        read_first: Callable[[], tuple[Array, Array]] | None = None,
     ) -> None:
         fits = {} if fits is None else fits
         count = _round_down(len(features))
         if count not in fits:
-            first_features, first_values = (features, values) if first is None else first()
+            first_features, first_values = (features, values) if read_first is None else read_first()
             fits[count] = _most_likely(first_features[:count], first_values[:count])
         self._scale = _Scale(features, values)
         self._observed = self._scale.scale_features(features)

@@ -109,7 +109,7 @@ class History:
 
     def places(self, trials: Sequence[EndedTrial]) -> list[int]:
         """Return the indices, in :meth:`first_observations`, of the gates of some trials."""
-        return [bisect_left(self._first_numbers, self._first[one.plan.gates]) for one in trials]
+        return [bisect_left(self._first_numbers, self._first[ended.plan.gates]) for ended in trials]
 
     def _plan_under_way(self, trial: FrozenTrial) -> GatePlan | None:
         """Return the plan of a trial that runs or waits, from its parameters or, before it has any, from its claim."""
@@ -127,39 +127,39 @@ class History:
             return
         self.count += 1
         reached = trial.user_attrs.get(REACH_ATTR)
-        one = EndedTrial(
+        ended = EndedTrial(
             number=trial.number,
             plan=plan,
             minimised=_minimise(trial),
             violations=trial.constraints,
             reached=self._check_reach(trial.number, plan, reached) if reached else None,
         )
-        if one.minimised is not None:
-            self.constraints.update(one.violations)
-            self._observe(one)
-        if one.is_feasible:
-            self._add_to_front(one)
+        if ended.minimised is not None:
+            self.constraints.update(ended.violations)
+            self._observe(ended)
+        if ended.is_feasible:
+            self._add_to_front(ended)
 
-    def _observe(self, one: EndedTrial) -> None:
+    def _observe(self, ended: EndedTrial) -> None:
         """Store a trial as the latest one of its gates; combinations keep the order of their first trials."""
-        gates = one.plan.gates
-        first, latest = one.number, one
+        gates = ended.plan.gates
+        first, latest = ended.number, ended
         if gates in self.observations:
             place = bisect_left(self._first_numbers, self._first[gates])
             del self._first_numbers[place], self._in_order[place]
             # A trial may end after one that began later, so both numbers are compared.
-            first, latest = min(first, self._first[gates]), max(one, self.observations[gates], key=_number_of)
+            first, latest = min(first, self._first[gates]), max(ended, self.observations[gates], key=_number_of)
         place = bisect_left(self._first_numbers, first)
         self._first_numbers.insert(place, first)
         self._in_order.insert(place, latest)
         self._first[gates], self.observations[gates] = first, latest
 
-    def _add_to_front(self, one: EndedTrial) -> None:
-        assert one.minimised is not None
-        if any(pareto.dominates(other.minimised, one.minimised) for other in self.front if other.minimised):
+    def _add_to_front(self, ended: EndedTrial) -> None:
+        assert ended.minimised is not None
+        if any(pareto.dominates(other.minimised, ended.minimised) for other in self.front if other.minimised):
             return
-        self.front = [o for o in self.front if o.minimised and not pareto.dominates(one.minimised, o.minimised)]
-        insort(self.front, one, key=_number_of)
+        self.front = [o for o in self.front if o.minimised and not pareto.dominates(ended.minimised, o.minimised)]
+        insort(self.front, ended, key=_number_of)
 
     def _check_reach(self, number: int, plan: GatePlan, reached: Any) -> npt.NDArray[np.float64]:
         """Return the shares that a trial reports, [kinds, stages]."""

@@ -27,7 +27,7 @@ class PassRates:
     Args:
         observed: combinations of gates that were tried, each with the share of each kind of window that reached each
             stage, [kinds, stages].
-        first: returns the observations to which hyperparameters are fitted; see
+        read_first: returns the observations to which hyperparameters are fitted; see
             :class:`gatesearch.search.sampler.gp.GaussianProcess`.
         shares: the share of each kind of window in the stream, [kinds].
         prior_rates: for each kind, the rate of a gate before there are observations, [kinds].
@@ -37,7 +37,7 @@ class PassRates:
     def __init__(
         self,
         observed: Sequence[tuple[Combination, Array]],
-        first: Callable[[], Sequence[tuple[Combination, Array]]],
+        read_first: Callable[[], Sequence[tuple[Combination, Array]]],
         shares: Array,
         prior_rates: Array,
         fits: FitCache,
@@ -46,7 +46,7 @@ class PassRates:
         self._process: GaussianProcess | None = None
         rows, logits = self._gate_rows(observed)
         if len(rows) >= MIN_GATES:
-            self._process = GaussianProcess(rows, logits, fits, lambda: self._gate_rows(first()))
+            self._process = GaussianProcess(rows, logits, fits, lambda: self._gate_rows(read_first()))
 
     def predict_reach(self, candidates: Sequence[Combination], stages: int) -> Array:
         """Return the predicted share of the stream that reaches each stage, [m, stages]; 0 after the last stage."""
@@ -57,11 +57,11 @@ class PassRates:
             rates = expit(self._process.predict(rows)[0])
         passing = np.zeros((len(candidates), stages, len(self._shares)))
         passing[:, 0] = 1.0
-        # Row i of ``rows`` belongs to gate number gate[i] of candidate number candidate[i].
+        # Row i of ``rows`` belongs to gate number gate[i] of candidate number candidate_index[i].
         counts = np.array([len(candidate.gate_features) for candidate in candidates])
-        candidate = np.repeat(np.arange(len(candidates)), counts)
+        candidate_index = np.repeat(np.arange(len(candidates)), counts)
         gate = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        passing[candidate, gate + 1] = rates
+        passing[candidate_index, gate + 1] = rates
         reach: Array = np.cumprod(passing, 1) @ self._shares
         return reach
 

@@ -60,7 +60,7 @@ class Posterior:
         self._constraints = tuple(sorted(history.constraints))
         self._observed = self._lookup(select_observations(history))
         self._pass_rates = PassRates(
-            _thin_gates(_reached(self._observed)),
+            _select_gates(_reached(self._observed)),
             lambda: _reached(self._first()),
             self._shares,
             np.array([prior_rates.get(kind, 1.0) for kind in shares]),
@@ -85,7 +85,7 @@ class Posterior:
     def match(self, candidates: Sequence[Combination]) -> list[EndedTrial | None]:
         """Return the observation of each candidate; None where it was not tried."""
         others = self._history.observations
-        return [self._observed.get(one) or others.get(one.gates) for one in candidates]
+        return [self._observed.get(candidate) or others.get(candidate.gates) for candidate in candidates]
 
     def predict_quality(self, candidates: Sequence[Combination], matches: Matches) -> tuple[LogNormal, Array]:
         """Return the error of each candidate, [m], and the probability that it keeps all constraints, [m].
@@ -168,7 +168,7 @@ def _reached(observed: Mapping[Combination, EndedTrial]) -> list[tuple[Combinati
     return [(combination, one.reached) for combination, one in observed.items() if one.reached is not None]
 
 
-def _thin_gates(observed: Sequence[tuple[Combination, Array]]) -> Sequence[tuple[Combination, Array]]:
+def _select_gates(observed: Sequence[tuple[Combination, Array]]) -> Sequence[tuple[Combination, Array]]:
     """Return evenly spread combinations that together have about :data:`MAX_OBSERVATIONS` gates at most."""
     gates = sum(len(combination.gate_features) for combination, _ in observed)
     if gates <= MAX_OBSERVATIONS:

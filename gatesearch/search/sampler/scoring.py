@@ -31,20 +31,20 @@ class ScoredPlans:
 
     Args:
         candidates: combinations of gates.
-        candidate: index of each plan's candidate, [m].
+        candidate_index: index of each plan's candidate, [m].
         cores: the cores of each plan.
         score: the score of each plan, higher is better, [m].
     """
 
     candidates: Sequence[Combination]
-    candidate: npt.NDArray[np.intp]
+    candidate_index: npt.NDArray[np.intp]
     cores: Sequence[tuple[str, ...]]
     score: Array
 
     def best_first(self) -> Iterator[GatePlan]:
         """Yield the plans from the best score to the worst; equal scores, up to rounding, keep their order."""
         for i in np.argsort(-round_significant(self.score, SCORE_DIGITS), kind="stable"):
-            yield GatePlan(self.candidates[self.candidate[i]].gates, self.cores[i])
+            yield GatePlan(self.candidates[self.candidate_index[i]].gates, self.cores[i])
 
 
 def score_plans(
@@ -70,29 +70,29 @@ def score_plans(
             comes first.
     """
     # One row for each candidate on each choice of cores.
-    candidate = np.repeat(np.arange(len(candidates)), [len(one.cores) for one in candidates])
+    candidate_index = np.repeat(np.arange(len(candidates)), [len(one.cores) for one in candidates])
     cores = [choice for one in candidates for choice in one.cores]
     stage_costs = np.concatenate([one.stage_costs for one in candidates])
     matches = posterior.match(candidates)
-    plan_costs = expected_costs(stage_costs, posterior.predict_reach(candidates, matches)[candidate])
+    plan_costs = expected_costs(stage_costs, posterior.predict_reach(candidates, matches)[candidate_index])
     if posterior.count < MIN_COMBINATIONS or len(candidates) == 1:
-        score = -_relative_cost(plan_costs) - candidate * in_order
-        return ScoredPlans(candidates, candidate, cores, score)
+        score = -_relative_cost(plan_costs) - candidate_index * in_order
+        return ScoredPlans(candidates, candidate_index, cores, score)
     error, feasible = posterior.predict_quality(candidates, matches)
     points = [one.minimised for one in front if one.minimised] + _predicted_points(under_way, posterior)
     can_run = np.isfinite(plan_costs).all(1)
-    likely = can_run & (feasible[candidate] > 0.5)
-    predicted = np.column_stack([np.exp(error.mean)[candidate], plan_costs])[likely if likely.any() else can_run]
+    likely = can_run & (feasible[candidate_index] > 0.5)
+    predicted = np.column_stack([np.exp(error.mean)[candidate_index], plan_costs])[likely if likely.any() else can_run]
     # Each objective is divided by the reference's value of it, so that the reference becomes (1, 1, 1).
     scale = _reference(np.vstack([predicted, *points])) if reference is None else np.array(reference, dtype=float)
     scaled_error = LogNormal(error.mean - np.log(scale[0]), error.deviation)
     scaled_costs = plan_costs / scale[1:]
-    scaled_front = [tuple(np.array(point) / scale) for point in thin_front(points)]
-    improvement = expected_improvement(scaled_error, scaled_costs, scaled_front, (1.0, 1.0, 1.0), candidate)
+    scaled_front = [tuple(np.array(point) / scale) for point in reduce_front(points)]
+    improvement = expected_improvement(scaled_error, scaled_costs, scaled_front, (1.0, 1.0, 1.0), candidate_index)
     # Where no plan is expected to improve the front, the plan that comes nearest to an improvement wins.
-    optimistic_error = np.exp(scaled_error.mean - scaled_error.deviation)[candidate]
-    score = improvement * feasible[candidate] - TINY_VOLUME * np.maximum(optimistic_error, scaled_costs.max(1))
-    return ScoredPlans(candidates, candidate, cores, score)
+    optimistic_error = np.exp(scaled_error.mean - scaled_error.deviation)[candidate_index]
+    score = improvement * feasible[candidate_index] - TINY_VOLUME * np.maximum(optimistic_error, scaled_costs.max(1))
+    return ScoredPlans(candidates, candidate_index, cores, score)
 
 
 def round_significant(values: Array, digits: int) -> Array:
@@ -109,20 +109,20 @@ def round_significant(values: Array, digits: int) -> Array:
     return rounded
 
 
-def thin_front(points: Sequence[tuple[float, ...]], most: int = MAX_FRONT) -> list[tuple[float, ...]]:
-    """Return at most ``most`` points of a front: the ends, and others spread evenly along the first objective.
+def reduce_front(points: Sequence[tuple[float, ...]], max_points: int = MAX_FRONT) -> list[tuple[float, ...]]:
+    """Return at most ``max_points`` points of a front: the ends, and others spread evenly along the first objective.
 
-    >>> thin_front([(1.0, 9.0), (2.0, 5.0), (3.0, 4.0), (4.0, 3.0), (5.0, 1.0)], most=5)
+    >>> reduce_front([(1.0, 9.0), (2.0, 5.0), (3.0, 4.0), (4.0, 3.0), (5.0, 1.0)], max_points=5)
     [(1.0, 9.0), (2.0, 5.0), (3.0, 4.0), (4.0, 3.0), (5.0, 1.0)]
-    >>> thin_front([(1.0, 9.0), (2.0, 5.0), (3.0, 4.0), (4.0, 3.0), (5.0, 1.0)], most=4)
+    >>> reduce_front([(1.0, 9.0), (2.0, 5.0), (3.0, 4.0), (4.0, 3.0), (5.0, 1.0)], max_points=4)
     [(1.0, 9.0), (2.0, 5.0), (4.0, 3.0), (5.0, 1.0)]
     """
-    if len(points) <= most:
+    if len(points) <= max_points:
         return list(points)
     ordered = sorted(points)
     ends = {min(range(len(ordered)), key=lambda k, d=d: ordered[k][d]) for d in range(len(ordered[0]))}  # type: ignore[misc]
     between = [k for k in range(len(ordered)) if k not in ends]
-    spread = np.linspace(0, len(between) - 1, most - len(ends)).round().astype(int)
+    spread = np.linspace(0, len(between) - 1, max_points - len(ends)).round().astype(int)
     return [ordered[k] for k in sorted({*ends, *(between[k] for k in spread)})]
 
 

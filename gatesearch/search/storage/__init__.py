@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from gatesearch.errors import UserError
 from gatesearch.search.storage.database import open_database, report_database_errors
 from gatesearch.search.storage.driver_lock import lock_study
-from gatesearch.search.storage.journal import Journal, find_broken_line, mend_last_line
+from gatesearch.search.storage.journal import Journal, find_broken_line, repair_last_line
 from gatesearch.search.storage.place import Place
 
 STUDY = "gatesearch"  # default name of a study
@@ -85,7 +85,7 @@ def open_driven_study(
     with lock_study(place, name), ExitStack() as stack:
         journal = None
         if not isinstance(place, str):
-            mend_last_line(place)
+            repair_last_line(place)
             journal = Journal(place, in_background=True)
             stack.callback(journal.flush)
         storage = open_storage(place, journal)

@@ -79,7 +79,7 @@ class Journal(JournalFileBackend):
             self._flushes.append(self._thread.submit(_flush_file, self._path))
 
 
-def mend_last_line(journal: Path) -> None:
+def repair_last_line(journal: Path) -> None:
     """Repair the last line of a journal, which a full disk or a killed process may have cut off.
 
     A whole entry without a line end gets one. Half an entry is dropped with a warning, because the next entry would

@@ -75,8 +75,8 @@ def readings(manifest: Mapping[str, Any], output: RunnerOutput) -> tuple[tuple[R
             shortest, median = (round(max(0.0, value - empty), 3) for value in (row.shortest, row.median))
             by_index[index] = Reading(
                 **{**call, "left": {**call["left"], **observed}},
-                taken=shortest,
-                middle=median if median != shortest else None,
+                shortest=shortest,
+                median=median if median != shortest else None,
             )
     first_other = manifest["held_out"]
     readings = tuple(reading for index, reading in by_index.items() if index < first_other)

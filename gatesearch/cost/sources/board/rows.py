@@ -70,7 +70,7 @@ def _row(call: KernelCall, number: int) -> str:
     if kernel is None:
         return f"{{{number}, {_braced(call.shape)}, {_braced(())}, {_braced(())}}}"
     variant = [int(dict(call.variant)[name]) for name in kernel.variants]
-    shares = [round(THOUSANDTHS * dict(call.left)[name]) for name in kernel.shares]
+    shares = [round(THOUSANDTHS * dict(call.remaining)[name]) for name in kernel.shares]
     return f"{{{number}, {_braced(kernel.row_shape(call))}, {_braced(variant)}, {_braced(shares)}}}"
 
 

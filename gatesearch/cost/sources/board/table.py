@@ -35,19 +35,33 @@ class _Strict(BaseModel):
 
 
 class Reading(_Strict):
-    """The cost of a call, in the table's unit; its share ``open`` is the share that the precision gate opened."""
+    """The cost of a call, in the table's unit; its share ``open`` is the share that the precision gate opened.
+
+    Args:
+        kernel: the kernel's name.
+        shape: the layer's shape.
+        variant: parameters other than the shape that make another program.
+        remaining: shares of the work that remain, by name; the key ``left`` of the file.
+        shortest: the shortest time or count of all turns; the key ``taken`` of the file.
+        median: the median of all turns, unless it equals the shortest; the key ``middle`` of the file.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     kernel: str
     shape: tuple[int, ...]
     variant: dict[str, int] = {}
-    left: dict[str, float] = {}
-    taken: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    middle: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    remaining: Annotated[dict[str, float], Field(alias="left")] = {}
+    shortest: Annotated[float, Field(alias="taken", ge=0, allow_inf_nan=False)]
+    median: Annotated[
+        Annotated[float, Field(ge=0, allow_inf_nan=False)] | None,
+        Field(alias="middle"),
+    ] = None
 
     @property
     def call(self) -> KernelCall:
         """The call whose cost the reading is."""
-        return KernelCall(self.kernel, self.shape, tuple(sorted(self.variant.items())), tuple(self.left.items()))
+        return KernelCall(self.kernel, self.shape, tuple(sorted(self.variant.items())), tuple(self.remaining.items()))
 
 
 class Error(_Strict):
@@ -106,7 +120,7 @@ class BoardTable(_Strict):
 
     def to_json(self) -> str:
         """Return the table as JSON, with one reading on each line."""
-        values = self.model_dump(exclude_none=True)
+        values = self.model_dump(exclude_none=True, by_alias=True)
         blocks = []
         for key in ("readings", "others"):
             lines = ",\n  ".join(json.dumps(row) for row in values.pop(key))
@@ -141,9 +155,9 @@ class BoardCosts:
         readings: dict[str, list[tuple[dict[str, float], float]]] = {}
         for reading in table.readings:
             kernel = counted_kernels().get(reading.kernel)
-            if kernel is not None and reading.taken > 0:
+            if kernel is not None and reading.shortest > 0:
                 work = kernel.work(reading.call, table.tile)
-                readings.setdefault(kernel.family(reading.call), []).append((work, reading.taken))
+                readings.setdefault(kernel.family(reading.call), []).append((work, reading.shortest))
         slopes = {}
         for family, rows in readings.items():
             terms = list(rows[0][0])
@@ -169,8 +183,8 @@ def held_out_errors(costs: BoardCosts, others: Sequence[Reading]) -> dict[str, E
     by_kernel: dict[str, list[float]] = {}
     for reading in others:
         predicted = costs.reading(reading.call)
-        if predicted is not None and reading.taken:
-            by_kernel.setdefault(reading.kernel, []).append(abs(predicted / reading.taken - 1))
+        if predicted is not None and reading.shortest:
+            by_kernel.setdefault(reading.kernel, []).append(abs(predicted / reading.shortest - 1))
     return {
         kernel: Error(calls=len(errors), median=round(median(errors), 4), largest=round(max(errors), 4))
         for kernel, errors in by_kernel.items()
@@ -229,4 +243,5 @@ def _shipped() -> dict[str, Path]:
 
 def call_to_dict(call: KernelCall) -> dict[str, Any]:
     """Return a call as the JSON-ready values that tables and manifests hold."""
-    return {"kernel": call.kernel, "shape": list(call.shape), "variant": dict(call.variant), "left": dict(call.left)}
+    variant, remaining = dict(call.variant), dict(call.remaining)
+    return {"kernel": call.kernel, "shape": list(call.shape), "variant": variant, "left": remaining}

@@ -47,8 +47,8 @@ def timed_grids(runs: Sequence[Run]) -> dict[Key, TimedGrid]:
         axes = kernel.axes(run.call, run.reads_blocks)
         calls = {}
         for values in itertools.product(*axes.values()):
-            call = kernel.round_shares(run.call._replace(left=tuple(zip(axes, values, strict=True))))
-            point = tuple(share for _, share in call.left)
+            call = kernel.round_shares(run.call._replace(remaining=tuple(zip(axes, values, strict=True))))
+            point = tuple(share for _, share in call.remaining)
             calls[point] = _one_after_another(kernel.calls(call, library))
         grids[key] = TimedGrid(tuple(axes), calls)
     return grids

@@ -48,7 +48,7 @@ def test_a_shipped_table_has_every_call_that_is_listed(shipped: BoardTable) -> N
             call.kernel,
             call.shape,
             tuple(sorted(call.variant)),
-            () if counted_kernels()[call.kernel].observed else call.left,
+            () if counted_kernels()[call.kernel].observed else call.remaining,
         )
 
     assert [key(r.call) for r in shipped.readings] == [key(c) for c in list(dict.fromkeys(table_calls()))[1:]]
@@ -66,11 +66,11 @@ def test_less_work_never_takes_longer(shipped: BoardTable) -> None:
         ("fbs_pg", "open", (("block", 16), ("group", 1), ("pieces", 1))),
     ):  # fmt: skip
         call = KernelCall(kernel, CONV.shape, variant)
-        taken = [costs.reading(call._replace(left=((name, share),))) for share in (0.25, 0.5, 0.75, 1.0)]
+        taken = [costs.reading(call._replace(remaining=((name, share),))) for share in (0.25, 0.5, 0.75, 1.0)]
         assert None not in taken and taken == sorted(taken, key=float) and taken[0] < taken[-1]  # type: ignore[arg-type]
     for kernel in ("lstm", "gru"):
         one = KernelCall(kernel, (1, 10, 64), (("parts", 1),), (("rich", 0.25),))
-        dense, many = one._replace(left=(("rich", 1.0),)), one._replace(shape=(7, 10, 64))
+        dense, many = one._replace(remaining=(("rich", 1.0),)), one._replace(shape=(7, 10, 64))
         readings = [costs.reading(call) for call in (one, dense, many)]
         assert readings[0] < readings[1] and readings[2] == pytest.approx(7 * readings[0])  # type: ignore[operator]
     assert costs.reading(CONV._replace(kernel="unheard of")) is None

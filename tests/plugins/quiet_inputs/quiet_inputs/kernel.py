@@ -102,7 +102,7 @@ class QuietKernel(LayerKernel):
     def work(self, call: KernelCall, tile: int) -> dict[str, float]:
         """Return how often each part of the C code runs; the price is a sum over these terms."""
         rows, columns, height = call.shape
-        read = rows * columns * dict(call.left).get("read", 1.0)
+        read = rows * columns * dict(call.remaining).get("read", 1.0)
         return {
             "call": 1.0,
             "inputs": float(rows * columns),
@@ -122,7 +122,7 @@ class QuietKernel(LayerKernel):
         """
         rows, columns, height = call.shape
         x = generator.standard_normal((rows, columns)).astype(np.float32)
-        x[:, round(columns * dict(call.left)["read"]) :] = 0
+        x[:, round(columns * dict(call.remaining)["read"]) :] = 0
         weights = generator.standard_normal((columns, height)).astype(np.float32)
         bias = generator.standard_normal(height).astype(np.float32)
         return Sample(QuietLayer(weights, bias, 1e-6, relu=False, shape=(rows, height), library=library), x)
