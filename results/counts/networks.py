@@ -208,13 +208,13 @@ COUNTED: Mapping[str, tuple[Callable[[], Network], int | None]] = {
         for name in SPELLINGS
     },
     "attention, batch first": (lambda: (MultiheadAttention(True), (TOKENS, WIDTH)), ATTENTION_MACS),
-    "attention, batch second": (lambda: (MultiheadAttention(False), (TOKENS, WIDTH)), ATTENTION_MACS),
+    "attention, batch as second axis": (lambda: (MultiheadAttention(False), (TOKENS, WIDTH)), ATTENTION_MACS),
     "transformer layer": (
         _layers((TOKENS, WIDTH), lambda: nn.TransformerEncoderLayer(WIDTH, HEADS, 64, batch_first=True)),
         ATTENTION_MACS + 2 * TOKENS * WIDTH * 64,
     ),
     "lstm, 49 steps": (lambda: (First(nn.LSTM(10, 118, batch_first=True)), (49, 10)), 49 * 4 * 118 * (10 + 118)),
-    "gru, both ways": (
+    "gru, bidirectional": (
         lambda: (First(nn.GRU(6, 8, num_layers=2, bidirectional=True, batch_first=True)), (5, 6)),
         5 * 2 * 3 * 8 * ((6 + 8) + (16 + 8)),
     ),

@@ -41,7 +41,7 @@ class Counts(Benchmark):
         """Return a row for each count and each estimate."""
         rows = [
             self.row(
-                f"MACs off, {name}",
+                f"error of MACs, {name}",
                 {0: float(abs(row["macs"] - row["reference"]))},
                 "MAC",
                 protocol=COUNT_PROTOCOL,
@@ -53,7 +53,9 @@ class Counts(Benchmark):
             for size in ("file", "arena"):
                 error = _error(row, size)
                 target = f"<= {LARGEST_ERROR}"
-                rows.append(self.row(f"{size} off, {name}", {0: error}, "share", protocol=PLAN_PROTOCOL, target=target))
+                rows.append(
+                    self.row(f"error of {size}, {name}", {0: error}, "share", protocol=PLAN_PROTOCOL, target=target)
+                )
         return rows
 
     def page(self) -> Mapping[str, object]:
@@ -81,10 +83,6 @@ class Counts(Benchmark):
 
 def _agrees(row: Mapping[str, Any]) -> bool:
     return bool(row["macs"] == row["reference"] and not row["unknown"])
-
-
-def _is_close(row: Mapping[str, Any]) -> bool:
-    return max(_error(row, "file"), _error(row, "arena")) <= LARGEST_ERROR
 
 
 def _error(row: Mapping[str, Any], size: str) -> float:

@@ -73,7 +73,7 @@ def sparsity(reports: Reports, sites: Sequence[LayerSite]) -> Sparsity | None:
     )
 
 
-def bits_of(spec: Spec, observed: Sparsity | None) -> float | None:
+def observed_bits(spec: Spec, observed: Sparsity | None) -> float | None:
     """Return B_avg, the mean bits of an output of gated layers, as in the paper; None without quantisation."""
     if observed is None:
         return None

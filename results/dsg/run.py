@@ -19,7 +19,7 @@ from gatesearch.plan import GatePlan
 from results.dsg import measure
 from results.dsg.protocol import Protocol
 from results.dsg.rows import CORES, Spec
-from results.dsg.settle import settle
+from results.dsg.threshold_shift import shift_thresholds
 from results.dsg.train import Data, Training, quantised, save, start_clips, train
 from results.trainings import is_done, read_machine, training_name, write_result
 
@@ -60,17 +60,17 @@ class Bench:
         held_out = self.data.validation.first(SETTLED_ON)
 
         def bits() -> float:
-            return measure.bits_of(spec, measure.sparsity(measure.observe(model, held_out)[1], sites)) or 0.0
+            return measure.observed_bits(spec, measure.sparsity(measure.observe(model, held_out)[1], sites)) or 0.0
 
         def move() -> None:
             if spec.goal is not None:
                 now = bits()
-                settle(model, now + (spec.goal - now) / training.legs_to_half, bits)
+                shift_thresholds(model, now + (spec.goal - now) / training.legs_to_half, bits)
 
         train(training, self.folder, name, move)
         accuracy, reports = measure.observe(model, self.data.test)
         sparsity = measure.sparsity(reports, sites)
-        average = measure.bits_of(spec, sparsity)
+        average = measure.observed_bits(spec, sparsity)
         if spec.high_bits == spec.bits:
             sparsity = None  # without low bits there is no sparsity to report
         write_result(

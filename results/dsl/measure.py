@@ -74,10 +74,10 @@ def _curve(run: RunResult) -> dict[str, list[float]]:
     silence = run.problem.goal.scores(torch.zeros_like(windows), windows, torch.zeros(0))[1].double().mean()
     counts = (LIGHT_SHARES * len(order)).round().long()
     light, heavy = errors.unbind(1)
-    lot = heavy.mean() + LIGHT_SHARES * (light.mean() - heavy.mean())
+    random_errors = heavy.mean() + LIGHT_SHARES * (light.mean() - heavy.mean())
     routed = {
         "switch": _mean_errors(errors[order], counts),
-        "lot": lot,
+        "lot": random_errors,
         "known": _mean_errors(errors[(light - heavy).argsort()], counts),
     }
     return {"share": LIGHT_SHARES.tolist(), **{name: (1 - e / silence).tolist() for name, e in routed.items()}}

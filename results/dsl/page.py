@@ -41,12 +41,12 @@ FIGURES = (
     Figure("fidelity, codec without gates", "share", lambda o: o["baseline"]["quality"]),
     Figure("fidelity, all heavy", "share", lambda o: o["best"]["quality_all_heavy"]),
     Figure("fidelity, routed by the switch", "share", lambda o: o["best"]["quality"]),
-    Figure("fidelity, as many drawn by lot", "share", lambda o: o["best"]["quality_random"]),
+    Figure("fidelity, as many drawn at random", "share", lambda o: o["best"]["quality_random"]),
     Figure("fidelity, all light", "share", lambda o: o["best"]["quality_all_light"]),
     Figure("signal to noise, routed", "dB", lambda o: o["best"]["snr_db"]),
     Figure("heavy over light, MACs", "x", lambda o: o["best"].get("heavy_over_light_macs"), "12.3"),
     Figure("heavy over light, parameters", "x", lambda o: o["best"].get("heavy_over_light_params"), "20.9"),
-    Figure("the same with what runs for every window, MACs", "x", lambda o: _heavy_over_light(o["best"])),
+    Figure("heavy over light with the part that always runs, MACs", "x", lambda o: _heavy_over_light(o["best"])),
     Figure("resident parameters", "", lambda o: o["best"].get("resident_params")),
     Figure("parameters without gates", "", lambda o: o["baseline"]["params"]),
     Figure("MACs a window, less", "share", lambda o: _saved(o["best"]["expected_macs"], o["baseline"]["macs"])),
@@ -71,10 +71,10 @@ FIGURES = (
 PICKED = "a plan with a light path was picked"
 # For each required value (bar) of the switch, the margin by which an outcome meets it; above 0, the outcome meets it.
 BARS: Mapping[str, Callable[[Outcome], float]] = {
-    "light share on validation within .02 of what was asked for": lambda o: (
+    "light share on validation within .02 of the target": lambda o: (
         0.02 - abs(o["validation_share"] - GatePlan.from_dict(o["plan"]).gates[0]["share"])
     ),
-    "routed better than as many by lot, test": lambda o: o["best"]["quality"] - o["best"]["quality_random"],
+    "routed better than as many at random, test": lambda o: o["best"]["quality"] - o["best"]["quality_random"],
     "routed better than all light, test": lambda o: o["best"]["quality"] - o["best"]["quality_all_light"],
     "routed no better than all heavy, test": lambda o: o["best"]["quality_all_heavy"] - o["best"]["quality"],
     "share of the time saved on this host": lambda o: _time_saved(o),

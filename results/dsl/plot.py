@@ -18,9 +18,9 @@ def draw(outcomes: Mapping[str, Mapping[int, Outcome]], path: Path) -> None:
             outcome = next(iter(by_seed.values()))
             curve = outcome["curve"]
             if curve:
-                axes.plot(curve["share"], curve["known"], ":", color=MUTED, label="errors known beforehand")
+                axes.plot(curve["share"], curve["known"], ":", color=MUTED, label="best possible choice")
                 axes.plot(curve["share"], curve["switch"], "-", color=GATED, label="switch")
-                axes.plot(curve["share"], curve["lot"], "--", color=INK, label="drawn by lot")
+                axes.plot(curve["share"], curve["lot"], "--", color=INK, label="drawn at random")
                 best = outcome["best"]
                 axes.plot(best["light_share"], best["quality"], "o", color=GATED, markeredgecolor=INK, label="in use")
             axes.set_title(name)

@@ -29,7 +29,7 @@ KERNELS, PRODUCTS = "C kernels, whole steps", "NumPy and SciPy, products alone"
 
 LATENCIES = "latency.json"
 # What each runtime computes in a step, for the page.
-STEPS: Mapping[str, str] = {
+RUNTIME_DESCRIPTIONS: Mapping[str, str] = {
     KERNELS: "a step as the layer takes it, activations and all, each form of a matrix by its own float32 kernel: "
     "dense rows in one product; hybrid ones in a product and two scaled additions a gate; low rank in a product and as "
     "many scaled additions a gate as the rank; pruned ones as CSR with 16-bit columns",
@@ -40,7 +40,7 @@ STEPS: Mapping[str, str] = {
 
 def describe_runtime(name: str, status: str) -> str:
     """Return a sentence on what a runtime measures; ``status`` describes the compiled kernels."""
-    return textwrap.fill(f"Latency with {name}: {STEPS[name]} ({status}).", 120, break_long_words=False)
+    return textwrap.fill(f"Latency with {name}: {RUNTIME_DESCRIPTIONS[name]} ({status}).", 120, break_long_words=False)
 
 
 def runtime() -> str:
@@ -62,9 +62,11 @@ def steps(layer: FactoredRNN) -> list[Any]:
     kind = kernels.LSTMStep if layer.is_lstm else kernels.GRUStep
     calls = []
     for number in range(len(layer.cells)):
-        of_x, of_h, biases = layer.cell_of(number)
+        input_factors, state_factors, biases = layer.cell_of(number)
         values = [bias.detach() for bias in biases] or np.zeros((2, layer.groups * layer.hidden), np.float32)
-        calls.append(kind(kernels.weights_from_factors(of_x), kernels.weights_from_factors(of_h), *values))
+        calls.append(
+            kind(kernels.weights_from_factors(input_factors), kernels.weights_from_factors(state_factors), *values)
+        )
     return calls
 
 

@@ -13,7 +13,7 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report.rows import Row, markdown_table, median_and_range
 from results.benchmark import NOT_RUN
 from results.hmd import plot
-from results.hmd.latency import LATENCIES, STEPS, describe_runtime
+from results.hmd.latency import LATENCIES, RUNTIME_DESCRIPTIONS, describe_runtime
 from results.hmd.protocol import PROTOCOLS, Protocol
 from results.hmd.quality import QUALITY, UNITS, displayed, improvement_sign
 from results.hmd.rows import METHODS, SPECS, TASKS, Spec
@@ -64,7 +64,7 @@ class HybridMatrices(ProtocolBenchmark):
 
     def _timings(self, protocol: str) -> Timings:
         timings = RunFolder(self.runs() / protocol).read_json(LATENCIES) or {}
-        return {task: timing for task, timing in timings.items() if timing["runtime"] in STEPS}
+        return {task: timing for task, timing in timings.items() if timing["runtime"] in RUNTIME_DESCRIPTIONS}
 
     def _section(self, protocol: str, results: Results) -> Mapping[str, object]:
         settings = RunFolder(self.runs() / protocol).read_json("settings.json") or {}
@@ -127,7 +127,7 @@ def compare_with_other_methods(results: Results, timings: Timings) -> str:
         "hybrid matrices against, at equal parameters",
         "better in quality",
         "faster",
-        "rival's time / theirs, middle",
+        "time of the other method / time of hybrid, median",
     )
     return markdown_table(columns, lines) if lines else ""
 
@@ -174,4 +174,4 @@ def _circumstances(results: Results) -> str:
     seconds = [result["seconds"] for result in flatten(results)]
     middle = statistics.median(seconds) if seconds else 0.0
     total = format_duration(math.fsum(seconds))
-    return f"{len(seconds)} trainings in {total}, {middle:.0f} s the middle one. {list_machines(results)}"
+    return f"{len(seconds)} trainings in {total}, median {middle:.0f} s. {list_machines(results)}"

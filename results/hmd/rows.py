@@ -14,7 +14,7 @@ CORES = ("any",)
 TASKS: Mapping[str, str] = {
     "kws_lstm": "Keywords, LSTM",
     "kws_gru": "Keywords, GRU",
-    "har_bilstm": "Activities, LSTM both ways",
+    "har_bilstm": "Activities, bidirectional LSTM",
     "lm": "Characters, LSTM language model",
 }
 METHODS: Mapping[str, str] = {

@@ -58,13 +58,13 @@ def main(arguments: list[str]) -> None:
             for seed in SPOTTERS[name].seeds if data else (0,):
                 file = _stream_file(name, seed, bool(data))
                 _measure_again(folder, file, build, lambda n=name, s=seed: streams.measure(n, data, s))  # type: ignore[misc]
-    listened: dict[str, dict[int, Any]] = {}
+    streams_by_spotter: dict[str, dict[int, Any]] = {}
     for name, spotter in SPOTTERS.items():
         for seed in spotter.seeds:
             if (stream := folder.read_json(_stream_file(name, seed, bool(data)))) is not None:
-                listened.setdefault(name, {})[seed] = stream
+                streams_by_spotter.setdefault(name, {})[seed] = stream
     measured = {case: folder.read_json(file_name(case)) for case in every_case}
-    benchmark = Kernels(public_command("kernels", arguments, SPEECH), measured, listened, synthetic=not data)
+    benchmark = Kernels(public_command("kernels", arguments, SPEECH), measured, streams_by_spotter, synthetic=not data)
     path = benchmark.publish()
     print_rows("kernels", [row for row in benchmark.rows() if row.target])
     console.say(f"wrote {path}")

@@ -25,7 +25,7 @@ def time_case(case: Case, rounds: int) -> dict[str, Any]:
         with torch.inference_mode():
             calls = case.calls()
             if case.group != roofline.GROUP:
-                calls = {**calls, **roofline.calls(roofline.BESIDE)}
+                calls = {**calls, **roofline.calls(roofline.LIMITS_TIMED_WITH_CASES)}
             timings = interleaved(calls, rounds, samples=SAMPLES)
     finally:
         torch.set_num_threads(threads)

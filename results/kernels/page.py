@@ -29,7 +29,7 @@ class Kernels(Benchmark):
     Args:
         command: command that repeats the benchmark.
         measured: measurement of each case; None for a case that was not measured.
-        listened: measurement of each keyword spotter on streams, by seed.
+        streams_by_spotter: measurement of each keyword spotter on streams, by seed.
         synthetic: whether the streams have synthetic speech.
         results: folder of all benchmarks.
     """
@@ -40,7 +40,7 @@ class Kernels(Benchmark):
         self,
         command: str,
         measured: Mapping[Case, Mapping[str, Any] | None],
-        listened: Measurements,
+        streams_by_spotter: Measurements,
         synthetic: bool,
         results: Path = RESULTS,
     ) -> None:
@@ -49,7 +49,7 @@ class Kernels(Benchmark):
         for case, measurement in measured.items():
             if measurement is not None:
                 self.measured[case.group, case.name] = measurement
-        self.listened, self.synthetic = listened, synthetic
+        self.streams_by_spotter, self.synthetic = streams_by_spotter, synthetic
         self.minima, self.medians = (self._times(timing) for timing in TIMINGS)
 
     def rows(self) -> list[Row]:
@@ -64,7 +64,7 @@ class Kernels(Benchmark):
             for name, us in times.calls.items():
                 title = f"{key[0]}, {key[1]}: {name}"
                 rows.append(self.row(title, {0: us}, "us", protocol=self._protocol(key)))
-        return [*rows, *stream_page.rows(self.listened, self.synthetic, self.command)]
+        return [*rows, *stream_page.rows(self.streams_by_spotter, self.synthetic, self.command)]
 
     def page(self) -> Mapping[str, object]:
         """Return the template's values: mostly tables."""
@@ -74,7 +74,7 @@ class Kernels(Benchmark):
             "channels": self._channels(),
             "precision": {name: _precision(self.minima.get(("pg", name))) for name in PRECISION},
             "recurrent": self._recurrent_table(),
-            "stream": stream_page.page(self.listened, self.synthetic),
+            "stream": stream_page.page(self.streams_by_spotter, self.synthetic),
             "roofline": roofline.page(self.minima),
             "circumstances": self._circumstances(),
         }
@@ -100,12 +100,12 @@ class Kernels(Benchmark):
                 ratio, median = (target.ratio(times[target.case]) for times in (self.minima, self.medians))
                 cells = [f"{ratio:.2f}", f"{median:.2f}", describe_verdict(meets_target(target.target, ratio))]
             lines.append([target.name, target.target, *cells, _optional(target.bound)])
-        for stream in stream_page.targets(self.listened):
+        for stream in stream_page.targets(self.streams_by_spotter):
             cells = [NOT_RUN, NOT_RUN, ""]
             if stream.by_seed:
                 cells = [f"{statistics.median(stream.by_seed.values()):.2f}", "", describe_verdict(stream.met)]
             lines.append([stream.name, stream.target, *cells, _optional(stream.bound)])
-        return markdown_table(["ratio", "target", "of minima", "of medians", "", "by the work left"], lines)
+        return markdown_table(["ratio", "target", "of minima", "of medians", "", "by remaining work"], lines)
 
     def _dense_table(self) -> str:
         lines = []
@@ -146,7 +146,14 @@ class Kernels(Benchmark):
                     f"{int8:.2f}",
                 ]
             )
-        columns = ["density", "both sides", "by the work left", "output alone", "by the work left", "both sides, int8"]
+        columns = [
+            "density",
+            "both sides",
+            "by remaining work",
+            "output alone",
+            "by remaining work",
+            "both sides, int8",
+        ]
         name, us = times.best(times.named("fp32: "))
         fastest = f"Fastest dense fp32 here: {name.removeprefix('fp32: ')}, {us:.0f} us"
         return f"{markdown_table(columns, lines)}\n\n{fastest}; own dense int8: {times['int8: own']:.0f} us."
@@ -167,7 +174,7 @@ class Kernels(Benchmark):
         return markdown_table([*columns, "GRU dense", "HMD", "pruned"], lines)
 
     def _circumstances(self) -> str:
-        streams = [stream for by_seed in self.listened.values() for stream in by_seed.values()]
+        streams = [stream for by_seed in self.streams_by_spotter.values() for stream in by_seed.values()]
         measurements = [*self.measured.values(), *streams]
         machines = [measurement["machine"] for measurement in measurements]
         processors = _join([f"{m['cpu']}, {m['cores']} cores, {', '.join(m['flags'])}" for m in machines])
@@ -184,7 +191,7 @@ def _precision(times: Times | None) -> str:
         layers = [f"{times['16/8 dense'] / times.layer(mask, sparsity):.2f}" for mask in MASKS]
         second = times.second_phase("3d", sparsity) / times.second_phase("m2-16", sparsity)
         lines.append([f"{sparsity:g}", *layers, f"{2 / (2 - sparsity):.2f}", f"{second:.2f}"])
-    columns = ["sparsity", "M1", "M2, 32", "M2, 16", "M2, 8", "3-D", "by the work left", "3-D over M2, 16: phase 2"]
+    columns = ["sparsity", "M1", "M2, 32", "M2, 16", "M2, 8", "3-D", "by remaining work", "3-D over M2, 16: phase 2"]
     closed = times["16/8 m2-16 1"] / times["16/8 dense"]
     split = times["8/4 m2-16 0.7"] / times["int8 dense"]
     return (

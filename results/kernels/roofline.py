@@ -26,7 +26,8 @@ KIB = 1024
 READS: Mapping[str, int] = {"L1": 16 * KIB, "L2": 512 * KIB, "memory": 128 * KIB * KIB}  # size of a buffer in bytes
 MIN_READ_BYTES = 4 * KIB * KIB  # bytes that one call reads at least, by reading a small buffer several times
 LIMIT = "limit: "  # prefix of the names of calls that measure limits
-BESIDE = ("peak int8", "peak fp32", "read L2")  # the limits that are timed in turn with the kernels of every case
+LIMITS_TIMED_WITH_CASES = ("peak int8", "peak fp32", "read L2")
+"""The limits that are timed in turn with the kernels of every case."""
 Minima = Mapping[tuple[str, str], Times]
 
 

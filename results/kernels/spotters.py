@@ -25,7 +25,7 @@ LARGE = (
     "search.epochs=1",
 )
 # A gate at the input reads no layer of the backbone. To train it, a briefly trained backbone is enough.
-GATE_ALONE = (
+GATE_ONLY_OVERRIDES = (
     STREAM,
     "training.epochs=20",
     "constraints.max_accuracy_drop=1.0",
@@ -70,12 +70,12 @@ GATE = Spotter(
     real=kws.REAL,
     min_gain=0.0,
     about="a gate at the input alone, trained for this stream",
-    always=GATE_ALONE,
+    always=GATE_ONLY_OVERRIDES,
 )
-BEHIND_IT = (
+GATE_NOTE = (
     f"The gate in front of it was trained for this stream, in runs of their own (`gatesearch run recipe={kws.RECIPE}` "
-    f"with `{' '.join(GATE_ALONE)}`), and stands at the input, where it sees nothing of what follows; it was set there "
-    "by hand and calibrated anew. Seeds are those of the gate"
+    f"with `{' '.join(GATE_ONLY_OVERRIDES)}`), and stands at the input, where it sees nothing of what follows; it was "
+    "set there by hand and calibrated anew. Seeds are those of the gate"
 )
 SPOTTERS: Mapping[str, Spotter] = {
     "DS-CNN": Spotter(
@@ -93,7 +93,7 @@ SPOTTERS: Mapping[str, Spotter] = {
         real=vit_gc.REAL,
         min_gain=15.0,
         about="the ungated transformer of [vit_gc](../vit_gc/README.md). It has no more multiplications than the "
-        f"DS-CNN, but takes four times as long. {BEHIND_IT}",
+        f"DS-CNN, but takes four times as long. {GATE_NOTE}",
         gate_of=GATE,
     ),
     "DS-CNN-L": Spotter(
@@ -102,7 +102,7 @@ SPOTTERS: Mapping[str, Spotter] = {
         synthetic="synthetic",
         real=(),
         min_gain=15.0,
-        about=f"the ungated backbone of a run of its own. {BEHIND_IT}",
+        about=f"the ungated backbone of a run of its own. {GATE_NOTE}",
         always=LARGE,
         gate_of=GATE,
     ),

@@ -16,7 +16,7 @@ from results.search import plot, real_searches
 from results.search.engines import ENGINES
 from results.search.library_engines import NEEDS, missing
 from results.search.replay import PROPOSALS
-from results.search.replays import AT, Outcome
+from results.search.replays import EVALUATION_COUNTS, Outcome
 from results.search.table import DROP, Table
 
 REPLAYED = ("kws16", "image16")
@@ -100,7 +100,11 @@ class SearchEngines(Benchmark):
                 protocol=protocol,
             )
 
-        rows = [row(f"hypervolume after {n}", outcome.volume_after(n), "share") for n in AT if n <= outcome.evaluations]
+        rows = [
+            row(f"hypervolume after {n}", outcome.volume_after(n), "share")
+            for n in EVALUATION_COUNTS
+            if n <= outcome.evaluations
+        ]
         rows.append(row("evaluations to 95 %", outcome.evaluations_to_enough(), "plans"))
         rows.append(row("repeats", outcome.repeats, "an evaluation"))
         rows.append(row("suggestion", outcome.milliseconds, "ms", "measured"))
@@ -111,7 +115,12 @@ class SearchEngines(Benchmark):
     def _section(self, table: Table) -> Mapping[str, object]:
         about = table.about
         outcomes = [outcome for outcome in self.outcomes if outcome.table == table.name]
-        heads = ["engine", *(f"hypervolume after {n}" for n in AT), "evaluations to 95 %", "simulated s to 95 %"]
+        heads = [
+            "engine",
+            *(f"hypervolume after {n}" for n in EVALUATION_COUNTS),
+            "evaluations to 95 %",
+            "simulated s to 95 %",
+        ]
         lines = [_line(name, outcomes) for name in ENGINES]
         return {
             "name": table.name,
@@ -168,7 +177,7 @@ def _line(engine: str, outcomes: Sequence[Outcome]) -> list[str]:
         return [engine, why, *[""] * 7]
     most_seeds = max(len(other.curves) for other in outcomes)
     seeds = f" (seeds: {len(outcome.curves)})" if len(outcome.curves) < most_seeds else ""
-    volumes = [_quartiles(outcome.volume_after(n)) if n <= outcome.evaluations else "" for n in AT]
+    volumes = [_quartiles(outcome.volume_after(n)) if n <= outcome.evaluations else "" for n in EVALUATION_COUNTS]
     enough = outcome.evaluations_to_enough()
     evaluations = f"> {outcome.evaluations}"
     if statistics.median(enough.values()) <= outcome.evaluations:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gatesearch.report import style
-from results.search.replays import ENOUGH, Outcome
+from results.search.replays import REACHED_SHARE, Outcome
 
 MAX_EVALUATIONS = 80
 COLOURS = {
@@ -40,7 +40,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
                 width = 2.4 if outcome.engine == "GateSampler" else 1.2
                 axes.plot(at, middle, lw=width, color=colour, label=outcome.engine)
                 axes.fill_between(at, low, high, color=colour, alpha=0.12, lw=0)
-            axes.axhline(ENOUGH, color="#5f6b76", lw=0.8, ls=":")
+            axes.axhline(REACHED_SHARE, color="#5f6b76", lw=0.8, ls=":")
             axes.set(xlabel="evaluations", title=f"table {table}", ylim=(0, 1.03), xlim=(0, MAX_EVALUATIONS))
         panels[0].set_ylabel("share of the true hypervolume")
         style.legend_below(figure, panels[0], 3)

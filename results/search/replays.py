@@ -19,8 +19,8 @@ from results.search.library_engines import missing
 from results.search.replay import Replay, Step, volumes
 from results.search.table import Table
 
-ENOUGH = 0.95  # share of the true hypervolume that counts as reached
-AT = (10, 20, 30, 50, 80)  # numbers of evaluations after which tables show the hypervolume
+REACHED_SHARE = 0.95  # share of the true hypervolume that counts as reached
+EVALUATION_COUNTS = (10, 20, 30, 50, 80)  # numbers of evaluations after which tables show the hypervolume
 BY_SEED = ("curves", "repeats", "milliseconds", "cut", "revision", "trainings")
 
 
@@ -59,7 +59,7 @@ class Outcome:
         """Return the evaluations to 95 %, by seed; one more than the budget where 95 % was not reached."""
         counts = {}
         for seed, curve in self.curves.items():
-            first = next((i + 1 for i, volume in enumerate(curve) if volume >= ENOUGH), self.evaluations + 1)
+            first = next((i + 1 for i, volume in enumerate(curve) if volume >= REACHED_SHARE), self.evaluations + 1)
             counts[seed] = float(first)
         return counts
 
@@ -140,7 +140,7 @@ def _seconds_to_enough(table: Table, steps: Sequence[Step], curve: Sequence[floa
         seconds = table.seconds[table.training[step.plan]]
         before = seconds[table.level(step.epoch - step.trained)] if step.epoch > step.trained else 0.0
         spent += float(seconds[table.level(step.epoch)] - before) + suggestion
-        if volume >= ENOUGH:
+        if volume >= REACHED_SHARE:
             return spent
     return None
 

@@ -35,7 +35,7 @@ class Recorded:
         return load(self.recipe, self.changes)
 
 
-AT = (1, 3, 9, 16)  # epochs: the rungs of successive halving by 3, and the end of a training
+EPOCHS = (1, 3, 9, 16)  # epochs: the rungs of successive halving by 3, and the end of a training
 
 RECORDED = {
     "kws16": Recorded(
@@ -49,7 +49,7 @@ RECORDED = {
             "space.gates.max=2",
             "space.kinds={gc: {mode: [channel], keep: [0.25, 0.5, 1.0], recall: [0.99, 0.995]}}",
         ),
-        at=AT,
+        at=EPOCHS,
         clips=500,
         data="synthetic speech (eSpeak NG)",
         after={GC.name: ("recall",)},
@@ -64,7 +64,7 @@ RECORDED = {
             "space.kinds={pg: {bits: [8], high_bits: [2, 4], mask: [3d], target: [0.0]}, "
             "fbs: {density: [0.5, 0.8], block: [1]}}",
         ),
-        at=AT,
+        at=EPOCHS,
         clips=400,
         data="scikit-learn's digits",
     ),

@@ -16,7 +16,7 @@ from gatesearch.pipeline.run_dir import RunFolder
 from results.dsg import measure
 from results.dsg.protocol import SHORT
 from results.dsg.rows import SPECS, Spec
-from results.dsg.settle import TOLERANCE, settle
+from results.dsg.threshold_shift import TOLERANCE, shift_thresholds
 from results.dsg.train import Images, Training, quantised, start_clips, train
 
 PROTOCOL = SHORT.model_copy(update={"width": 0.0625, "batch_size": 8, "epochs": 2, "dropout": 0.5})
@@ -124,19 +124,19 @@ def test_the_target_is_adjusted_until_the_bits_reach_their_goal(images: Images, 
     some = images.first(12)
 
     def bits() -> float:
-        return measure.bits_of(spec, measure.sparsity(measure.observe(model, some)[1], sites)) or 0.0
+        return measure.observed_bits(spec, measure.sparsity(measure.observe(model, some)[1], sites)) or 0.0
 
     before = [layer.threshold.detach().clone() for layer in quantised(model)]
-    shift = settle(model, goal, bits)
+    shift = shift_thresholds(model, goal, bits)
     assert bits() == pytest.approx(goal, abs=TOLERANCE)
     for layer, threshold in zip(quantised(model), before, strict=True):
         assert torch.equal(layer.threshold, threshold + shift) and layer.settings.target == shift
-    assert settle(model, goal, bits) == 0.0
+    assert shift_thresholds(model, goal, bits) == 0.0
 
 
 def test_the_adjustment_ends_if_the_goal_is_out_of_reach(images: Images) -> None:
     model, _ = build(SPECS["mask-3d"])
-    assert settle(model, 1.0, lambda: 2.0) > 100
+    assert shift_thresholds(model, 1.0, lambda: 2.0) > 100
 
 
 def test_the_bits_fall_in_equal_steps_and_then_stay(images: Images) -> None:

@@ -20,7 +20,7 @@ FIRST_SHIFT, LARGEST_SHIFT = 0.1, 1000.0  # shifts of thresholds, in units of a 
 XTOL = 1e-7  # precision of a shift, in the same units
 
 
-def settle(model: GatedModel, goal: float, measure: Callable[[], float]) -> float:
+def shift_thresholds(model: GatedModel, goal: float, measure: Callable[[], float]) -> float:
     """Add one amount to all thresholds and to their target, so that B_avg, the mean bits of an output, meets a goal.
 
     All layers share one target, so all share one shift. The differences between thresholds, which training has learnt,
