@@ -27,12 +27,12 @@ void GS(quiet_f32)(const float *x, int rows, int columns, int height, float limi
 /* Prepares a call: the share of inputs that the call reads is 1, and the others are 0, below the limit. */
 static void prepare_quiet(gs_call *k) {
   const int32_t *s = k->row->shape;
-  float *x = room((size_t)s[0] * s[1] * sizeof(float));
+  float *x = reserve((size_t)s[0] * s[1] * sizeof(float));
   for (int i = 0; x && i < s[0] * s[1]; i++) x[i] = (i % s[1]) * 1000 < s[1] * k->row->share[0];
   k->x = x;
   k->w = reals(s[1] * s[2]);
   k->bias = reals(s[2]);
-  k->y = room((size_t)s[0] * s[2] * sizeof(float));
+  k->y = reserve((size_t)s[0] * s[2] * sizeof(float));
 }
 
 /* Makes the call. */
