@@ -62,11 +62,14 @@ def _load(path: Path) -> Listener:
         UserError: there is no bundle.
     """
     folder = path / "best" / "bundle" if (path / "best").is_dir() else path
+    import torch
+
     from gatesearch.frontends import restore
     from gatesearch.frontends.stream import FrontendStream
     from gatesearch.runtime.bundle import Bundle as LoadedBundle
     from gatesearch.runtime.listener import Listener
 
+    torch.set_num_threads(1)  # the tensors of a hop are small: threads would wait for each other
     loaded = LoadedBundle(folder)
     return Listener(loaded, FrontendStream(restore(loaded.manifest["frontend"])))
 

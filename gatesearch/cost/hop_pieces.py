@@ -7,6 +7,7 @@ other piece.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.cost.blocks import Piece, PieceKey, Pieces
+from gatesearch.gates.gc.lowered import pool_frames_first
 from gatesearch.graph.hops import Frames, HopNetwork, hop_networks
 from gatesearch.graph.sites import INPUT, CutSite
 from gatesearch.graph.trace import trace_program
@@ -96,8 +98,11 @@ def hop_pieces(pieces: Pieces, frames: Mapping[str, Frames | None]) -> HopPieces
         if axis is None or isinstance(piece.module, nn.Identity):
             steps[key] = piece if axis is None else piece._replace(example=_fresh(piece.example, axis))
             continue
-        shape = tuple(piece.example.shape[1:])
-        network = HopNetwork(trace_program(piece.module), shape, axis.axis - 1, axis.hop, recompute=True).eval()
+        shape, module = tuple(piece.example.shape[1:]), piece.module
+        if piece.role == "head" and piece.example.ndim == 4:
+            module = copy.deepcopy(module)
+            pool_frames_first(module, axis.axis - 1)
+        network = HopNetwork(trace_program(module), shape, axis.axis - 1, axis.hop, recompute=True).eval()
         steps[key] = piece._replace(
             module=StepPiece(network, piece.example[:1]).eval(),
             example=_fresh(piece.example, axis),

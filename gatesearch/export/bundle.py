@@ -63,7 +63,8 @@ def write_bundle(
         UserError: a weight of the model is not finite.
     """
     _check_finite(model)
-    stages = compile_stages(model, calibration, device, input_range)
+    time_axis = None if hops is None else hops.frames.axis - 1
+    stages = compile_stages(model, calibration, device, input_range, time_axis)
     graphs, programs = [stage.graph for stage in stages], [stage.program for stage in stages]
     thresholds = artifact_thresholds(model, graphs, programs, validation, positive)
     described = {} if describe is None else describe(copy_with_thresholds(model, thresholds))

@@ -9,6 +9,7 @@ from torch import Tensor
 from gatesearch.compile import passes, tflite
 from gatesearch.compile.stage import StageGraph
 from gatesearch.devices.profile import Core, Device
+from gatesearch.gates.gc.lowered import pool_frames_first
 from gatesearch.model import GatedModel
 from gatesearch.runtime.program import Program
 
@@ -33,7 +34,11 @@ class CompiledStage:
 
 
 def compile_stages(
-    model: GatedModel, calibration: Tensor, device: Device, input_range: tuple[float, float] | None = None
+    model: GatedModel,
+    calibration: Tensor,
+    device: Device,
+    input_range: tuple[float, float] | None = None,
+    time_axis: int | None = None,
 ) -> list[CompiledStage]:
     """Compile every stage of a model: run the passes, then the back end for .tflite.
 
@@ -42,11 +47,14 @@ def compile_stages(
         calibration: features [n, *shape] from the training split, for quantisation ranges.
         device: the device that has the cores of the plan.
         input_range: smallest and largest feature of a front end that returns int8 steps; else None.
+        time_axis: which axis of a map [C, H, W] is time, for stages that run by hops as well; else None.
     """
     stages: list[CompiledStage] = []
     for graph, name in zip(passes.run(model, calibration, device), model.plan.cores, strict=True):
         # With the int8 grid of the stage before as input, no value is rounded between the two stages.
         before = stages[-1].program.outputs[0].range if stages else input_range
+        if time_axis is not None:
+            pool_frames_first(graph.head, time_axis)  # a head of its own, which the passes made
         stages.append(_compile(graph, device.core(name), before))
     return stages
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import fx, nn
 
 from gatesearch._lib import console
 from gatesearch.cost.model import CostModel
 from gatesearch.errors import UserError
 from gatesearch.frontends import Frontend
-from gatesearch.graph.hops import Frames, find_obstacles, rewrite_for_hops
+from gatesearch.graph.hops import Frames, find_obstacles, rewrite_for_hops, separate_pools
 from gatesearch.graph.trace import trace
 from gatesearch.plan import GatePlan
 
@@ -80,12 +80,14 @@ def prepare_for_hops(
         if frames is None:
             raise UserError(f"frontend.name: {frontend.name} gives whole windows, not frames")
         rewritten = rewrite_for_hops(backbone, shape, frames.axis - 1)
-        phases = _count_phases(rewritten.network, shape, frames)
+        separated = separate_pools(rewritten.network, shape, frames.axis - 1)
+        network = trace(rewritten.network) if isinstance(rewritten.network, fx.GraphModule) else rewritten.network
+        phases = _count_phases(network, shape, frames)
     except UserError as error:
         console.warn(f"stream.by: hops: {error}; the run goes on by whole windows, as with stream.by=windows")
         return backbone, None
     whole = Frames(axis=frames.axis, count=frames.count, hop=frames.hop * phases)
-    return rewritten.network, StreamHops(whole, phases, rewritten.changes)
+    return network, StreamHops(whole, phases, (*rewritten.changes, *separated))
 
 
 def _count_phases(network: nn.Module, shape: tuple[int, ...], frames: Frames) -> int:

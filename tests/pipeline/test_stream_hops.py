@@ -53,7 +53,8 @@ def test_padding_in_time_is_removed_before_the_training() -> None:
     prepared, hops, warnings = prepare(network)
     assert not warnings and hops is not None
     assert (hops.frames.count, hops.frames.hop, hops.phases) == (49, 2, 1)
-    assert len(hops.changes) == 4 and "20 frames a window, not 25" in hops.changes[0]
+    assert len(hops.changes) == 5 and "20 frames a window, not 25" in hops.changes[0]
+    assert hops.changes[-1] == "layer 'pool' pools each frame first, then 16 frames"
     assert prepared is not network and network.state_dict().keys() == prepared.state_dict().keys()
     assert hops.describe().startswith("stream: by hops of 2 frames; rewritten for it: layer 'stem.0'")
     assert hops.summary()["changes"] == list(hops.changes)

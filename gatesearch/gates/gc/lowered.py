@@ -124,12 +124,43 @@ class EvenPool(nn.Module):
     def __init__(self, pool: Pool, gain: Tensor) -> None:
         super().__init__()
         channels, kernel, self.class_token = len(gain), pool_kernel(pool.shape), pool.class_token
-        self.mean = nn.Conv2d(channels, channels, kernel, groups=channels, bias=False)
-        self.maximum = nn.MaxPool2d(kernel)
+        mean = nn.Conv2d(channels, channels, kernel, groups=channels, bias=False)
         with torch.no_grad():
-            self.mean.weight.copy_((gain / math.prod(kernel)).view(-1, 1, 1, 1).expand_as(self.mean.weight))
+            mean.weight.copy_((gain / math.prod(kernel)).view(-1, 1, 1, 1).expand_as(mean.weight))
+        self.mean: nn.Module = mean
+        self.maximum: nn.Module = nn.MaxPool2d(kernel)
+
+    @torch.no_grad()
+    def pool_frames_first(self, time_axis: int) -> None:
+        """Pool in two steps, in place: each frame over frequency, then all frames; see
+        :mod:`gatesearch.graph.hops.separable`.
+
+        Args:
+            time_axis: which axis of [C, H, W] is time.
+        """
+        if not isinstance(self.mean, nn.Conv2d) or 1 in self.mean.kernel_size:
+            return
+        height, width = self.mean.kernel_size
+        gain = self.mean.weight[:, 0, 0, 0] * height * width
+        kernels = [(1, width), (height, 1)] if time_axis == 1 else [(height, 1), (1, width)]
+        means = [nn.Conv2d(len(gain), len(gain), kernel, groups=len(gain), bias=False) for kernel in kernels]
+        for mean, kernel, own in zip(means, kernels, (gain, torch.ones_like(gain)), strict=True):
+            mean.weight.copy_((own / math.prod(kernel)).view(-1, 1, 1, 1).expand_as(mean.weight))
+        self.mean, self.maximum = nn.Sequential(*means), nn.Sequential(*map(nn.MaxPool2d, kernels))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, features]."""
         pooled = [self.mean(hidden), self.maximum(hidden)]
         return torch.cat([*pooled, hidden[:, :, :1, :1]] if self.class_token else pooled, 1).flatten(1)
+
+
+def pool_frames_first(head: nn.Module, time_axis: int) -> None:
+    """Let each pooling of a head over a whole map pool its frames first, in place.
+
+    Args:
+        head: a head as it is exported.
+        time_axis: which axis of a map [C, H, W] is time.
+    """
+    for module in head.modules():
+        if isinstance(module, EvenPool):
+            module.pool_frames_first(time_axis)

@@ -8,6 +8,7 @@ from gatesearch.graph.hops.network import HopNetwork, State
 from gatesearch.graph.hops.part import Part, hop_networks
 from gatesearch.graph.hops.plan import find_obstacles
 from gatesearch.graph.hops.rewrite import Rewritten, rewrite_for_hops
+from gatesearch.graph.hops.separable import separate_pools
 from gatesearch.graph.hops.work import HopWork, work_by_hop
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "find_obstacles",
     "hop_networks",
     "rewrite_for_hops",
+    "separate_pools",
     "work_by_hop",
 ]
