@@ -62,6 +62,7 @@ def tune_chain(
     max_miss_rate: float,
     price: Price,
     *,
+    max_miss_rise: float = 0.0,
     min_gate_recall: float = 0.0,
     signal_prices: Mapping[str, float] | None = None,
 ) -> TunedChain:
@@ -77,6 +78,8 @@ def tune_chain(
         max_miss_rate: largest allowed share of events without a detection.
         price: function of the activities of the front end and of each stage that returns the price. It must not fall
             when an activity grows.
+        max_miss_rise: rise of the misses above those of the same network with all gates open that is allowed in any
+            case, so that a network that was trained too briefly for ``max_miss_rate`` still gets gates.
         min_gate_recall: least share of events for which the gates pass at least one window that holds the event.
         signal_prices: price that a gate on the signal adds, by statistic; a statistic without an entry adds nothing.
 
@@ -102,6 +105,7 @@ def tune_chain(
 
     hops, parts = len(scores.posteriors), scores.gates.shape[1] + 2
     open_detector = tune(collect_run(scores, (np.ones(hops, bool),) * parts), CURVE_POINTS)
+    max_miss_rate = max(max_miss_rate, open_detector.point.miss_rate + max_miss_rise if max_miss_rise else 0.0)
     search = ChainSearch(
         scores=scores,
         held=EventHops.find(scores.events, settings, hops),

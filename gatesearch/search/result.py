@@ -92,7 +92,7 @@ class SearchResult:
             best = max(accuracies, default=0.0)
             raise UserError(
                 f"search: none of {len(self.complete)} tried plans keeps the constraints on quality; the most accurate "
-                f"reaches {best:.3f}; relax constraints.max_accuracy_drop or raise search.trials or "
+                f"reaches {best:.3f}; relax the bounds on quality under constraints, or raise search.trials or "
                 "search.epochs"
             )
         values = {t.number: PREFERENCES[objective](t.objectives) for t in self.complete if t.feasible and t.objectives}

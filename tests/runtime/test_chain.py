@@ -164,6 +164,16 @@ def test_the_price_is_within_a_tenth_of_the_best_of_all_settings(seed: int) -> N
     assert tune_chain(scores, DETECTOR, 24.0, 0.1, work).price <= 1.1 * least
 
 
+@settings(max_examples=6, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([0.0, 0.02, 0.1]))
+def test_a_network_that_misses_too_much_still_gets_gates(seed: int, rise: float) -> None:
+    scores = recording(seed, noise=1.5)
+    open_misses = tune_chain(scores, DETECTOR, 12.0, 0.0, work).open_detector.point.miss_rate
+    tuned = tune_chain(scores, DETECTOR, 12.0, 0.0, work, max_miss_rise=rise)
+    assert tuned.detector.point.miss_rate <= open_misses + rise + 1e-9
+    assert rise or tuned == tune_chain(scores, DETECTOR, 12.0, 0.0, work)
+
+
 def test_gates_that_know_the_events_open_for_them_alone() -> None:
     scores = recording(0)
     tuned = tune_chain(scores, DETECTOR, 12.0, 0.05, work)

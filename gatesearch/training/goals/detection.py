@@ -94,6 +94,7 @@ class Detection(Classification):
             self.fa_per_hour,
             1.0 - operation.reference + operation.max_miss_rise,
             operation.price,
+            max_miss_rise=operation.max_miss_rise,
             min_gate_recall=operation.min_gate_recall,
             signal_prices=operation.signal_prices,
         )
