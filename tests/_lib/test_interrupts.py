@@ -11,7 +11,7 @@ import pytest
 from gatesearch._lib import console, interrupts
 
 
-class Deaf:
+class InterruptIgnorer:
     """Sends a signal to its own process as it is deleted; Python ignores exceptions that a destructor raises."""
 
     def __init__(self, number: int) -> None:
@@ -35,7 +35,7 @@ def test_a_signal_interrupts_at_once(number: int) -> None:
 def test_a_signal_that_was_swallowed_interrupts_the_next_step(number: int) -> None:
     reached = []
     with pytest.raises(KeyboardInterrupt), interrupts.as_exceptions(), console.progress(3, "steps") as steps:
-        Deaf(number)
+        InterruptIgnorer(number)
         reached.append("here")
         steps.advance()
         reached.append("not here")

@@ -11,7 +11,7 @@ from gatesearch.gates import work_of
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import GatePlan, PlacedGate
 from tests.cost import test_model as test_cost
-from tests.cost.test_model import SHARES, model, table, through
+from tests.cost.test_model import SHARES, model, surface, table
 
 SITES = (
     CutSite("input", (1, 64, 1), 0, 3000, 0, 400, "x", output=(1, 64, 1)),
@@ -26,8 +26,8 @@ def priced() -> test_cost.CostModel:
     light = {"macs": 100.0, "weight_bytes": 50.0, "activation_bytes": 64.0, "mcu": 500.0, "app": 2.0}
     heads = {
         **table().heads,
-        "dsl@stem": {"mcu": through(8.0), "app": through(3.0)},
-        exit_of(GATE, "stem"): {key: through(value) for key, value in light.items()},
+        "dsl@stem": {"mcu": surface(8.0), "app": surface(3.0)},
+        exit_of(GATE, "stem"): {key: surface(value) for key, value in light.items()},
     }
     return model(table=table(heads=heads), sites=SITES)
 
@@ -68,14 +68,14 @@ def test_an_exit_that_a_core_cannot_run_keeps_the_plan_off_it() -> None:
     cost = priced()
     heads = dict(cost.table.heads)
     key = exit_of(GATE, "stem")
-    heads[key] = {**heads[key], "mcu": through(float("inf"))}
+    heads[key] = {**heads[key], "mcu": surface(float("inf"))}
     broken = replace(cost, table=replace(cost.table, heads=heads))
     assert "mcu.operators" not in cost.violations(PLAN)
     assert broken.violations(PLAN)["mcu.operators"] == 1.0
 
 
 def test_an_exit_that_was_never_read_is_no_exit_for_nothing() -> None:
-    heads = {**table().heads, "dsl@stem": {"mcu": through(8.0), "app": through(3.0)}}
+    heads = {**table().heads, "dsl@stem": {"mcu": surface(8.0), "app": surface(3.0)}}
     bare = model(table=table(heads=heads), sites=SITES)
     with pytest.raises(KeyError, match="exit dsl-width"):
         bare.stages(PLAN)

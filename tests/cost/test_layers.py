@@ -160,7 +160,7 @@ def cost_model(chosen: Device) -> CostModel:
     return CostModel(chosen, table, cuts, 64, 0.001, {"positive": 1.0}, layers)
 
 
-def of(model: CostModel, *gates: PlacedGate, observed: Mapping[str, Mapping[str, float]] | None = None) -> Any:
+def price(model: CostModel, *gates: PlacedGate, observed: Mapping[str, Mapping[str, float]] | None = None) -> Any:
     cuts = sum(gate.kind == "gc" for gate in gates)
     plan = GatePlan(gates, ("serial",) * (cuts + 1))
     return model.price(plan, {"positive": [1.0] * (cuts + 1)}, observed=observed)
@@ -191,7 +191,7 @@ def test_a_split_costs_a_second_layer_in_bytes_and_half_a_layer_and_less_bit_by_
     macs = find(cost_model(BYTES).layers, "conv3.0").macs
     for chosen, more in ((BYTES, macs), (BIT_SERIAL, -macs * sparsity / 2)):
         model = cost_model(chosen)
-        dense, split = of(model), of(model, SPLIT_AT_3, observed=seen)
+        dense, split = price(model), price(model, SPLIT_AT_3, observed=seen)
         assert split.expected_latency_us - dense.expected_latency_us == pytest.approx(micros(model, more), abs=1e-9)
         assert (split.energy.total_uj > dense.energy.total_uj) == (more > 0)
         # Expected MACs count bits as papers do, so they fall on every device.
@@ -206,10 +206,10 @@ def test_suppressed_channels_by_hand() -> None:
         work = work_of(own, gate)
         assert work.macs == own.shape_in[0] * own.channels + own.elements / 2
         more = (own.macs + behind.macs) * (share - 1) + work.macs
-        found = of(model, gate).expected_latency_us - of(model).expected_latency_us
+        found = price(model, gate).expected_latency_us - price(model).expected_latency_us
         assert found == pytest.approx(micros(model, more))
-    assert of(cost_model(BYTES), gate).energy.total_uj > of(cost_model(BYTES)).energy.total_uj
-    assert of(cost_model(BIT_SERIAL), gate).energy.total_uj < of(cost_model(BIT_SERIAL)).energy.total_uj
+    assert price(cost_model(BYTES), gate).energy.total_uj > price(cost_model(BYTES)).energy.total_uj
+    assert price(cost_model(BIT_SERIAL), gate).energy.total_uj < price(cost_model(BIT_SERIAL)).energy.total_uj
 
 
 def test_weights_of_the_gates_own_parts_are_paid_for() -> None:
@@ -222,7 +222,7 @@ def test_a_cut_before_a_gated_layer_thins_out_what_the_gate_saves() -> None:
     model, saved = cost_model(BIT_SERIAL), []
     for keep in (1.0, 0.5):
         cut = PlacedGate.of("gc", "conv2", keep=keep, mode="channel", recall=0.99)
-        dense, gated = of(model, cut), of(model, cut, SPLIT_AT_3)
+        dense, gated = price(model, cut), price(model, cut, SPLIT_AT_3)
         saved.append(dense.expected_latency_us - gated.expected_latency_us)
     assert saved[0] > 0 and saved[1] == pytest.approx(saved[0] / 2)
 

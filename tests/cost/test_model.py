@@ -84,31 +84,31 @@ def device(links: bool = True, **mcu: Any) -> Device:
 
 # Returns a cost surface. ``dense`` is the value with all channels active; ``i``, ``o`` and ``io`` are the values with
 # half of the input channels, half of the output channels, and half of both.
-def through(dense: float, **thinner: float) -> Surface:
+def surface(dense: float, **pruned: float) -> Surface:
     corners = {"i": (0.5, 1.0), "o": (1.0, 0.5), "io": (0.5, 0.5)}
-    return Surface.fit({(1.0, 1.0): dense, **{corners[name]: value for name, value in thinner.items()}})
+    return Surface.fit({(1.0, 1.0): dense, **{corners[name]: value for name, value in pruned.items()}})
 
 
 def table(**changes: Any) -> Table:
     blocks = {
         "input": {
-            "macs": through(1000, o=500),
-            "weight_bytes": through(100, o=60),
-            "activation_bytes": through(30, o=20),
-            "mcu": through(1000, o=500),
-            "app": through(12, o=9),
+            "macs": surface(1000, o=500),
+            "weight_bytes": surface(100, o=60),
+            "activation_bytes": surface(30, o=20),
+            "mcu": surface(1000, o=500),
+            "app": surface(12, o=9),
         },
         "stem": {
-            "macs": through(2000, i=1000),
-            "weight_bytes": through(300, i=200),
-            "activation_bytes": through(28, i=18),
-            "mcu": through(2000, i=1000),
-            "app": through(15, i=11),
+            "macs": surface(2000, i=1000),
+            "weight_bytes": surface(300, i=200),
+            "activation_bytes": surface(28, i=18),
+            "mcu": surface(2000, i=1000),
+            "app": surface(15, i=11),
         },
     }
     rows = {"input": {"mcu": 20.0, "app": 4.0}, "stem": {"mcu": 8.0, "app": 3.0}}
     heads = {
-        f"gc-{mode}@{name}": {key: through(value) for key, value in row.items()}
+        f"gc-{mode}@{name}": {key: surface(value) for key, value in row.items()}
         for mode in ("channel", "activation")
         for name, row in rows.items()
     }

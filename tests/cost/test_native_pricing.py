@@ -218,7 +218,7 @@ def recurrent(kernels: bool, depth: int) -> CostModel:
     net, x = kws_gru(3, hidden=8, depth=depth).eval(), torch.randn(2, 1, 12, 10)
     layers = tuple(site for site in layer_sites(net, x) if site.op == "gru")
 
-    def found(*arguments: Any, **more: Any) -> HostReadings:
+    def fixed_readings(*arguments: Any, **more: Any) -> HostReadings:
         return (
             clocked(*arguments, **more)
             if kernels
@@ -226,7 +226,7 @@ def recurrent(kernels: bool, depth: int) -> CostModel:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profiler, "read", found)
+        patch.setattr(profiler, "read", fixed_readings)
         patch.setattr(programs, "quantise", lambda model, samples: model)
         sites = cut_sites(net, x)[:1]  # all layers are one block
         arguments = (net, sites, x, profile.load("host"), [])

@@ -23,7 +23,7 @@ def cheapest(cost: CostModel) -> GatePlan:
     return min(prices, key=lambda plan: prices[plan].energy.total_uj)
 
 
-def found(**more: Any) -> Sensitivity:
+def compute_sensitivity(**more: Any) -> Sensitivity:
     return sensitivity(model(**more), KNOWN, cheapest)
 
 
@@ -38,19 +38,19 @@ def with_value(of: Device, path: str, value: float, provenance: str = "assumed")
 
 
 def test_one_constant_moves_the_energy_as_it_does_by_hand() -> None:
-    rows = {row.name: row for row in found().constants}
+    rows = {row.name: row for row in compute_sensitivity().constants}
     base = model().price(SPLIT, PASSED).energy
     moved = rows["cores.app.wake_uj"].answers
     assert set(moved) == {0.5, 1.5}
     assert moved[1.5].energy_uj == pytest.approx(base.total_uj + base.by_term["wake"] / 2)
     assert moved[0.5].energy_uj == pytest.approx(base.total_uj - base.by_term["wake"] / 2)
     # Only the gated plan wakes the core, so the ungated energy does not change.
-    assert moved[1.5].ungated_uj == moved[0.5].ungated_uj == found().nominal.ungated_uj
-    assert moved[0.5].gain > found().nominal.gain > moved[1.5].gain
+    assert moved[1.5].ungated_uj == moved[0.5].ungated_uj == compute_sensitivity().nominal.ungated_uj
+    assert moved[0.5].gain > compute_sensitivity().nominal.gain > moved[1.5].gain
 
 
 def test_groups_move_their_constants_together() -> None:
-    groups = {row.name: row for row in found().groups}
+    groups = {row.name: row for row in compute_sensitivity().groups}
     base = model().price(SPLIT, PASSED).energy
     powers = groups["all powers"]
     assert {path.rpartition(".")[2] for path in powers.constants} == {"active_mw", "idle_mw", "sensor_mw"}
@@ -68,8 +68,8 @@ def test_the_pick_flips_where_a_wake_up_costs_more() -> None:
     everywhere = {kind: [1.0] for kind in PASSED}
     saved = free.price(ALONE, everywhere).energy.total_uj - free.price(SPLIT, PASSED).energy.total_uj
     break_even = saved / (0.2 * 0.9 + 0.8 * 0.1)
-    dearer = with_value(hungry, "cores.app.wake_uj", break_even / 1.25)
-    result = found(device=dearer)
+    expensive_device = with_value(hungry, "cores.app.wake_uj", break_even / 1.25)
+    result = compute_sensitivity(device=expensive_device)
     rows = {row.name: row for row in result.constants}
     assert result.nominal.picked == SPLIT
     assert rows["cores.app.wake_uj"].answers[0.5].picked == SPLIT
@@ -81,7 +81,7 @@ def test_the_pick_flips_where_a_wake_up_costs_more() -> None:
 
 def test_only_what_is_assumed_moves_and_zeros_are_named() -> None:
     measured = with_value(device(), "cores.app.wake_uj", 40.0, "measured")
-    result = found(device=measured)
+    result = compute_sensitivity(device=measured)
     names = {row.name for row in result.constants}
     assert "cores.app.wake_uj" not in names and "cores.app.wake_us" in names
     assert "cores.mcu.wake_us" in result.unmoved and "cores.mcu.wake_us" not in names
@@ -90,7 +90,7 @@ def test_only_what_is_assumed_moves_and_zeros_are_named() -> None:
 
 
 def test_the_widest_swings_come_first_and_all_together_go_further() -> None:
-    result = found()
+    result = compute_sensitivity()
     swings = [row.swing for row in result.constants]
     assert swings == sorted(swings, reverse=True) and swings[0] > 1
     low, high = result.gains

@@ -97,7 +97,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
     """A function that returns the bundle of a named plan; each is written once, as a conversion takes a second."""
     result: dict[str, Exported] = {}
 
-    def of(name: str) -> Exported:
+    def export_plan(name: str) -> Exported:
         if name not in result:
             model, folder = trained(PLANS[name]), tmp_path_factory.mktemp("layers") / "bundle"
             arguments: dict[str, Any] = {"formats": ["tflite", "onnx"] if "all" in name else ["tflite"], "about": {}}
@@ -110,7 +110,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
             result[name] = Exported(deployed, folder, manifest, parity)
         return result[name]
 
-    return of
+    return export_plan
 
 
 @pytest.mark.parametrize(

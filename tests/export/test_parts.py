@@ -170,7 +170,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
     """A function that returns the bundle of a named case; each is written once, as a conversion takes a second."""
     result: dict[str, Exported] = {}
 
-    def of(name: str) -> Exported:
+    def export_case(name: str) -> Exported:
         if name not in result:
             case = CASES[name]
             torch.manual_seed(1)
@@ -189,7 +189,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
             result[name] = Exported(model, folder, manifest)
         return result[name]
 
-    return of
+    return export_case
 
 
 @pytest.mark.parametrize(

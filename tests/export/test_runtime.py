@@ -161,10 +161,10 @@ def test_manifests_that_cannot_be_run_are_refused(
     manifest = json.loads((copy / "manifest.json").read_text())
     change(manifest)
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    assert line in told(copy)
+    assert line in load_error(copy)
 
 
-def told(folder: Path) -> str:
+def load_error(folder: Path) -> str:
     with pytest.raises(UserError) as error:
         Bundle(folder)
     assert "\n" not in str(error.value) and str(folder) in str(error.value)
@@ -178,18 +178,18 @@ def test_files_with_a_wrong_sha256_are_refused(exported: Exported, tmp_path: Pat
     blob = bytearray(artifact.read_bytes())
     blob[len(blob) // 2] ^= 1
     artifact.write_bytes(blob)
-    assert "npu/stage1.tflite: sha256" in told(copy) and "export again" in told(copy)
+    assert "npu/stage1.tflite: sha256" in load_error(copy) and "export again" in load_error(copy)
     artifact.unlink()
-    assert "npu/stage1.tflite: No such file or directory; the bundle is incomplete" in told(copy)
+    assert "npu/stage1.tflite: No such file or directory; the bundle is incomplete" in load_error(copy)
     artifact.symlink_to(exported.folder / "mcu" / "stage0.tflite")
-    assert "npu/stage1.tflite: sha256" in told(copy)  # a link is allowed; the content of its target is checked
+    assert "npu/stage1.tflite: sha256" in load_error(copy)  # a link is allowed; the content of its target is checked
     for text, line in [("{", "not JSON"), ("[]", "Input should be"), ("\xff", "not JSON")]:
         (copy / "manifest.json").write_bytes(text.encode("latin1"))
-        assert line in told(copy)
+        assert line in load_error(copy)
     (copy / "manifest.json").unlink()
-    assert "no such file; a bundle is a folder with a manifest.json" in told(copy)
+    assert "no such file; a bundle is a folder with a manifest.json" in load_error(copy)
     (copy / "manifest.json").mkdir()
-    assert "manifest.json: is no file; export again" in told(copy)
+    assert "manifest.json: is no file; export again" in load_error(copy)
 
 
 def test_the_stream_has_its_shares_of_the_kinds() -> None:

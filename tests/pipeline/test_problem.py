@@ -31,37 +31,37 @@ def load(words: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def found(load: Any) -> Problem:
+def speech_problem(load: Any) -> Problem:
     return load_problem(load("augment.renditions=3"))
 
 
-def test_the_problem_holds_what_the_recipe_names(found: Problem) -> None:
-    assert found.data.classes == ("up", "down", "_silence_", "_unknown_")
-    assert found.features.shape == (1, 49, 10)
-    assert found.features.bank.shape == (70, 3, 1, 49, 10)
-    assert found.features.positive.tolist() == [True, True, False, False]
-    assert [site.name for site in found.sites][:2] == ["input", "stem"]
-    assert [site.name for site in found.space.cut_sites] == ["blocks.0"]
-    assert found.device.name == "three_core" and found.space.cores == ("mcu", "npu", "app")
-    assert (found.space.min_gates, found.space.max_gates) == (1, 1)
-    assert found.augment is not None
+def test_the_problem_holds_what_the_recipe_names(speech_problem: Problem) -> None:
+    assert speech_problem.data.classes == ("up", "down", "_silence_", "_unknown_")
+    assert speech_problem.features.shape == (1, 49, 10)
+    assert speech_problem.features.bank.shape == (70, 3, 1, 49, 10)
+    assert speech_problem.features.positive.tolist() == [True, True, False, False]
+    assert [site.name for site in speech_problem.sites][:2] == ["input", "stem"]
+    assert [site.name for site in speech_problem.space.cut_sites] == ["blocks.0"]
+    assert speech_problem.device.name == "three_core" and speech_problem.space.cores == ("mcu", "npu", "app")
+    assert (speech_problem.space.min_gates, speech_problem.space.max_gates) == (1, 1)
+    assert speech_problem.augment is not None
     with torch.no_grad():
-        assert found.backbone.eval()(found.features.test.features).shape == (25, 4)
+        assert speech_problem.backbone.eval()(speech_problem.features.test.features).shape == (25, 4)
 
 
-def test_the_front_end_is_fitted_on_the_training_split(found: Problem) -> None:
-    train = found.features.train.features
+def test_the_front_end_is_fitted_on_the_training_split(speech_problem: Problem) -> None:
+    train = speech_problem.features.train.features
     assert train.mean((0, 1, 2)).tolist() == pytest.approx([0.0] * 10, abs=1e-3)
     assert train.std((0, 1, 2)).tolist() == pytest.approx([1.0] * 10, abs=1e-2)
 
 
-def test_the_seed_determines_the_features(found: Problem, load: Any) -> None:
+def test_the_seed_determines_the_features(speech_problem: Problem, load: Any) -> None:
     torch.rand(7)  # earlier random draws must not matter
     again, other = load_problem(load("augment.renditions=3")), load_problem(load("augment.renditions=3", "seed=1"))
-    assert torch.equal(again.features.bank, found.features.bank)
-    assert not torch.equal(other.features.bank, found.features.bank)
-    assert torch.equal(other.features.train.features, found.features.train.features)
-    mine, same, another = (parameters(s.backbone) for s in (found, again, other))
+    assert torch.equal(again.features.bank, speech_problem.features.bank)
+    assert not torch.equal(other.features.bank, speech_problem.features.bank)
+    assert torch.equal(other.features.train.features, speech_problem.features.train.features)
+    mine, same, another = (parameters(s.backbone) for s in (speech_problem, again, other))
     assert torch.equal(mine, same) and not torch.equal(mine, another)
 
 
@@ -76,12 +76,12 @@ def test_without_augmentation_there_is_one_rendition(settings: tuple[str, ...], 
     assert torch.equal(plain.features.bank[:, 0], plain.features.train.features)
 
 
-def test_schedules(found: Problem) -> None:
-    assert (found.schedule().epochs, found.schedule().learning_rate) == (12, 0.01)
-    searched = found.schedule(found.recipe.search)
+def test_schedules(speech_problem: Problem) -> None:
+    assert (speech_problem.schedule().epochs, speech_problem.schedule().learning_rate) == (12, 0.01)
+    searched = speech_problem.schedule(speech_problem.recipe.search)
     assert (searched.epochs, searched.learning_rate, searched.batch_size) == (1, 0.001, 5)
-    assert found.schedule(found.recipe.retrain).epochs == 1
-    assert found.gates.learning_rate_scale == 25.0 and found.gates.alpha == 1.0
+    assert speech_problem.schedule(speech_problem.recipe.retrain).epochs == 1
+    assert speech_problem.gates.learning_rate_scale == 25.0 and speech_problem.gates.alpha == 1.0
 
 
 class Wrong(nn.Module):

@@ -63,13 +63,13 @@ def test_shipped_recipes_load() -> None:
 def test_shipped_recipes_show_every_key() -> None:
     written = yaml.safe_load(TEXT) | {"space": yaml.safe_load(recipe.find("kws_gc", "search_spaces", "").read_text())}
 
-    def given_keys(tree: Any) -> set[tuple[str, ...]]:
+    def list_written_keys(tree: Any) -> set[tuple[str, ...]]:
         if not isinstance(tree, dict):
             return set()
-        return {(k, *rest) for k, v in tree.items() for rest in [(), *given_keys(v)]}
+        return {(k, *rest) for k, v in tree.items() for rest in [(), *list_written_keys(v)]}
 
     # The file's name gives the key "name". Keys that retrain leaves out come from training.
-    hidden = {key for key in set(list_keys(Recipe)) - given_keys(written) if key[0] != "retrain"}
+    hidden = {key for key in set(list_keys(Recipe)) - list_written_keys(written) if key[0] != "retrain"}
     assert hidden == {("name",)}
 
 
@@ -78,7 +78,7 @@ ON = "search:\n  engine: auto\n  halving: {first: 1, reduction: 3, tau: 0.6}\n  
 
 
 @pytest.fixture
-def kept() -> Callable[[str], Path]:
+def make_old_folder() -> Callable[[str], Path]:
     """Return a function that writes the recipe of an older version, with keys of the search that were removed."""
 
     def write(search: str) -> Path:
@@ -91,17 +91,17 @@ def kept() -> Callable[[str], Path]:
 
 
 def test_removed_keys_that_were_off_are_ignored(
-    kept: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+    make_old_folder: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = kept(OFF)
+    folder = make_old_folder(OFF)
     assert recipe.load(folder / "recipe.yaml") == recipe.load_run(folder) == recipe.load("kws.yaml")
     assert capsys.readouterr().out == ""
 
 
 def test_removed_keys_that_were_on_are_refused_except_in_a_run_folder(
-    kept: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+    make_old_folder: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = kept(ON)
+    folder = make_old_folder(ON)
     with pytest.raises(UserError) as error:
         recipe.load(folder / "recipe.yaml")
     assert str(error.value) == (

@@ -185,7 +185,7 @@ class Narrow(PGConv2d):
         return super().forward(x, winners)[:, 1:]
 
 
-class Deaf(PGConv2d):
+class WithoutGradient(PGConv2d):
     def forward(self, x, winners=None):
         return super().forward(x.detach(), winners)
 
@@ -273,7 +273,7 @@ class Stubborn(PGConv2d):
         (WritesBack, "in place"),
         (Drifting, "evaluation changes the state"),
         (Narrow, r"the output is \(32, 19, 5, 4\), not \(32, 20, 5, 4\)"),
-        (Deaf, "no gradient flows back"),
+        (WithoutGradient, "no gradient flows back"),
         (LossOfEach, r"loss\(\) must be a scalar"),
         (LossAtInfinity, r"loss\(\) is not finite"),
         (Foreign, "what is no parameter"),

@@ -28,7 +28,7 @@ def main(folder: Path, trials: int, kill_after: int) -> None:
     message: list[int] = []
     threads = []
 
-    def seen(trial: Trial) -> None:
+    def record_trial(trial: Trial) -> None:
         message.append(trial.number)
         if sum(1 for _ in message) == kill_after:
             # After half a second, the next trials run on both nodes.
@@ -42,7 +42,7 @@ def main(folder: Path, trials: int, kill_after: int) -> None:
         trials=trials,
         proposals=400,
         seed=1,
-        on_trial=seen,
+        on_trial=record_trial,
         sampler=build_optuna_sampler("tpe", 1),
     )
     executor = RayTune(evaluate, folder / "ray", workers=2, address=cluster.address)
