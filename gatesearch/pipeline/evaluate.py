@@ -29,13 +29,12 @@ class Evaluator:
 
     def __init__(self, problem: Problem, baseline: Baseline, cost: CostModel, folder: Path) -> None:
         self.problem, self.baseline, self.cost, self.folder = problem, baseline, cost, folder
+        self._judged: dict[GatePlan, tuple[Figures, str | None]] = {}
         self._models: dict[tuple[PlacedGate, ...], GatedModel] = {}
 
     def __call__(self, plan: GatePlan) -> Evaluated:
         """Return a plan's quality on the validation split, its expected costs, and its violations of constraints."""
-        if plan.gates not in self._models:  # cores change nothing in training
-            self._models[plan.gates] = train_trial(plan, self.problem, self.baseline, self.folder)
-        figures, doubt = self._judge(self._models[plan.gates], plan)
+        figures, doubt = self._judge(plan)
         price = price_figures(self.cost, plan, figures)
         return Evaluated(
             Objectives(figures.value, price.expected_latency_us, price.energy.total_uj),
@@ -62,12 +61,22 @@ class Evaluator:
         ungated = train_trial(GatePlan(), self.problem, self.baseline, self.folder)
         return self.problem.goal.assess(ungated, self.problem.features.validation).value
 
-    def _judge(self, model: GatedModel, plan: GatePlan) -> tuple[Figures, str | None]:
-        """Calibrate a model's gates for the prices of a plan; return its figures and, if there is one, a doubt."""
+    def _judge(self, plan: GatePlan) -> tuple[Figures, str | None]:
+        """Return the figures of a plan's model and, if there is one, a doubt about its gates.
+
+        Cores change nothing in training. They change the prices for which the gates of a stream are set, and nothing
+        else: without a stream, plans with equal gates have the same figures.
+        """
         problem, validation = self.problem, self.problem.features.validation
         operation = operation_for(problem, self.cost, plan, self._reference)
-        doubt = problem.goal.calibrate(model, validation, problem.features.positive, operation)
-        return problem.goal.assess(model, validation), doubt
+        key = plan if operation is not None else GatePlan(plan.gates)
+        if key not in self._judged:
+            model = self._models.get(plan.gates) or train_trial(plan, problem, self.baseline, self.folder)
+            if operation is not None:
+                self._models[plan.gates] = model
+            doubt = problem.goal.calibrate(model, validation, problem.features.positive, operation)
+            self._judged[key] = problem.goal.assess(model, validation), doubt
+        return self._judged[key]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state that a worker needs: features and weights, without raw data and the traced graph."""

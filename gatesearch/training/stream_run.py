@@ -32,7 +32,8 @@ class StreamRuns:
     A copy for another process starts without outputs.
     """
 
-    _scores: OrderedDict[tuple[str, int], ChainScores] = field(default_factory=OrderedDict)
+    # Each entry holds its stream, so that no other stream gets the same identity.
+    _scores: OrderedDict[tuple[str, int], tuple[StreamSplit, ChainScores]] = field(default_factory=OrderedDict)
 
     def run(self, model: GatedModel, stream: StreamSplit) -> ChainScores:
         """Return the outputs of a model at every hop of a stream; the outputs of the last few runs are stored.
@@ -42,11 +43,11 @@ class StreamRuns:
         """
         key = digest_weights(model), id(stream)
         if key not in self._scores:
-            self._scores[key] = run_densely(model, stream)
+            self._scores[key] = stream, run_densely(model, stream)
             if len(self._scores) > MAX_RUNS:
                 self._scores.popitem(last=False)
         self._scores.move_to_end(key)
-        return self._scores[key]
+        return self._scores[key][1]
 
     def __getstate__(self) -> dict[str, object]:
         return {"_scores": OrderedDict()}

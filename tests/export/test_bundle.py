@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,25 @@ def test_a_gate_that_no_positive_reaches_stops_nothing(exported: Exported) -> No
     thresholds = artifact_thresholds(model, stages, [Stage(), Stage()], split, none)  # type: ignore[list-item]
     assert [threshold.integer for threshold in thresholds] == [-129]
     assert run_cascade(copy_with_thresholds(model, thresholds), split.features).exit.tolist() == [1] * 20
+
+
+@pytest.mark.parametrize("theta", [-0.7, 0.0, 0.4, -math.inf, 1e6])
+def test_gates_of_a_stream_keep_their_thresholds_as_near_as_int8_allows(exported: Exported, theta: float) -> None:
+    model = copy.deepcopy(exported.model)
+    model.stream = "set together"
+    for gate in model.cut_gates:
+        gate.theta.fill_(theta)
+    stages, programs = exported.stages, exported.loaded.programs
+    split = windows(10, seed=6)
+    thresholds = artifact_thresholds(model, stages, programs, split, POSITIVE)
+    for k, threshold in enumerate(thresholds):
+        spec = programs[k].outputs[1]
+        step = stages[k].gate_logit(spec.value(1.0)) - stages[k].gate_logit(spec.value(0.0))
+        if -128 <= threshold.integer < 127:
+            assert abs(threshold.theta - theta) <= step
+        else:
+            assert threshold.integer == (-129 if theta < 0 else 127)
+    assert [float(gate.theta) for gate in model.cut_gates] == pytest.approx([theta] * len(thresholds))
 
 
 def test_every_format_has_an_exporter(exported: Exported) -> None:
