@@ -23,7 +23,7 @@ SETTINGS = {
     "training": {"epochs": 12, "batch_size": 10, "learning_rate": 0.01},
     "search": {"trials": 1, "epochs": 1},
     "retrain": {"epochs": 2},
-    "constraints": {"max_accuracy_drop": None, "max_miss_rise": 1.0, "min_gate_recall": None, "max_utilisation": None},
+    "constraints": {"max_accuracy_drop": None, "max_miss_rise": 0.1, "min_gate_recall": None, "max_utilisation": None},
     "verify": {"gate_agreement": 0.0, "prediction_agreement": 0.0},
 }
 
