@@ -4,6 +4,9 @@ The pass assumes evaluation mode and a graph that may be changed. It keeps the f
 batch normalisation is a scale and an offset for each channel. The pass multiplies the scale into the convolution's
 weight and adds the offset to its bias (Jacob et al. 2018, arXiv 1712.05877, equation 14); the normalisation becomes the
 identity. Conversion then takes a quarter less time.
+
+The pass also replaces each ``RReLU``, whose slope is random in training alone, by a leaky ReLU of the mean slope, which
+all exporters know.
 """
 
 from __future__ import annotations
@@ -19,8 +22,10 @@ from gatesearch.compile.stage import StageGraph
 
 
 def fold_norms(stage: StageGraph) -> StageGraph:
-    """Fold the batch normalisations of a stage's graph."""
+    """Fold the batch normalisations of a stage's graph, and replace its random slopes."""
     fold_batch_norms(stage.body)
+    for block in list(stage.body.modules()):
+        replace_random_slopes(block)
     return stage
 
 
@@ -40,6 +45,20 @@ def fold_batch_norms(block: nn.Module) -> None:
         if norm.track_running_stats:
             block.set_submodule(first, fuse_conv_bn_eval(conv, norm))
             block.set_submodule(second, nn.Identity())
+
+
+def replace_random_slopes(block: nn.Module) -> None:
+    """Replace RReLUs among a module's own children by leaky ReLUs, in place.
+
+    >>> block = nn.Sequential(nn.RReLU(0.25, 0.75)).eval()
+    >>> replace_random_slopes(block)
+    >>> block[0]
+    LeakyReLU(negative_slope=0.5)
+    """
+    for name, child in list(block.named_children()):
+        if is_plain(child, nn.RReLU):
+            assert isinstance(child, nn.RReLU)
+            setattr(block, name, nn.LeakyReLU((child.lower + child.upper) / 2))
 
 
 def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:

@@ -92,6 +92,32 @@ def cut_channels(
     return stage
 
 
+def restores_output(stage: nn.Module) -> bool:
+    """Say whether a stage without some input channels restores them at its output, since none of its layers mixes them.
+
+    >>> net = fx.symbolic_trace(nn.Sequential(nn.Conv2d(4, 4, 1, groups=4), nn.ReLU()).eval())
+    >>> restores_output(cut_channels(net, torch.zeros(1, 4, 5, 5), inputs=[1, 2]))
+    True
+    """
+    if not isinstance(stage, fx.GraphModule):
+        return False
+    result = stage.graph.output_node().args[0]
+    return isinstance(result, fx.Node) and isinstance(module_at(stage, result), _RestoreChannels)
+
+
+def selects_input(stage: nn.Module) -> bool:
+    """Say whether a stage without some output channels selects them at its input, since none of its layers mixes them.
+
+    >>> net = fx.symbolic_trace(nn.Sequential(nn.Conv2d(4, 4, 1, groups=4), nn.ReLU()).eval())
+    >>> selects_input(cut_channels(net, torch.zeros(1, 4, 5, 5), outputs=[1, 2]))
+    True
+    """
+    if not isinstance(stage, fx.GraphModule):
+        return False
+    entering = next(node for node in stage.graph.nodes if node.op == "placeholder")
+    return any(isinstance(module_at(stage, user), _Select) for user in entering.users)
+
+
 def _cut_inputs(stage: fx.GraphModule, entering: Subset) -> None:
     """Remove input channels from the first layers on, up to the operations that need all channels."""
     subsets: dict[fx.Node, Subset] = {}

@@ -3,7 +3,8 @@
 The rewriting assumes a module in evaluation mode that may be changed. It keeps the function up to rounding. It changes
 only plain modules, because a subclass may compute something else, and a hook would be lost.
 
-- A batch normalisation is folded into the convolution before it; see :mod:`gatesearch.compile.fold`.
+- A batch normalisation is folded into the convolution before it, and an RReLU becomes a leaky ReLU; see
+  :mod:`gatesearch.compile.fold`.
 - ``Linear`` on [N, F] becomes a 1x1 convolution. For FULLY_CONNECTED, TensorFlow Lite Micro rounds ties differently
   from LiteRT, by one step in up to 0.7 % of int8 outputs. For CONV_2D both agree bit for bit, and neither is slower.
 - Average pooling becomes depthwise convolutions with equal weights (:mod:`gatesearch.compile.average_pool`).
@@ -27,7 +28,7 @@ from torch.nn import functional
 
 from gatesearch.compile import recurrence
 from gatesearch.compile.average_pool import Pair, Window, factor_window
-from gatesearch.compile.fold import fold_batch_norms, is_plain
+from gatesearch.compile.fold import fold_batch_norms, is_plain, replace_random_slopes
 from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.matrices import Factors
 
@@ -40,6 +41,7 @@ def rewrite_operators(module: nn.Module) -> nn.Module:
     """
     for block in list(module.modules()):
         fold_batch_norms(block)
+        replace_random_slopes(block)
     return _replace(module)
 
 

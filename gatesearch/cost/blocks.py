@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 
 from gatesearch.compile import passes
 from gatesearch.compile.number_format import FLOAT, PLAIN, needs
+from gatesearch.compile.prune import restores_output, selects_input
 from gatesearch.compile.stage import StageGraph
 from gatesearch.gates import build_gate, fits, kind_of
 from gatesearch.graph.channel_axes import select
@@ -59,6 +60,7 @@ class Piece(NamedTuple):
             :func:`gatesearch.compile.number_format.needs`.
         state: number of values of the state that a hop takes from the hop before; 0 for a whole window.
         joined: number of values in the tensors that a hop joins from its state and from fresh frames.
+        neighbours: names of the blocks besides its own that the module holds; see :func:`_with_neighbours`.
     """
 
     module: nn.Module
@@ -67,6 +69,7 @@ class Piece(NamedTuple):
     need: str = PLAIN
     state: int = 0
     joined: int = 0
+    neighbours: tuple[str, ...] = ()
 
 
 Pieces = Mapping[PieceKey, Piece]
@@ -113,12 +116,15 @@ def _blocks_and_heads(
     blocks: dict[PieceKey, Piece] = {}
     heads: dict[PieceKey, Piece] = {}
     hidden, need_before = features, PLAIN
+    inputs = []
     for stage, (begin, end) in zip(stages, pairwise(bounds), strict=True):
         blocks |= _pruned_block(stage, hidden, begin, end)
+        inputs.append(hidden)
         if begin is not None:
             for placed in variants:
                 heads |= _head_and_exit(placed, begin, hidden, need_before)
         hidden, need_before = stage(hidden), needs(stage)
+    blocks |= _with_neighbours(backbone, bounds, inputs, blocks)
     return blocks | heads
 
 
@@ -127,22 +133,83 @@ def _pruned_block(
 ) -> dict[PieceKey, Piece]:
     """Return a block with every combination of channel shares at its two ends."""
     name = INPUT if begin is None else begin.name
-    axes = _channel_axis(begin), _channel_axis(end)
     pieces = {}
-    for i, inputs in _channel_choices(begin).items():
-        for o, outputs in _channel_choices(end).items():
-            graph = StageGraph(
-                body=stage,
-                head=nn.Identity(),
-                samples=select(hidden, inputs, axes[0] + 1),
-                shape=tuple(hidden.shape[1:]),
-                entering=inputs,
-                leaving=outputs,
-                axes=axes,
-            )
-            pruned = passes.apply(graph, until="prune")
-            pieces[PieceKey(name, i, o)] = Piece(pruned.body, graph.samples, "block", needs(stage))
+    for i in _channel_choices(begin):
+        for o in _channel_choices(end):
+            key = PieceKey(name, i, o)
+            graph = _pruned(stage, hidden, (begin, end), key)
+            pieces[key] = Piece(graph.body, graph.samples, "block", needs(stage))
     return pieces
+
+
+def _pruned(
+    stage: fx.GraphModule, hidden: Tensor, ends: tuple[CutSite | None, CutSite | None], key: PieceKey
+) -> StageGraph:
+    """Return a stage between two sites at the channel shares of a piece, with samples of its input."""
+    inputs, outputs = (
+        _channel_choices(site)[share] for site, share in zip(ends, (key.inputs, key.outputs), strict=True)
+    )
+    axes = (_channel_axis(ends[0]), _channel_axis(ends[1]))
+    graph = StageGraph(
+        body=stage,
+        head=nn.Identity(),
+        samples=select(hidden, inputs, axes[0] + 1),
+        shape=tuple(hidden.shape[1:]),
+        entering=inputs,
+        leaving=outputs,
+        axes=axes,
+    )
+    return passes.apply(graph, until="prune")
+
+
+def _with_neighbours(
+    backbone: nn.Module,
+    bounds: Sequence[CutSite | None],
+    inputs: Sequence[Tensor],
+    blocks: Mapping[PieceKey, Piece],
+) -> dict[PieceKey, Piece]:
+    """Return pieces in place of those of blocks that mix no channels, where a cut at one of their ends removes some.
+
+    Such a block, for example a depthwise layer alone, has to restore the missing channels at its output, or to select
+    the channels that remain at its input. In a stage that goes on there nothing is restored or selected: the channels
+    are missing up to the next layer that mixes channels, which shrinks. So the piece holds the blocks up to that layer,
+    and the table subtracts those besides its own, without the same channels. A stage that ends with the block itself is
+    read as if it went on.
+
+    Args:
+        backbone: the backbone in evaluation mode.
+        bounds: the cut sites at which the blocks begin and end; None for the input and the output.
+        inputs: for each block, a few samples of its input, [n, ...].
+        blocks: the pieces of all blocks.
+    """
+    names = [INPUT if begin is None else begin.name for begin in bounds[:-1]]
+    pieces = {}
+    for key, piece in blocks.items():
+        first = last = names.index(key.name)
+        body = piece.module
+        if key.inputs < 1.0 == key.outputs:
+            while restores_output(body) and last + 1 < len(names):
+                last += 1
+                body = _pruned_run(backbone, bounds[first], bounds[last + 1], inputs[first], key)
+        elif key.outputs < 1.0 == key.inputs:
+            while selects_input(body) and first > 0:
+                first -= 1
+                body = _pruned_run(backbone, bounds[first], bounds[last + 1], inputs[first], key)
+        if first < last:
+            remaining = _channel_choices(bounds[first])[key.inputs]
+            example = select(inputs[first], remaining, _channel_axis(bounds[first]) + 1)
+            others = tuple(name for name in names[first : last + 1] if name != key.name)
+            pieces[key] = piece._replace(module=body, example=example, neighbours=others)
+    return pieces
+
+
+def _pruned_run(
+    backbone: nn.Module, begin: CutSite | None, end: CutSite | None, hidden: Tensor, key: PieceKey
+) -> nn.Module:
+    """Return the network between two sites at the channel shares of a piece."""
+    nodes = [site.node for site in (begin, end) if site is not None]
+    stage = split(backbone, nodes)[0 if begin is None else 1]
+    return _pruned(stage, hidden, (begin, end), key).body
 
 
 def _head_and_exit(placed: PlacedGate, site: CutSite, hidden: Tensor, need_before: str) -> dict[PieceKey, Piece]:

@@ -29,6 +29,7 @@ from gatesearch.graph.lifetimes import Lifetime, join_lifetimes, plan_arena
 from gatesearch.graph.sites import LayerSite
 
 MAX_STAGES = MAX_BLOCKS = 50_000  # largest numbers of cached stages and blocks, each with a core and gates
+RESULT_BYTES = 350  # of a .tflite file, for a second result: its tensor, its name and its entry in the signature
 EMPTY_BLOCK_US = 0.3  # a block needs no program if its work outside kernels takes at most this time
 
 
@@ -166,12 +167,9 @@ class StagePricer:
         reading_name = self._reading_name(core, need)
         programs = _Programs()
         rows = []
-        for block in blocks:
-            # Only the two blocks at the ends of the stage have channels removed by its cuts.
-            share_in = entering.channel_share if entering and block == blocks[0] else 1.0
-            share_out = leaving.channel_share if leaving and block == blocks[-1] else 1.0
+        for block, shares in zip(blocks, self._channel_shares(blocks, entering, leaving), strict=True):
             own = tuple(change for name, change in inside.items() if self.table.layers[name].block == block)
-            block_work = self._block(core, block, reading_name, (share_in, share_out), own)
+            block_work = self._block(core, block, reading_name, shares, own)
             rows.append(block_work.row)
             for name in block_work.kernels:
                 programs.add_kernel(name, self.table.layers[name].behind)
@@ -189,6 +187,23 @@ class StagePricer:
             **{name: sum(row.get(name, 0.0) for row in rows) for name in OVERHEADS},
         )
         return work if leaving is None else self._with_head(work, core, leaving, reading_name, alone=not rows)
+
+    def _channel_shares(
+        self, blocks: Sequence[str], entering: PlacedCut | None, leaving: PlacedCut | None
+    ) -> list[tuple[float, float]]:
+        """Return the share of channels at the input and at the output of each block of a stage.
+
+        Cuts remove channels at both ends of a stage. Blocks that mix no channels pass their absence on.
+        """
+        thin_inputs, thin_outputs = {*blocks[:1]}, {*blocks[-1:]}
+        if blocks:
+            thin_inputs |= set(self.table.neighbours.get(blocks[0], ((), ()))[0])
+            thin_outputs |= set(self.table.neighbours.get(blocks[-1], ((), ()))[1])
+        share_in = entering.channel_share if entering else 1.0
+        share_out = leaving.channel_share if leaving else 1.0
+        return [
+            (share_in if block in thin_inputs else 1.0, share_out if block in thin_outputs else 1.0) for block in blocks
+        ]
 
     def _block(
         self,
@@ -250,8 +265,13 @@ class StagePricer:
             weight_bytes=work.weight_bytes + work.width * leaving.work.params + (4 - work.width),
             activation_bytes=max(float(leaving.site.elements) if alone else work.activation_bytes, in_head),
             width=work.width,
-            **{name: getattr(work, name) + _dense(head, name) * leaving.channel_share for name in OVERHEADS},
+            **{name: getattr(work, name) + self._head_overhead(head, name, leaving) for name in OVERHEADS},
         )
+
+    def _head_overhead(self, head: Mapping[str, Surface], name: str, leaving: PlacedCut) -> float:
+        """Return bytes of a head's tables or structures, with those of the second result of its program."""
+        own = head[name](1.0, leaving.channel_share) if name in head else 0.0
+        return own + (RESULT_BYTES if name == "file_overhead_bytes" else 0.0)
 
     def _fragmentation(self, core: Core, blocks: Sequence[str], leaving: PlacedCut | None) -> float:
         """Return the arena that TensorFlow Lite Micro plans for a stage, divided by the largest arena of its blocks.

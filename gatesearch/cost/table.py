@@ -131,6 +131,9 @@ class Table:
         native: timings of the cores of this host that run kernels, by name. If the search has layer gates, blocks,
             heads and layers have a second reading on these cores, for the float program; see :func:`in_float_on`.
         lifetimes: lifetimes of the tensors of a block, a head or an exit with all its channels, by its name.
+        neighbours: by a block's first site, the blocks that shrink with it where channels are removed at its input, and
+            those where they are removed at its output: a layer that mixes no channels passes their absence on. The
+            readings of the block are those of a block that passes it on.
     """
 
     sites: tuple[str, ...]
@@ -143,6 +146,7 @@ class Table:
     needs: Mapping[str, str] = field(default_factory=dict)
     native: Mapping[str, HostTimings] = field(default_factory=dict)
     lifetimes: Mapping[str, tuple[Lifetime, ...]] = field(default_factory=dict)
+    neighbours: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
 
     def lacks(self, device: Device) -> tuple[str, ...]:
         """Return the quantities that prices on a device need, but that a table of an older version does not have."""
@@ -170,6 +174,9 @@ class Table:
             layers={name: LayerReading(**row) for name, row in raw["layers"].items()},
             needs=raw.get("needs", {}),  # tables in older run folders have none, and all their readings are in int8
             native={name: HostTimings.from_dict(host) for name, host in raw.get("native", {}).items()},
+            neighbours={
+                name: (tuple(behind), tuple(before)) for name, (behind, before) in raw.get("neighbours", {}).items()
+            },
             lifetimes={name: tuple(Lifetime(*row) for row in rows) for name, rows in raw.get("lifetimes", {}).items()},
         )
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from gatesearch._lib import timing, user_cache
@@ -28,14 +31,15 @@ from gatesearch.cost.sources.kernel_table import KernelTableSource
 from gatesearch.cost.sources.rate import RateSource
 from gatesearch.cost.sources.vela import VelaSource
 from gatesearch.cost.surface import Surface
-from gatesearch.cost.table import FLOATING, QUANTITIES, LayerReading, Loop, Table
+from gatesearch.cost.table import FLOATING, OVERHEADS, QUANTITIES, LayerReading, Loop, Table
 from gatesearch.devices.profile import Core, Device
-from gatesearch.gates import work_of
+from gatesearch.gates import build_gate, work_of
+from gatesearch.graph.footprint import program_footprint
 from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.kernels import build
 from gatesearch.plan import PlacedGate
 
-CACHE_FORMAT = 11  # version of the JSON of cached tables; tables of other versions are not used
+CACHE_FORMAT = 12  # version of the JSON of cached tables; tables of other versions are not used
 ReadingsByPiece = Mapping[PieceKey, Mapping[str, float]]
 
 
@@ -94,17 +98,18 @@ def build_table(
     with build.compile_beside() if host.times_kernels(device.cores) else nullcontext():
         programs = compile_pieces(pieces, device, converter, on_step)
     readings = read_pieces(device, programs, host)
-    by_piece = _by_piece(device, programs, readings)
+    by_piece = _without_neighbours(_by_piece(device, programs, readings), pieces)
     table = Table(
         sites=tuple(blocks.named(pieces, "block")),
         blocks=_surfaces(by_piece, pieces, ("block",), _channels_and_tiles(pieces, sites, readings.tiles)),
-        heads=_surfaces(by_piece, pieces, ("head", "exit")),
+        heads=_with_thin_overheads(_surfaces(by_piece, pieces, ("head", "exit")), sites, variants),
         overhead={core.name: by_piece[EMPTY][core.name] for core in device.cores},
         input_elements=features[0].numel(),
         fingerprint=stamp,
         layers=_layer_readings(by_piece, pieces, backbone, sites, layers),
         needs={key.name: piece.need for key, piece in pieces.items() if piece.role in ("block", "exit")},
         native={core.name: readings.native[core.name] for core in device.cores if core.name in readings.native},
+        neighbours=_neighbours(pieces),
         lifetimes={key.name: counts.lifetimes for key, counts in programs.counts.items() if key.dense},
     )
     if cache is not None:
@@ -159,6 +164,27 @@ def _by_piece(device: Device, programs: Programs, readings: Readings) -> Reading
     return rows
 
 
+def _without_neighbours(by_piece: ReadingsByPiece, pieces: Pieces) -> ReadingsByPiece:
+    """Return the readings of pieces that hold several blocks, less those of the blocks besides their own.
+
+    The other blocks lack the same channels. Memory of activations is no sum. As no layer of the block mixes channels,
+    all its tensors shrink by the same share.
+    """
+    rows = {key: dict(row) for key, row in by_piece.items()}
+    shared = [key for key, piece in pieces.items() if piece.neighbours]
+    # Neighbours that mix no channels either come first: those behind a block, and those before it.
+    for key in [*(k for k in reversed(shared) if k.inputs < 1.0), *(k for k in shared if k.outputs < 1.0)]:
+        rows[key]["activation_bytes"] = key.inputs * key.outputs * rows[PieceKey(key.name)]["activation_bytes"]
+        for name in pieces[key].neighbours:
+            for quantity in rows[key].keys() - {"activation_bytes"}:
+                corners = {(k.inputs, k.outputs): row[quantity] for k, row in rows.items() if k.name == name}
+                other = Surface.fit(corners)(key.inputs, key.outputs)
+                call = 0.0 if quantity in QUANTITIES else rows[EMPTY][quantity.removesuffix(FLOATING)]
+                if math.isfinite(other):  # else the sum of the blocks is infinite as it is
+                    rows[key][quantity] -= other - call
+    return rows
+
+
 def _surfaces(
     by_piece: ReadingsByPiece,
     pieces: Pieces,
@@ -177,6 +203,41 @@ def _surfaces(
             for quantity in by_piece[PieceKey(name)]
         }
     return surfaces
+
+
+def _neighbours(pieces: Pieces) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Return the blocks that shrink with each block, as :class:`gatesearch.cost.table.Table` describes them."""
+    neighbours: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+    for key, piece in pieces.items():
+        if piece.neighbours:
+            behind, before = neighbours.get(key.name, ((), ()))
+            own = piece.neighbours
+            neighbours[key.name] = (own, before) if key.inputs < 1.0 else (behind, own)
+    return neighbours
+
+
+def _with_thin_overheads(
+    heads: dict[str, dict[str, Surface]], sites: Sequence[CutSite], variants: Sequence[PlacedGate]
+) -> dict[str, dict[str, Surface]]:
+    """Return the surfaces of heads, whose bytes of tables and structures depend on the share of channels.
+
+    Tables of operators do not shrink with the channels; the scales of the channels do.
+    """
+    for site in sites:
+        if site.channels == 1:
+            continue
+        half = math.ceil(site.channels / 2)
+        shape = tuple(half if axis == site.channel_axis else size for axis, size in enumerate(site.shape))
+        for placed in variants:
+            head = heads.get(f"{blocks.variant_of(placed)}@{site.name}")
+            if head is None:
+                continue
+            module = build_gate(replace(site, shape=shape), placed).lower().head.eval()
+            thin = program_footprint(module, torch.zeros(1, *shape))
+            for name in OVERHEADS:
+                readings = {(1.0, 1.0): head[name](1.0, 1.0), (1.0, half / site.channels): getattr(thin, name)}
+                head[name] = Surface.fit(readings)
+    return heads
 
 
 def _channels_and_tiles(

@@ -19,7 +19,7 @@ MAX_TAPS = 25  # largest window of an average pooling that becomes one convoluti
 
 # Bytes of a .tflite file besides constants: per file, per tensor, and per channel of weights and biases. They hold
 # tables, and a scale and a zero point for each channel.
-FILE_BYTES, TENSOR_BYTES, CHANNEL_BYTES = 300, 130, 24
+FILE_BYTES, TENSOR_BYTES, CHANNEL_BYTES = 560, 130, 24
 # Bytes of the arena of TensorFlow Lite Micro (TFLM, 64-bit build) besides activations: per program, per operator, and
 # per channel. They hold structures, and a factor and a shift for each channel.
 ARENA_BYTES, OPERATOR_BYTES, FACTOR_BYTES = 640, 230, 8

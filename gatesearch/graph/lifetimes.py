@@ -1,8 +1,8 @@
 """The memory of a program's tensors: a planner that places them in one arena by their lifetimes.
 
 A tensor lives from the operator that writes it to the last one that reads it. Tensors that live at the same time may
-not overlap. The planner works as the greedy one of TensorFlow Lite Micro: it places the largest tensor first, and each
-tensor at the lowest address where it fits.
+not overlap. The planner works as the greedy one of TensorFlow Lite Micro (greedy_memory_planner.cc): it places the
+largest tensor first, of equal ones the last of the file, and each tensor at the lowest address where it fits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def plan_arena(lifetimes: Iterable[Lifetime]) -> int:
     176
     """
     placed: list[tuple[int, int, Lifetime]] = []  # begin, end
-    for tensor in sorted(lifetimes, key=lambda each: (-each.size_bytes, each.first)):
+    for tensor in sorted(lifetimes, key=lambda each: (-each.size_bytes, -each.first)):
         size = -(-tensor.size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         begin = 0
         for other_begin, other_end, other in placed:  # by address

@@ -120,7 +120,7 @@ FREE = frozenset({
     # Activations that PyTorch does not tag as element-wise.
     "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "glu", "leaky_relu", "leaky_relu_", "elu", "elu_", "celu",
     "selu", "mish", "mish_", "silu", "silu_", "softplus", "hardtanh", "hardtanh_", "log_sigmoid_forward", "prelu",
-    "_prelu_kernel", "threshold", "threshold_",
+    "_prelu_kernel", "threshold", "threshold_", "rrelu_with_noise", "rrelu_with_noise_",
     # Sums and extremes; only newer versions of PyTorch tag them.
     "sum", "mean", "prod", "amax", "amin", "aminmax", "any", "all", "var", "std", "var_mean", "std_mean", "logsumexp",
     # Constants of a tensor's shape.

@@ -37,6 +37,7 @@ def _trained(module: nn.Module) -> nn.Module:
         fx.symbolic_trace(Flat()),
         nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4)),
         nn.Sequential(nn.Conv2d(2, 3, 3), nn.AdaptiveAvgPool2d(2), nn.Linear(2, 5, bias=False)),
+        nn.Sequential(nn.Conv2d(2, 3, 3), nn.Sequential(nn.RReLU(0.1, 0.4))),
     ],
 )
 def test_the_function_stays_the_same(module):

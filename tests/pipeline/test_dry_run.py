@@ -67,6 +67,19 @@ class RandomSlope(Net):
         return nn.RReLU()
 
 
+class LocalNorm(Net):
+    def layer(self) -> nn.Module:
+        return nn.LocalResponseNorm(3)
+
+
+class Product(Net):
+    def layer(self) -> nn.Module:
+        return nn.Bilinear(4, 4, 4)
+
+    def middle(self, x: Tensor) -> Tensor:
+        return self.extra(x, x)
+
+
 class Ranks(Net):
     def middle(self, x: Tensor) -> Tensor:
         return x.sort(3).values
@@ -95,7 +108,8 @@ class Normed(Net):
 
 
 REFUSED = {
-    "RandomSlope": r"'extra' \(RReLU\) cannot be exported: .*rrelu",
+    "LocalNorm": r"'extra' \(LocalResponseNorm\) cannot be exported: ",
+    "Product": r"'extra' \(Bilinear\) cannot be exported: ",
     "Ranks": r"'sort' in its forward cannot be exported: .*SORT",
     "Dilated": r"'extra' \(MaxPool2d\) cannot be exported: quantisation to int8 failed",
     "AlwaysDrops": r"'dropout' gives another answer each time",
@@ -111,6 +125,13 @@ def test_a_network_that_cannot_be_exported_names_layer_and_reason(
         dry_run(load(backbone=name), RunFolder(tmp_path))
     message = str(error.value)
     assert "\n" not in message and len(message) < 400 and "/site-packages/" not in message
+
+
+def test_a_random_slope_is_exported_as_its_mean(load: Callable[..., Problem], tmp_path: Path) -> None:
+    problem = load(backbone="RandomSlope")
+    with collect_warnings() as lines:
+        assert dry_run(problem, RunFolder(tmp_path)) is problem
+    assert lines == []
 
 
 def test_a_network_with_computed_weights_goes_the_whole_way_once(

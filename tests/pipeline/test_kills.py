@@ -78,6 +78,8 @@ def fork_session(folder: Path, settings: dict[str, Any]) -> int:
     except BaseException:
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(status)
 
 
