@@ -21,6 +21,8 @@ REAL = (
     "data.windows=16000",
     "training.batch_size=128",
     "backbone_args.width=64",
+    "stream.fa_per_hour=6.0",
+    "constraints.max_miss_rise=0.02",
 )
 SUMMARY_KEYS = ("title", "data", "baseline", "best", "search", "stream", "seconds", "warnings")
 RATES = (2.0, 12.0)  # false accepts per hour at which the misses of the ungated detector are read off its curve

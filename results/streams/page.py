@@ -41,7 +41,7 @@ class Streams(Benchmark):
         hours = max(outcome["stream"]["hours"] for outcome in self.outcomes.values())
         protocol = (
             f"test scenes of {hours:g} h; thresholds, smoothing and hold set on the validation scene; "
-            f"{'synthetic speech' if self._is_synthetic else 'recordings, no speaker or recording in two splits'}"
+            f"{'synthetic speech' if self._is_synthetic else 'recordings, none in two splits; words split by speaker'}"
         )
         rows = []
         for name, get, unit, target, provenance in self._figures():
