@@ -7,8 +7,9 @@ price.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from gatesearch._lib.format import format_si
 from gatesearch.cost.energy import gain_end_to_end
@@ -33,6 +34,7 @@ def describe_artifacts(
     plan: GatePlan,
     passed: Mapping[str, Sequence[float]],
     observed: Mapping[str, Mapping[str, float]] | None = None,
+    price: Callable[[CostModel], Price] | None = None,
 ) -> Iterator[str]:
     """Yield a line for each core whose files run on another engine than the priced one, and one line for the plan.
 
@@ -41,6 +43,7 @@ def describe_artifacts(
         plan: the plan whose files are exported.
         passed: for each kind of window, the share of its windows that reaches each stage.
         observed: by site, the shares that were measured for each layer gate.
+        price: returns the plan's price by a cost model, for a stream; None prices it at the pass rates.
     """
     ungated, ungated_price = cost.ungated()
     cores = [core for core in cost.device.cores if core.name in {*plan.cores, *ungated.cores}]
@@ -50,9 +53,11 @@ def describe_artifacts(
         yield _describe_core(core, core.name in with_gates)
     if not other or any(core.engine == "imagined" for core in other):
         return  # the time of such files on an imagined core is unknown
-    priced = cost.price(plan, passed, observed=observed)
+    if price is None:
+        price = partial(_price_at, plan=plan, passed=passed, observed=observed)
+    priced = price(cost)
     shipped_model = price_artifacts(cost)
-    shipped = shipped_model.price(plan, passed, observed=observed)
+    shipped = price(shipped_model)
     gain = gain_end_to_end(ungated_price.energy.total_uj, priced.energy.total_uj)
     shipped_gain = gain_end_to_end(shipped_model.ungated()[1].energy.total_uj, shipped.energy.total_uj)
     has_times = all(ENGINES[core.artifact_engine].slowdown_source for core in other)
@@ -61,6 +66,15 @@ def describe_artifacts(
         f"plan {plan.digest}: as its files run, {figures} and a gain of {shipped_gain:.2f}x; "
         f"the printed price, {_figures(priced)} and {gain:.2f}x, is of {_titles(other)}"
     )
+
+
+def _price_at(
+    cost: CostModel,
+    plan: GatePlan,
+    passed: Mapping[str, Sequence[float]],
+    observed: Mapping[str, Mapping[str, float]] | None,
+) -> Price:
+    return cost.price(plan, passed, observed=observed)
 
 
 def _describe_core(core: Core, has_gated_layers: bool) -> str:

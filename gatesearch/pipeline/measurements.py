@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 
@@ -18,6 +19,7 @@ from gatesearch.pipeline.pick import BestPlan
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.search import write_trials
+from gatesearch.pipeline.stream_prices import price_details
 from gatesearch.pipeline.training import Baseline, build_model
 from gatesearch.plan import GatePlan
 from gatesearch.runtime.bundle import Bundle
@@ -91,7 +93,9 @@ def warn_of_engines(cost: CostModel, best: BestPlan, stream: StreamTiming) -> No
     """
     details = best.trial.details
     if "passed" in details:
-        for line in describe_artifacts(cost, best.trial.plan, details["passed"], details["layers"]):
+        plan = best.trial.plan
+        price = partial(price_details, plan=plan, details=details)
+        for line in describe_artifacts(cost, plan, details["passed"], details["layers"], price):
             console.warn(line)
     if stream.gated_us > stream.ungated_us:
         console.warn(
