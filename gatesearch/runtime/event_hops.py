@@ -10,6 +10,7 @@ import numpy as np
 from gatesearch.metrics.streams.counting import GATESEARCH, Counting
 from gatesearch.metrics.streams.events import Event
 from gatesearch.metrics.streams.matching import ROUNDING_S
+from gatesearch.metrics.streams.scene_counts import holding_hops
 from gatesearch.runtime.detector import Array, DetectorSettings, confidences_of
 
 
@@ -18,7 +19,7 @@ class EventHops:
     """The hops whose windows hold the events of a recording.
 
     A window holds an event that lies inside the window. An event that is longer than a window is held by every window
-    that lies inside the event.
+    that lies inside the event. See :func:`gatesearch.metrics.streams.scene_counts.holding_hops`.
 
     Args:
         hops: number of hops of the recording.
@@ -45,9 +46,7 @@ class EventHops:
         [False, False, False, True, True, False, False, False]
         """
         window_s = settings.time_s(0)
-        bounds = [sorted([event.start_s + window_s, event.end_s]) for event in events]
-        firsts, ends = find_ranges(settings, hops, bounds)
-        return cls(hops, firsts, ends)
+        return cls(hops, *holding_hops(events, window_s + settings.hop_s * np.arange(hops), window_s))
 
     def recall(self, stopped: Array) -> float:
         """Return the share of events that are held by at least one window that no gate stopped.

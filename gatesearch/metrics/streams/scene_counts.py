@@ -139,7 +139,7 @@ def events_passed(events: Sequence[Event], window_ends_s: Array, stopped: Array,
     """Return, for each event, whether the gates passed any window that holds it.
 
     A window holds an event that lies inside the window. An event that is longer than a window is held by every window
-    that lies inside the event.
+    that lies inside the event. Where no window holds an event, see :func:`holding_hops`.
 
     Args:
         events: the events of the scene.
@@ -153,13 +153,44 @@ def events_passed(events: Sequence[Event], window_ends_s: Array, stopped: Array,
     >>> events_passed([Event("stop", 0.6, 1.4)], ends, np.array([True, False, True]), window_s=1.0)
     [True]
     """
-    open_ends_s = window_ends_s[~stopped.astype(bool)]
-    bounds = [(event.start_s + window_s, event.end_s) for event in events]
-    # A window that ends at t holds the event [start, end] if end <= t <= start + window. It lies inside a longer event
-    # if start + window <= t <= end.
-    lows = np.searchsorted(open_ends_s, [min(pair) - ROUNDING_S for pair in bounds], "left")
-    highs = np.searchsorted(open_ends_s, [max(pair) + ROUNDING_S for pair in bounds], "right")
-    return [bool(high > low) for low, high in zip(lows, highs, strict=True)]
+    firsts, ends = holding_hops(events, window_ends_s, window_s)
+    passed = np.concatenate([[0], np.cumsum(~stopped.astype(bool))])
+    return [bool(each) for each in passed[ends] > passed[firsts]]
+
+
+def holding_hops(events: Sequence[Event], window_ends_s: Array, window_s: float) -> tuple[Array, Array]:
+    """Return, for each event, the hops whose windows hold it: the first one, and the one after the last, [events].
+
+    A window that ends at t holds the event [start, end] if end <= t <= start + window. It lies inside a longer event if
+    start + window <= t <= end. An event of about the length of a window may lie between two hops, so that no window
+    holds all of it. The window that holds most of it counts then.
+
+    Args:
+        events: the events of the scene.
+        window_ends_s: time in seconds at which each hop's window ends, ascending, [hops].
+        window_s: length of a window in seconds.
+
+    >>> ends = np.array([1.0, 1.5, 2.0])
+    >>> [each.tolist() for each in holding_hops([Event("stop", 0.2, 1.19), Event("stop", 0.6, 1.4)], ends, 1.0)]
+    [[0, 1], [1, 2]]
+    """
+    bounds = np.sort([(event.start_s + window_s, event.end_s) for event in events], axis=-1).reshape(-1, 2)
+    firsts = np.searchsorted(window_ends_s, bounds[:, 0] - ROUNDING_S, "left")
+    ends = np.searchsorted(window_ends_s, bounds[:, 1] + ROUNDING_S, "right")
+    if len(window_ends_s):
+        middles = bounds.mean(1)
+        nearest = np.abs(window_ends_s[_neighbours(window_ends_s, middles)] - middles[:, None]).argmin(1)
+        nearest = _neighbours(window_ends_s, middles)[np.arange(len(middles)), nearest]
+        empty = ends <= firsts
+        firsts, ends = np.where(empty, nearest, firsts), np.where(empty, nearest + 1, ends)
+    return firsts, np.maximum(firsts, ends)
+
+
+def _neighbours(ends_s: Array, times_s: Array) -> Array:
+    """Return the indices of the last end before each time and of the first one after it, [times, 2]."""
+    after = np.searchsorted(ends_s, times_s)
+    neighbours: Array = np.stack([after - 1, after], 1).clip(0, len(ends_s) - 1)
+    return neighbours
 
 
 def _kind(backgrounds: Sequence[Background], time_s: float) -> str:

@@ -136,5 +136,17 @@ def test_an_event_passes_with_any_window_that_holds_it(seed: int, window_s: floa
             or (end - window_s >= event.start_s - 1e-9 and end <= event.end_s + 1e-9)
             for end in ends
         ]
+        if not any(held):  # the window whose end is nearest the middle of where a holding window would end
+            middle = (event.start_s + window_s + event.end_s) / 2
+            held = np.arange(60) == np.abs(ends - middle).argmin()
         expected.append(any(held & ~stopped))
     assert events_passed(events, ends, stopped, window_s) == expected
+
+
+@given(st.lists(st.tuples(st.floats(0, 20), st.floats(0.01, 3)), max_size=8), st.integers(1, 200), st.floats(0.01, 0.5))
+def test_every_event_passes_where_no_gate_stops_anything(
+    spans: list[tuple[float, float]], hops: int, hop_s: float
+) -> None:
+    ends = 1.0 + hop_s * np.arange(hops)
+    events = [Event("yes", start, start + length) for start, length in spans]
+    assert events_passed(events, ends, np.zeros(hops, bool), 1.0) == [True] * len(events)
