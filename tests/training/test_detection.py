@@ -137,6 +137,17 @@ def test_gates_of_a_stream_are_set_together_for_the_least_price(problem, trained
     assert read_chain(goal.manifest_entries(trained), "bundle") == figures.chain
 
 
+def test_a_plan_without_gates_gets_a_gate_on_the_signal(problem):
+    features, goal = problem
+    ungated = model(features)
+    assert goal.calibrate(ungated, features.validation, features.positive, operation()) is None
+    figures = goal.assess(ungated, features.validation)
+    assert (figures.chain.signal is not None) == bool(features.validation.stream.signal)
+    assert figures.activities[-1].open_share < 0.5
+    assert goal.calibrate(ungated, features.validation, features.positive) is None
+    assert goal.assess(ungated, features.validation).activities[-1] == STEADY
+
+
 def test_figures_say_what_each_gate_stops_and_misses(problem, trained):
     features, goal = problem
     goal.calibrate(trained, features.validation, features.positive, operation())

@@ -86,8 +86,8 @@ class Detection(Classification):
         """
         calibrate(model, split, positive)
         model.stream = None
-        if operation is None or not model.plan.gates:
-            return None
+        if operation is None or not (model.plan.gates or self.validation.signal):
+            return None  # nothing to set together: no gate in the network, none on the signal
         tuned = tune_chain(
             self.run(model, self.validation),
             self.settings(),
