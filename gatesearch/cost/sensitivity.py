@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from gatesearch.cost.energy import gain_end_to_end
 from gatesearch.cost.model import CostModel
 from gatesearch.devices.profile import Constant, Device, list_constants, path_segment
+from gatesearch.metrics.streams import STEADY, Activity
 from gatesearch.plan import GatePlan
 
 FACTORS = (0.5, 1.5)
@@ -28,12 +29,26 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 class MeasuredPlan(NamedTuple):
-    """A plan and the measurements of its gates; see :meth:`gatesearch.cost.model.CostModel.price`."""
+    """A plan and the measurements of its gates.
+
+    See :meth:`gatesearch.cost.model.CostModel.price`; with activities, :meth:`CostModel.price_stream` prices the plan.
+    """
 
     plan: GatePlan
     passed: Mapping[str, Sequence[float]]
     densities: Sequence[float] | None = None
     observed: Mapping[str, Mapping[str, float]] | None = None
+    activities: Sequence[Activity] = ()
+    signal: str | None = None
+
+    def energies_uj(self, model: CostModel) -> tuple[float, float]:
+        """Return the energy of the plan and that of the ungated backbone at the prices of a cost model."""
+        ungated, price = model.ungated()
+        if not self.activities:
+            own = model.price(self.plan, self.passed, self.densities, self.observed)
+            return own.energy.total_uj, price.energy.total_uj
+        own = model.price_stream(self.plan, self.activities, self.densities, self.observed, self.signal)
+        return own.energy.total_uj, model.price_stream(ungated, (STEADY, STEADY)).energy.total_uj
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +144,7 @@ def sensitivity(
 
     def answer(scale: Mapping[str, float]) -> Answer:
         model = replace(cost, device=scale_constants(cost.device, scale)) if scale else cost
-        price = model.price(measured.plan, measured.passed, measured.densities, measured.observed)
-        return Answer(price.energy.total_uj, model.ungated()[1].energy.total_uj, pick(model))
+        return Answer(*measured.energies_uj(model), pick(model))
 
     def vary(name: str, paths: Collection[str], alone: bool) -> Variation:
         answers = {factor: answer(dict.fromkeys(paths, factor)) for factor in factors}

@@ -92,7 +92,8 @@ def describe_best(outputs: RunOutputs, figures: BestFigures, layers: list[dict[s
             figures.gated,
             figures.densities,
             figures.mean_sparsity,
-            problem.recipe.stream.prevalences if has_negatives else (),
+            # A stream at another prevalence has other openings, which nobody measured.
+            problem.recipe.stream.prevalences if has_negatives and problem.features.test.stream is None else (),
         ),
     }
 
@@ -128,8 +129,14 @@ def describe_energy(figures: BestFigures, best: Mapping[str, Any]) -> dict[str, 
         "ungated_by_core": dict(ungated.by_core),
         "gain_end_to_end": best["gain_end_to_end"],
         "gain_paper_style": best["gain_paper_style"],
-        "bound": prevalence.finite_or_none(front_end_bound(ungated.share(*prevalence.FIXED_TERMS))),
+        "bound": prevalence.finite_or_none(front_end_bound(ungated.share(*_fixed_terms(figures)))),
     }
+
+
+def _fixed_terms(figures: BestFigures) -> list[str]:
+    """Return the terms of the energy that the plan cannot reduce: a gate on the signal saves work of the front end."""
+    gated, ungated = figures.price.energy.by_term, figures.ungated_price.energy.by_term
+    return [term for term in prevalence.FIXED_TERMS if term != "frontend" or gated[term] >= ungated[term]]
 
 
 def _idealised_gain(early_stop: float | None, sparsity: float) -> float | None:

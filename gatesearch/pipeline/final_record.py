@@ -20,6 +20,7 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.result import RunOutputs
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.stream_comparison import StreamComparison
+from gatesearch.pipeline.stream_prices import measured_plan
 from gatesearch.pipeline.stream_record import stream_entry
 from gatesearch.report import write_page
 from gatesearch.report.record import RunRecord, exits, gates, sensitivity
@@ -52,9 +53,7 @@ def build_record(outputs: RunOutputs, comparison: StreamComparison | None, folde
         reference["macs"] = round(figures.ungated_price.expected_macs)  # per hop, like those of the plan
     sensitivity_json = sensitivity.sensitivity_summary(
         cost,
-        plan,
-        figures.gated,
-        figures.densities,
+        measured_plan(plan, figures.gated, figures.densities),
         repick=partial(repick, problem.recipe, trials, outputs.best.rejected),
         profile=dict(list_constants(problem.device)),
     )

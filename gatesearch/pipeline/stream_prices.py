@@ -11,6 +11,7 @@ from typing import Any
 
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.price import Price
+from gatesearch.cost.sensitivity import MeasuredPlan
 from gatesearch.gates import cut_gates
 from gatesearch.metrics.streams import STEADY, Activity
 from gatesearch.pipeline.problem import Problem
@@ -35,6 +36,14 @@ def price_figures(cost: CostModel, plan: GatePlan, figures: Figures, densities: 
     if isinstance(figures, DetectionQuality):
         return cost.price_stream(plan, figures.activities, densities, figures.layers, signal_statistic(figures.chain))
     return cost.price(plan, figures.passed, densities, figures.layers)
+
+
+def measured_plan(plan: GatePlan, figures: Figures, densities: Sequence[float]) -> MeasuredPlan:
+    """Return a plan with the measurements that its price needs when constants of the device change."""
+    if isinstance(figures, DetectionQuality):
+        signal = signal_statistic(figures.chain)
+        return MeasuredPlan(plan, figures.passed, densities, figures.layers, figures.activities, signal)
+    return MeasuredPlan(plan, figures.passed, densities, figures.layers)
 
 
 def price_ungated(cost: CostModel, figures: Figures) -> Price:

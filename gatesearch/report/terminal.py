@@ -11,6 +11,7 @@ from gatesearch.gates import cut_gates
 from gatesearch.plan import GatePlan
 from gatesearch.report.record import RunRecord
 from gatesearch.report.record.sensitivity import describe_sensitivity
+from gatesearch.report.sections.stream import describe_gain, describe_signal
 
 
 def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]], device: str, bundle: str) -> None:
@@ -37,6 +38,9 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
     note = " (synthetic data)" if summary["data"]["synthetic"] else ""
     console.table(f"{summary['recipe']}{note}", ("", "ungated", "gated"), rows)
     console.say(f"plan: {plan}")
+    for sentence in (describe_signal(summary), describe_gain(summary)):
+        if sentence is not None:
+            console.say(sentence)
     bound = record.details["energy"]["bound"]
     console.say(
         f"energy gain {best['gain_end_to_end']:.2f}x end to end (sensor, front end and idle power bound it at "

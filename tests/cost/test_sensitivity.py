@@ -9,6 +9,7 @@ import pytest
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sensitivity import MeasuredPlan, Sensitivity, scale_constants, sensitivity
 from gatesearch.devices.profile import Device, list_constants, load
+from gatesearch.metrics.streams import STEADY, Activity
 from gatesearch.plan import GatePlan
 from tests.cost.test_model import SPLIT, device, model
 
@@ -110,3 +111,15 @@ def test_scaling_touches_nothing_else() -> None:
     assert changed["cores.npu.wake_us"] == (200.0, 300.0)
     with pytest.raises(ValueError, match="nothing"):
         scale_constants(before, {"cores.npu.nothing": 0.5})
+
+
+def test_a_plan_on_a_stream_is_priced_by_its_activities() -> None:
+    cost = model()
+    activities = (STEADY, STEADY, Activity(open_share=0.2, openings=0.05))
+    measured = MeasuredPlan(SPLIT, PASSED, activities=activities)
+    result = sensitivity(cost, measured, cheapest)
+    assert result.nominal.energy_uj == pytest.approx(cost.price_stream(SPLIT, activities).energy.total_uj)
+    ungated = cost.price_stream(cost.ungated()[0], (STEADY, STEADY))
+    assert result.nominal.ungated_uj == pytest.approx(ungated.energy.total_uj)
+    low, high = result.gains
+    assert low < result.nominal.gain < high

@@ -75,6 +75,7 @@ def test_a_run_on_scenes_says_what_it_detects_and_its_bundle_listens(tmp_path: P
     assert picked["gate_misses"] + picked["network_misses"] == round(20 * picked["miss_rate"])
     assert summary["best"]["miss_rate"] == picked["miss_rate"] and summary["best"]["accuracy"] is None
     energy_uj = picked["mean_power_mw"] * HOP_S * 1e3
+    assert summary["sensitivity"]["nominal"]["gain"] == pytest.approx(summary["best"]["gain_end_to_end"])
     assert energy_uj == pytest.approx(summary["best"]["expected_energy_uj"])
     check_rivals(stream)
 

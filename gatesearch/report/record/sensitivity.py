@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, Any
 from gatesearch.cost.sensitivity import FACTORS, Answer, MeasuredPlan, Sensitivity, Variation, sensitivity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from gatesearch.cost.model import CostModel
     from gatesearch.devices.profile import Constant
     from gatesearch.plan import GatePlan
-    from gatesearch.training import Figures
 
 
 def sensitivity_summary(
     cost: CostModel,
-    plan: GatePlan,
-    gated: Figures,
-    densities: Sequence[float],
+    measured: MeasuredPlan,
     repick: Callable[[CostModel], GatePlan | None],
     profile: Mapping[str, Constant],
 ) -> dict[str, Any]:
@@ -27,13 +24,10 @@ def sensitivity_summary(
 
     Args:
         cost: the cost model at the profile's constants.
-        plan: the picked plan.
-        gated: figures of the plan on the test split.
-        densities: share of non-zero values in the output of each gate.
+        measured: the picked plan, as measured on the test split.
         repick: returns the plan that the recipe's rule picks at the prices of another cost model.
         profile: every constant of the device, by its path.
     """
-    measured = MeasuredPlan(plan, gated.passed, densities, gated.layers)
     return to_json(sensitivity(cost, measured, repick), profile)
 
 
