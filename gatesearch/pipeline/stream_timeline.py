@@ -126,7 +126,7 @@ def choose_detail(events: list[dict[str, Any]], detections: list[dict[str, Any]]
     """Return the start of the stretch with the largest score: 3 for a false accept, 2 for a miss, 1 for a hit.
 
     >>> choose_detail([{"end_s": 100.0, "detected": False}], [], 200.0)
-    50.0
+    70.0
     """
     starts = np.arange(0.0, max(seconds - DETAIL_S, 0.0) + 1e-9, DETAIL_STEP_S)
     weighted = [(event["end_s"], 1.0 if event["detected"] else 2.0) for event in events]

@@ -202,10 +202,10 @@ def test_a_format_that_no_core_runs_is_refused(load: Callable[..., Problem], tmp
 def test_the_command_ends_with_status_2_before_anything_is_trained(
     words: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    settings = ["space.sites=all", "~backbone_args", f"backbone={__name__}:RandomSlope", f"out={tmp_path / 'run'}"]
+    settings = ["space.sites=all", "~backbone_args", f"backbone={__name__}:LocalNorm", f"out={tmp_path / 'run'}"]
     assert app.main(["run", "recipe=kws.yaml", f"data.root={words}", *tones.TINY, *settings]) == 2
     error = capsys.readouterr().err
-    assert "backbone: 'extra' (RReLU) cannot be exported" in error.splitlines()[-1]
+    assert "backbone: 'extra' (LocalResponseNorm) cannot be exported" in error.splitlines()[-1]
     assert "dry run: 0/" in error
     # A warning may contain the word "train", but a line that begins with it is the progress of a training.
     assert not any(line.startswith("train") for line in error.splitlines())

@@ -84,7 +84,7 @@ def _change_words(words: Sequence[str], change: int) -> list[str]:
         first = next((k for k, letter in enumerate(word) if letter in VOWELS), None)
         if first is None:
             continue
-        onsets = [onset for onset in ONSETS if onset not in word[:first]]
+        onsets = [onset for onset in ONSETS if onset != word[:first]]
         swapped = word[:first] + VOWEL_SWAPS[word[first]] + word[first + 1 :]
         near = (onsets[0] + word[first:], onsets[1] + word[first:], swapped)[change]
         phrases.append(" ".join([*words[:place], near, *words[place + 1 :]]))
