@@ -110,7 +110,8 @@ def load_problem(
     Args:
         recipe: a checked recipe.
         inputs: a network and data in place of those that the recipe names.
-        with_features: whether the training split is augmented; prices of plans do not need that.
+        with_features: whether a training follows, which needs augmented clips or windows of a stream; prices of plans
+            do not.
         only_shapes: whether only the shapes of the data matter; then a synthetic set has few clips.
 
     Raises:
@@ -133,7 +134,13 @@ def load_problem(
     renditions = 1 if augment is None else augment.renditions
     with progress(3 + renditions if wave is not None else 3, "front end") as bar:
         features = prepare(
-            dataset, frontend, augment=wave, renditions=renditions, seed=recipe.seed, on_step=bar.advance
+            dataset,
+            frontend,
+            augment=wave,
+            renditions=renditions,
+            seed=recipe.seed,
+            on_step=bar.advance,
+            trains=with_features,
         )
     pl.seed_everything(recipe.seed, verbose=False)
     if inputs is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,7 @@ def prepare(
     renditions: int,
     seed: int,
     on_step: Callable[[], None] | None = None,
+    trains: bool = True,
 ) -> Features:
     """Run the front end over every split, and over augmented renditions of the training split.
 
@@ -78,13 +79,18 @@ def prepare(
         renditions: number of augmented versions of the training split.
         seed: the seed of the augmentation.
         on_step: function that is called after each split and rendition.
+        trains: whether a training follows, which draws windows of the training stream. With ``augment`` it does not
+            draw them, but trains on the augmented versions of the training split.
 
     Raises:
         DataError: a feature is not finite; the message names the first such sample.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _prepare(data, frontend, augment, renditions, on_step)
+        features = _prepare(data, frontend, augment, renditions, on_step)
+    if trains and augment is None and isinstance(data, StreamDataset):
+        features = replace(features, windows=_read_windows(data, frontend))
+    return features
 
 
 def _prepare(
@@ -118,17 +124,21 @@ def _prepare(
             _check_finite(bank[:, r], "augmented train split", data.train.names)
             if on_step is not None:
                 on_step()
-    windows = read_stream_windows(data, frontend) if isinstance(data, StreamDataset) else None
-    if windows is not None:
-        _check_finite(windows.features, "train stream", ["a window of the stream"] * len(windows.labels))
     return Features(
         bank,
         data.train.labels,
         **splits,
         positive=torch.tensor(data.positive),
         kind_names=data.kind_names,
-        windows=windows,
+        windows=None,
     )
+
+
+def _read_windows(data: StreamDataset, frontend: Frontend) -> StreamWindows | None:
+    windows = read_stream_windows(data, frontend)
+    if windows is not None:
+        _check_finite(windows.features, "train stream", ["a window of the stream"] * len(windows.labels))
+    return windows
 
 
 class Batches:

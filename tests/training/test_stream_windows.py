@@ -92,6 +92,15 @@ def test_windows_that_share_no_frames_train_as_they_are():
     assert prepare(dataset, front, augment=None, renditions=1, seed=0).windows is None
 
 
+def test_windows_are_drawn_for_a_training_without_augmentation_alone():
+    dataset = data(windows=40)
+    front = log_mel().fit(dataset.train.inputs)
+    augmented = prepare(dataset, front, augment=torch.nn.Identity(), renditions=2, seed=0)
+    assert augmented.windows is None and augmented.bank.shape[1] == 2
+    assert prepare(dataset, front, augment=None, renditions=1, seed=0, trains=False).windows is None
+    assert prepare(dataset, front, augment=None, renditions=1, seed=0).windows is not None
+
+
 class Loudness(Energy):
     """The network of the detection tests, for log-mel features: loud windows are events."""
 
