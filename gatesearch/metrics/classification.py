@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_stat_scores
 
 from gatesearch.metrics.checks import check_indices, check_lengths
-from gatesearch.metrics.routes import reach_by_kind, share
+from gatesearch.metrics.routes import describe_stops, reach_by_kind, share
 
 # Figures that need labels, by the names of summary.json.
 LABELLED_FIGURES = ("accuracy", "accuracy_all_classes", "precision", "recall")
@@ -58,13 +58,7 @@ class Quality:
 
     def gated_summary(self) -> dict[str, Any]:
         """Return the figures of the model's gates, by the names of summary.json."""
-        negatives = {kind: row for kind, row in self.passed.items() if kind != "positive"}
-        return {
-            "early_stop_rate": self.early_stop_rate,
-            "early_stop_by_kind": {kind: 1 - row[-1] for kind, row in negatives.items()},
-            "first_gate_stop_by_kind": {kind: 1 - row[1] for kind, row in negatives.items() if len(row) > 1},
-            "gate_recall": self.gate_recall,
-        }
+        return describe_stops(self.passed, self.early_stop_rate, self.gate_recall)
 
 
 def quality(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -35,3 +36,23 @@ def reach_by_kind(exits: Tensor, kinds: Tensor, kind_names: Sequence[str], gates
         own = exits[kinds == index]
         reach[name] = tuple(share(own >= stage) for stage in range(gates + 1))
     return reach
+
+
+def describe_stops(passed: Mapping[str, Sequence[float]], early_stop_rate: float, gate_recall: float) -> dict[str, Any]:
+    """Return what gates stop and let pass, by the names of summary.json.
+
+    Args:
+        passed: for each kind, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
+        early_stop_rate: share of negatives that a gate stops.
+        gate_recall: share of positives that pass every gate.
+
+    >>> describe_stops({"positive": (1.0, 0.9), "noise": (1.0, 0.25)}, 0.75, 0.9)["early_stop_by_kind"]
+    {'noise': 0.75}
+    """
+    negatives = {kind: row for kind, row in passed.items() if kind != "positive"}
+    return {
+        "early_stop_rate": early_stop_rate,
+        "early_stop_by_kind": {kind: 1 - row[-1] for kind, row in negatives.items()},
+        "first_gate_stop_by_kind": {kind: 1 - row[1] for kind, row in negatives.items() if len(row) > 1},
+        "gate_recall": gate_recall,
+    }

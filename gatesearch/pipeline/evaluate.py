@@ -58,7 +58,8 @@ class Evaluator:
         """
         if self.problem.features.validation.stream is None:
             return self.baseline.quality
-        ungated = train_trial(GatePlan(), self.problem, self.baseline, self.folder)
+        # The search also tries the plan without gates, and that trial takes this model.
+        ungated = self._models[()] = train_trial(GatePlan(), self.problem, self.baseline, self.folder)
         return self.problem.goal.assess(ungated, self.problem.features.validation).value
 
     def _judge(self, plan: GatePlan) -> tuple[Figures, str | None]:

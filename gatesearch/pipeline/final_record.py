@@ -12,7 +12,7 @@ from gatesearch.cost.sources import board
 from gatesearch.devices.profile import list_constants
 from gatesearch.export.bundle import artifacts as list_artifacts
 from gatesearch.export.verify import Parity
-from gatesearch.pipeline.best_record import assess_best, describe_best, describe_energy
+from gatesearch.pipeline.best_record import BestFigures, describe_best, describe_energy
 from gatesearch.pipeline.export import PlanBundle
 from gatesearch.pipeline.opening_record import opening_record, read_histories, reference_point
 from gatesearch.pipeline.pick import repick
@@ -34,11 +34,12 @@ DATA_KEYS = ("name", "source", "synthetic", "train", "validation", "test", "posi
 BASELINE_KEYS = ("accuracy", "quality", "macs", "params", "latency_us", "energy_uj", "core")
 
 
-def build_record(outputs: RunOutputs, comparison: StreamComparison | None, folder: RunFolder) -> RunRecord:
+def build_record(
+    outputs: RunOutputs, figures: BestFigures, comparison: StreamComparison | None, folder: RunFolder
+) -> RunRecord:
     """Return the record of a finished run."""
     problem, cost, trials = outputs.problem, outputs.cost, outputs.trials
     plan = outputs.bundle.model.plan
-    figures = assess_best(outputs)
     layers = layer_parts.layer_rows(plan, cost, figures.gated.layers)
     stream = stream_entry(problem, comparison)
     best = describe_best(outputs, figures, layers)

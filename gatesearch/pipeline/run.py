@@ -15,6 +15,7 @@ from gatesearch._lib.files import DamagedFile
 from gatesearch._lib.plugins import EXTRAS, need
 from gatesearch.errors import UserError, unknown
 from gatesearch.export.verify import list_shortfalls
+from gatesearch.pipeline.best_record import assess_best
 from gatesearch.pipeline.dry_run import dry_run
 from gatesearch.pipeline.export import describe_parity, export, verify
 from gatesearch.pipeline.final_record import build_record, write_record
@@ -161,8 +162,9 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
                 parity=parity,
                 stream=stream,
             )
-            comparison = timed(compare_stream, outputs, baseline, folder)
-            record = timed(build_record, outputs, comparison, folder)
+            figures = timed(assess_best, outputs)
+            comparison = timed(compare_stream, outputs, figures, baseline, folder)
+            record = timed(build_record, outputs, figures, comparison, folder)
             write_record(record, problem, bundle, folder)
             result = replace(result, record=record)
     return result

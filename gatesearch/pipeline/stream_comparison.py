@@ -9,21 +9,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from gatesearch.cost.price import Price
 from gatesearch.metrics.streams import (
-    STEADY,
-    Activity,
     DetCurve,
     Detection,
     SceneCounts,
     StreamFigures,
-    count_scene,
-    events_passed,
     stream_figures,
 )
-from gatesearch.pipeline.best_record import assess_best
+from gatesearch.pipeline.best_record import BestFigures
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.result import RunOutputs
 from gatesearch.pipeline.rivals import Rival, RivalInputs, train_rivals
@@ -33,10 +27,10 @@ from gatesearch.pipeline.training import Baseline
 from gatesearch.plan import GatePlan
 from gatesearch.runtime.chain import ChainRun, ChainSettings, run_chain
 from gatesearch.runtime.chain_tuning import tune_chain
-from gatesearch.runtime.detector import Array, Detector
 from gatesearch.runtime.detector_tuning import SceneOutputs, TunedDetector, det_curve
 from gatesearch.training.goals.detection import Detection as DetectionGoal
 from gatesearch.training.goals.detection import chain_settings
+from gatesearch.training.goals.detection_quality import count_chain
 
 
 @dataclass(frozen=True)
@@ -126,7 +120,9 @@ class StreamComparison:
         return min(ranked, key=lambda name: ranked[name].total_uj) if ranked else None
 
 
-def compare_stream(outputs: RunOutputs, baseline: Baseline, folder: RunFolder) -> StreamComparison | None:
+def compare_stream(
+    outputs: RunOutputs, figures: BestFigures, baseline: Baseline, folder: RunFolder
+) -> StreamComparison | None:
     """Train the rivals and run each on the test stream; return None for a goal without streams.
 
     All models have the same bound on false accepts per hour. Their largest miss rate is the miss rate of the ungated
@@ -134,13 +130,13 @@ def compare_stream(outputs: RunOutputs, baseline: Baseline, folder: RunFolder) -
 
     Args:
         outputs: the outputs of the run's steps; the best plan has the thresholds of its bundle.
+        figures: the figures of the best plan and of the ungated backbone on the test split.
         baseline, folder: the run's baseline and folder.
     """
     problem, cost = outputs.problem, outputs.cost
     picked, ungated, goal = outputs.bundle.model, outputs.best.ungated, problem.goal
     if not isinstance(goal, DetectionGoal):
         return None
-    figures = assess_best(outputs)
     rise = problem.recipe.constraints.max_miss_rise or 0.0
     max_miss_rate = goal.tune(ungated).point.miss_rate + rise
     settings = chain_settings(picked)
@@ -188,14 +184,7 @@ def judge(problem: Problem, rival: Rival, settings: ChainSettings, detector: Tun
     goal, test = problem.goal, problem.features.test.stream
     assert isinstance(goal, DetectionGoal) and test is not None
     run = run_chain(goal.run(rival.model, test), settings)
-    detections = Detector(detector.settings).detect(run.posteriors, run.stopped)
-    counts = count_scene(
-        test.events,
-        detections,
-        test.hours,
-        passed=events_passed(test.events, test.ends_s, run.stopped, test.window_s),
-        backgrounds=test.backgrounds,
-    )
+    detections, counts = count_chain(run, test, detector)
     plan, price = rival.price(run.activities(), signal_statistic(settings))
     return StreamResult(
         rival=rival,
@@ -209,22 +198,3 @@ def judge(problem: Problem, rival: Rival, settings: ChainSettings, detector: Tun
         figures=stream_figures([counts]),
         curve=det_curve([SceneOutputs(run.posteriors, test.events, run.stopped)], detector.settings),
     )
-
-
-def measure_parts(runs: Sequence[Array], first: int = 0, last: int | None = None) -> list[Activity]:
-    """Return the activity of each part over some hops; a part that already runs before the first hop does not open.
-
-    Args:
-        runs: whether each part runs, [parts][hops].
-        first, last: index of the first hop, and of the hop behind the last one; None for the end of the stream.
-
-    >>> measure_parts([np.array([True, True, False, True])], first=1)[0]
-    Activity(open_share=0.6666666666666666, openings=0.3333333333333333)
-    """
-    activities = []
-    for part in runs:
-        before = np.append(False, part[:-1])
-        inside, opens = part[first:last], (part & ~before)[first:last]
-        measured = Activity(open_share=float(inside.mean()), openings=float(opens.mean()))
-        activities.append(STEADY if part.all() else measured)
-    return activities

@@ -10,7 +10,7 @@ import numpy as np
 
 from gatesearch.metrics.streams import STEADY, Claim, DetCurve, Share
 from gatesearch.pipeline.problem import Problem
-from gatesearch.pipeline.stream_comparison import StreamComparison, StreamResult, measure_parts
+from gatesearch.pipeline.stream_comparison import StreamComparison, StreamResult
 from gatesearch.pipeline.stream_timeline import build_timeline
 from gatesearch.runtime.chain import SignalGate
 from gatesearch.training.stream_split import POSITIVE, StreamSplit
@@ -79,7 +79,7 @@ def result_entry(result: StreamResult, stream: StreamSplit, kinds: Sequence[str]
 def list_parts(result: StreamResult, hop_s: float) -> list[dict[str, Any]]:
     """Return a row for each part, in the order in which data pass: its core, how often it runs, its mean power."""
     names = ["front end", *(f"stage {k}" for k in range(len(result.plan.cores)))]
-    activities = dict(zip(names, measure_parts(result.run.runs), strict=True))
+    activities = dict(zip(names, result.run.activities(), strict=True))
     cores = dict(zip(names, [result.sense_core, *result.plan.cores], strict=True))
     rows = []
     for name, uj in result.power_parts(result.price).items():

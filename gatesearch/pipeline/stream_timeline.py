@@ -11,7 +11,8 @@ import numpy as np
 from gatesearch.gates.level import FRACTION_BITS, signal_frame
 from gatesearch.metrics.streams import GATESEARCH
 from gatesearch.metrics.streams.matching import FALSE_ACCEPT, match
-from gatesearch.pipeline.stream_comparison import StreamResult, measure_parts
+from gatesearch.pipeline.stream_comparison import StreamResult
+from gatesearch.runtime.chain import measure_parts
 from gatesearch.runtime.detector import Array
 from gatesearch.training.stream_split import StreamSplit
 

@@ -106,12 +106,23 @@ class ChainRun:
         return measure_parts(self.runs)
 
 
-def measure_parts(runs: Sequence[Array]) -> tuple[Activity, ...]:
-    """Return the activity of each part from the hops at which it runs, [parts][hops].
+def measure_parts(runs: Sequence[Array], first: int = 0, last: int | None = None) -> tuple[Activity, ...]:
+    """Return the activity of each part over some hops of a recording.
 
-    A part that runs at every hop is steady: it opened before the stream began.
+    A part that runs at every hop of the recording is steady: it opened before the recording began. A part that already
+    runs before the first of the hops does not open there.
+
+    Args:
+        runs: whether each part runs, [parts][hops of the recording].
+        first, last: index of the first hop, and of the hop after the last one; None for the end of the recording.
+
+    >>> measure_parts([np.array([True, True, False, True])], first=1)
+    (Activity(open_share=0.6666666666666666, openings=0.3333333333333333),)
     """
-    return tuple(STEADY if part.all() else measure_activity(part) for part in runs)
+    return tuple(
+        STEADY if part.all() else measure_activity(part[first:last], was_open=first > 0 and bool(part[first - 1]))
+        for part in runs
+    )
 
 
 def run_chain(scores: ChainScores, settings: ChainSettings) -> ChainRun:

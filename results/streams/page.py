@@ -137,9 +137,7 @@ def _section(name: str, outcome: Outcome) -> Mapping[str, object]:
     columns = ["", "missed", "false accepts an hour", "latency, ms", "mean power, mW", "last stage runs", "openings/h"]
     lines = []
     for key, entry in _entries(outcome).items():
-        last = entry["parts"][-1] if entry.get("parts") else {}
-        stages = [part for part in entry.get("parts", ()) if part["name"].startswith("stage")]
-        last = stages[-1] if stages else last
+        last = [part for part in entry["parts"] if part["name"].startswith("stage")][-1]
         lines.append(
             [
                 NAMES.get(key, key),
@@ -147,8 +145,8 @@ def _section(name: str, outcome: Outcome) -> Mapping[str, object]:
                 f"{entry['fa_per_hour']:.3g}",
                 NOT_RUN if entry["latency_p50_ms"] is None else f"{entry['latency_p50_ms']:.0f}",
                 f"{entry['mean_power_mw']:.4g}",
-                f"{last.get('open_share', 1.0):.1%}",
-                f"{last.get('openings_per_hour', 0.0):,.0f}",
+                f"{last['open_share']:.1%}",
+                f"{last['openings_per_hour']:,.0f}",
             ]
         )
     kinds = list(stream["picked"]["stop_by_background"])

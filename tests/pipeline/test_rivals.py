@@ -22,10 +22,11 @@ from gatesearch.pipeline.hand_placed import place_by_hand
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.rivals import RIVALS, Rival, train_rivals
 from gatesearch.pipeline.smaller_network import narrower_widths
-from gatesearch.pipeline.stream_comparison import StreamComparison, measure_parts
+from gatesearch.pipeline.stream_comparison import StreamComparison
 from gatesearch.pipeline.stream_timeline import DETAIL_S, choose_detail, open_stretches
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import load
+from gatesearch.runtime.chain import measure_parts
 from gatesearch.search.space_builder import build_space
 from tests.cost.test_model import model
 

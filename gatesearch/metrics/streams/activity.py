@@ -59,12 +59,13 @@ STEADY = Activity(open_share=1.0, openings=0.0)
 """The activity of a part that runs at every hop; it opened before the stream began."""
 
 
-def measure_activity(is_open: Array) -> Activity:
+def measure_activity(is_open: Array, was_open: bool = False) -> Activity:
     """Return the activity of a part from the hops at which it runs.
 
     Args:
         is_open: whether the part runs at each hop, [hops]. The part opens at a hop at which it runs and at whose
-            predecessor it did not. The first hop counts as an opening if the part runs.
+            predecessor it did not.
+        was_open: whether the part ran at the hop before the first one.
 
     Raises:
         DataError: there is no hop, or ``is_open`` has more than one axis.
@@ -75,5 +76,5 @@ def measure_activity(is_open: Array) -> Activity:
     if is_open.ndim != 1 or len(is_open) == 0:
         raise DataError(f"activity: hops {list(is_open.shape)}; wanted: [hops], one at least")
     runs = is_open.astype(bool)
-    openings = int(runs[0]) + int(np.count_nonzero(runs[1:] & ~runs[:-1]))
+    openings = int(runs[0] and not was_open) + int(np.count_nonzero(runs[1:] & ~runs[:-1]))
     return Activity(open_share=int(np.count_nonzero(runs)) / len(runs), openings=openings / len(runs))

@@ -87,10 +87,7 @@ def write_front_png(record: Record, path: str | Path) -> Path:
     """
     with settings():
         drawing = front.draw_front(record, width=7.2, height=4.6)
-        if drawing is None:
-            raise ValueError("the record has no trained trial, so there is no front to draw")
-        drawing.savefig(path, format="png", dpi=200)
-    return Path(path)
+        return _write_png(drawing, path, "the record has no trained trial, so there is no front to draw")
 
 
 def write_det_png(record: Record, path: str | Path) -> Path:
@@ -100,8 +97,12 @@ def write_det_png(record: Record, path: str | Path) -> Path:
         ValueError: the record has no stream.
     """
     with settings():
-        drawing = det.draw_det(record)
-        if drawing is None:
-            raise ValueError("the record has no stream, so there is no DET curve to draw")
-        drawing.savefig(path, format="png", dpi=200)
+        return _write_png(det.draw_det(record), path, "the record has no stream, so there is no DET curve to draw")
+
+
+def _write_png(drawing: Figure | None, path: str | Path, reason: str) -> Path:
+    """Write a figure as a PNG; ``reason`` is the message of the ValueError where there is none."""
+    if drawing is None:
+        raise ValueError(reason)
+    drawing.savefig(path, format="png", dpi=200)
     return Path(path)

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from gatesearch.metrics import LABELLED_FIGURES
+from gatesearch.metrics.routes import describe_stops
 from gatesearch.metrics.streams import (
     GATESEARCH,
     Activity,
+    Detection,
+    SceneCounts,
     StreamFigures,
     count_scene,
     events_passed,
@@ -79,12 +82,8 @@ class DetectionQuality:
 
     def gated_summary(self) -> dict[str, Any]:
         """Return the figures of the model's gates, by the names of summary.json."""
-        negatives = {kind: row for kind, row in self.passed.items() if kind != "positive"}
         return {
-            "early_stop_rate": self.early_stop_rate,
-            "early_stop_by_kind": {kind: 1 - row[-1] for kind, row in negatives.items()},
-            "first_gate_stop_by_kind": {kind: 1 - row[1] for kind, row in negatives.items() if len(row) > 1},
-            "gate_recall": self.gate_recall,
+            **describe_stops(self.passed, self.early_stop_rate, self.gate_recall),
             "open_shares": [each.open_share for each in self.activities],
             "openings_per_hour": [each.openings_per_hour(self.hop_s) for each in self.activities],
             "stop_shares_by_background": {kind: dict(row) for kind, row in self.stop_shares.items()},
@@ -112,8 +111,7 @@ def judge(
         layers: the report of each layer gate, by site.
     """
     passed = events_passed(stream.events, stream.ends_s, run.stopped, stream.window_s)
-    detections = Detector(tuned.settings).detect(run.posteriors, run.stopped)
-    counts = count_scene(stream.events, detections, stream.hours, passed=passed, backgrounds=stream.backgrounds)
+    detections, counts = count_chain(run, stream, tuned, passed)
     kinds = stream.kinds.numpy()
     names = {name: kinds == k for k, name in enumerate(kind_names)}
     negatives = {name: hops for name, hops in names.items() if hops.any() and name != kind_names[POSITIVE]}
@@ -138,6 +136,24 @@ def judge(
         lost_events=_count_lost(stream, gates, reached, (hits < 0) & ~np.array(passed, bool)),
         hop_s=stream.hop_s,
     )
+
+
+def count_chain(
+    run: ChainRun, stream: StreamSplit, tuned: TunedDetector, passed: Sequence[bool] | None = None
+) -> tuple[list[Detection], SceneCounts]:
+    """Return the detections of a chain on a stream, and the counts of hits, misses and false accepts.
+
+    Args:
+        run: the run of the chain over the stream.
+        stream: the stream.
+        tuned: the detector, tuned on the validation stream.
+        passed: the events for which the gates pass a window that holds the event, [events]; None to compute it.
+    """
+    if passed is None:
+        passed = events_passed(stream.events, stream.ends_s, run.stopped, stream.window_s)
+    detections = Detector(tuned.settings).detect(run.posteriors, run.stopped)
+    counts = count_scene(stream.events, detections, stream.hours, passed=passed, backgrounds=stream.backgrounds)
+    return detections, counts
 
 
 def _count_lost(stream: StreamSplit, gates: Sequence[str], reached: Sequence[Array], lost: Array) -> dict[str, int]:
