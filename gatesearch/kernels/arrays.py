@@ -1,4 +1,4 @@
-"""Numpy arrays that C reads and writes: checked for type, shape and layout, never copied silently."""
+"""Helpers for the numpy arrays that C kernels read and write: checks of type, shape and layout, and padding."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check_array(value: Any, what: str, dtype: Any, shape: Sequence[int | None]) 
 
 
 def match_type(value: Any, array: Array) -> Any:
-    """Return ``array`` as a tensor if ``value`` is a tensor, else as it is."""
+    """Return ``array`` as a tensor if ``value`` is a tensor, else unchanged."""
     return torch.from_numpy(array) if isinstance(value, torch.Tensor) else array
 
 
@@ -67,7 +67,7 @@ def pad_to_blocks(values: Any, what: str, dtype: Any, channels: int, default: fl
         what: the name of the values in messages.
         dtype: type of the values.
         channels: number of channels.
-        default: value of every channel where there are no values.
+        default: value of every channel if ``values`` is None.
     """
     whole = aligned_zeros(-(-channels // BLOCK) * BLOCK, dtype)
     whole[:channels] = default if values is None else check_array(values, what, dtype, (channels,))
@@ -75,7 +75,7 @@ def pad_to_blocks(values: Any, what: str, dtype: Any, channels: int, default: fl
 
 
 def active_blocks(active: Any, what: str, channels: int) -> Array | None:
-    """Return the indices of active blocks of 16 channels as C reads them, int32; None means all and stays None.
+    """Return the indices of active blocks of 16 channels as an int32 array for C; None, for all blocks, stays None.
 
     Raises:
         ValueError: the indices are not ascending, or one is out of range.
@@ -90,12 +90,12 @@ def active_blocks(active: Any, what: str, channels: int) -> Array | None:
 
 
 def block_count(active: Array | None) -> int:
-    """Return the number of active blocks that a call passes to C; 0 for None (all blocks), where C does not read it."""
+    """Return the number of active blocks as an argument for C; for None (all blocks) return 0, which C ignores."""
     return 0 if active is None else len(active)
 
 
 def channel_mask(active: Array | None, channels: int) -> Array:
-    """Return which channels belong to active blocks, boolean [channels]."""
+    """Return for each channel whether its block is active, boolean [channels]."""
     if active is None:
         return np.ones(channels, bool)
     return np.isin(np.arange(channels) // BLOCK, active)

@@ -1,4 +1,4 @@
-"""The descriptor of a kernel: one class that tells gatesearch everything about it.
+"""Base classes of kernel descriptors, which describe C kernels to the rest of gatesearch.
 
 A kernel is one Python file and one C file. The Python file holds a class derived from one of these three:
 
@@ -26,16 +26,16 @@ from gatesearch.kernels.arrays import Array, aligned_zeros
 from gatesearch.kernels.library import SOURCES, Library, Signatures
 
 Calls = list[Callable[[], object]]  # the native calls of a layer, in order
-Axes = dict[str, tuple[float, ...]]  # the values of each share at which a kernel is timed, by its name
-OUTSIDE_RANK = 1000  # kernels of other packages come after those of this one
+Axes = dict[str, tuple[float, ...]]  # by the name of a share of work: the values at which a kernel is timed
+OUTSIDE_RANK = 1000  # kernels of other packages come after the kernels of gatesearch
 
 
 class ActiveChannels(NamedTuple):
-    """The channels of a map that hold values; the others are zero.
+    """The channels of a feature map that hold values; all others are zero.
 
     Args:
         groups: ascending indices of groups of channels, int32.
-        size: channels of a group.
+        size: number of channels in a group.
     """
 
     groups: Array
@@ -54,11 +54,11 @@ class ActiveChannels(NamedTuple):
 class NativeLayer(Protocol):
     """A trained layer, packed into arrays, that a kernel runs.
 
-    It maps one float32 array to another: a map [h, w, c] or a sequence [T, F].
+    It maps one float32 array to another: a feature map [height, width, channels] or a sequence [time, features].
     """
 
-    absorbs_norm: ClassVar[bool]  # whether it also computes the batch normalisation behind the layer
-    reads: ClassVar[tuple[int, ...]]  # sizes of groups of input channels that it can skip
+    absorbs_norm: ClassVar[bool]  # whether the kernel also computes the batch normalisation behind the layer
+    reads: ClassVar[tuple[int, ...]]  # sizes of the groups of input channels that the kernel can skip
     shape: Any  # shape of the output, a tuple of sizes
 
     @property
@@ -95,12 +95,12 @@ class NativeLayer(Protocol):
         Args:
             x: input.
             y: output.
-            active: channels of x that hold values, in groups of a size in :attr:`reads`; None means all.
+            active: channels of x that hold values, in groups whose size is one of :attr:`reads`; None means all.
             whole: whether the calls also clear the channels of y that they do not compute.
         """
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
-        """Return the output of a run, float32 with the sizes :attr:`shape`, computed in torch or numpy."""
+        """Return the layer's output for x, float32 of shape :attr:`shape`, computed in torch or numpy."""
 
 
 class Sample(NamedTuple):
@@ -112,12 +112,12 @@ class Sample(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A shape at which a board's table measures kernels, and the shares of work that it measures there.
+    """A layer's shape, and the shares of work at which a board's table measures kernels of this shape.
 
     Args:
         shape: the shape, in the form of :class:`~gatesearch.gates.KernelCall`.
         pairs: pairs of a share of the inputs and a share of the outputs.
-        shares: the shares of the outputs, or of another quantity that a kernel can skip in part.
+        shares: shares of the outputs, or of another quantity that a kernel can skip in part.
     """
 
     shape: tuple[int, ...]
@@ -130,10 +130,11 @@ class Kernel(ABC):
 
     Attributes:
         name: the name of the kernel, in gates and tables.
-        source: its C file. Files in :data:`~gatesearch.kernels.build.SOURCES` are compiled together, by ``all.c``;
-            any other is compiled by itself and may include ``kernels.h`` and ``simd.h`` from there.
-        signatures: result and argument types of each C function, by its name without prefix and suffix.
-        rank: order among all kernels. Counts on a board depend on it, since the runner draws random numbers row by row.
+        source: its C file. Files in :data:`~gatesearch.kernels.build.SOURCES` are compiled together, by ``all.c``. A
+            file of another folder is compiled by itself; it may include ``kernels.h`` and ``simd.h``.
+        signatures: result and argument types of each C function, by the function's name without prefix and suffix.
+        rank: position in the order of all kernels. Instruction counts on a board depend on the order, because the
+            program on the board draws random numbers row by row.
     """
 
     name: ClassVar[str]
@@ -150,19 +151,20 @@ class Kernel(ABC):
 class CountedKernel(Kernel):
     """A kernel whose calls can be measured on a board.
 
-    Under ``#ifdef GS_KIT`` its C file defines ``prepare_NAME(gs_call *)``, which reserves memory and fills it with
-    random numbers, and ``run_NAME(gs_call *)``, which makes the call; ``NAME`` is :attr:`runner`. See
-    ``kernels/src/kit.h``.
+    Under ``#ifdef GS_KIT`` its C file defines two functions, where ``NAME`` is :attr:`runner`.
+    ``prepare_NAME(gs_call *)`` reserves memory and fills it with random numbers. ``run_NAME(gs_call *)`` makes the
+    call. The program on the board, called the runner, calls both; see ``kernels/src/kit.h``.
 
     Attributes:
-        runner: name of the two C functions; kernels may share them.
-        case: order among the cases of the runner's switch; another order changes counts by about one instruction.
+        runner: name of the two C functions; several kernels may share them.
+        case: position among the cases of the runner's switch; another order changes counts by about one instruction.
         shares: names of the quantities that a call can skip in part, in the order of the runner's shares.
         observed: the :attr:`shares` that depend on data. For these the runner reports the actual share, which is close
             to the requested one.
-        variants: names of whole numbers that select other loops, in the order of the runner's variants.
-        listings: kinds of shapes at which tables measure it; see :mod:`gatesearch.cost.sources.board.shapes`.
-        skips: parts of its input that it can skip, by the names of :class:`~gatesearch.gates.Call`.
+        variants: names of the integer parameters that select a loop in C, in the order of the runner's variants.
+        listings: kinds of shapes at which tables measure the kernel, named in
+            :mod:`gatesearch.cost.sources.board.shapes`.
+        skips: parts of the input that the kernel can skip, by the names of :class:`~gatesearch.gates.Call`.
     """
 
     runner: ClassVar[str]
@@ -175,7 +177,7 @@ class CountedKernel(Kernel):
 
     @abstractmethod
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield the calls that a table measures at a shape."""
+        """Yield the calls that a table measures for a listing."""
 
     @abstractmethod
     def macs(self, call: KernelCall) -> float:
@@ -183,20 +185,20 @@ class CountedKernel(Kernel):
 
     @abstractmethod
     def work(self, call: KernelCall, tile: int) -> dict[str, float]:
-        """Return the terms that the time of a call is linear in, by name.
+        """Return the terms, by name, of which the time of a call is a linear function.
 
         A table fits one non-negative slope for each term. Terms count what the C code loops over (blocks of 16
         channels, pixels, taps), so that slopes carry over to other shapes.
 
         Args:
-            call: shape, variant, and the share of each quantity that is computed.
+            call: the shape, the variant, and the computed share of each quantity.
             tile: outputs that the inner loop computes at once on the core.
         """
 
     def family(self, call: KernelCall) -> str:
         """Return the name of the group of calls that share slopes.
 
-        A kernel whose variants run different loops overrides this and returns one name a variant.
+        A kernel whose variants run different loops overrides this method and returns one name for each variant.
         """
         return self.name
 
@@ -209,7 +211,7 @@ class LayerKernel(CountedKernel):
     """A kernel that replaces a trained layer.
 
     Attributes:
-        layer: class of the layers that it runs.
+        layer: class of the layers that the kernel runs.
     """
 
     layer: ClassVar[type[NativeLayer]]
@@ -220,19 +222,19 @@ class LayerKernel(CountedKernel):
 
         Args:
             call: the call; only its shape and its variant matter, not its shares.
-            reads_blocks: whether its input may come from a layer that skips channels.
+            reads_blocks: whether the call's input may come from a layer that skips channels.
         """
 
     @abstractmethod
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
-        """Return a random layer of a call's shape, and an input on which it computes the call's shares."""
+        """Return a random layer of a call's shape, and an input for which the layer computes the call's shares."""
 
     def round_shares(self, call: KernelCall) -> KernelCall:
         """Return the call with its shares rounded to whole rows or channels."""
         return call
 
     def layer_shape(self, shape: tuple[int, ...], variant: Mapping[str, int | str]) -> tuple[int, ...]:
-        """Return the shape of the layer that a call of a shape and a variant computes."""
+        """Return the shape of the layer that a call with this shape and variant computes."""
         return shape
 
     def calls(self, call: KernelCall, library: Library, seed: int = 0) -> Calls:

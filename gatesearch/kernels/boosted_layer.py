@@ -1,4 +1,8 @@
-"""The base class of trained layers with feature boosting and suppression (FBS)."""
+"""The base class of trained layers with feature boosting and suppression (FBS).
+
+FBS predicts from the input how much each output channel matters. The groups of channels with the largest predictions
+win, and only these are computed.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from gatesearch.kernels.library import Library
 
 
 class BoostedConv(Protocol):
-    """A kernel, with weights, of a convolution that computes only the channels that win."""
+    """A kernel and the weights of a convolution that computes only the channels that win."""
 
     geometry: Geometry
     boost: Boost
@@ -30,7 +34,7 @@ class BoostedConv(Protocol):
         """Return the call for arrays at fixed addresses."""
 
     def reference(self, x: Array, active: Any = None) -> tuple[Array, Array]:
-        """Return y and the winners, computed in torch and numpy."""
+        """Return the output and the indices of the winning groups, computed in torch and numpy."""
 
 
 class BoostedLayer(ABC):
@@ -64,7 +68,7 @@ class BoostedLayer(ABC):
     @classmethod
     @abstractmethod
     def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: Library) -> BoostedConv:
-        """Return the kernel of a layer's arrays."""
+        """Return the kernel of a layer from the arrays of a bundle."""
 
     def arrays(self) -> dict[str, Array]:
         """Return the arrays that make up the layer, to store in a bundle."""

@@ -1,4 +1,4 @@
-"""Compilation of the kernels by the system's C compiler, cached by sources, compiler and CPU."""
+"""Compiles the kernels with the system's C compiler, and caches the result by sources, compiler and CPU."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ SETS: Mapping[str, Mapping[str, Sequence[str]]] = {
 # M55. With -DGS_PORTABLE the same core runs plain C.
 MICRO: Mapping[str, Sequence[str]] = {
     "cortex-m4": ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-mthumb"),
-    # Loads that are scheduled early would push the sums out of the eight vector registers.
+    # -fno-schedule-insns: if the compiler moved loads forward, the sums would not fit the eight vector registers.
     "cortex-m55": ("-mcpu=cortex-m55", "-mfloat-abi=hard", "-mthumb", "-fno-schedule-insns"),
 }
-LIBRARY_NAME = ("gatesearch_kernels", ".so")  # before and after the digest of its content
+LIBRARY_NAME = ("gatesearch_kernels", ".so")  # the file's name before and after the digest of its content
 COMPILERS = ("cc", "gcc", "clang")
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # other names that some systems use for an architecture
 
@@ -62,7 +62,7 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
-    """A C compiler: its command, the first line of its version text, and the architecture that it compiles for."""
+    """A C compiler: its command, the first line that ``--version`` prints, and the architecture of its programs."""
 
     command: str
     version: str
@@ -70,10 +70,10 @@ class Compiler:
 
     @classmethod
     def find(cls) -> Compiler:
-        """Return the compiler that CC names, or the system's.
+        """Return the compiler that the environment variable CC names, or the system's compiler.
 
         Raises:
-            BuildError: there is none.
+            BuildError: there is no such compiler.
         """
         requested = os.environ.get("CC")
         candidates = [requested] if requested else COMPILERS
@@ -87,7 +87,7 @@ class Compiler:
 
     @property
     def sets(self) -> Mapping[str, Sequence[str]]:
-        """The flags by instruction set, the best set first."""
+        """The flags for each instruction set of the architecture, the best set first."""
         return SETS.get(self.architecture, {"portable": ()})
 
 
@@ -95,9 +95,9 @@ def library(compiler: Compiler | None = None, sanitise: bool = False, folder: Pa
     """Return the path of the compiled kernels; compile them if the cache does not have them.
 
     Args:
-        compiler: None means the system's.
+        compiler: the C compiler; None means the system's.
         sanitise: whether to compile with AddressSanitizer and UndefinedBehaviorSanitizer, for tests.
-        folder: the folder of the cache, which is closed to other users; None means the user's cache folder.
+        folder: the folder of the cache, to which other users have no access; None means the user's cache folder.
 
     Raises:
         BuildError: there is no compiler, or it failed.
@@ -114,9 +114,10 @@ def library(compiler: Compiler | None = None, sanitise: bool = False, folder: Pa
 
 @contextmanager
 def compile_beside() -> Iterator[None]:
-    """Compile the kernels while the ``with`` block runs, if the cache lacks them; the compiler has its own processes.
+    """Compile the kernels in other processes while the ``with`` block runs, unless the cache already has them.
 
-    A failure is not reported here: it occurs again where the kernels are loaded, and is reported there.
+    A failed compilation is not reported. The program compiles again when it loads the kernels, and reports the failure
+    then.
     """
     compiler = None
     with suppress(BuildError):
@@ -134,7 +135,7 @@ def compile_beside() -> Iterator[None]:
 
 
 def key(compiler: Compiler, flags: Sequence[str]) -> str:
-    """Return a digest of all that decides the result: sources, flags, compiler and CPU."""
+    """Return a digest of everything that the compiled library depends on: sources, flags, compiler and CPU."""
     machine = fingerprint()
     cpu = {name: machine[name] for name in ("cpu", "architecture", "flags", "system")}
     sources = {f"{path.parent.name}/{path.name}": path.read_text() for path in _sources()}
@@ -164,7 +165,7 @@ def _compile(compiler: Compiler, flags: Sequence[str], work: Path) -> Path:
 
 
 def _start(compiler: Compiler, flags: Sequence[str], work: Path) -> list[subprocess.Popen[str]]:
-    """Start a process for each object file, whose path is the last of its arguments."""
+    """Start one compiler process for each object file; the file's path is the last argument of the process."""
     base = [compiler.command, *flags, "-fPIC", "-c", f"-I{SOURCES}"]
     names = '"' + ",".join(compiler.sets) + '"'
     commands = [[*base, f"-DGS_SETS={names}", str(SOURCES / "instruction_sets.c"), "-o", str(work / "sets.o")]]
@@ -194,7 +195,7 @@ def _stop(running: Sequence[subprocess.Popen[str]]) -> None:
     for process in running:
         if process.poll() is None:
             process.kill()
-        with process:  # waits, and closes its pipe
+        with process:  # waits for its end and closes its pipe
             pass
 
 

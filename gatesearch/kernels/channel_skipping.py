@@ -1,4 +1,8 @@
-"""The base of ``fbs_single`` and ``fbs_pg``: convolutions that compute only winning channels."""
+"""Base classes of the kernels ``fbs_single`` and ``fbs_pg``: convolutions that compute only winning channels.
+
+Both kernels do feature boosting and suppression (FBS). A predictor scores the output channels from the means of the
+input channels. The groups of channels with the largest scores win; the others are not computed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from gatesearch.kernels.library import Library, bind_call
 
 
 class NativeCall(NamedTuple):
-    """A C function, the arguments that only it has, before and after those of the input, and its scratch memory."""
+    """A C function with its scratch memory and its own arguments, which stand before and after those of the input."""
 
     function: str
     before_input: tuple[Any, ...]
@@ -29,11 +33,11 @@ class NativeCall(NamedTuple):
 
 
 class ChannelSkippingConv(ABC):
-    """A convolution, float32 x [h, w, c_in] to y [h', w', c_out], that picks winning channels and computes only those.
+    """A convolution that computes only the channels that win; float32 x [h, w, c_in] to y [h', w', c_out].
 
     Args:
         geometry: the geometry of the convolution.
-        boost: the predictor that picks the winners, and the normalisation; its block is 1 or 16.
+        boost: the predictor, which picks winners in blocks of 1 or 16 channels, and the normalisation.
         relu: whether negative outputs become 0.
         library: None loads the best one for this CPU.
 
@@ -51,7 +55,7 @@ class ChannelSkippingConv(ABC):
             self._shape = geometry.c
 
     def __call__(self, x: Any, active: ActiveChannels | None = None) -> tuple[Array, Array]:
-        """Return y, zero in the channels that lose, and the winning groups, ascending.
+        """Return y and the indices of the winning groups, ascending; y is zero in the channels that lose.
 
         Args:
             x: float32 [h, w, c_in].
@@ -69,8 +73,9 @@ class ChannelSkippingConv(ABC):
         """Return the call for arrays at fixed addresses.
 
         Args:
-            x, y: as in :meth:`__call__`.
-            winners: receives the winning groups, int32.
+            x: input, float32 [h, w, c_in].
+            y: output, float32 [h', w', c_out].
+            winners: int32 array that receives the indices of the winning groups.
             active: channels of x that hold values; None means all.
             whole: whether the call clears the channels of y that lose; else they keep their values.
         """
@@ -100,7 +105,7 @@ class ChannelSkippingConv(ABC):
         return bind_call(self.library.function(call.function), arguments, x, y, winners, groups, self)
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> tuple[Array, Array]:
-        """Compute the same in torch and numpy: all channels, of which only the winners are returned."""
+        """Return y and the winning groups, computed in torch and numpy; y is zero in the channels that lose."""
         g, boost = self.geometry, self.boost
         image = zero_inactive(x, active)
         factor, winners = self._decision.reference(image.mean((0, 1), dtype=np.float32))
@@ -113,11 +118,11 @@ class ChannelSkippingConv(ABC):
 
     @abstractmethod
     def _native_call(self) -> NativeCall:
-        """Return the C function and the arguments that only it has."""
+        """Return the C function with its own arguments and its scratch memory."""
 
     @abstractmethod
     def _products(self, x: Array, channels: Array) -> Array:
-        """Return the convolution [h', w', c_out]; only the given ``channels``, which win, have to be right."""
+        """Return the convolution [h', w', c_out]; its values have to be correct only in the winning ``channels``."""
 
     def _by_reference(self, x: Array, y: Array, winners: Array, active: ActiveChannels | None) -> None:
         y[...], winners[:] = self.reference(x, active)
@@ -157,9 +162,9 @@ class Winners(NamedTuple):
     """How many channels a call reads and computes.
 
     Args:
-        block: channels of a group, which win or lose together.
-        inputs: channels that the call reads.
-        outputs: channels that it computes.
+        block: number of channels in a group; they win or lose together.
+        inputs: number of channels that the call reads.
+        outputs: number of channels that the call computes.
     """
 
     block: int
@@ -168,7 +173,7 @@ class Winners(NamedTuple):
 
     @classmethod
     def from_call(cls, call: KernelCall) -> Winners:
-        """Return the numbers for a call."""
+        """Return the numbers of channels for a call."""
         _, _, c_in, c_out, *_ = call.shape
         shares, block = dict(call.remaining), int(dict(call.variant).get("block", 1))
         inputs = _channels_of_groups(c_in, block, shares.get("inputs", 1.0))
@@ -176,6 +181,6 @@ class Winners(NamedTuple):
 
 
 def _channels_of_groups(channels: int, block: int, share: float) -> int:
-    """Return the channels in a share of the groups, rounded to whole groups, at least one."""
+    """Return the number of channels in a share of the groups; the share is rounded to whole groups, at least one."""
     groups = -(-channels // block)
     return min(channels, max(1, math.floor(groups * share + 0.5)) * block)

@@ -32,7 +32,7 @@ OUTPUT_KINDS = {"sums": (SUMS, np.int32), "bytes": (BYTES, np.uint8), "floats": 
 
 
 class Conv:
-    """y = act(scale * conv(x) + shift) in float32, x [h, w, c_in] to y [h', w', c_out].
+    """A float32 convolution, x [h, w, c_in] to y [h', w', c_out]: y = scale * conv(x) + shift, and a ReLU if ``relu``.
 
     Args:
         geometry: the geometry of the layer.
@@ -68,12 +68,12 @@ class Conv:
             self._scratch = aligned_zeros(self.library.function("conv_f32_scratch")(byref(self._shape)), np.uint8)
 
     def __call__(self, x: Any, inputs: Any = None, outputs: Any = None) -> Any:
-        """Convolve.
+        """Return y, an array or a tensor as x is.
 
         Args:
             x: float32 [h, w, c_in], an array or a tensor.
-            inputs: ascending indices of the active input blocks; the others count as 0. None means all.
-            outputs: ascending indices of the output blocks to compute; the others are 0. None means all.
+            inputs: ascending indices of the active input blocks; all other blocks count as 0. None means all.
+            outputs: ascending indices of the output blocks to compute; all other blocks are 0. None means all.
         """
         image = check_array(x, "x", np.float32, (*self.geometry.image, self.geometry.c_in))
         y = np.zeros((*self.geometry.output, self.geometry.c_out), np.float32)
@@ -106,7 +106,7 @@ class Conv:
         return bind_call(self.library.function("conv_f32"), arguments, x, y, read, written, self)
 
     def reference(self, x: Array, inputs: Array | None = None, outputs: Array | None = None) -> Array:
-        """Compute the same in torch: all channels, of which inactive ones are then cleared."""
+        """Return y, computed in torch; inactive output blocks are zero."""
         g = self.geometry
         image = torch.from_numpy(np.where(channel_mask(inputs, g.c_in), x, 0))
         y = g.convolve(image, torch.from_numpy(self.weight)).numpy() * self.scale[: g.c_out] + self.shift[: g.c_out]
@@ -115,13 +115,13 @@ class Conv:
 
 
 class ConvU8:
-    """Convolution of uint8 activations with int8 weights, summed in int32; x [h, w, c_in] to y [h', w', c_out].
+    """A convolution of uint8 activations with int8 weights and int32 sums; x [h, w, c_in] to y [h', w', c_out].
 
-    With s = conv(x - zero) + bias, the output is by kind:
+    With s = conv(x - zero) + bias, ``kind`` selects the output y:
 
     * ``"sums"``: y = s, int32.
     * ``"floats"``: y = scale s + shift, float32.
-    * ``"bytes"``: y = clip(round(scale s + shift) + zero_out, 0, 255), uint8, rounded half to even.
+    * ``"bytes"``: y = clip(round(scale s + shift) + zero_out, 0, 255), uint8; halves are rounded to even.
 
     Args:
         geometry: the geometry of the layer.
@@ -163,7 +163,7 @@ class ConvU8:
             self._scratch = aligned_zeros(self.library.function("conv_u8_scratch")(byref(self._shape)), np.uint8)
 
     def __call__(self, x: Any, inputs: Any = None, outputs: Any = None) -> Any:
-        """Convolve uint8 [h, w, c_in]; ``inputs`` and ``outputs`` as in :meth:`Conv.__call__`."""
+        """Return y for x, uint8 [h, w, c_in]; see :meth:`Conv.__call__` for ``inputs`` and ``outputs``."""
         image = check_array(x, "x", np.uint8, (*self.geometry.image, self.geometry.c_in))
         y = np.zeros((*self.geometry.output, self.geometry.c_out), self.dtype)
         self.bind(image, y, inputs, outputs)()
@@ -199,7 +199,7 @@ class ConvU8:
         return bind_call(self.library.function("conv_u8"), arguments, x, y, read, written, self)
 
     def reference(self, x: Array, inputs: Array | None = None, outputs: Array | None = None) -> Array:
-        """Compute the same in torch and numpy: all channels, of which inactive ones are then cleared."""
+        """Return y, computed in torch and numpy; inactive output blocks are zero."""
         g = self.geometry
         centred = np.where(channel_mask(inputs, g.c_in), x.astype(np.float64) - self.zero, 0)
         sums = convolve_integers(g, centred, self.weight) + self.bias[: g.c_out]
@@ -208,11 +208,11 @@ class ConvU8:
 
 
 def pack_u8(library: Library, geometry: Geometry, weight: Array) -> tuple[Array, Array]:
-    """Return int8 weights as the kernels read them, and their sums over blocks of inputs [blocks_out, blocks_in, 16].
+    """Return int8 weights packed for the kernels, and their sums over blocks of inputs [blocks_out, blocks_in, 16].
 
-    An instruction set fixes the offset that its products subtract from x: 0 or 128. The kernels correct for the zero of
-    x afterwards: conv(x - zero) = conv(x - offset) + (offset - zero) sum(w). That sum runs over the active input blocks
-    alone, so sums are stored by block.
+    The instruction set decides which offset the kernel subtracts from x before it multiplies: 0 or 128. The kernel then
+    corrects for the zero of x: conv(x - zero) = conv(x - offset) + (offset - zero) sum(w). The sum of the weights w
+    covers only the active input blocks, so sums are stored by block.
     """
     shape = geometry.c
     packed = aligned_zeros(library.function("conv_u8_size")(byref(shape)), np.int8)
@@ -228,14 +228,14 @@ def convolve_integers(geometry: Geometry, x: Array, weight: Array) -> Array:
 
 
 def requantise(sums: Array, scale: Array, shift: Array, kind: int, zero_out: int) -> Array:
-    """Return the output of a kind for sums [..., c_out]; each step is rounded to float32, as in the kernels.
+    """Return an output of the chosen kind from sums [..., c_out]; each operation rounds to float32, as the kernels do.
 
     Args:
         sums: whole numbers, in units of the step of x times the step of a weight.
         scale: number of steps of y in one unit of the sums, float32 [c_out].
-        shift: added to the product, in steps of y, float32 [c_out].
+        shift: number that is added to scale x sums, in steps of y, float32 [c_out].
         kind: SUMS, FLOATS or BYTES.
-        zero_out: the value of y that represents 0. Clipping before it is added gives the same as clipping to 0 .. 255.
+        zero_out: the value of y that represents 0.
     """
     if kind == SUMS:
         return sums
@@ -244,7 +244,7 @@ def requantise(sums: Array, scale: Array, shift: Array, kind: int, zero_out: int
 
 
 class ConvKernel(CountedKernel):
-    """Convolutions and matrix products; tables of boards measure those in int8."""
+    """Convolutions and matrix products in float32 and int8; tables of boards measure the int8 ones."""
 
     name = "conv"
     source = SOURCES / "conv_u8.c"

@@ -21,7 +21,9 @@ from gatesearch.kernels.work_terms import Terms, conv_macs, window_taps
 
 
 class DepthwiseU8:
-    """y = round(scale (conv(x - zero) + bias)) + zero_out, clipped to 0 .. 255; x [h, w, c] to y [h', w', c], uint8.
+    """A depthwise convolution of uint8 activations with int8 weights; x [h, w, c] to y [h', w', c], uint8.
+
+    y = clip(round(scale (conv(x - zero) + bias)) + zero_out, 0, 255)
 
     Args:
         geometry: the geometry of the layer, with c_in = c_out.
@@ -56,7 +58,7 @@ class DepthwiseU8:
         self._shape, self._by_tap = geometry.c, np.ascontiguousarray(self.weight.transpose(1, 2, 0))
 
     def __call__(self, x: Any) -> Any:
-        """Convolve uint8 [h, w, c]."""
+        """Return y for x, uint8 [h, w, c]."""
         g = self.geometry
         image = check_array(x, "x", np.uint8, (*g.image, g.c_in))
         y = np.empty((*g.output, g.c_out), np.uint8)
@@ -83,7 +85,7 @@ class DepthwiseU8:
         return bind_call(self.library.function("depthwise_u8"), arguments, x, y, self)
 
     def reference(self, x: Array) -> Array:
-        """Compute the same in torch and numpy."""
+        """Return y, computed in torch and numpy."""
         g = self.geometry
         image = torch.from_numpy(x.astype(np.float64) - self.zero).movedim(-1, 0)[None]
         filters = torch.from_numpy(self.weight.astype(np.float64))[:, None]
@@ -107,18 +109,18 @@ class DepthwiseKernel(CountedKernel):
     }
 
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield the one call."""
+        """Yield the one call of the listing's shape."""
         yield KernelCall(self.name, listing.shape)
 
     def macs(self, call: KernelCall) -> float:
-        """Return a multiplication for each tap of each channel of each output."""
+        """Return the multiply-accumulates: one for each tap, channel and output pixel."""
         return conv_macs(call.shape) / call.shape[2]
 
     def work(self, call: KernelCall, tile: int) -> Terms:
         """Return terms by pixel, block and tap.
 
-        Only taps inside the image count. The channels beyond the last full block (the ragged block) are computed by
-        fours and the rest one by one.
+        Only taps inside the image count. The channels behind the last full block form the ragged block. The kernel
+        computes them in groups of four, and the last one to three channels one by one.
         """
         _, _, _, channels, kh, kw, *_ = call.shape
         out_h, out_w = output_size(call.shape)

@@ -1,4 +1,4 @@
-"""Two small kernels: the head of a gate at a cut, and the sum of two maps of bytes."""
+"""Two small kernels: the head of a gate at a cut, and the sum of two uint8 feature maps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from gatesearch.kernels.work_terms import Terms, count_blocks
 
 
 class GateHead:
-    """logit = w_mean . mean(x) + w_max . max(x) + bias over the pixels of x [h, w, channels], float32.
+    """The head of a gate at a cut: it computes a logit from a float32 feature map x [h, w, channels].
+
+    logit = w_mean . mean(x) + w_max . max(x) + bias, where mean and maximum are over the pixels of each channel.
 
     Args:
         w_mean: weights of the means, float32 [channels].
@@ -55,7 +57,7 @@ class GateHead:
         return call
 
     def reference(self, x: Array) -> float:
-        """Compute the same in numpy."""
+        """Return the logit, computed in numpy."""
         logit = self.w_mean @ x.mean((0, 1)) + self.bias
         return float(logit if self.w_max is None else logit + self.w_max @ x.max((0, 1)))
 
@@ -96,7 +98,7 @@ class GateHeadKernel(CountedKernel):
 
 
 def add_u8(x: Any, z: Any, scales: tuple[float, float], shift: float = 0.0, library: Library | None = None) -> Array:
-    """Return round(scales[0] x + scales[1] z + shift), half to even and clipped to 0 .. 255; x and z are uint8."""
+    """Return scales[0] x + scales[1] z + shift for uint8 x and z, clipped to 0 .. 255 and rounded (half to even)."""
     first = check_array(x, "x", np.uint8, np.shape(x))
     second = check_array(z, "z", np.uint8, first.shape)
     library = library or native.load()
@@ -110,7 +112,7 @@ def add_u8(x: Any, z: Any, scales: tuple[float, float], shift: float = 0.0, libr
 
 
 class SumKernel(CountedKernel):
-    """The sum of two maps of bytes."""
+    """The sum of two uint8 feature maps."""
 
     name = "sum"
     source = SOURCES / "pool.c"
@@ -121,11 +123,11 @@ class SumKernel(CountedKernel):
     signatures: ClassVar[Signatures] = {"sum_u8": (None, (ADDRESS, ADDRESS, INT, FLOAT, FLOAT, FLOAT, ADDRESS))}
 
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield the one call."""
+        """Yield the one call of the listing's shape."""
         yield KernelCall(self.name, listing.shape)
 
     def macs(self, call: KernelCall) -> float:
-        """Return 0: a sum multiplies nothing that counts as a multiply-accumulate."""
+        """Return 0: the sum of two maps has no multiply-accumulates."""
         return 0.0
 
     def work(self, call: KernelCall, tile: int) -> Terms:

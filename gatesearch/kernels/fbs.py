@@ -1,4 +1,7 @@
-"""Kernels of feature boosting and suppression (FBS) that compute only winning blocks of 16 channels."""
+"""Kernels of feature boosting and suppression (FBS) that compute only winning blocks of 16 channels.
+
+A predictor scores the output channels from the means of the input channels. The blocks with the largest scores win.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_bl
 
 
 class _BoostedConv(ABC):
-    """The base of the float32 and the int8 kernel: calls, checks, and the reference that runs without C."""
+    """The base class of the float32 and the int8 kernel: calls, checks, and the reference that runs without C."""
 
     dtype: ClassVar[type[np.generic]]
 
@@ -44,11 +47,11 @@ class _BoostedConv(ABC):
             self._scratch = aligned_zeros(self.library.function("fbs_scratch")(byref(geometry.c)), np.uint8)
 
     def __call__(self, x: Any, inputs: Any = None) -> tuple[Array, Array]:
-        """Return y [h', w', c_out], zero in the blocks that lose, and the winning blocks, ascending.
+        """Return y [h', w', c_out] and the indices of the winning blocks, ascending; y is zero in the losing blocks.
 
         Args:
-            x: of :attr:`dtype`, [h, w, c_in].
-            inputs: active blocks of x, ascending; None means all.
+            x: input of type :attr:`dtype`, [h, w, c_in].
+            inputs: ascending indices of the active blocks of x; None means all.
         """
         image = check_array(x, "x", self.dtype, (*self.geometry.image, self.geometry.c_in))
         y = np.zeros((*self.geometry.output, self.geometry.c_out), self.dtype)
@@ -62,7 +65,7 @@ class _BoostedConv(ABC):
 
     @abstractmethod
     def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
-        """Compute the same in torch and numpy: all channels, of which the losers are then cleared."""
+        """Return y and the winning blocks, computed in torch and numpy; y is zero in the losing blocks."""
 
     def _check(self, x: Array, y: Array, winners: Array, inputs: Any) -> Array | None:
         """Check the arrays that a call is bound to; return the active blocks of x."""
@@ -78,7 +81,7 @@ class _BoostedConv(ABC):
 
 
 class FBSConv(_BoostedConv):
-    """An FBS layer in float32 and, if ``relu``, the ReLU behind it.
+    """An FBS layer in float32, with the ReLU behind it if ``relu``.
 
     Args:
         geometry: the geometry of the convolution.
@@ -132,7 +135,7 @@ class FBSConv(_BoostedConv):
         return bind_call(self.library.function("fbs_f32"), arguments, x, y, winners, read, self)
 
     def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
-        """Compute the same in torch: all channels, of which the losers are then cleared."""
+        """Return y and the winning blocks, computed in torch; y is zero in the losing blocks."""
         g, boost = self.geometry, self.boost
         image = np.where(channel_mask(active, g.c_in), x, 0)
         factor, winners = self._decision.reference(image.mean((0, 1), dtype=np.float32))
@@ -145,8 +148,8 @@ class FBSConv(_BoostedConv):
 class FBSConvU8(_BoostedConv):
     """An FBS layer and the ReLU behind it in int8: x uint8 [h, w, c_in] to y uint8 [h', w', c_out].
 
-    The byte 0 represents 0 in both. The winning blocks and the factor g are computed in float32 from the mean of x; the
-    convolution sums in int32.
+    In x and in y, the byte 0 represents 0. The predictor works in float32: from the means of x it computes a factor for
+    each channel, and the winning blocks. The convolution sums in int32.
 
     Args:
         geometry: the geometry of the convolution.
@@ -200,14 +203,15 @@ class FBSConvU8(_BoostedConv):
         return bind_call(self.library.function("fbs_u8"), arguments, x, y, winners, read, self)
 
     def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
-        """Compute the same in torch and numpy: all channels, of which the losers are then cleared."""
+        """Return y and the winning blocks, computed in torch and numpy; y is zero in the losing blocks."""
         g, boost = self.geometry, self.boost
         level_in, level_weight, level_out = self.levels
         image = np.where(channel_mask(active, g.c_in), x, 0)
         total = image.sum((0, 1), dtype=np.int64).astype(np.float32)
         mean = total * (level_in / np.float32(g.image[0] * g.image[1]))
         factor, winners = self._decision.reference(mean)
-        # y = g (slope z + offset) + beta, where z is the sums times level_in level_weight, in steps of level_out.
+        # The output is factor (slope z + offset) + beta in real numbers, where z = level_in level_weight sums. Division
+        # by level_out expresses it in steps of y.
         scale = factor * boost.slope * (level_in * level_weight / level_out)
         shift = (factor * boost.offset + boost.beta) / level_out
         y = requantise(convolve_integers(g, image, self.conv.weight), scale, shift, BYTES, 0)
@@ -227,11 +231,11 @@ class FBSLayer(BoostedLayer):
 
     @classmethod
     def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: Library) -> FBSConv:
-        """Return the kernel of a layer's arrays."""
+        """Return the kernel of a layer from the arrays of a bundle."""
         return FBSConv(geometry, arrays["weight"], Boost.load(arrays), bool(arrays["relu"]), library)
 
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
-        """Return the native calls of the layer, in order; a second call clears the blocks that lose."""
+        """Return the native calls of the layer, in order; the second call, if any, clears the losing blocks of y."""
         library, groups = self.conv.library, self.active.groups
         assert library is not None
         calls: Calls = [self.conv.bind(x, y, groups, None if active is None else active.groups)]
@@ -247,9 +251,9 @@ class FBSLayer(BoostedLayer):
 
 
 def block_shares(channels: int) -> tuple[float, ...]:
-    """Return two shares of the channels at which a kernel of blocks is timed: about half of the blocks, and all.
+    """Return the shares of channels at which a kernel of blocks is timed: about half of the blocks, and all.
 
-    Half is rounded down to whole blocks; a layer of a single block has no half.
+    Half is rounded down to whole blocks. A layer of a single block is timed at all channels alone.
 
     >>> block_shares(48), block_shares(16)
     ((0.3333333333333333, 1.0), (1.0,))
@@ -314,7 +318,7 @@ class FBSKernel(LayerKernel):
     }
 
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield calls with all inputs and with few, at each share of outputs."""
+        """Yield calls at each share of outputs, with all inputs and with the input share of the last pair."""
         few = listing.pairs[-1][0]
         for inputs, outputs in product(sorted({1.0, few}), listing.shares):
             yield KernelCall(self.name, listing.shape, (), (("inputs", inputs), ("outputs", outputs)))
@@ -326,8 +330,8 @@ class FBSKernel(LayerKernel):
     def work(self, call: KernelCall, tile: int) -> Terms:
         """Return the terms of the convolution, of the input's mean, of the predictor and of the choice of winners.
 
-        The predictor scores every output block, also those that lose. The choice compares each block's score with the
-        score of every other one.
+        The predictor scores every output block, also the losing ones. The choice compares the scores of all pairs of
+        blocks.
         """
         shares = dict(call.remaining)
         h, w, c_in, c_out, *_ = call.shape
@@ -341,7 +345,7 @@ class FBSKernel(LayerKernel):
         }
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return all blocks and about half of them, for inputs and outputs."""
+        """Return the timed shares of inputs and outputs: about half of the blocks, and all blocks."""
         c_in, c_out = call.shape[2:4]
         return {"inputs": block_shares(c_in) if reads_blocks else (1.0,), "outputs": block_shares(c_out)}
 

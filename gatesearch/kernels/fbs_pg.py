@@ -1,6 +1,7 @@
 """Kernel of feature boosting and suppression (FBS) and precision gating (PG) in one call.
 
-The kernel computes the high bits of the winning channels, and the low bits of their open outputs.
+FBS picks the output channels that win; the others are not computed. PG first computes the winners with the high bits
+of the input. An output is open if this first result exceeds a threshold. PG adds the low bits only to open outputs.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SIZE, SOURCES, Libra
 from gatesearch.kernels.operand_split import OperandSplit
 from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_blocks
 
-BITS, LOW_BITS = 8, 4  # bits and low bits of the input of the random layers that are timed
+BITS, LOW_BITS = 8, 4  # for random layers that are timed: bits of an input level, and how many of them are low bits
 
 
 class CSplit(ctypes.Structure):
@@ -51,13 +52,13 @@ class CSplit(ctypes.Structure):
 
 
 class Precision(NamedTuple):
-    """The precision gate of a hybrid layer.
+    """The precision gate of a layer that also has FBS.
 
     Args:
         bits: number of bits of a level of the input.
-        low_bits: number of low bits, which only open outputs add, 0 to 8; the high bits are the other 1 to 8.
+        low_bits: number of low bits, 0 to 8, which only open outputs use; the other 1 to 8 bits are the high bits.
         group: number of channels that share a decision; the mean of the winners among them decides.
-        threshold: threshold of each group (Delta in the paper), float32, in units of the output.
+        threshold: threshold of each group (Delta in Zhang et al. 2020), float32, in units of the output.
         step: real value of a level of the input.
         level: real value of a step of the product.
         operands: how a channel of the input is split into operands.
@@ -79,10 +80,12 @@ class FBSPG(ChannelSkippingConv):
         geometry: the geometry of the convolution.
         weight: levels of the weights, whole numbers [c_out, c_in, kh, kw] of at most 8 magnitude bits.
         precision: the precision gate.
-        boost, relu, library: as in :class:`ChannelSkippingConv`.
+        boost: the predictor that picks the winners, and the normalisation.
+        relu: whether negative outputs become 0.
+        library: None loads the best one for this CPU.
 
     Raises:
-        ValueError: a number is out of range, or sums could leave 32 bits.
+        ValueError: a number is out of range, or sums could exceed 32 bits.
     """
 
     def __init__(
@@ -134,11 +137,12 @@ class FBSPG(ChannelSkippingConv):
         Args:
             layer: an FBS layer around a precision gate.
             image: height and width of its input.
-            relu, library: as in :class:`ChannelSkippingConv`.
+            relu: whether negative outputs become 0.
+            library: None loads the best one for this CPU.
             positive: whether no input is negative.
 
         Raises:
-            ValueError: its convolution has no precision gate, or there is no kernel for its bits.
+            ValueError: the layer's convolution has no precision gate, or there is no kernel for the gate's bits.
         """
         gate = cast(torch.nn.Module, layer.inner)
         if not isinstance(gate, PGConv2d):
@@ -159,9 +163,9 @@ class FBSPG(ChannelSkippingConv):
         return cls(Geometry.from_layer(gate.layer, image), levels, precision, Boost.from_module(layer), relu, library)
 
     def phases(self, x: Array, channels: Array) -> IntegerPhases:
-        """Return the high products O_hb, the mask and the output O in whole numbers, where ``channels`` win.
+        """Return the products of the high bits, the mask of open outputs, and the final products, if ``channels`` win.
 
-        All are [h', w', c_out]; numbers are int64.
+        Each is [h', w', c_out]. The products are int64; Zhang et al. 2020 call them O_hb and O.
         """
         p, g = self.precision, self.geometry
         whole = np.rint((x / np.float32(p.step)).clip(1 - 2**p.bits, 2**p.bits - 1)).astype(np.int64)
@@ -173,8 +177,8 @@ class FBSPG(ChannelSkippingConv):
         winners = torch.zeros(g.c_out, dtype=torch.bool)
         winners[channels] = True
         mask = torch.zeros_like(high, dtype=torch.bool)
-        # The winners of a group decide by their mean: mean > Delta is sum > Delta * count. Sums are whole numbers, so
-        # the bound may be rounded down; it is clamped to what int64 holds.
+        # A group is open if the mean of its winners exceeds the threshold Delta, so if their sum exceeds Delta times
+        # their number. Sums are whole numbers, so this bound may be rounded down. It is clamped to the range of int64.
         for i, delta in enumerate(self.threshold):
             group = slice(i * p.group, (i + 1) * p.group)
             members = winners[group]
@@ -192,7 +196,7 @@ class FBSPG(ChannelSkippingConv):
 
 
 class FBSPGLayer(ChannelSkippingLayer):
-    """A trained layer with FBS and a precision gate."""
+    """A trained layer with FBS and a precision gate, packed for the kernel."""
 
     conv: FBSPG
 
@@ -261,7 +265,8 @@ class FBSPGKernel(LayerKernel):
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
         """Yield calls of four variants for each pair of shares.
 
-        Calls take the open shares 0, 0.3 and 1 in turn, so that a table covers them without a call for each.
+        The calls take the open shares 0, 0.3 and 1 in turn. So a table covers these three without measuring each call
+        three times.
         """
         for (inputs, outputs), block, group in product(listing.pairs, (1, BLOCK), (1, BLOCK)):
             turn = (round(8 * (inputs + outputs)) // 2 + (group > 1)) % 3
@@ -276,15 +281,17 @@ class FBSPGKernel(LayerKernel):
         return conv_macs(call.shape)
 
     def family(self, call: KernelCall) -> str:
-        """Return a name for channels and one for blocks that win: different loops gather them."""
+        """Return one name for winning channels and another for winning blocks: different loops gather their weights."""
         return f"fbs_pg of {'channels' if dict(call.variant)['block'] == 1 else 'blocks'}"
 
     def work(self, call: KernelCall, tile: int) -> Terms:
         """Return the terms of the high bits, of the choice and gathering of winners, and of the low bits.
 
-        The high bits are a dense convolution of the channels that are read and that win, where each input channel
-        counts once for each operand. The low bits are computed in rows, a pixel and a block of 16 outputs, where at
-        least one output is open. Decisions count as independent: among the d decisions of a row, none opens with
+        The high bits are a dense convolution from the active input channels to the winning output channels. Each input
+        channel counts once for each of its operands.
+
+        A row is a block of 16 outputs at one pixel. The low bits of a row are computed if at least one of its outputs
+        is open. The estimate treats decisions as independent. A row with d decisions then has no open output with
         probability (1 - share)^d, so 1 - (1 - share)^d of the rows are computed.
         """
         h, w, c_in, c_out, *rest = call.shape
@@ -297,8 +304,8 @@ class FBSPGKernel(LayerKernel):
         if group == 1:
             decisions: float = min(BLOCK, outputs)
         else:
-            # 16 neighbours lie in one group. 16 single winners, spread evenly, span 16 c_out / outputs channels, which
-            # are c_out / outputs groups of 16.
+            # The 16 channels of a winning block lie in one group. 16 single winners, spread evenly, span
+            # 16 c_out / outputs channels, which are c_out / outputs groups of 16.
             decisions = 1.0 if block == BLOCK else c_out / outputs
         rows = pixels * (1 - (1 - open_share) ** decisions)
         places = steps * BLOCK  # one weight of each output for a tap and an input channel, padded to blocks
@@ -324,10 +331,10 @@ class FBSPGKernel(LayerKernel):
         }
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return shares of channels or of blocks, by the variant, and shares of open outputs.
+        """Return the timed shares of channels or of blocks (as the variant says), and the timed shares of open outputs.
 
-        A row of 16 outputs is computed where one of them is open. If each output has its own decision, nearly all rows
-        are computed once a tenth of the outputs is open. So the smallest timed share is then a tenth.
+        A row of 16 outputs is computed if one of them is open. If each output has its own decision, most rows
+        are computed as soon as a tenth of the outputs is open. In this case the smallest timed share is a tenth.
         """
         variant = dict(call.variant)
         c_in, c_out = call.shape[2:4]

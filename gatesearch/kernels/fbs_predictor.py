@@ -1,7 +1,8 @@
 """The predictor of feature boosting and suppression (FBS), which picks the channels to compute.
 
-A linear layer predicts from the means of the input channels how much each output channel matters. The groups with the
-largest predictions win. :class:`Boost` holds the arrays, :class:`Decision` decides in numpy.
+A linear layer predicts from the means of the input channels how much each output channel matters. The groups of
+channels with the largest predictions win. :class:`Boost` holds the arrays of the predictor. :class:`Decision` passes
+them to C and computes the decision in numpy.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ class CBoost(ctypes.Structure):
 
 
 class Boost(NamedTuple):
-    """The arrays by which FBS extends a convolution z, float32.
+    """The float32 arrays that FBS adds to a convolution with input x, convolution output z and layer output y.
 
     g = relu(phi mean(x) + rho) predicts the importance of each channel, and y = g (slope z + offset) + beta.
 
     Args:
         phi: weights of the predictor [c_out, c_in].
         rho: bias of the predictor [c_out].
-        slope, offset: of the batch normalisation before the boost [c_out].
+        slope, offset: slope and offset of the batch normalisation before the boost, each [c_out].
         beta: shift after the boost [c_out].
         winners: number of blocks of channels that are computed.
-        block: channels of a block.
+        block: number of channels in a block.
     """
 
     phi: Array
@@ -69,19 +70,19 @@ class Boost(NamedTuple):
         return cls(phi, rho, slope, offset, beta, winners=winners, block=layer.block)
 
     def arrays(self) -> dict[str, Array]:
-        """Return all fields as arrays, to store in a bundle; :meth:`load` reads them."""
+        """Return all fields as arrays, to store in a bundle."""
         return {name: np.asarray(value) for name, value in self._asdict().items()}
 
     @classmethod
     def load(cls, arrays: Mapping[str, Array]) -> Boost:
-        """Return the boost from a layer's arrays."""
+        """Return the boost whose fields :meth:`arrays` stored."""
         phi, rho, slope, offset, beta = (arrays[name] for name in cls._fields[:5])
         winners, block = int(arrays["winners"]), int(arrays["block"])
         return cls(phi, rho, slope, offset, beta, winners=winners, block=block)
 
 
 class Decision:
-    """The decision which groups of channels win, and the factor of each channel.
+    """Decides which groups of channels win, and computes the factor of each channel.
 
     Args:
         geometry: the geometry of the convolution.
@@ -90,7 +91,7 @@ class Decision:
         library: None loads the best one for this CPU.
 
     Raises:
-        ValueError: the groups have another size, or more would win than exist.
+        ValueError: the kernel cannot skip groups of this size, or more groups would win than exist.
     """
 
     def __init__(self, geometry: Geometry, boost: Boost, sizes: Sequence[int], library: Library | None = None) -> None:
@@ -110,7 +111,7 @@ class Decision:
             self.c = CBoost(packed, *map(address, self._vectors), boost.winners, boost.block)
 
     def reference(self, mean: Array) -> tuple[Array, Array]:
-        """Return g [c_out] and the winning groups, ascending, from the means of the input channels, float32 [c_in]."""
+        """Return the factors [c_out] and the winning groups, ascending, from the means of the input channels [c_in]."""
         factor = np.maximum(self.boost.phi @ mean + self.boost.rho, 0)
         return factor, largest_groups(factor, self.boost.winners, self.boost.block)
 
@@ -148,7 +149,7 @@ def conv_weights(layer: PlainConv2d) -> Array:
 def random_boost(
     call: KernelCall, geometry: Geometry, block: int, generator: np.random.Generator
 ) -> tuple[Boost, ActiveChannels | None]:
-    """Return a random boost by which the call's share of outputs wins, and random active inputs of the call's share."""
+    """Return a random boost and random active inputs, with the call's shares of winning outputs and active inputs."""
     shares, groups = dict(call.remaining), -(-geometry.c_out // block)
     rho, slope, offset, beta = (random_normal(generator, geometry.c_out) for _ in range(4))
     winners = max(1, min(groups, round(shares.get("outputs", 1.0) * geometry.c_out / block)))

@@ -1,4 +1,7 @@
-"""Kernel of feature boosting and suppression (FBS) that computes only the winning single channels."""
+"""Kernel of feature boosting and suppression (FBS) whose channels win one by one; it computes only the winners.
+
+A predictor scores the output channels from the means of the input channels. The channels with the largest scores win.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,14 @@ from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_bl
 
 
 class FBSSingle(ChannelSkippingConv):
-    """Feature boosting and suppression of single channels and, if ``relu``, the ReLU behind it.
+    """Feature boosting and suppression of single channels, with the ReLU behind it if ``relu``.
 
     Args:
         geometry: the geometry of the convolution.
         weight: float32 [c_out, c_in, kh, kw].
-        boost, relu, library: as in :class:`ChannelSkippingConv`.
+        boost: the predictor that picks the winners, and the normalisation.
+        relu: whether negative outputs become 0.
+        library: None loads the best one for this CPU.
     """
 
     def __init__(
@@ -49,7 +54,7 @@ class FBSSingle(ChannelSkippingConv):
         """Return the kernel of a trained layer for images of the given height and width.
 
         Raises:
-            ValueError: its convolution is itself gated, or has no kernel.
+            ValueError: the layer's convolution is itself gated, or has no kernel.
         """
         inner = plain_conv(layer)
         return cls(Geometry.from_layer(inner, image), conv_weights(inner), Boost.from_module(layer), relu, library)
@@ -72,7 +77,7 @@ class FBSSingleLayer(ChannelSkippingLayer):
 
     @classmethod
     def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: Library) -> FBSSingle:
-        """Return the kernel of a layer's arrays."""
+        """Return the kernel of a layer from the arrays of a bundle."""
         return FBSSingle(geometry, arrays["weight"], Boost.load(arrays), bool(arrays["relu"]), library)
 
 
@@ -119,9 +124,9 @@ class FBSSingleKernel(LayerKernel):
         return conv_macs(call.shape)
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the terms of a dense convolution of the active channels, and of choosing and gathering them.
+        """Return the terms of a dense convolution of the active channels, and of the choice and gathering of winners.
 
-        The kernel finds the smallest winning score bit by bit, with a pass over all scores for each of its 31 bits.
+        The kernel finds the smallest winning score bit by bit: it passes over all scores once for each of 31 bits.
         """
         h, w, c_in, c_out, *rest = call.shape
         _, inputs, outputs = Winners.from_call(call)
@@ -143,7 +148,7 @@ class FBSSingleKernel(LayerKernel):
         }
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return all channels and half of them, for inputs and outputs."""
+        """Return the timed shares of inputs and outputs: half of the channels, and all channels."""
         return single_axes(reads_blocks)
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:

@@ -17,7 +17,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A convolution, without groups, of one image [h, w, c_in]; a matrix product is a 1 x 1 convolution.
+    """The sizes of a convolution, without groups, of one image [h, w, c_in]; a matrix product is a 1 x 1 convolution.
 
     Args:
         image: height and width.
@@ -50,7 +50,7 @@ class Geometry:
 
     @classmethod
     def from_shape(cls, shape: Iterable[int]) -> Geometry:
-        """Return the geometry of the twelve numbers of a ``LayerSite.geometry`` or a call's shape.
+        """Return the geometry that the twelve numbers of a ``LayerSite.geometry`` or of a call's shape describe.
 
         >>> Geometry.from_shape((30, 20, 16, 32, 3, 3, 2, 1, 1, 1, 1, 1)).output
         (15, 20)
@@ -64,7 +64,7 @@ class Geometry:
         """Return the geometry of a layer on an image of the given height and width.
 
         Raises:
-            ValueError: it has groups, pads with other values than zeros, or names its padding.
+            ValueError: the layer has groups, pads with other values than zeros, or has a padding such as "same".
         """
         if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
             raise ValueError(f"no kernel for {layer}")
@@ -89,7 +89,7 @@ class Geometry:
 
     @property
     def inner(self) -> int:
-        """Multiply-accumulates of one output."""
+        """Multiply-accumulates of one output value."""
         return self.c_in * self.kernel[0] * self.kernel[1]
 
     @property
@@ -116,14 +116,14 @@ class Geometry:
         return Shape(*self.shape)
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Return the convolution of x [h, w, c_in] with torch, [h', w', c_out]."""
+        """Return the convolution of x [h, w, c_in], computed by torch, [h', w', c_out]."""
         image = x.movedim(-1, 0).unsqueeze(0)
         y = F.conv2d(image, weight, None, self.stride, self.padding, self.dilation)
         return y[0].movedim(0, -1)
 
 
 def output_size(shape: Sequence[int]) -> Pair:
-    """Return height and width of the output of a convolution or pooling, from its twelve numbers.
+    """Return the output's height and width for a convolution or a pooling, from the twelve numbers of its shape.
 
     >>> output_size((8, 8, 16, 32, 3, 3, 2, 2, 1, 1, 1, 1))
     (4, 4)

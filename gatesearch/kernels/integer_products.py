@@ -1,4 +1,8 @@
-"""Products in whole numbers for precision gating: references, checks of ranges, and thresholds."""
+"""Whole-number products for the kernels of precision gating: references, checks of ranges, and thresholds.
+
+Precision gating computes every output with the high bits of the input. It adds the low bits only to open outputs, whose
+first result exceeds a threshold.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ def integer_products(geometry: Geometry, x: Array, weight: Array) -> torch.Tenso
 def gate_sizes(gate: PGConv2d | PGLinear) -> tuple[torch.Tensor, float, float]:
     """Return the levels of a trained gate's weights, and the real values of a step of its input and of the product.
 
-    Both values are computed in float32, as the trained module computes them.
+    Both real values are computed in float32, as in the trained module.
     """
     weight, weight_step = gate.weights()
     _, scale = gate.range(torch.zeros(1))
@@ -38,7 +42,7 @@ def check_bits(bits: int, low_bits: int, doubled: bool) -> int:
     """Return the number of high bits.
 
     Raises:
-        ValueError: the high or the low part does not fit a byte; doubled levels need one more bit in each.
+        ValueError: the high or the low bits do not fit a byte, or 7 bits where levels are ``doubled``.
     """
     high_bits, largest = bits - low_bits, BYTE - doubled
     if not (0 <= low_bits <= largest and 1 <= high_bits <= largest):
@@ -49,10 +53,10 @@ def check_bits(bits: int, low_bits: int, doubled: bool) -> int:
 def check_sums(weight: Array, largest: int) -> None:
     """Check that sums over a block of channels fit 32 bits for every input.
 
-    Decisions sum the products of a block's channels, so the weights of up to 16 channels add up.
+    A decision sums the products of a block's channels, so the weights of up to 16 channels add up.
 
     Raises:
-        ValueError: inputs up to ``largest`` could overflow.
+        ValueError: sums could overflow for inputs up to ``largest``.
     """
     by_channel = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(1)
     by_block = np.add.reduceat(by_channel, range(0, len(weight), BLOCK))
@@ -61,14 +65,14 @@ def check_sums(weight: Array, largest: int) -> None:
 
 
 def open_thresholds(geometry: Geometry, high: Array, weight: Array, group: int, share: float) -> Array:
-    """Return for each group a threshold that a share of its outputs exceeds, float32 [groups].
+    """Return for each group a threshold that the given share of its outputs exceeds, float32 [groups].
 
     Args:
         geometry: the geometry of the convolution.
         high: high parts of an input [h, w, c_in].
         weight: whole numbers [c_out, c_in, kh, kw].
-        group: channels that share a decision.
-        share: the share of the outputs, 0 to 1.
+        group: number of channels that share a decision.
+        share: the share of outputs to open, 0 to 1.
     """
     image, filters = torch.from_numpy(high.astype(np.float64)), torch.from_numpy(weight.astype(np.float64))
     sums = geometry.convolve(image, filters).numpy()

@@ -1,4 +1,7 @@
-"""Kernel of the level gate on a stream: an integer statistic, updated from the new samples alone."""
+"""Kernel of the level gate on a stream: an integer statistic that each hop updates from the new samples alone.
+
+The level gate opens when a statistic of the signal, such as its energy, exceeds a threshold.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from gatesearch.kernels.library import ADDRESS, INT, INT64, SOURCES, Library, Si
 from gatesearch.kernels.work_terms import Terms
 
 KINDS = tuple(STATISTICS)
-"""The statistics in the order of the kinds of ``level.c``."""
+"""The names of the statistics; the index of a name is its number ``kind`` in ``level.c``."""
 
 
 class CLevel(ctypes.Structure):
@@ -36,12 +39,12 @@ class CLevel(ctypes.Structure):
 
 
 class LevelStream:
-    """The statistic of the window that ends with the newest sample; each push computes only the new frames.
+    """Computes the statistic of the window that ends with the newest sample; each push computes only the new frames.
 
     The result equals that of its reference, :class:`gatesearch.gates.level.SignalStream`, bit for bit.
 
     Args:
-        format: statistic, window, hop and frame.
+        format: the statistic, and the lengths of window, hop and frame.
         library: None loads the best one for this CPU; without a compiler the reference runs.
     """
 
@@ -80,7 +83,7 @@ class LevelStream:
 
 
 class LevelKernel(CountedKernel):
-    """The level gate at a hop; a call's shape: samples per hop, samples per frame, frames per window, bins."""
+    """The level gate at one hop. A call's shape is (samples per hop, samples per frame, frames per window, bins)."""
 
     name = "level"
     source = SOURCES / "level.c"
@@ -98,19 +101,19 @@ class LevelKernel(CountedKernel):
         return KernelCall(self.name, shape, (("statistic", kind),))
 
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield a call for each statistic; the frames of the flatness have a length of their own."""
+        """Yield a call for each statistic; the spectral flatness has its own frame length."""
         hop, frame, frames, bins = listing.shape
         for kind, name in enumerate(KINDS):
             block = STATISTICS[name].block or frame
             yield KernelCall(self.name, (hop, block, frames, bins), (("statistic", kind),))
 
     def macs(self, call: KernelCall) -> float:
-        """Return the number of products of the filters of a flatness; for other statistics, one sum per sample."""
+        """Return the products of the filters for the spectral flatness; for other statistics, one sum per sample."""
         hop, _, _, bins = call.shape
         return float(hop * 2 * bins if _statistic(call) == "flatness" else hop)
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return terms by sample and by frame, or by product and by bin of a spectrum."""
+        """Return terms by product and spectral bin for the flatness, by sample and frame for other statistics."""
         hop, block, _, bins = call.shape
         if _statistic(call) == "flatness":
             return {"call": 1.0, "products": 2.0 * hop * bins, "bins": hop / block * bins}

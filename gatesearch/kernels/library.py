@@ -1,4 +1,4 @@
-"""The shared library of compiled kernels, and the types of their arguments, for ctypes."""
+"""The shared library of compiled kernels, and the ctypes types of their arguments."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Library:
     Args:
         path: the path of the shared library.
         signatures: result and argument types of each function, by its name without prefix and suffix.
-        instructions: the set; None is the best that this CPU has.
+        instructions: the instruction set; None means the best one of this CPU.
 
     Raises:
-        ValueError: the set was not compiled, or the CPU does not have it.
+        ValueError: the library has no kernels for this instruction set, or the CPU does not have it.
     """
 
     def __init__(self, path: Path, signatures: Signatures, instructions: str | None = None) -> None:
@@ -66,7 +66,7 @@ class Library:
 
     @functools.cache  # noqa: B019 - libraries live as long as the process
     def function(self, name: str) -> Callable[..., Any]:
-        """Return a C function by its name without prefix and suffix; a kernel's descriptor has its signature."""
+        """Return a C function by its name without prefix and suffix, with the types of its signature."""
         function = getattr(self._library, f"gs_{name}_{self.instructions}")
         function.restype, function.argtypes = self._signatures[name]
         return function
@@ -78,7 +78,7 @@ def bind_call(function: Callable[..., None], arguments: tuple[Any, ...], *owners
     Args:
         function: a function of a library.
         arguments: numbers and addresses.
-        owners: the objects whose memory the addresses point to; they live as long as the call.
+        owners: the objects whose memory the addresses point to; the returned function keeps them alive.
     """
 
     def call(_owners: tuple[Any, ...] = owners) -> None:

@@ -46,9 +46,10 @@ class MelKernel(Kernel):
 
 
 class Mel:
-    """A fitted :class:`LogMel <gatesearch.frontends.LogMel>` or MFCC that returns int8 steps of the features' grid.
+    """A fitted :class:`LogMel <gatesearch.frontends.LogMel>` or MFCC front end with int8 features.
 
-    Features differ from those of the front end only by rounding: rarely, and by at most one step.
+    An int8 value counts steps of ``FEATURE_SCALE``. Because of rounding, a feature rarely differs from the front end's
+    own, and then by one step.
 
     Args:
         frontend: a fitted front end.
@@ -63,7 +64,7 @@ class Mel:
         fft, weights = frontend.fft, frontend.mel.double().numpy()
         bins, mels = weights.shape
         first = [int(np.flatnonzero(column)[0]) if column.any() else 0 for column in weights.T]
-        # A mel band weights a run of neighbouring bins; only the runs are stored, one after the other.
+        # A mel band has non-zero weights in a run of neighbouring bins. Only these runs are stored, one after another.
         runs = [np.trim_zeros(column) for column in weights.T]
         dct = getattr(frontend, "dct", None)
         self._arrays: dict[str, Array | None] = {
@@ -102,16 +103,16 @@ class Mel:
         return out
 
     def reference(self, wave: Array) -> Array:
-        """Compute the same with the front end itself."""
+        """Return the features of one clip, computed by the front end itself."""
         features = self.frontend(torch.from_numpy(wave)[None])[0, 0]
         return (features / FEATURE_SCALE).round().to(torch.int8).numpy()
 
 
 class MelStream:
-    """The features of the latest window of a sound stream; each step computes only those of the new frames.
+    """The features of the latest window of a sound stream; each step computes the features of the new frames alone.
 
-    They equal, bit for bit, the features of :class:`Mel` for the clip whose last frame ends with the newest sample. A
-    stream begins with silence.
+    The features equal, bit for bit, those that :class:`Mel` returns for a clip whose last frame ends with the newest
+    sample. A stream begins with silence.
 
     Args:
         mel: the front end.
@@ -148,7 +149,8 @@ class MelStream:
         if samples.shape != (self.samples,):
             raise ValueError(f"a step is {self.samples} samples, found {list(samples.shape)}")
         if self._mel.library is not None:
-            # ctypes passes the memory of bytes directly; asking an array for its address takes as long as half a frame.
+            # ctypes passes the memory of bytes directly. To ask an array for its address would take half as long as the
+            # features of a frame.
             self._function(self._mel.address, samples.tobytes(), *self._arguments)
             return self.window
         self._wave = np.append(self._wave, samples)[-len(self._wave) :]
@@ -161,7 +163,7 @@ def _samples(wave: Any) -> Array:
     """Return sound as float32 of full scale 1.
 
     Raises:
-        ValueError: numbers of another type, not finite, or in the range of int16 though they are floats.
+        ValueError: the samples have another type, are not finite, or are floats in the range of int16.
     """
     array = np.asarray(wave)
     if array.dtype != np.float32:
@@ -170,7 +172,7 @@ def _samples(wave: Any) -> Array:
         native = np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else array.dtype.newbyteorder("="))
         array = to_float(torch.from_numpy(native)).numpy()
     array = np.ascontiguousarray(array)
-    # One product also finds samples that are not finite, because every comparison with NaN is false.
+    # The product array.dot(array) also detects samples that are not finite: every comparison with NaN is false.
     if array.ndim == 1 and not array.dot(array) <= LARGEST_POWER * len(array):
         raise ValueError("wave is not finite, or in the numbers of int16; wanted: sound of full scale 1")
     return array
@@ -181,6 +183,6 @@ def _floats(values: Any) -> Array:
 
 
 def _roots(count: int, order: int) -> Array:
-    """Return cosines and sines of -2 pi k / order, float32 [2, count]: the roots of unity of a Fourier transform."""
+    """Return cosines and sines of -2 pi k / order for k < count, float32 [2, count]: roots of unity for an FFT."""
     angle = -2 * np.pi / order * np.arange(count)
     return _floats(np.stack([np.cos(angle), np.sin(angle)]))

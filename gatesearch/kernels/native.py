@@ -22,7 +22,7 @@ def open_library(path: Path, instructions: str | None = None) -> Library:
 
 @functools.cache
 def load(instructions: str | None = None) -> Library | None:
-    """Return the kernels; None, after one notice on standard error, where they cannot be compiled.
+    """Return the kernels; where they cannot be compiled, print one notice on standard error and return None.
 
     Raises:
         ValueError: the CPU does not have the instruction set.

@@ -3,9 +3,9 @@
 The kernels of precision gating multiply unsigned levels x by signed bytes w. If inputs are signed or weights have nine
 bits, each channel of the input is split into several operands, each with its own weights:
 
-* by sign: x = max(x, 0) - max(-x, 0). Both operands are unsigned; the second one has the weights -w.
-* by width: w = 2 (w >> 1) + (w & 1), so w x = (w >> 1) (2 x) + (w & 1) x, where w >> 1 fits a signed byte. The first
-  operand is the doubled level 2 x.
+* by sign: x = max(x, 0) - max(-x, 0). Both operands are unsigned; the second operand has the weights -w.
+* by width: w = 2 (w >> 1) + (w & 1), so w x = (w >> 1) (2 x) + (w & 1) x. The first operand is the doubled level 2 x
+  with the weight w >> 1, which fits a signed byte. The second operand is x with the weight w & 1.
 
 All sums are exact whole numbers.
 """
@@ -33,7 +33,7 @@ class OperandSplit(NamedTuple):
 
     @classmethod
     def from_settings(cls, settings: PGParams, positive: bool) -> OperandSplit:
-        """Return the split that a gate needs; ``positive`` says that no input is negative."""
+        """Return the split that a gate needs; ``positive`` says whether no input is negative."""
         return cls(not positive, settings.weight_bits == BYTE)
 
     @property
@@ -47,7 +47,7 @@ class OperandSplit(NamedTuple):
 
     @classmethod
     def from_number(cls, number: int, wide_first: bool) -> OperandSplit:
-        """Return a split into 1, 2 or 4 operands; a split into 2 by sign or width takes the same work.
+        """Return a split into 1, 2 or 4 operands; for 2, ``wide_first`` selects the split by width, else by sign.
 
         >>> OperandSplit.from_number(2, wide_first=True)
         OperandSplit(sign=False, wide=True)
@@ -66,11 +66,11 @@ class OperandSplit(NamedTuple):
         return np.ascontiguousarray(np.concatenate(operands, 1), np.int8)
 
     def levels(self, x: Array, step: float, bits: int, low_bits: int) -> Array:
-        """Return the levels of an input [h, w, c_in] by operands, [h, w, number c_in], as ``PGConv`` reads them.
+        """Return the levels of all operands, [h, w, number c_in], for an input [h, w, c_in] of ``PGConv``.
 
-        Where weights are wide, one operand is doubled, which must not carry the low part into the high part. So levels
-        are stored with a free bit between the parts: high part, one zero bit, low part of ``low_bits`` bits. Doubling
-        then moves the low part into the free bit. ``PGConv`` splits such levels at ``low_bits + 1``.
+        Where weights are wide, one operand is the doubled level. Doubling must not carry the low bits into the high
+        bits. So a level is stored with a free bit between: the high bits, one zero bit, then ``low_bits`` low bits.
+        Doubling then moves the low bits into the free bit. ``PGConv`` splits such levels at ``low_bits + 1``.
 
         Args:
             x: real numbers.

@@ -1,4 +1,4 @@
-"""Loops that only multiply or only read: the peak rates of a core, with which kernels are compared."""
+"""Loops that only multiply or only read memory: they measure a core's peak rates, with which kernels are compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gatesearch.kernels.library import ADDRESS, FLOAT, INT, INT32, SOURCES, Sign
 
 
 class PeakKernel(Kernel):
-    """Loops of products of bytes, of products of floats, and of reads."""
+    """Three loops: products of bytes, products of floats, and reads of memory."""
 
     name = "peak"
     source = SOURCES / "peak.c"

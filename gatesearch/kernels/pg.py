@@ -1,6 +1,8 @@
 """Trained layers with precision gating (PG), and the kernel that runs them.
 
-A layer rounds its input to levels, convolves in two phases, and applies the batch normalisation behind it.
+A layer rounds its input to levels and convolves in two phases. The first phase computes every output with the high bits
+of the levels. Outputs that exceed a threshold are open; the second phase adds the low bits to open outputs alone. Last,
+the layer applies the batch normalisation behind it.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from gatesearch.kernels.operand_split import OperandSplit
 from gatesearch.kernels.pg_conv import CGate, PGConv
 from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_blocks
 
-BITS = {1: (8, 4), 2: (16, 8)}  # by bytes of a level: bits and low bits of the random layers that are timed
+BITS = {1: (8, 4), 2: (16, 8)}  # for random layers that are timed, by bytes of a level: its bits and its low bits
 
 
 class PGLayer:
@@ -34,10 +36,10 @@ class PGLayer:
 
     Args:
         conv: the kernel with its weights.
-        scale, shift: scale and shift of the normalisation behind it, float32 [c_out].
+        scale, shift: scale and shift of the batch normalisation behind the convolution, float32 [c_out].
         relu: whether a ReLU follows.
-        threshold: threshold of each group (Delta in the paper), float32.
-        shape: the shape of the output; None means that of the convolution.
+        threshold: threshold of each group (Delta in Zhang et al. 2020), float32.
+        shape: the shape of the output; None means the convolution's output shape.
     """
 
     absorbs_norm: ClassVar[bool] = True
@@ -156,7 +158,7 @@ class PGLayer:
         return (np.maximum(y, 0) if self.relu else y).astype(np.float32).reshape(self.shape)
 
     def _bind_levels(self, x: Array, levels: Array, library: Library) -> Any:
-        """Bind the call that rounds inputs to levels, and splits them into operands where one is not enough."""
+        """Bind the call that rounds inputs to levels, and splits levels into operands if there are several."""
         conv, operands = self.conv, self.conv.operands
         top, size = float(2**conv.bits - 1), levels.dtype.itemsize
         if operands.number == 1:
@@ -179,7 +181,7 @@ class PGLayer:
 
 
 class PGKernel(LayerKernel):
-    """Precision gating. The input channels of its shapes are operands; see :mod:`gatesearch.kernels.operand_split`."""
+    """Precision gating. A call's shape counts operands as input channels (:mod:`gatesearch.kernels.operand_split`)."""
 
     name = "pg"
     source = SOURCES / "pg.c"
@@ -213,7 +215,7 @@ class PGKernel(LayerKernel):
         return conv_macs(call.shape)
 
     def family(self, call: KernelCall) -> str:
-        """Return a name for each size of groups that has its own loops: 1, 8, and whole blocks."""
+        """Return one name for groups of 1, one for groups of 8, and one for whole blocks: each has its own loops."""
         group = min(int(dict(call.variant)["group"]), call.shape[3])
         inside = f"in groups of {group}" if group in (1, 8) and group < call.shape[3] else "of blocks"
         return f"pg {inside}"
@@ -221,10 +223,10 @@ class PGKernel(LayerKernel):
     def work(self, call: KernelCall, tile: int) -> Terms:
         """Return the terms of the high bits of all outputs, and of the low bits of open outputs.
 
-        The kernel lists open outputs by rows; a row is a pixel and a block of 16 outputs. Decisions count as
-        independent: among the d decisions of a row, none opens with probability (1 - share)^d, so 1 - (1 - share)^d of
-        the rows are computed. With a decision for each output, open outputs may be computed one by one instead; a table
-        fits a slope for either way.
+        The kernel lists open outputs by rows. A row is a block of 16 outputs at one pixel; it is computed if one of its
+        outputs is open. The estimate treats decisions as independent. A row with d decisions then has no open output
+        with probability (1 - share)^d, so 1 - (1 - share)^d of the rows are computed. With a decision for each output,
+        the kernel may compute open outputs one by one instead. A table fits slopes for rows and for single outputs.
         """
         variant, open_share = dict(call.variant), dict(call.remaining).get("open", 1.0)
         h, w, c_in, c_out, *_ = call.shape
@@ -250,11 +252,11 @@ class PGKernel(LayerKernel):
         }
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return the shares of no open output and of all."""
+        """Return the timed shares of open outputs: 0 and 1."""
         return {"open": (0.0, 1.0)}
 
     def layer_shape(self, shape: tuple[int, ...], variant: Any) -> tuple[int, ...]:
-        """Return the shape with the input channels of the layer, before they are split into operands."""
+        """Return the shape with the layer's number of input channels, before channels are split into operands."""
         return (*shape[:2], shape[2] // int(variant.get("pieces", 1)), *shape[3:])
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
@@ -262,7 +264,7 @@ class PGKernel(LayerKernel):
         geometry, variant = Geometry.from_shape(call.shape), dict(call.variant)
         size, group = int(variant["bytes"]), int(variant["group"])
         operands = OperandSplit.from_number(int(variant.get("pieces", 1)), wide_first=size > 1)
-        # Doubled levels have two more bits, one of them in the low part.
+        # Doubled levels have two more bits, one of them in the low part, so wide weights leave room for 8 bits alone.
         bits, low_bits = BITS[1 if operands.wide else size]
         weight = generator.integers(-63, 64, geometry.weights, dtype=np.int8)
         x = random_normal(generator, *geometry.image, geometry.c_in // operands.number)

@@ -1,7 +1,7 @@
 """Precision gating in whole numbers: the high bits of every output, and the low bits of open outputs.
 
-Source: Zhang et al. 2020, "Precision Gating". In its notation, O_hb is the product of the high bits, O the product of
-all bits that are used, and Delta a threshold.
+Source: Zhang et al. 2020, "Precision Gating". In the paper's notation, O_hb is the product of the high bits, O the
+final product, and Delta the threshold. An output is open if its product of the high bits exceeds the threshold.
 """
 
 from __future__ import annotations
@@ -41,30 +41,30 @@ class CGate(ctypes.Structure):
 
 
 class PGConv:
-    """A convolution in two phases, x [h, w, c_in] in levels to y [h', w', c_out] in units of the output.
+    """A convolution in two phases, from levels x [h, w, c_in] to real outputs y [h', w', c_out].
 
     A level is split as x = 2^low_bits x_high + x_low. Phase one computes the product of x_high for every output. Where
-    the sum over a group of outputs exceeds the threshold, phase two adds the product of x_low. Inputs are levels from 0
-    to 2^bits - 1, as behind a ReLU: uint8 for up to 8 bits, else uint16.
+    the mean over a group of outputs exceeds the threshold, phase two adds the product of x_low. Levels lie from 0 to
+    2^bits - 1, as behind a ReLU: uint8 for up to 8 bits, else uint16.
 
     Args:
         geometry: the geometry of the layer.
         weight: int8 levels [c_out, c_in, kh, kw] of at most 7 magnitude bits.
         bits: number of bits of a level of the input (B in the paper), 2 to 16.
-        low_bits: number of bits of the second phase, 0 to 8; the first phase has the other 1 to 8. With 0 there is no
-            second phase.
-        group: channels that share a decision: 1, 8, a multiple of 16, or all of them.
+        low_bits: number of bits of the second phase, 0 to 8; the first phase has the other 1 to 8 bits. With 0 there is
+            no second phase.
+        group: number of channels that share a decision: 1, 8, a multiple of 16, or all channels.
         threshold: threshold of each group (Delta in the paper), float32 [groups], in units of the output.
         level: real value of a step of the product.
         bias: float32 [c_out]; None means 0.
-        singly: with groups of 1, whether each open output is a dot product of its own; else the kernel computes every
-            block of 16 outputs with an open one, and discards the closed ones.
+        singly: with groups of 1, whether the kernel computes each open output as a dot product of its own. Otherwise it
+            computes every block of 16 outputs that has an open output, and discards the closed outputs.
         library: None loads the best one for this CPU.
         doubled: whether some inputs are doubled levels, whose low part has one more bit; see
             :mod:`gatesearch.kernels.operand_split`. Inputs then have two more bits than ``bits``.
 
     Raises:
-        ValueError: a number is out of range, or sums could leave 32 bits.
+        ValueError: a number is out of range, or sums could exceed 32 bits.
     """
 
     def __init__(
@@ -110,16 +110,17 @@ class PGConv:
         library: Library | None = None,
         positive: bool = True,
     ) -> PGConv:
-        """Return the kernel of a trained layer; :meth:`levels` makes its input.
+        """Return the kernel of a trained layer; :meth:`levels` converts real inputs to the kernel's input.
 
         Args:
             layer: a convolution, or a linear layer, which is a 1 x 1 convolution.
-            image: height and width of the input of a convolution; for a linear layer the number of its positions and 1.
-            singly, library: as in :class:`PGConv`.
+            image: height and width of a convolution's input; for a linear layer, the number of positions, and 1.
+            singly: see :class:`PGConv`.
+            library: None loads the best one for this CPU.
             positive: whether no input is negative.
 
         Raises:
-            ValueError: no kernel has its numbers of bits; weights have at most 8 magnitude bits.
+            ValueError: no kernel supports the gate's numbers of bits; weights have at most 8 magnitude bits.
         """
         settings = layer.settings
         if settings.weight_bits > BYTE:
@@ -147,11 +148,11 @@ class PGConv:
         conv.step, conv.operands = step, operands
         return conv
 
-    step: float  # real value of a level of the input; by default for inputs up to 1
+    step: float  # real value of a level of the input; the default fits inputs from 0 to 1
     operands: OperandSplit = OperandSplit()
 
     def levels(self, x: Any) -> Any:
-        """Return the levels of real inputs [h, w, c_in]; where channels are split, those of all operands."""
+        """Return the levels of real inputs [h, w, c_in]; channels that are split have levels for each operand."""
         real = x.detach().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
         return match_type(x, self.operands.levels(real, self.step, self.bits, self.low_bits))
 
@@ -163,7 +164,7 @@ class PGConv:
         return match_type(x, y)
 
     def phases(self, x: Any) -> tuple[IntegerPhases, int]:
-        """Return O_hb, the mask of open outputs and O in whole numbers [h', w', c_out], and the count of open ones."""
+        """Return O_hb, the mask of open outputs, O (whole numbers [h', w', c_out]), and the number of open outputs."""
         g = self.geometry
         image = check_array(x, "x", self.dtype, (*g.image, g.c_in))
         if not self.library:
@@ -184,7 +185,7 @@ class PGConv:
         Args:
             x: levels [h, w, c_in].
             y: float32 [h', w', c_out].
-            dense: whether to open every output without a decision, for comparison.
+            dense: whether to compute all bits of every output, without decisions, for comparison.
         """
         g = self.geometry
         check_array(x, "x", self.dtype, (*g.image, g.c_in))
@@ -196,7 +197,7 @@ class PGConv:
         return bind_call(self.library.function(name), arguments, x, y, self)
 
     def reference(self, x: Array, dense: bool = False) -> IntegerPhases:
-        """Compute the same in torch with whole numbers, int64 [h', w', c_out]."""
+        """Return O_hb, the mask and O, computed in torch with whole numbers, int64 [h', w', c_out]."""
         high = integer_products(self.geometry, x >> self.split, self.weight) << self.low_bits
         low = integer_products(self.geometry, x & ((1 << self.split) - 1), self.weight)
         mask = torch.ones_like(high, dtype=torch.bool) if dense else _mask(high, self.limit, self.group)

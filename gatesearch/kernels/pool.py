@@ -1,4 +1,4 @@
-"""Pooling of bytes over windows: the mean or the largest value of each channel."""
+"""Pooling of uint8 feature maps over windows: the mean or the largest value of each channel."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from gatesearch.kernels.work_terms import Terms, window_taps
 
 
 def pool_windows(x: Any, geometry: Geometry, largest: bool = False, library: Library | None = None) -> Array:
-    """Return the mean, rounded half up, or the largest value in each window, uint8 [h', w', channels].
+    """Return the mean (rounded half up) or the largest value of each window, uint8 [h', w', channels].
 
-    Only the part of a window inside the image counts.
+    Only the part of a window that lies inside the image counts.
 
     Args:
         x: uint8 [h, w, channels].
@@ -54,7 +54,7 @@ def _pool_reference(image: Array, geometry: Geometry, largest: bool) -> Array:
 
 
 class _PoolKernel(CountedKernel):
-    """The base of both poolings, which share a C function."""
+    """The base class of mean and maximum pooling, which share a C function."""
 
     source = SOURCES / "pool.c"
     runner = "pool"
@@ -63,15 +63,15 @@ class _PoolKernel(CountedKernel):
     signatures: ClassVar[Signatures] = {"pool_window_u8": (None, (SHAPE, ADDRESS, INT, ADDRESS))}
 
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield the one call."""
+        """Yield the one call of the listing's shape."""
         yield KernelCall(self.name, listing.shape)
 
     def macs(self, call: KernelCall) -> float:
-        """Return 0: pooling multiplies nothing."""
+        """Return 0: pooling has no multiply-accumulates."""
         return 0.0
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return terms by pixel, block and tap inside the image; the loops are those of depthwise.c."""
+        """Return terms by pixel, block and tap inside the image; the C code loops as depthwise.c does."""
         channels = call.shape[2]
         out_h, out_w = output_size(call.shape)
         pixels, rest, full = float(out_h * out_w), channels % BLOCK, channels // BLOCK

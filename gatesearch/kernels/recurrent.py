@@ -1,6 +1,6 @@
-"""Kernels of trained LSTMs and GRUs with dense, low-rank or hybrid (HMD) matrices.
+"""Kernels of trained LSTMs and GRUs with dense, low-rank or hybrid matrices.
 
-HMD is hybrid matrix decomposition.
+A hybrid matrix comes from hybrid matrix decomposition (HMD): dense rows above, and blocks of rank 1 below.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class RecurrentLayer:
         return cls(cells, int(arrays["directions"]), int(arrays["steps"]))
 
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
-        """Return the native calls of the layer, in order; each cell has a call, over all steps."""
+        """Return the native calls of the layer, in order; each cell has one call for all steps."""
         calls: Calls = []
         depth = len(self.cells) // self.directions
         for k in range(depth):
@@ -127,9 +127,9 @@ class RecurrentLayer:
 
 
 def _run(cell: RecurrentStep, x: Array, direction: int) -> Array:
-    """Return the states of a cell after each step, [steps, units], from a first state of zero.
+    """Return the states of a cell after each step, [steps, units]; the first state is zero.
 
-    A cell of the second direction reads the steps backwards; its states are still in the order of the steps.
+    A cell of direction 1 reads the steps backwards. Its states are still in the order of the steps.
     """
     h, c = np.zeros(cell.size, np.float32), np.zeros(cell.size, np.float32)
     states = np.empty((len(x), cell.size), np.float32)
@@ -157,7 +157,7 @@ def _load_weights(arrays: Mapping[str, Array], prefix: str) -> Weights:
 
 
 class _CellKernel(LayerKernel):
-    """The base of kernels of recurrent layers; a shape is steps, inputs and units.
+    """The base class of kernels of recurrent layers; a call's shape is (steps, inputs, units).
 
     Attributes:
         step: class of the cell.
@@ -201,7 +201,7 @@ class _CellKernel(LayerKernel):
         generator: np.random.Generator,
         weights: Callable[[int], Weights],
     ) -> Sample:
-        """Return a layer of one cell; ``weights`` makes the weights for a number of columns."""
+        """Return a layer of one cell, and an input; ``weights`` returns random weights for a number of columns."""
         steps, inputs, hidden = call.shape
         input_weights, state_weights = weights(inputs), weights(hidden)
         biases = [random_normal(generator, self.step.gates * hidden) for _ in range(2)]
@@ -210,7 +210,7 @@ class _CellKernel(LayerKernel):
 
 
 class _HybridCellKernel(_CellKernel):
-    """Cells of hybrid matrices (HMD): ``rich`` is the share of dense rows; without rank-1 parts all rows are dense."""
+    """Cells of hybrid matrices. The share ``rich`` is the share of dense rows; without rank-1 parts all are dense."""
 
     shares = ("rich",)
     variants = ("parts",)
@@ -222,10 +222,11 @@ class _HybridCellKernel(_CellKernel):
             yield KernelCall(self.name, (1, *listing.shape), (("parts", parts),), (("rich", rich),))
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the terms of a step, times the steps.
+        """Return the terms of one step, multiplied by the number of steps.
 
-        A hybrid matrix multiplies its dense rows and one row c_j for each rank-1 part b_j c_j; each part then adds
-        b_j (c_j x) to the other rows. Both matrices, of the input and of the state, do so, hence the factors of 2.
+        A hybrid matrix multiplies x by its dense rows, and by one row c_j for each rank-1 part b_j c_j. Each part then
+        adds b_j (c_j x) to the rows that are not dense. A cell has two such matrices, for the input and for the state,
+        hence the factors of 2.
         """
         steps, columns, height = call.shape
         gates = self.step.gates
@@ -245,7 +246,7 @@ class _HybridCellKernel(_CellKernel):
         return {name: steps * term for name, term in terms.items()}
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return shares of dense rows up to a half; without parts, all rows."""
+        """Return the timed shares of dense rows: up to a half; without rank-1 parts, all rows."""
         return {"rich": (0.1, 0.2, 0.35, 0.5) if dict(call.variant)["parts"] else (1.0,)}
 
     def round_shares(self, call: KernelCall) -> KernelCall:
@@ -273,7 +274,7 @@ class _HybridCellKernel(_CellKernel):
 
 
 class _LowRankCellKernel(_CellKernel):
-    """Cells of low-rank matrices (LMF): ``kept`` is the share of a dense matrix's parameters that two factors have."""
+    """Cells of low-rank matrix factors (LMF). ``kept`` is the factors' share of the dense matrix's parameters."""
 
     shares = ("kept",)
     listings = ("low rank",)
@@ -284,11 +285,12 @@ class _LowRankCellKernel(_CellKernel):
             yield KernelCall(self.name, (1, *listing.shape), (), (("kept", share),))
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the terms of a step, times the steps.
+        """Return the terms of one step, multiplied by the number of steps.
 
-        C treats two factors U V as a hybrid matrix without dense rows, with a part for each rank, each over all
-        columns. U has height x rank and V rank x n parameters, so a share of the height x n dense ones gives
-        rank = share height n / (height + n). C adds parts by fours, and the rest one by one.
+        The C code treats a product U V as a hybrid matrix without dense rows: each of its ``rank`` columns of U is the
+        b_j of a rank-1 part that spans all columns. U has height x rank parameters and V has rank x n, where n is the
+        number of columns; the dense matrix has height x n. So a share of the dense parameters gives
+        rank = share height n / (height + n). The C code adds four parts at once, and the last one to three singly.
         """
         steps, columns, height = call.shape
         gates, share = self.step.gates, dict(call.remaining).get("kept", 1.0)
@@ -307,7 +309,7 @@ class _LowRankCellKernel(_CellKernel):
         return {name: steps * term for name, term in terms.items()}
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return a quarter, a third and a half of the parameters."""
+        """Return the timed shares of parameters: a quarter, a third and a half."""
         return {"kept": (0.25, 1 / 3, 0.5)}
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:

@@ -1,4 +1,4 @@
-"""One step of an LSTM or GRU at batch 1."""
+"""One time step of an LSTM or GRU cell at batch 1, in C, with a reference in torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gatesearch.kernels.recurrent_weights import Weights
 
 
 class RecurrentStep(ABC):
-    """One step of a recurrent layer at batch 1, float32: the base of both cells."""
+    """One time step of a recurrent layer at batch 1, float32: the base class of the LSTM and the GRU."""
 
     gates: ClassVar[int]
 
@@ -53,7 +53,7 @@ class RecurrentStep(ABC):
         return self.input_weights.parameters + self.state_weights.parameters
 
     def _products(self, x: Array, h: Array) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return W x + b of the input and of the state, computed in torch."""
+        """Return weights times vector plus bias, for the input and for the state, computed in torch."""
         pairs = ((self.input_weights, x, self.bias_x), (self.state_weights, h, self.bias_h))
         first, second = (
             F.linear(torch.from_numpy(value), torch.from_numpy(m.full().reshape(-1, m.columns)), torch.from_numpy(bias))
@@ -63,13 +63,13 @@ class RecurrentStep(ABC):
 
 
 class LSTMStep(RecurrentStep):
-    """One step of an LSTM; gates in torch's order, i f g o.
+    """One time step of an LSTM; its gates have torch's order i, f, g, o.
 
     Args:
         input_weights: weights of the input.
         state_weights: weights of the state.
-        bias_x: float32 [4 height].
-        bias_h: float32 [4 height].
+        bias_x: bias of the input, float32 [4 height].
+        bias_h: bias of the state, float32 [4 height].
         library: None loads the best one for this CPU.
 
     >>> from gatesearch.kernels import Dense
@@ -84,7 +84,7 @@ class LSTMStep(RecurrentStep):
     gates = 4
 
     def __call__(self, x: Array, h: Array, c: Array) -> None:
-        """Replace the states h and c [height] by the next ones, for an input x [columns]; all float32."""
+        """Replace the states h and c [height] by the next states, for an input x [columns]; all are float32."""
         self.bind(x, h, c)()
 
     def bind(self, x: Array, h: Array, c: Array) -> Callable[[], None]:
@@ -108,12 +108,12 @@ class LSTMStep(RecurrentStep):
 
 
 class GRUStep(RecurrentStep):
-    """One step of a GRU; gates in torch's order, r z n. It has the arguments of :class:`LSTMStep`, for three gates."""
+    """One time step of a GRU with torch's gate order r, z, n; arguments as in :class:`LSTMStep`, with three gates."""
 
     gates = 3
 
     def __call__(self, x: Array, h: Array) -> None:
-        """Replace the state h [height] by the next one, for an input x [columns]; both float32."""
+        """Replace the state h [height] by the next state, for an input x [columns]; both are float32."""
         self.bind(x, h)()
 
     def bind(self, x: Array, h: Array) -> Callable[[], None]:

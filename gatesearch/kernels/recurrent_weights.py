@@ -1,6 +1,7 @@
-"""The weights of a recurrent layer's gates as dense, hybrid (HMD), low-rank or pruned matrices.
+"""The weights of LSTMs and GRUs as dense, hybrid, low-rank or pruned matrices, packed for the C kernels.
 
-HMD is hybrid matrix decomposition.
+A hybrid matrix comes from hybrid matrix decomposition (HMD): dense rows above, and blocks of rank 1 below. A *gate*
+in this file is a gate of the LSTM or GRU cell; the weights of all gates are stored as [gates, height, columns].
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class CMatrix(ctypes.Structure):
 
 
 class PackedMatrix(NamedTuple):
-    """Weights as C reads them, and the arrays that they point to, which must live as long."""
+    """Weights as a C struct, and the arrays that the struct points to and that must live as long."""
 
     matrix: CMatrix
     arrays: tuple[Array, ...]
@@ -52,7 +53,7 @@ class Weights(Protocol):
         """Return the weights as one dense array [gates, height, columns]."""
 
     def pack(self, library: Library) -> PackedMatrix:
-        """Return the weights as C reads them."""
+        """Return the weights packed for C."""
 
 
 class Dense:
@@ -64,7 +65,7 @@ class Dense:
 
     @classmethod
     def from_factors(cls, matrix: Factors) -> Dense:
-        """Return the dense matrices that factors of any kind multiply to."""
+        """Return the dense matrices that are the products of factors of any kind."""
         return cls(_stack(matrix.dense(), matrix.groups))
 
     @property
@@ -84,12 +85,14 @@ class Dense:
 
 
 class HMD:
-    """Hybrid matrix decomposition (Thakker et al. 2019): rows A above, rank-1 blocks b_j c_j side by side below.
+    """Hybrid matrix decomposition (Thakker et al. 2019): r dense rows A above, J rank-1 blocks b_j c_j below.
+
+    The rank-1 blocks stand side by side: block j covers its own range of columns.
 
     Args:
         rich: A, float32 [gates, r, columns].
-        down: b, float32 [gates, J, height - r].
-        across: c, float32 [gates, columns]; the rows c_j are its J parts, whose sizes differ by at most one.
+        down: the columns b_j, float32 [gates, J, height - r].
+        across: the rows c_j, one after another, float32 [gates, columns]; their sizes differ by at most one.
     """
 
     def __init__(self, rich: Any, down: Any, across: Any) -> None:
@@ -109,16 +112,16 @@ class HMD:
 
     @property
     def parameters(self) -> int:
-        """r n + J (m - r) + n for each gate of height m, with n columns and r dense rows."""
+        """Number of weights: r n + J (m - r) + n for each gate of height m, with n columns and r dense rows."""
         return self.rich.size + self.down.size + self.across.size
 
     def full(self) -> Array:
-        """Return the dense matrices that the factors multiply to."""
+        """Return the products of the factors, which are dense matrices."""
         split_rows = np.einsum("gji,gjn->gin", self.down, self._split())
         return np.concatenate([self.rich, split_rows.astype(np.float32)], 1)
 
     def pack(self, library: Library) -> PackedMatrix:
-        """Pack the dense rows of all gates and, below them, the c_j of each gate, with zeros outside of their part."""
+        """Pack the dense rows of all gates and, below them, the rows c_j of each gate, each padded with zeros."""
         rows = [self.rich.reshape(-1, self.columns), self._split().reshape(-1, self.columns)]
         packed = packed_rows(library, np.concatenate(rows))
         matrix = CMatrix(
@@ -134,7 +137,7 @@ class HMD:
         return PackedMatrix(matrix, (packed, self.down))
 
     def _split(self) -> Array:
-        """Return a row for each c_j, zero outside of its part, [gates, J, columns]."""
+        """Return the rows c_j, each padded with zeros to all columns, [gates, J, columns]."""
         split = np.zeros((self.gates, self.parts, self.columns), np.float32)
         for part, (begin, end) in enumerate(block_edges(self.columns, self.parts)):
             split[:, part, begin:end] = self.across[:, begin:end]
@@ -142,9 +145,9 @@ class HMD:
 
 
 class LowRank:
-    """Low-rank matrix factors (LMF), U V for each gate.
+    """Low-rank matrix factors (LMF): a product U V for each gate.
 
-    C reads them as a hybrid matrix without dense rows, whose parts each span all columns.
+    The C code treats the product as a hybrid matrix without dense rows, whose rank-1 parts each span all columns.
 
     Args:
         left: U, float32 [gates, height, d].
@@ -165,11 +168,11 @@ class LowRank:
 
     @property
     def parameters(self) -> int:
-        """d (m + n) for each gate of height m with n columns."""
+        """Number of weights: d (m + n) for each gate of height m with n columns."""
         return self.left.size + self.right.size
 
     def full(self) -> Array:
-        """Return the dense matrices that the factors multiply to."""
+        """Return the products of the factors, which are dense matrices."""
         return self.left @ self.right
 
     def pack(self, library: Library) -> PackedMatrix:
@@ -189,7 +192,7 @@ class LowRank:
 
 
 class Pruned:
-    """Sparse weights: only those that are not zero are stored, by rows (CSR) with 16-bit columns."""
+    """Sparse weights: only non-zero weights are stored, by rows (CSR format) with 16-bit column indices."""
 
     def __init__(self, weight: Any) -> None:
         self.weight = check_array(weight, "weight", np.float32, (None, None, None))
@@ -203,7 +206,7 @@ class Pruned:
 
     @classmethod
     def from_factors(cls, matrix: PrunedMatrix) -> Pruned:
-        """Return the weights that pruning keeps of a trained matrix."""
+        """Return the weights of a trained matrix that its pruning keeps."""
         remaining = matrix.weight * matrix.largest(matrix.keep)
         return cls(_stack(remaining, matrix.groups))
 
@@ -238,7 +241,7 @@ FORMS: Mapping[type[Factors], Callable[[Any], Weights]] = {
 
 
 def weights_from_factors(matrix: Factors) -> Weights:
-    """Return trained factors in the form that multiplies with the least work."""
+    """Return trained factors in the form whose product with a vector takes the least work."""
     return FORMS.get(type(matrix), Dense.from_factors)(matrix)
 
 

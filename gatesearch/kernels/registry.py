@@ -38,10 +38,10 @@ def layer_kernels() -> Mapping[str, LayerKernel]:
 
 
 def layer_kernel(name: str, where: str = "gate") -> LayerKernel:
-    """Return the kernel of a name that replaces a trained layer.
+    """Return the kernel with the given name, which replaces a trained layer.
 
     Raises:
-        UserError: no installed package has it; the message names the nearest.
+        UserError: no installed package has such a kernel; the message names the nearest name.
     """
     if name not in layer_kernels():
         raise unknown(where, "kernel", name, layer_kernels())

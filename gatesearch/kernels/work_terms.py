@@ -1,8 +1,9 @@
-"""Work terms: counts of passes through the loops of a kernel, in which its time is linear.
+"""Work terms: counts of loop iterations in a kernel's C code, from which a model estimates the kernel's time.
 
-The terms of a convolution serve several kernels. A board's table models the time of a call as the sum of slope x term,
-with no negative slope (:mod:`gatesearch.cost.sources.board.table`). Each term counts the passes through one loop of the
-C code. Loops over channels go by blocks of 16, so most terms count blocks where one might expect channels.
+A board's table models the time of a call as the sum of slope x term, with no negative slope
+(:mod:`gatesearch.cost.sources.board.table`). Each term counts the iterations of one loop of the C code. Loops over
+channels go by blocks of 16, so most terms count blocks rather than channels. Several kernels share the terms of a
+convolution.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Terms = dict[str, float]
 
 
 def count_blocks(channels: int, share: float = 1.0) -> float:
-    """Return the number of blocks in a share of some channels, rounded to whole blocks of 16, at least one.
+    """Return the number of blocks of 16 in a share of the channels, rounded to whole blocks, at least one.
 
     >>> count_blocks(40), count_blocks(40, 0.1)
     (3, 1.0)
@@ -27,10 +28,10 @@ def count_blocks(channels: int, share: float = 1.0) -> float:
 
 
 def tile_rows(rows: float, tile: int) -> float:
-    """Return the number of rows that tiles compute for ``rows`` rows, as ``tile.h`` cuts them.
+    """Return how many rows the tiles of ``tile.h`` compute to cover ``rows`` rows.
 
-    Whole tiles come first. A last tile of one row, of half a tile or of a whole tile covers the remaining rows, and
-    computes all of its own rows.
+    Whole tiles come first. The last tile covers the remaining rows; it has one row, half a tile's rows or a whole
+    tile's rows, and computes all of them.
 
     >>> [tile_rows(rows, 4) for rows in (8, 9, 10, 11)]
     [8, 9, 10, 12]
@@ -55,15 +56,15 @@ def conv_macs(shape: Sequence[int]) -> float:
 def conv_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: float = 1.0) -> Terms:
     """Return the terms of a convolution (``conv_u8.c``, ``conv_f32.c`` and ``image.h``).
 
-    An image with a border, or with channels that do not fill the last block, is copied first, so that every tap reads
-    whole blocks. With fewer than 16 channels and more than one tap, a block would be nearly empty; the taps of an
-    output are then laid side by side instead (they are *unfolded*). A tile computes a few pixels of one block of
-    outputs; a *step* of a tile multiplies one block of inputs at one tap.
+    An image with padding, or with channels that do not fill the last block, is copied first, so that every tap reads
+    whole blocks. With fewer than 16 channels and more than one tap, a block would be nearly empty. The taps of an
+    output are then laid side by side instead: they are *unfolded*. A tile computes a few pixels of one block of
+    outputs. A *step* of a tile multiplies one block of inputs at one tap.
 
     Args:
         shape: the twelve numbers that ``Geometry.from_shape`` reads.
         tile: pixels that the inner loop computes at once.
-        inputs, outputs: shares of the blocks that are active.
+        inputs, outputs: shares of the input blocks and of the output blocks that are active.
     """
     h, w, c_in, c_out, kh, kw, _, _, pad_h, pad_w, _, _ = shape
     out_h, out_w = output_size(shape)
@@ -92,9 +93,10 @@ def conv_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: fl
 
 
 def window_taps(shape: Sequence[int]) -> tuple[float, float]:
-    """Return the number of taps of all windows that lie inside the image, and the number of their rows of taps.
+    """Return the number of taps, and of rows of taps, that lie inside the image, summed over all windows.
 
-    Height and width are independent: the taps inside are the rows inside times the columns inside.
+    A row of taps counts once for each window. Height and width are independent, so the number of taps inside is the
+    number of rows inside times the number of columns inside.
     """
     taps = []
     axes = zip(shape[:2], shape[4:6], shape[6:8], shape[8:10], shape[10:12], output_size(shape), strict=True)
