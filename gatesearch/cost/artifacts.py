@@ -39,11 +39,11 @@ def describe_artifacts(
     """Yield a line for each core whose files run on another engine than the priced one, and one line for the plan.
 
     Args:
-        cost: the cost model of the printed price.
+        cost: the cost model that gave the printed price.
         plan: the plan whose files are exported.
         passed: for each kind of window, the share of its windows that reaches each stage.
         observed: by site, the shares that were measured for each layer gate.
-        price: returns the plan's price by a cost model, for a stream; None prices it at the pass rates.
+        price: a function that prices the plan over a stream with a cost model; None prices the plan at the pass rates.
     """
     ungated, ungated_price = cost.ungated()
     cores = [core for core in cost.device.cores if core.name in {*plan.cores, *ungated.cores}]
@@ -52,7 +52,7 @@ def describe_artifacts(
     for core in other:
         yield _describe_core(core, core.name in with_gates)
     if not other or any(core.engine == "imagined" for core in other):
-        return  # the time of such files on an imagined core is unknown
+        return  # no engine runs the files of an imagined core, so their time is unknown
     if price is None:
         price = partial(_price_at, plan=plan, passed=passed, observed=observed)
     priced = price(cost)

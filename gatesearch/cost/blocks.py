@@ -58,9 +58,10 @@ class Piece(NamedTuple):
             layer's block without recurrent layers; see :func:`_rests`.
         need: how much the module needs float32: ``"plain"``, ``"delicate"`` or ``"float"``; see
             :func:`gatesearch.compile.number_format.needs`.
-        state: number of values of the state that a hop takes from the hop before; 0 for a whole window.
-        joined: number of values in the tensors that a hop joins from its state and from fresh frames.
-        neighbours: names of the blocks besides its own that the module holds; see :func:`_with_neighbours`.
+        state: number of values in the state that one hop passes to the next; 0 for a module of whole windows. A hop is
+            the time from one decision on a stream to the next.
+        joined: number of values in the tensors that a hop concatenates from its state and its new frames.
+        neighbours: names of the other blocks that the module also holds; see :func:`_with_neighbours`.
     """
 
     module: nn.Module
@@ -88,7 +89,7 @@ def pieces_of(
         backbone: the backbone in evaluation mode; only its shapes matter, not its weights.
         sites: the cut sites, in order.
         features: a few samples [n, *shape].
-        variants: one placed gate of each variant of cut gates; its site does not matter.
+        variants: one placed gate for each variant of cut gates (see :func:`variant_of`); its site does not matter.
         layers: the layers that gates may replace.
     """
     check_sites(backbone, tuple(features.shape[1:]), sites, layers)
@@ -100,7 +101,7 @@ def pieces_of(
 
 
 def named(pieces: Pieces, *roles: Role) -> list[str]:
-    """Return the names of the pieces that have one of some roles, in order and without repeats."""
+    """Return the names of all pieces whose role is one of ``roles``, in order and without repeats."""
     return list(dict.fromkeys(key.name for key, piece in pieces.items() if piece.role in roles))
 
 
@@ -168,13 +169,13 @@ def _with_neighbours(
     inputs: Sequence[Tensor],
     blocks: Mapping[PieceKey, Piece],
 ) -> dict[PieceKey, Piece]:
-    """Return pieces in place of those of blocks that mix no channels, where a cut at one of their ends removes some.
+    """Return larger pieces for blocks that mix no channels, such as a block with a single depthwise layer.
 
-    Such a block, for example a depthwise layer alone, has to restore the missing channels at its output, or to select
-    the channels that remain at its input. In a stage that goes on there nothing is restored or selected: the channels
-    are missing up to the next layer that mixes channels, which shrinks. So the piece holds the blocks up to that layer,
-    and the table subtracts those besides its own, without the same channels. A stage that ends with the block itself is
-    read as if it went on.
+    A cut at one end of such a block removes channels. Alone, the block has to restore these channels at its output, or
+    to select the remaining channels at its input. A stage that continues past the block does neither: the channels stay
+    missing up to the next layer that mixes channels, and that layer shrinks. So the larger piece holds all blocks up to
+    that layer. The latency table then subtracts the readings of the other blocks, with the same channels missing. A
+    stage that ends with the block itself gets the same reading, as if the stage continued.
 
     Args:
         backbone: the backbone in evaluation mode.
@@ -220,14 +221,15 @@ def _head_and_exit(placed: PlacedGate, site: CutSite, hidden: Tensor, need_befor
     # A head is the end of the stage before its site, and runs in the number format of that stage.
     head = Piece(lowered.head.eval(), hidden, "head", need_before)
     pieces = {PieceKey(f"{variant_of(placed)}@{site.name}"): head}
-    if lowered.exit is not None:  # timed with all channels only, because fewer save at most one layer's work
+    # An exit is timed with all channels only, because fewer channels save at most the work of its first layer.
+    if lowered.exit is not None:
         light = lowered.exit.eval()
         pieces[PieceKey(exit_of(placed, site.name))] = Piece(light, hidden, "exit", needs(light))
     return pieces
 
 
 def _layers_alone(backbone: nn.Module, features: Tensor, layers: Sequence[LayerSite]) -> dict[PieceKey, Piece]:
-    """Return a piece for each layer that is not recurrent: the layer with its fused layers, and its input."""
+    """Return a piece for each layer that is not recurrent: the layer, and the normalisation and ReLU fused into it."""
     inputs: dict[str, Tensor] = {}
 
     def record(name: str) -> Callable[..., None]:
@@ -278,8 +280,8 @@ def _rests(
 
     A recurrent layer is a program of hundreds of operators. Its time is computed as the time of its block minus the
     time of the rest. This difference is large compared with the noise of the timings. The alternative is to time the
-    layer and to subtract its time from the block's. It would give the rest as a small difference of two large times,
-    and the noise would hide it.
+    layer alone and to subtract its time from the time of the block. The rest would then be a small difference of two
+    large times, and the noise would hide it.
     """
     recurrent = [site for site in layers if site.is_recurrent]
     without = copy.deepcopy(backbone)
@@ -296,11 +298,14 @@ def _rests(
 
 
 class LayerPlace(NamedTuple):
-    """The place of a layer among the blocks of a backbone.
+    """The position of a layer among the blocks of a backbone.
 
     Args:
-        block, behind, first, last: see :class:`gatesearch.cost.table.LayerReading`.
-        within: all layers of the block.
+        block: name of the block that contains the layer.
+        behind: the layer right before it in the block; None for the block's first layer.
+        first: whether no earlier layer of the block mixes channels.
+        last: whether no later layer of the block mixes channels.
+        within: names of all layers of the block.
     """
 
     block: str
@@ -311,7 +316,7 @@ class LayerPlace(NamedTuple):
 
 
 def layer_place(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> LayerPlace:
-    """Return the place of a layer among the blocks of a backbone."""
+    """Return the position of a layer among the blocks of a backbone."""
     stages = split(backbone, [site.node for site in sites])
     names = [INPUT, *(site.name for site in sites)]
     [(block, stage)] = [

@@ -82,7 +82,7 @@ class EnergyBreakdown:
         return math.fsum(self.by_term.values())
 
     def add(self, term: str, core: str, energy_uj: float) -> EnergyBreakdown:
-        """Return the breakdown with more energy of a term, which a core spends outside of the stages."""
+        """Return the breakdown with more energy for one term and one core; no stage spends this energy."""
         by_term = {**self.by_term, term: self.by_term[term] + energy_uj}
         by_core = {**self.by_core, core: self.by_core[core] + energy_uj}
         return EnergyBreakdown(by_term, by_core, self.by_stage)
@@ -116,11 +116,11 @@ def expected_energy(
     sense_uj: float = 0.0,
     frontend_uj: float = 0.0,
 ) -> EnergyBreakdown:
-    """Return the energy of one window, expected over the stream.
+    """Return the expected energy of one window of the stream.
 
     Args:
         stages: the cost of each stage, in order.
-        reached: [stages] shares, as :func:`gatesearch.cost.stream_shares.reach` returns them.
+        reached: share of the windows that reach each stage, [stages]; see :func:`gatesearch.cost.stream_shares.reach`.
         idle_mw: idle power of *every* core of the device, also of cores that run no stage. A core draws it during the
             whole period; its active power is what it draws in addition while it runs.
         period_s: seconds from window to window.
@@ -160,16 +160,16 @@ def expected_energy(
 
 
 def link_bits(elements: float, nonzeros: float, channel_elements: float, precision: int) -> float:
-    """Return the bits that cross a cut in the cheapest of three encodings.
+    """Return the bits that cross a cut in the smallest of three encodings.
 
-    Dense: every element. Sparse: one bit per element, then the nonzero elements. Channels: the elements of the
-    channels that remain, which both sides know in advance.
+    The dense encoding sends every element. The sparse encoding sends one bit per element, then the nonzero elements.
+    The third encoding sends only the elements of the channels that remain; both sides know these channels in advance.
 
     Args:
-        elements: elements of the tensor.
-        nonzeros: mean number of elements that are not zero. The result is then an upper bound, because the mean of a
-            minimum is at most the minimum of the means.
-        channel_elements: elements of the channels that remain.
+        elements: number of elements of the tensor.
+        nonzeros: mean number of elements that are not zero. Because it is a mean, the result is an upper bound: the
+            mean of a minimum is at most the minimum of the means.
+        channel_elements: number of elements in the channels that remain.
         precision: bits per element.
 
     >>> link_bits(elements=1000, nonzeros=100, channel_elements=500, precision=8)
@@ -179,15 +179,16 @@ def link_bits(elements: float, nonzeros: float, channel_elements: float, precisi
 
 
 def gain_end_to_end(ungated_uj: float, gated_uj: float) -> float:
-    """Return the energy of the ungated backbone divided by the gated energy, both with all terms."""
+    """Return the gain: the total energy of the ungated backbone divided by the total energy of the gated one."""
     return ungated_uj / gated_uj
 
 
 def gain_paper_style(early_stop: float, activation_sparsity: float) -> float:
-    """Return 1/((1-ES)(1-AS)): *idealised, negatives only*.
+    """Return the idealised gain of negatives as papers compute it, 1/((1-ES)(1-AS)).
 
-    ES is the early-stop rate of negatives, AS the sparsity of the activations that cross. The figure ignores positives,
-    sensor, front end, link and wake, and assumes that kernels skip every zero. Label it so wherever it appears.
+    ES is the early-stop rate of negatives. AS is the sparsity of the activations that cross the cut. The figure ignores
+    positives, sensor, front end, link and wake, and assumes that kernels skip every zero. Wherever the figure appears,
+    label it *idealised, negatives only*.
 
     >>> gain_paper_style(0.5, 0.5)
     4.0
@@ -197,7 +198,7 @@ def gain_paper_style(early_stop: float, activation_sparsity: float) -> float:
 
 
 def front_end_bound(share: float) -> float:
-    """Return 1/share, the upper bound of any gain if gates cannot change ``share`` of the ungated energy.
+    """Return 1/share, the largest possible gain if gates cannot change this share of the ungated energy.
 
     >>> front_end_bound(0.25)
     4.0

@@ -61,8 +61,8 @@ def build_cost_model(
         max_utilisation: bound on the share of time for which a core is busy, see
             :class:`gatesearch.cost.model.CostModel`.
         hops: the costs of one hop, see :func:`read_hop_table`; None if each hop runs a whole window.
-        signal_forms: by statistic, the samples that a gate before the front end reads at a hop; None if no such gate
-            is possible.
+        signal_forms: by statistic, the format of the signal that a gate before the front end reads; None if no such
+            gate is possible.
     """
     return CostModel(
         device=device,
@@ -93,21 +93,21 @@ def read_table(
     cache: Path | None = None,
     take_steps: Callable[[Pieces], Pieces] | None = None,
 ) -> Table:
-    """Return the latency table of a backbone on a device, from the cache or built now with a progress bar.
+    """Return the latency table of a backbone on a device; build it with a progress bar if the cache has none.
 
     Args:
         backbone: the backbone in evaluation mode.
         device: the device on whose cores the backbone is timed or estimated.
         sites: the cut sites that gates may use.
         layers: every layer site of the backbone.
-        features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` calibrate the quantisation of pieces.
+        features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` calibrate the quantisation.
         variants: one placed gate of each variant of cut gates.
         gates: every gate that may replace a layer.
         replaces_layers: whether gates may replace layers. If not, only recurrent layers are timed by themselves,
             because kernels run them even without a gate.
         timing_seconds: seconds that timings on this host may take.
         cache: folder of cached tables; None builds the table anew.
-        take_steps: function that replaces the modules for a whole window by those for a hop; None for whole windows.
+        take_steps: function that replaces modules for a whole window by modules for a hop; None for whole windows.
 
     Raises:
         UserError: a converter or compiler cannot handle the backbone.
@@ -158,8 +158,8 @@ def read_hop_table(
         device: the device on whose cores the steps are timed or estimated.
         sites: cut sites that gates may use.
         features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` calibrate the quantisation.
-        frames: the time axis of the features, and the frames from one decision of a phase to its next.
-        phases: number of states that take turns; above 1 where strides do not divide the hop.
+        frames: the time axis of the features, and the number of frames from one decision of a phase to its next.
+        phases: number of states (*phases*) that take turns from hop to hop; above 1 if strides do not divide the hop.
         variants: one placed gate of each variant of cut gates.
         frontend_macs: multiply-accumulates of the front end, per hop.
         timing_seconds: seconds that timings on this host may take.
@@ -201,7 +201,7 @@ def read_hop_table(
 
 
 def derived_lines(table: Table) -> list[str]:
-    """Return a line for each core of this host for which the budget was too small, so that times are interpolated."""
+    """Return a line for each core of this host with interpolated times, because the time budget was too small."""
     return [
         f"{core}: {native.derived:.0%} of the time of operators and kernels is interpolated, the rest was timed; "
         "a larger cost.timing_seconds times more"
@@ -212,7 +212,7 @@ def derived_lines(table: Table) -> list[str]:
 
 @contextmanager
 def tools_in_one_line() -> Iterator[None]:
-    """Turn the error of a converter or compiler about the user's network into an error of one line."""
+    """Turn the error of a converter or compiler about the user's network into an error message of one line."""
     try:
         yield
     except ToolError as error:

@@ -38,9 +38,12 @@ def violations(
 ) -> dict[str, float]:
     """Return every reason why a device cannot run a plan, each with a number above 0; empty if it can.
 
-    The reasons are those of :func:`memory_overflows`, operators that a core does not have (``"npu.operators"``), gated
-    layers on a core that runs only int8 programs (``"mcu.gated layers"``), and links that do not exist
-    (``"no link mcu to app"``).
+    The reasons are:
+
+    - a memory that is too small, see :func:`memory_overflows`;
+    - an operator that a core does not have (``"npu.operators"``);
+    - gated layers on a core that runs only int8 programs (``"mcu.gated layers"``);
+    - a link that does not exist (``"no link mcu to app"``).
 
     Args:
         device: the device.

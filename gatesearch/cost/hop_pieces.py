@@ -1,8 +1,8 @@
 """Builds the *step* of each block and gate head of a backbone: the module that computes one hop of a stream.
 
-A piece is a separately timed module of the backbone, such as a block. Latency sources count, compile or time a step in
-the same way as the piece for a whole window. A step holds its state as constants, so that it has one input, like every
-other piece.
+A hop is the time from one decision to the next. A piece is a separately timed module of the backbone, such as a block.
+Latency sources count, compile or time a step in the same way as the piece for a whole window. A step holds its state as
+constants, so that it has one input, like every other piece.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from gatesearch.model import split
 class StepPiece(nn.Module):
     """The step of a piece: it maps fresh frames [N, ...] to its outputs and its next state.
 
-    An input that passes unchanged is not an output, because a program cannot return its input. An example is the input
-    of a gate in the gate's head.
+    The step does not return an input that passes unchanged, because a program cannot return its input. For example, the
+    head of a gate passes the gate's input unchanged.
 
     Args:
         network: the piece as a network that runs by hops.
@@ -43,7 +43,7 @@ class StepPiece(nn.Module):
             self.register_buffer(f"state_{index}", tensor.clone())
 
     def forward(self, fresh: Tensor) -> tuple[Tensor, ...]:
-        """Run one hop."""
+        """Return the outputs of one hop, followed by the next state."""
         output, *after = self.step(fresh, *(getattr(self, f"state_{index}") for index in range(self.count)))
         outputs = output if isinstance(output, tuple | list) else (output,)
         return (*(each for each in outputs if each is not fresh), *after)
@@ -54,8 +54,9 @@ class HopPieces:
     """The pieces of a backbone that runs by hops.
 
     Args:
-        pieces: the pieces by key. A piece behind the last time axis is the same as for a whole window.
-        states: number of values that go from hop to hop if all channels remain, by the name of a piece.
+        pieces: the pieces by key. A piece whose input has no time axis is the same as for a whole window.
+        states: by the name of a piece, the number of values in the state that one hop passes to the next, if all
+            channels remain.
     """
 
     pieces: Pieces

@@ -20,9 +20,9 @@ class HopTable:
 
     Args:
         table: latency table of one hop; blocks and heads have the same names as in the table for whole windows.
-        shapes: by site, the shape of the tensor that crosses the site at a hop: the fresh frames.
-        states: number of values that go from hop to hop, by the name of a block or head.
-        phases: number of states that take turns; above 1 where strides do not divide the hop.
+        shapes: by site, the shape of the tensor that crosses the site at a hop; it holds the new frames only.
+        states: by the name of a block or head, the number of values in the state that one hop passes to the next.
+        phases: number of states (*phases*) that take turns from hop to hop; above 1 if strides do not divide the hop.
         frontend_macs: multiply-accumulates of the front end, per hop.
     """
 
@@ -33,7 +33,7 @@ class HopTable:
     frontend_macs: int = 0
 
     def sites(self, sites: Sequence[CutSite]) -> tuple[CutSite, ...]:
-        """Return sites with the shapes of a hop."""
+        """Return the sites with the shapes of the tensors that cross them at a hop."""
         return tuple(replace(site, shape=self.shapes[site.name]) for site in sites)
 
     def to_json(self) -> str:
@@ -44,7 +44,7 @@ class HopTable:
 
     @classmethod
     def from_json(cls, text: str) -> HopTable:
-        """Rebuild from :meth:`to_json`."""
+        """Rebuild the costs from the JSON of :meth:`to_json`."""
         raw = json.loads(text)
         shapes = {name: tuple(shape) for name, shape in raw.pop("shapes").items()}
         return cls(table=Table.from_json(json.dumps(raw.pop("table"))), shapes=shapes, **raw)
@@ -55,7 +55,7 @@ def fresh_shapes(sites: Sequence[CutSite], frames: Mapping[str, Frames | None]) 
 
     Args:
         sites: the cut sites, in order.
-        frames: the time axis at each site, as an index that counts the batch axis; None where there is none.
+        frames: by site, the time axis of its tensor, where axis 0 is the batch; None for a tensor without time axis.
     """
     shapes = {}
     for site in sites:

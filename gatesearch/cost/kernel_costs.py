@@ -37,7 +37,7 @@ class Curve:
 
     Args:
         names: the names of the shares, such as ``("inputs", "outputs")``.
-        points: tuples of shares, in the order of the names; every combination of the values that occur.
+        points: tuples of shares, in the order of the names; they form a grid, so each combination of shares occurs.
         readings: the reading at each point.
 
     Raises:
@@ -122,7 +122,7 @@ class Recorded:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Recorded:
-        """Rebuild from :meth:`to_dict`."""
+        """Rebuild the costs from the values that :meth:`to_dict` returns."""
         return cls(
             raw["provenance"],
             {
@@ -137,9 +137,9 @@ class Recorded:
 def in_blocks(call: KernelCall) -> dict[str, float]:
     """Return the remaining shares of a call, for a kernel that works in blocks of 16 channels.
 
-    With precision gating, a block runs its second phase if any of its groups is open. Groups are assumed to open
-    independently of each other. So with g groups per block and a share p of open groups, a share 1 - (1 - p)^g of the
-    blocks is open. Groups of one output are computed one by one, so their share does not change.
+    With precision gating (``pg``), a block runs its second phase if any of its groups is open. Groups are assumed to
+    open independently of each other. So if a block has g groups and a share p of all groups is open, a share
+    1 - (1 - p)^g of the blocks is open. Groups of one output are computed one by one, so their share does not change.
 
     >>> in_blocks(KernelCall("pg", (8, 8, 32, 32), (("group", 8),), (("open", 0.5),)))
     {'open': 0.75}

@@ -1,9 +1,9 @@
 """Computes how gated layers change the cost of a stage.
 
-The table has the time of each dense layer on each core, without a gate. The share of this time that remains with a gate
-depends on the core. A gate saves time only on a core that can skip what the gate leaves out, or whose multiplications
-are cheaper with fewer bits. On a core that computes in whole bytes, a layer of 8 bits that is split into 4 and 4 bits
-costs as much as two layers.
+The latency table has the time of each dense layer on each core. A dense layer is a layer without a gate. The share of
+this time that remains with a gate depends on the core. A gate saves time only on a core that can skip what the gate
+leaves out, or whose multiplications are cheaper with fewer bits. On a core that computes in whole bytes, a layer of
+8 bits that is split into 4 and 4 bits costs as much as two layers.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class LayerChange:
     Args:
         site: the site of the layer.
         work: the work of its gate; None if it has no gate and only has fewer input channels.
-        read: the input channels that remain, as pairs: the kind of skip that a core must support to save the others
-            (such as ``"channel"``), and the share that remains.
+        read: the input channels that remain, as pairs of a kind of skip (such as ``"channel"``) and a remaining share.
+            A core saves the work of the other channels only if it supports this kind of skip.
     """
 
     site: LayerSite
@@ -51,8 +51,8 @@ class LayerChange:
         """Return the reading of the layer on a core.
 
         Args:
-            dense: its reading in int8 without a gate.
-            core: the core that runs it.
+            dense: the layer's measured or estimated cost (*reading*) in int8 without a gate.
+            core: the core that runs the layer.
             costs: costs of the core's kernels. If they do not contain the layer's kernels, :meth:`cost` estimates the
                 reading.
         """
@@ -61,8 +61,9 @@ class LayerChange:
             return by_kernels
         share = self.cost(core.gate_kernels)
         if core.runs_kernels and self.work and self.site.is_recurrent:
-            # Without a kernel, LiteRT runs each step operator by operator. A factored matrix has more operators than a
-            # dense one: a low-rank layer with a quarter of the MACs took 195 us, the dense layer 146 us.
+            # Without a kernel, LiteRT runs each time step operator by operator. A factored matrix has more operators
+            # than a dense one. A low-rank layer with a quarter of the multiply-accumulates (MACs) took 195 us, and the
+            # dense layer took 146 us.
             share = max(1.0, share)
         return dense * share
 
@@ -145,7 +146,7 @@ def layer_changes(
 
 
 def dense_by_kernel(site: LayerSite) -> LayerChange:
-    """Return the change of an ungated recurrent layer that the kernels of gated layers run, with all rows dense.
+    """Return the change of an ungated recurrent layer that the kernels of gated layers run, with all its rows computed.
 
     A core that runs kernels runs ungated recurrent layers in this way. Otherwise a comparison with gated layers would
     credit the gate with the difference between an interpreter's hundreds of operators and a loop in C.

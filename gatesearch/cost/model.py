@@ -40,7 +40,7 @@ from gatesearch.plan import GatePlan, PlacedGate
 
 Terms = tuple[float, float]  # microseconds and microjoules
 Gates = tuple[PlacedGate, ...]
-StagePlace = tuple[str | None, int, str, str]  # the core before, bytes of its values, the core, the stage's key
+StagePlace = tuple[str | None, int, str, str]  # core of the stage before, bytes of its values, core and key of a stage
 MAX_KEYS = 256  # largest number of gate combinations for which the keys of stages are cached
 
 
@@ -74,8 +74,8 @@ class CostModel:
         max_utilisation: bound on the share of a period for which a core is busy when every window takes the path that
             is worst for the core. With None, only the mean over the stream has to stay within the period.
         hops: the costs of one hop; None without a stream, or if each hop runs a whole window.
-        signal_forms: by statistic, the samples that a gate before the front end reads at a hop; empty if no such gate
-            is possible.
+        signal_forms: by statistic, the format of the signal that a gate before the front end reads; empty if no such
+            gate is possible.
     """
 
     device: Device
@@ -125,10 +125,10 @@ class CostModel:
 
         Args:
             plan: gates, and a core for every stage.
-            densities: for each gate, the measured share of the site's values that are not zero behind it; suppressed
-                channels count as zero. None, as before training: the share that the gate's parameters imply.
-            observed: by site, the shares that were measured for each layer gate (its report). Without a report, as
-                before training, the gate has the least work that its parameters allow.
+            densities: for each cut gate, the measured share of the site's values that are not zero behind the gate;
+                suppressed channels count as zero. With None, before training, the gate's parameters imply the share.
+            observed: by site, the shares that were measured for each layer gate (its report). Without a report, before
+                training, the gate has the least work that its parameters allow.
 
         Raises:
             UserError: a site or core of the plan does not exist.
@@ -241,7 +241,7 @@ class CostModel:
         terms, before, width = [self._every_window], None, 1
         exits: list[tuple[int, Terms]] = []
         for k, (name, stage_key) in enumerate(zip(plan.cores, self._keys(plan), strict=True)):
-            # The core and the number format of the stage before decide over which link how many bytes enter.
+            # The core and number format of the stage before decide which link the input crosses, and its bytes.
             key = before, width, name, stage_key
             stage = self._stage_terms.get(key)
             if stage is None:
@@ -347,15 +347,15 @@ class CostModel:
         observed: Mapping[str, Mapping[str, float]] | None = None,
         signal: str | None = None,
     ) -> Price:
-        """Return the price of a plan over a stream; without the costs of a hop, a hop costs as much as a window.
+        """Return the price of a plan over a stream; without a hop table, a hop costs as much as a whole window.
 
         Args:
             plan: gates, and a core for every stage.
             activities: the activity of the front end, followed by that of each stage.
             densities: see :meth:`stages`.
             observed: see :meth:`stages`.
-            signal: statistic of the gate before the front end, which runs at every hop; None for no such gate. Its
-                energy counts as the front end's.
+            signal: statistic of the gate before the front end; None without such a gate. The gate runs at every hop,
+                and its energy counts as energy of the front end.
         """
         windows = self.stages(plan, densities, observed)
         price = price_by_hops(
@@ -396,13 +396,13 @@ class CostModel:
         return replace(self, hops=None)
 
     def runs_by_hops(self, plan: GatePlan) -> bool:
-        """Return whether the stages of a plan run by hops; they do not if a layer is gated: it needs whole windows."""
+        """Return whether the stages of a plan run by hops; a gated layer prevents this, as it needs whole windows."""
         return self.hops is not None and not layer_gates(plan)
 
     def _hop_stages(
         self, plan: GatePlan, windows: Sequence[StageEstimate], densities: Sequence[float] | None = None
     ) -> tuple[StageEstimate, ...]:
-        """Return the stages of a plan for a hop: only the new frames, or the whole window if it takes less energy."""
+        """Return each stage of a plan for a hop: on the new frames, or on the whole window if it needs less energy."""
         if self.by_hop is None or not self.runs_by_hops(plan):
             return tuple(windows)
         steps = self.by_hop.stages(plan, densities)
@@ -459,8 +459,8 @@ class CostModel:
     def bound(self, plan: GatePlan) -> Price:
         """Return a lower bound of a plan's price: its price at the lowest pass rates that its gates' parameters allow.
 
-        At these rates every gate stops all negatives, and the share of positives that its exit is meant to answer. If
-        the stages run by hops, every gate stays closed.
+        At these rates every gate stops all negatives. It also stops the share of positives that its exit is meant to
+        answer. If the stages run by hops, every gate stays closed.
         """
         if self.hops is not None:
             return self._stream_bound(plan)
@@ -500,7 +500,7 @@ class CostModel:
     def ungated(self) -> tuple[GatePlan, Price]:
         """Return the baseline: the ungated backbone on the core that runs it with the least energy, and its price.
 
-        If no core can run the backbone, the choice is among all cores.
+        If no core can run the backbone, the method chooses among all cores.
         """
         plans = [GatePlan((), (name,)) for name in self.device.core_names]
         fitting = [plan for plan in plans if not self.violations(plan)] or plans

@@ -21,8 +21,8 @@ class PlacedCut(NamedTuple):
         placed: the gate with its parameters.
         site: the cut site at which it stands.
         work: the work of the gate, and the share of the tensor that it lets through.
-        cost_key: a key of the cost of the stages on both sides and of the gate's exit. Gates that differ only in a
-            threshold, such as their recall target, have the same key.
+        cost_key: a string that identifies the gate's effect on the cost of the stages on both sides and of its exit.
+            Gates that differ only in a threshold, such as their recall target, have the same key.
     """
 
     placed: PlacedGate

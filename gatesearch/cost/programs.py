@@ -16,11 +16,11 @@ from gatesearch.devices.profile import Core, Device
 from gatesearch.graph.footprint import Footprint, program_footprint
 from gatesearch.runtime.program import Program
 
-MAX_BATCH_PIECES = 32  # largest number of pieces of one conversion; progress is shown after each conversion
+MAX_BATCH_PIECES = 32  # largest number of pieces in one conversion; progress is shown after each conversion
 
-# At a hop, a step joins its state with fresh frames, and stores the last frames as its next state. So each value is
-# copied twice, with about two instructions for each copy. The operator table counts a sum of about 25 instructions for
-# the value instead. This factor corrects the count.
+# A step is the module that computes one hop of a stream. It joins its state with the new frames, and stores the last
+# frames as its next state. So each value is copied twice, with about two instructions for each copy. The operator table
+# instead counts a sum for each value, which takes about 25 instructions. This factor corrects the count.
 SUMS_PER_JOINED_VALUE = 1 / 6
 
 
@@ -100,7 +100,7 @@ def compile_pieces(
 
 
 def piece_footprint(piece: Piece) -> Footprint:
-    """Return the work and memory of a piece; its state is not a weight, and joining the state counts as copying."""
+    """Return the work and memory of a piece; its state does not count as weights, and joining counts as copying."""
     counts = program_footprint(piece.module, piece.example[:1])
     return counts._replace(
         values=counts.values - (1 - SUMS_PER_JOINED_VALUE) * piece.joined,
@@ -109,12 +109,12 @@ def piece_footprint(piece: Piece) -> Footprint:
 
 
 def in_both_formats(in_float: bytes, example: Tensor) -> dict[str, bytes]:
-    """Return a float program in both number formats; samples [n, *shape] of its input calibrate the int8 one."""
+    """Return a float program in both number formats; samples [n, *shape] of its input calibrate the int8 program."""
     return {"float32": in_float, "int8": quantise(in_float, channel_last(example.numpy()))}
 
 
 def _runs(model: bytes, number_format: str, core: Core) -> bool:
-    """Return whether a core runs a program: TensorFlow Lite Micro lacks operators, and Vela compiles int8 only."""
+    """Return whether a core runs a program: TensorFlow Lite Micro lacks some operators; Vela compiles int8 only."""
     if core.timing.model == "vela":
         return number_format == "int8"
     if core.stand_in != "tflm":

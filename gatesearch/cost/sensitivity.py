@@ -29,9 +29,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 class MeasuredPlan(NamedTuple):
-    """A plan and the measurements of its gates.
+    """A plan and the measurements of its gates, as arguments of a price.
 
-    See :meth:`gatesearch.cost.model.CostModel.price`; with activities, :meth:`CostModel.price_stream` prices the plan.
+    They are the arguments of :meth:`gatesearch.cost.model.CostModel.price`. If there are activities, they are the
+    arguments of :meth:`gatesearch.cost.model.CostModel.price_stream`.
     """
 
     plan: GatePlan
@@ -42,7 +43,7 @@ class MeasuredPlan(NamedTuple):
     signal: str | None = None
 
     def energies_uj(self, model: CostModel) -> tuple[float, float]:
-        """Return the energy of the plan and that of the ungated backbone at the prices of a cost model."""
+        """Return the energy of the plan and the energy of the ungated backbone, at the prices of a cost model."""
         ungated, price = model.ungated()
         if not self.activities:
             own = model.price(self.plan, self.passed, self.densities, self.observed)
@@ -53,12 +54,12 @@ class MeasuredPlan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of a run at some values of the constants.
+    """The result of a run for one choice of the constants' values.
 
     Args:
         energy_uj: energy of the plan, in microjoules per window.
-        ungated_uj: energy of the baseline, the ungated backbone on the core with the least energy. A changed constant
-            may make another core the cheapest.
+        ungated_uj: energy of the baseline: the ungated backbone on the core that needs the least energy for it. A
+            changed constant may make another core the cheapest.
         picked: the plan that the recipe's rule picks; None if there are no trials to pick from.
     """
 
@@ -80,7 +81,7 @@ class Variation:
         name: path of the constant, or name of the group.
         constants: paths of the constants that vary.
         answers: the result by factor.
-        alone: whether it is a single constant, not a group.
+        alone: whether the variation changes a single constant, not a group.
     """
 
     name: str
@@ -101,7 +102,7 @@ class Variation:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """The result at the profile's constants, and its variations.
+    """The result at the profile's constants, and the results at changed constants.
 
     Args:
         nominal: the result at the profile's constants.

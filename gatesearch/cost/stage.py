@@ -29,7 +29,7 @@ from gatesearch.graph.lifetimes import Lifetime, join_lifetimes, plan_arena
 from gatesearch.graph.sites import LayerSite
 
 MAX_STAGES = MAX_BLOCKS = 50_000  # largest numbers of cached stages and blocks, each with a core and gates
-RESULT_BYTES = 350  # of a .tflite file, for a second result: its tensor, its name and its entry in the signature
+RESULT_BYTES = 350  # bytes that a second result adds to a .tflite file: its tensor, its name, its signature entry
 EMPTY_BLOCK_US = 0.3  # a block needs no program if its work outside kernels takes at most this time
 
 
@@ -73,7 +73,7 @@ class BlockWork(NamedTuple):
 
     Args:
         row: quantities of the block by name: its MACs, its bytes and, under the core's name, its reading.
-        kernels: the sites of its layers that run by kernel.
+        kernels: the sites of its layers that C kernels run.
         has_rest: whether the block has work besides these kernels.
     """
 
@@ -90,7 +90,7 @@ class _Programs:
         self._kernels: set[str] = set()
 
     def add_kernel(self, layer: str, behind: str | None) -> None:
-        """Add a layer that a kernel runs, and the plain layers before it, the last of which is ``behind``."""
+        """Add a layer that a kernel runs, behind a stretch of plain layers that ends with the layer ``behind``."""
         if behind is not None and behind not in self._kernels:
             self._order.append(True)
         self._order.append(False)
@@ -193,7 +193,8 @@ class StagePricer:
     ) -> list[tuple[float, float]]:
         """Return the share of channels at the input and at the output of each block of a stage.
 
-        Cuts remove channels at both ends of a stage. Blocks that mix no channels pass their absence on.
+        Cuts remove channels at both ends of a stage. Where the block at an end mixes no channels, its neighbour in the
+        stage lacks the same channels.
         """
         thin_inputs, thin_outputs = {*blocks[:1]}, {*blocks[-1:]}
         if blocks:
@@ -269,7 +270,7 @@ class StagePricer:
         )
 
     def _head_overhead(self, head: Mapping[str, Surface], name: str, leaving: PlacedCut) -> float:
-        """Return bytes of a head's tables or structures, with those of the second result of its program."""
+        """Return one overhead of a gate's head in bytes; in the file, a second result of the program adds to it."""
         own = head[name](1.0, leaving.channel_share) if name in head else 0.0
         return own + (RESULT_BYTES if name == "file_overhead_bytes" else 0.0)
 

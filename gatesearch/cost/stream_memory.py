@@ -24,18 +24,18 @@ def with_hop_memory(
     gates: Sequence[PlacedGate],
     crossing: Sequence[int],
 ) -> tuple[StageEstimate, ...]:
-    """Return the stages of whole windows with the memory that they take over a stream.
+    """Return the stages of whole windows, each with the memory that it takes on a stream.
 
-    The first stage runs at every hop and needs only the program for a hop. Each later stage runs on demand. It also
-    needs the program for a whole window, and the core before its gate stores the last window of the tensor that crosses
-    there.
+    The first stage runs at every hop and needs only the program for a hop. Each later stage runs on demand, and also
+    needs the program for a whole window. The core before its gate stores the last window of the tensor that crosses the
+    gate.
 
     Args:
         windows: the stages, each for a whole window.
         hops: the same stages, each for a hop.
         table: the costs of a hop.
         gates: the cut gates between the stages.
-        crossing: number of values of a whole window that cross at each gate.
+        crossing: number of values of a whole window that cross each gate.
     """
     stages = []
     for k, (window, hop) in enumerate(zip(windows, hops, strict=True)):

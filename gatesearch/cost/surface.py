@@ -53,7 +53,8 @@ class Surface:
         """
         if math.inf in corners.values():
             return cls((math.inf, 0.0, 0.0, 0.0))
-        # Two output shares may fill equally many tiles. Sorted, the reading of the larger share replaces the other.
+        # Two output shares may fill equally many tiles. In sorted order, the reading of the larger share replaces that
+        # of the smaller share.
         corners = {(i, in_tiles(o, channels, tile)): corners[i, o] for i, o in sorted(corners)}
         # Without a smaller share on a side, the readings there are equal, and 0.5 only avoids a division by zero.
         i = min((corner[0] for corner in corners if corner[0] < 1.0), default=0.5)
@@ -94,5 +95,5 @@ def in_tiles(share: float, channels: int, tile: int) -> float:
 
 
 def _tiles(channels: float, tile: int) -> float:
-    """Return the number of tiles; XNNPACK computes 16 channels and fewer by a micro-kernel of half a tile of 32."""
+    """Return the number of tiles; with tiles of 32 channels, XNNPACK has a micro-kernel of half a tile for up to 16."""
     return 0.5 if channels <= 16 == tile // 2 else math.ceil(channels / tile)

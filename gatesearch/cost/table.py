@@ -117,23 +117,24 @@ class Table:
     Args:
         sites: the first site of each block, in order, beginning with the input; the last block ends at ``"output"``.
         blocks: by first site, the surfaces of each block by quantity. Quantities are :data:`QUANTITIES` and, under the
-            name of each core of the device, the reading on this core.
+            name of each core of the device, the reading on this core. See :class:`gatesearch.cost.surface.Surface`.
         heads: the same surfaces for the head of each gate variant at each site, by ``"variant@site"``, and for each
             exit, by :func:`gatesearch.cost.blocks.exit_of`. Heads and exits read all channels of the site.
-        overhead: by core, the reading of an empty program, which is the overhead of one call. The sum of two blocks
-            that run as one stage contains it once too often.
+        overhead: by core, the reading of an empty program, which is the overhead of one call. A stage of two blocks
+            makes one call, but the sum of the two readings contains two overheads.
         input_elements: number of values of one input sample.
         fingerprint: machine and software versions with which the readings were made.
         layers: the reading of each layer that a gate may replace, by its site.
         needs: by a block's first site and by an exit's name, how much it needs float32; see
             :func:`gatesearch.compile.number_format.needs`. This need and the core decide the number format of a
             reading.
-        native: timings of the cores of this host that run kernels, by name. If the search has layer gates, blocks,
-            heads and layers have a second reading on these cores, for the float program; see :func:`in_float_on`.
-        lifetimes: lifetimes of the tensors of a block, a head or an exit with all its channels, by its name.
-        neighbours: by a block's first site, the blocks that shrink with it where channels are removed at its input, and
-            those where they are removed at its output: a layer that mixes no channels passes their absence on. The
-            readings of the block are those of a block that passes it on.
+        native: by core name, the timings for the cores of this host that run kernels. If the search has layer gates,
+            blocks, heads and layers have a second reading on these cores, for the float program; see
+            :func:`in_float_on`.
+        lifetimes: by the name of a block, a head or an exit, the lifetimes of its tensors with all channels.
+        neighbours: by a block's first site, two tuples of blocks that lose channels together with it: those behind the
+            block, if a cut removes channels at its input, and those before it, if a cut removes channels at its output.
+            The entry exists only for a block that mixes no channels, so that its neighbours lack the same channels.
     """
 
     sites: tuple[str, ...]
@@ -149,7 +150,7 @@ class Table:
     neighbours: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
 
     def lacks(self, device: Device) -> tuple[str, ...]:
-        """Return the quantities that prices on a device need, but that a table of an older version does not have."""
+        """Return the quantities that prices on a device need and that this table lacks, as older tables do."""
         row = self.blocks[self.sites[0]]
         needed = {"values": any(core.reading_per_value for core in device.cores)}
         needed |= dict.fromkeys(OVERHEADS, any(core.artifact_engine == "tflm" for core in device.cores))

@@ -68,11 +68,12 @@ def build_table(
         sites: the cut sites, in order.
         features: a few samples [n, *shape] that calibrate the quantisation.
         device: the device on whose cores the pieces are timed or estimated.
-        variants: one placed gate of each variant; its site does not matter.
+        variants: one placed gate for each variant, see :func:`gatesearch.cost.blocks.variant_of`; the gate's site does
+            not matter.
         layers: layers that a gate may replace.
         gates: the gates that may replace these layers; their kernels are timed.
-        loop: a function that times, on this host, the code that calls a bundle's programs, among programs of the
-            backbone. It is called only if a core runs kernels.
+        loop: a function that times the code around a bundle's programs on this host. It is called only if a core runs
+            kernels.
         converter: a function that makes .tflite programs of modules, given an example of the input of each.
         on_step: a function that is called after each piece, :func:`pieces_count` times.
         cache: a folder of tables. A table of the same pieces, cores and machine is read from it; else the new table is
@@ -165,14 +166,17 @@ def _by_piece(device: Device, programs: Programs, readings: Readings) -> Reading
 
 
 def _without_neighbours(by_piece: ReadingsByPiece, pieces: Pieces) -> ReadingsByPiece:
-    """Return the readings of pieces that hold several blocks, less those of the blocks besides their own.
+    """Return the readings; a piece that holds several blocks gets the reading of its own block alone.
 
-    The other blocks lack the same channels. Memory of activations is no sum. As no layer of the block mixes channels,
-    all its tensors shrink by the same share.
+    The function subtracts the readings of the other blocks (the neighbours), with the same channels missing. The memory
+    of activations is not a sum over blocks. No layer of the own block mixes channels, so all its tensors shrink by the
+    same share.
     """
     rows = {key: dict(row) for key, row in by_piece.items()}
     shared = [key for key, piece in pieces.items() if piece.neighbours]
-    # Neighbours that mix no channels either come first: those behind a block, and those before it.
+    # A neighbour that mixes no channels holds several blocks as well, so its own reading has to be computed first.
+    # If inputs are missing, the neighbours are behind the block, so the last block is first. If outputs are missing,
+    # the neighbours are before the block.
     for key in [*(k for k in reversed(shared) if k.inputs < 1.0), *(k for k in shared if k.outputs < 1.0)]:
         rows[key]["activation_bytes"] = key.inputs * key.outputs * rows[PieceKey(key.name)]["activation_bytes"]
         for name in pieces[key].neighbours:
@@ -180,7 +184,7 @@ def _without_neighbours(by_piece: ReadingsByPiece, pieces: Pieces) -> ReadingsBy
                 corners = {(k.inputs, k.outputs): row[quantity] for k, row in rows.items() if k.name == name}
                 other = Surface.fit(corners)(key.inputs, key.outputs)
                 call = 0.0 if quantity in QUANTITIES else rows[EMPTY][quantity.removesuffix(FLOATING)]
-                if math.isfinite(other):  # else the sum of the blocks is infinite as it is
+                if math.isfinite(other):  # an infinite reading of a neighbour makes the sum of the stage infinite
                     rows[key][quantity] -= other - call
     return rows
 
@@ -219,9 +223,9 @@ def _neighbours(pieces: Pieces) -> dict[str, tuple[tuple[str, ...], tuple[str, .
 def _with_thin_overheads(
     heads: dict[str, dict[str, Surface]], sites: Sequence[CutSite], variants: Sequence[PlacedGate]
 ) -> dict[str, dict[str, Surface]]:
-    """Return the surfaces of heads, whose bytes of tables and structures depend on the share of channels.
+    """Return the surfaces of heads, with overhead bytes that depend on the share of channels.
 
-    Tables of operators do not shrink with the channels; the scales of the channels do.
+    In a .tflite file, the scales of channels shrink with the channels, and the tables of operators do not.
     """
     for site in sites:
         if site.channels == 1:
@@ -243,7 +247,7 @@ def _with_thin_overheads(
 def _channels_and_tiles(
     pieces: Pieces, sites: Sequence[CutSite], tiles: Mapping[tuple[str, str], int]
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return the output channels and the tile (channels computed together) of each block whose tile was measured."""
+    """Return, for each block whose tile was measured, its output channels and the tile (channels computed together)."""
     names = blocks.named(pieces, "block")[:-1]
     ends = dict(zip(names, sites[len(sites) - len(names) :], strict=True))
     return {(block, reading): (ends[block].channels, tile) for (block, reading), tile in tiles.items() if block in ends}

@@ -6,17 +6,21 @@ times to measure. But a time is close to a product of factors: one for the shape
 share. So the ratio of two times changes little from shape to shape, and other times can be derived from it. If a ratio
 was measured on two shapes, the rules use the geometric mean, because factors multiply.
 
-The rules below are in the order of the error that they risk. The outermost shapes of a variant are the one with the
-least and the one with the most work; the others are its inner shapes. The base variant of a kernel is the one with the
-most shapes. The full point of a grid has the full share on every axis.
+The outermost shapes of a variant are the one with the least and the one with the most work; the others are its inner
+shapes. The base variant of a kernel is the one with the most shapes. The full point of a grid has the full share on
+every axis; a reduced point has a smaller share on some axis. The rules are sorted by the error that they risk, the
+smallest first:
 
-1. Smaller shares on several axes: the full point times the ratio of each axis alone to the full point.
-2. Another variant on an inner shape: the base variant there times the variants' ratio on the outermost shapes.
-3. A smaller share of channels on another variant: its full point times the base variant's ratio on the same shape.
-4. A smaller share of channels on an inner shape of the base variant: its full point times the ratio on the outermost
-   shapes.
-5. A smaller share of open outputs on an inner shape of the base variant: its full point times the ratio on the
-   outermost shapes.
+1. A point with smaller shares on several axes is the product of the full point and of one ratio for each of these axes.
+   Each ratio is that of the point reduced on this axis alone to the full point.
+2. A point of another variant on an inner shape is the same point of the base variant on that shape, times the ratio of
+   the two variants on the outermost shapes.
+3. A point of another variant with a smaller share of channels is the variant's full point, times the ratio of the
+   reduced to the full point of the base variant on the same shape.
+4. A point of the base variant with a smaller share of channels on an inner shape is the full point on that shape, times
+   the ratio of the reduced to the full point on the outermost shapes.
+5. A point of the base variant with a smaller share of open outputs on an inner shape is derived in the same way as in
+   rule 4.
 
 Rules 1 and 2 always apply; where both can derive a point, rule 2 is used. Rules 3 to 5 apply point by point, in this
 order, only until the remaining timings fit the budget.
@@ -117,7 +121,7 @@ def _variants_at_inner_shapes(grids: Mapping[Key, Grid]) -> Derivations:
 def _channel_shares_of_variants(grids: Mapping[Key, Grid]) -> Derivations:
     """Rule 3: scale a variant's full point by the base variant's ratio reduced / full on the same shape.
 
-    It derives the points with a smaller share of inputs or outputs.
+    The rule derives the points with a smaller share of inputs or outputs.
     """
     for base, variant in _variant_pairs(grids):
         for shape in (shape for shape in variant if shape in base):
@@ -179,7 +183,7 @@ def _derive_by_ratio(
 
 
 def _single_axis_points(grid: Grid, names: Sequence[str]) -> Iterator[tuple[int, Point]]:
-    """Yield the points, with their index, that have a smaller share on exactly one axis, if that is a named axis."""
+    """Yield each point, with its index, that has a smaller share on exactly one axis, where ``names`` has this axis."""
     for index, point in enumerate(grid.points):
         axes = grid.reduced_axes(point)
         if len(axes) == 1 and grid.names[axes[0]] in names:
@@ -193,8 +197,8 @@ Variant = Mapping[tuple[int, ...], Key]
 def _variants_of(grids: Mapping[Key, Grid], kernel: str) -> list[Variant]:
     """Return the variants of a kernel, the base variant first.
 
-    The base variant, to which ratios refer, has the most shapes. Of several such variants it is the one whose settings
-    sort last, which are those with the largest numbers.
+    The base variant is the denominator of the ratios. It has the most shapes. If several variants have the most shapes,
+    the base variant is the one with the largest numbers in its settings.
     """
     variants: dict[object, dict[tuple[int, ...], Key]] = {}
     for key in sorted((key for key in grids if key[0] == kernel), key=lambda key: (_work_of(key), key)):
@@ -230,7 +234,7 @@ def _variant_pairs(grids: Mapping[Key, Grid]) -> Iterator[tuple[Variant, Variant
 
 
 def _product(full: Hashable, singles: Sequence[Hashable], look_up: LookUp) -> float:
-    """Return the time of the full point times the ratio of each single-axis point to it."""
+    """Return the time of the full point, times the ratio of each single-axis point's time to the full point's time."""
     return look_up(full) * math.prod(look_up(single) / look_up(full) for single in singles)
 
 

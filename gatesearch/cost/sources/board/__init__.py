@@ -59,9 +59,9 @@ def fingerprint(core: Core) -> str | None:
 def module_reading(core: Core, costs: BoardCosts, module: nn.Module, example: Tensor) -> float:
     """Return the estimated cost (*reading*) of one run of a module, in the unit of the core's table.
 
-    The table has kernels for convolutions, products, recurrent cells, poolings and sums. Other work on values counts as
-    a sum of as many values. An operator for which the table lacks a kernel is priced by the profile's figures for a
-    multiply-accumulate and for a value.
+    The table has kernels for convolutions, products, recurrent cells, poolings and sums. Other work without products
+    counts as a sum of the same number of values. An operator for which the table lacks a kernel is priced by the
+    profile's figures for a multiply-accumulate and for a value.
 
     Args:
         core: a core with a table.

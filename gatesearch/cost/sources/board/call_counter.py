@@ -1,6 +1,7 @@
 """Lists the kernel calls that compute a network's operators in int8.
 
-A call is a :class:`gatesearch.gates.KernelCall`. Products without a kernel count as multiply-accumulates (MACs).
+A call is a :class:`gatesearch.gates.KernelCall`. A product, such as a convolution, counts as multiply-accumulates
+(MACs) if there is no kernel for it.
 """
 
 from __future__ import annotations
@@ -106,14 +107,14 @@ def _convolution(
 
 
 def _product(a: Operand, b: Operand, *rest: Any) -> Iterator[KernelCall]:
-    """Yield products of matrices [..., n, k] and [..., k, m], as convolutions of 1 x 1 over n pixels."""
+    """Yield the calls of a product of matrices [..., n, k] and [..., k, m]: 1 x 1 convolutions over n pixels."""
     columns = b.shape[-1] if b.ndim > 1 else 1
     rows = a.shape[-2] if a.ndim > 1 else 1
     yield from [_matrix(rows, a.shape[-1], columns)] * (a.shape[0] if a.ndim == 3 else 1)
 
 
 def _attention(query: Operand, key: Operand, value: Operand, *rest: Any) -> Iterator[KernelCall]:
-    """Yield the two products of an attention, [..., tokens, width]."""
+    """Yield the two matrix products of an attention, for each sample and head; operands are [..., tokens, width]."""
     for _ in range(math.prod(query.shape[:-2])):
         yield _matrix(query.shape[-2], query.shape[-1], key.shape[-2])
         yield _matrix(query.shape[-2], key.shape[-2], value.shape[-1])
@@ -155,7 +156,7 @@ def _reduction(kernel: str, x: Operand, axes: Any = (), *rest: Any) -> Iterator[
 
 
 def _adaptive_pool(kernel: str, x: Operand, size: Any, *rest: Any) -> Iterator[KernelCall]:
-    """Yield an adaptive pooling to a size that divides the image's size, so that all its windows are equal."""
+    """Yield an adaptive pooling if its windows are equal: the output's size has to divide the image's size."""
     if x.ndim == 4 and all(n % places == 0 for n, places in zip(x.shape[2:], size, strict=True)):
         window = [n // places for n, places in zip(x.shape[2:], size, strict=True)]
         yield from _pool(kernel, x, window, (1, 1) if all(places == 1 for places in size) else window)

@@ -1,9 +1,8 @@
-"""Counts, in the emulator QEMU, the instructions that kernels take: a core's kernel table without a board.
+"""Makes a core's kernel table without a board: the emulator QEMU counts the instructions of kernels.
 
 A kit is a folder of C sources that times kernels on a board. QEMU models what each instruction does, but not how long
-it
-takes: it has no pipeline, no cache and no wait states. So the table holds simulated instruction counts, not cycles. The
-same compiler and sources give exactly the same counts.
+the instruction takes: it has no pipeline, no cache and no wait states. So the table holds simulated instruction counts,
+not cycles. The same compiler and sources give exactly the same counts.
 
     python -m gatesearch.cost.sources.board.count cortex_m4     # writes tables/cortex_m4.json beside this file
 """
@@ -109,7 +108,7 @@ BOARDS = {
 
 
 def missing(board: str) -> str | None:
-    """Return what this machine lacks to count on a board; None if it lacks nothing."""
+    """Return which tool this machine lacks to count a board's instructions; None if it lacks nothing."""
     emulated = BOARDS[board]
     tools = [emulated.compiler, emulated.emulator[0], *(["gcc"] if emulated.needs_plugin else [])]
     lacking = [tool for tool in tools if shutil.which(tool) is None]

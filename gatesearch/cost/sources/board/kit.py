@@ -65,7 +65,7 @@ def digest(manifest: Mapping[str, Any]) -> str:
 
 
 def readings(manifest: Mapping[str, Any], output: RunnerOutput) -> tuple[tuple[Reading, ...], tuple[Reading, ...]]:
-    """Return the readings of a table and the held-out readings, without the time that reading the clock takes."""
+    """Return the readings of a table and the held-out readings; the time of reading the clock is subtracted."""
     empty = output.rows[0].shortest
     by_index = {}
     for index, call in enumerate(manifest["calls"]):

@@ -40,7 +40,7 @@ def rows_header(kit: str, calls: Sequence[KernelCall]) -> str:
 
 
 def _includes() -> list[str]:
-    """Return the lines that include each kernel's C file; with GS_KIT it holds only the functions for kits."""
+    """Return the lines that include each kernel's C file; GS_KIT selects the functions for kits in that file."""
     files = (
         f"{'outside' if kernel.is_outside else 'kernels'}/{kernel.source.name}" for kernel in _by_runner().values()
     )

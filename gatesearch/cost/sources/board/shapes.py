@@ -9,10 +9,11 @@ from gatesearch.gates import KernelCall
 from gatesearch.kernels import counted_kernels
 from gatesearch.kernels.base import CountedKernel, Listing
 
-EMPTY_CALL = KernelCall("nothing", (0,))  # its time is the time that reading the clock takes
+EMPTY_CALL = KernelCall("nothing", (0,))  # a call that does nothing, to measure the time of reading the clock
 
-# Shapes of layers of the shipped backbones, with all channels or with those that gates leave: height, width, input
-# channels, output channels, height and width of the kernel, stride. Names with OTHER_ hold the held-out shapes.
+# Shapes of layers of the shipped backbones, with all channels or with the channels that gates leave active. A shape is:
+# height, width, input channels, output channels, height and width of the kernel, stride. Names with OTHER_ hold the
+# held-out shapes.
 # fmt: off
 CONVOLUTIONS = (
     (49, 10, 1, 64, 10, 4, 2), (49, 10, 1, 16, 10, 4, 2), (25, 5, 64, 64, 1, 1, 1), (25, 5, 32, 64, 1, 1, 1),
@@ -94,7 +95,7 @@ def held_out_calls() -> tuple[KernelCall, ...]:
 
 
 def _calls(listings: Mapping[str, Sequence[Listing]]) -> Iterator[KernelCall]:
-    """Yield the calls of all kernels, those of other packages last, so that rows of shipped kernels do not move."""
+    """Yield the calls of all kernels; kernels of other packages come last, so that shipped rows keep their index."""
     shipped = [kernel for kernel in counted_kernels().values() if not kernel.is_outside]
     outside = [kernel for kernel in counted_kernels().values() if kernel.is_outside]
     for kernels, kind in product((shipped, outside), listings):

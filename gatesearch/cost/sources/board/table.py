@@ -35,13 +35,14 @@ class _Strict(BaseModel):
 
 
 class Reading(_Strict):
-    """The cost of a call, in the table's unit; its share ``open`` is the share that the precision gate opened.
+    """The cost of a call, in the table's unit.
 
     Args:
         kernel: the kernel's name.
         shape: the layer's shape.
         variant: parameters other than the shape that make another program.
-        remaining: shares of the work that remain, by name; the key ``left`` of the file.
+        remaining: shares of the work that remain, by name; the key ``left`` of the file. The share ``open`` is the
+            share of outputs that the precision gate opened.
         shortest: the shortest time or count of all turns; the key ``taken`` of the file.
         median: the median of all turns, unless it equals the shortest; the key ``middle`` of the file.
     """
@@ -60,7 +61,7 @@ class Reading(_Strict):
 
     @property
     def call(self) -> KernelCall:
-        """The call whose cost the reading is."""
+        """The call that was timed or counted."""
         return KernelCall(self.kernel, self.shape, tuple(sorted(self.variant.items())), tuple(self.remaining.items()))
 
 
@@ -136,7 +137,7 @@ class BoardCosts:
     Args:
         provenance: the provenance of the readings.
         tile: number of outputs that the kernels' inner loop computes at once.
-        slopes: by family of calls, the slope of each term of work.
+        slopes: by family of calls, the slope of each term of work. A family holds the calls with the same slopes.
     """
 
     provenance: Literal["simulated", "measured"]
@@ -204,7 +205,7 @@ def load(where: str, name_or_path: str, beside: Path | None = None) -> BoardTabl
     """Read a table: a shipped one by its name, or a file that ends in ``.json``.
 
     Args:
-        where: the place that names the table, for errors.
+        where: the key or argument that names the table, for error messages.
         name_or_path: the name or path.
         beside: the folder from which a relative path starts; None means the current folder.
 
@@ -226,7 +227,7 @@ def parse(where: str, text: str) -> BoardTable:
     """Return the table that a JSON text describes.
 
     Raises:
-        UserError: it breaks the schema.
+        UserError: the text breaks the schema.
     """
     try:
         return BoardTable.model_validate_json(text)

@@ -1,7 +1,8 @@
 """Small programs that are timed beside every backbone; they are converted once and cached.
 
 The probes among them show how many channels LiteRT computes together (:mod:`gatesearch.cost.sources.host.tiles`). The
-others stand in for stages while the loop around a bundle is timed (:mod:`gatesearch.cost.sources.host.dispatch`).
+others stand in for stages while the code that calls a bundle's programs is timed
+(:mod:`gatesearch.cost.sources.host.dispatch`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The points at which kernels of gated layers are timed on this host."""
+"""The calls of gated layers' kernels that are timed on this host: a grid of remaining shares for each kernel."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Each operator is timed as a program of its own. The time of an operator is the time of its program minus the time of an
 empty program. The time of a network is the time of an empty program plus the times of the network's operators. Equal
-operators are timed once, so a backbone needs some dozens of timings. A budget of seconds decides how many are made. The
-other times are interpolated between operators of the same family (:func:`split_operators.interpolation_weights`) or
+operators are timed once, so a backbone needs some dozens of timings. A budget of seconds limits the number of timings.
+The other times are interpolated between operators of the same family (:func:`split_operators.interpolation_weights`) or
 derived from other points of a kernel (:mod:`gatesearch.cost.timing_rules`). The result states the share of the time
 that was derived.
 """
@@ -88,7 +88,8 @@ def read(
         seconds: budget of all timings; no further pass begins after this time.
         max_timings: number of timings that should not be exceeded; times that cannot be derived are measured anyway.
         network: a function that maps the name of a program to its network.
-        around: bytes that the network reads between two runs of a kernel; as many are read before each timed run.
+        around: number of bytes that the network reads between two runs of a kernel. Each timed run of a kernel follows
+            a read of as many bytes, so that it finds the caches as in the network.
         probes: programs of convolutions that differ only in their output channels (:data:`tiles.PROBED_CHANNELS`), by
             name and output channels.
     """

@@ -20,7 +20,10 @@ from gatesearch.devices.profile import Core
 
 ProgramName = tuple[PieceKey, str]  # a piece in a number format
 MeasureLoop = Callable[[Sequence[bytes], FixedPrograms], Loop]
-"""A function that times the loop around a bundle, among some programs and with the fixed programs as stages."""
+"""A function that times the code around a bundle's programs.
+
+Its arguments are the programs that run in between, and the fixed programs that stand in for stages.
+"""
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,9 @@ def _with_products(timed: Mapping[Hashable, float], needed: set[ProgramName]) ->
 def _network(name: ProgramName, pieces: Pieces) -> object:
     """Return the network to which a program belongs, whose programs are timed in turns.
 
-    A network has the programs of one number format with fewer channels at the same ends. The programs of single layers
-    form a network of their own: operators that occur only in them are not part of the backbone, and would displace the
-    backbone's data from the caches.
+    A network consists of all programs that have the same number format and fewer channels at the same ends. The
+    programs of single layers form a network of their own: operators that occur only in them are not part of the
+    backbone, and would displace the backbone's data from the caches.
     """
     key, number_format = name
     return number_format, pieces[key].role == "layer", key.inputs < 1.0, key.outputs < 1.0

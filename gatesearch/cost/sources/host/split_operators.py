@@ -36,7 +36,7 @@ class Operator(NamedTuple):
             shape, axes). Weights do not matter.
         name: the kind, such as ``CONV_2D`` or ``PAD+CONV_2D``.
         model: the .tflite model.
-        family: a key that operators share whose times differ only with their work.
+        family: a key of all operators whose times differ only because their work differs.
         work: multiply-accumulates if the operator multiplies matrices, otherwise values read and written.
     """
 
@@ -162,7 +162,7 @@ def split_all(models: Mapping[Name, bytes]) -> tuple[dict[Name, list[str]], dict
 
 
 def interpolation_weights(operators: Mapping[str, Operator], max_timings: int) -> dict[str, list[tuple[float, str]]]:
-    """Return interpolation weights for enough operators that at most ``max_timings`` are timed, if possible.
+    """Return interpolation weights for so many operators that at most ``max_timings`` others are timed, if possible.
 
     Between two operators of a family, time is assumed to be linear in work. The operators with the least and with the
     most work of a family are always timed, so more than ``max_timings`` may remain. The others are interpolated in the

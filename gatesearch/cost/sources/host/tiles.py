@@ -2,8 +2,8 @@
 
 XNNPACK, LiteRT's library of kernels, chooses a micro-kernel by processor and number format, and only timings show its
 width. With tiles of 32 channels, 40 and 64 channels are two tiles each and take equally long. With tiles of 8 they are
-five and eight tiles, and their times are as 5 to 8. So convolutions of these two widths are timed. The tile is the one
-whose ratio of numbers of tiles is closest to the ratio of times.
+five and eight tiles, and the ratio of their times is 5 to 8. So convolutions of these two widths are timed. The result
+is the tile for which the ratio of the numbers of tiles is closest to the ratio of the times.
 """
 
 from __future__ import annotations

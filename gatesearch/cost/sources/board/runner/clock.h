@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-void gs_start_clock(void); /* called before each timing; restarts a clock that counts from a start */
+void gs_start_clock(void); /* called before each timing; sets the clock to zero, if the clock can be set */
 uint64_t gs_now(void);     /* returns the clock's ticks; the difference of two calls is the time between them */
 
 #endif

@@ -21,14 +21,14 @@ extern void qemu_plugin_register_vcpu_syscall_cb(qemu_plugin_id_t id,
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 static uint64_t count;
 
-/* For each block of code that QEMU translates: add its number of instructions to the count when it runs. */
+/* Make each block of code that QEMU translates add its number of instructions to the count whenever the block runs. */
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
   (void)id;
   qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &count, qemu_plugin_tb_n_insns(tb));
 }
 
-/* For each system call: write the count if the number is 0x6773. With a 64-bit guest on a 64-bit host, an address of
-   the guest is an address of the host. */
+/* Write the count if a system call has the number 0x6773. With a 64-bit guest on a 64-bit host, an address of the guest
+   is an address of the host. */
 static void called(qemu_plugin_id_t id, unsigned cpu, int64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
                    uint64_t e, uint64_t f, uint64_t g, uint64_t h) {
   (void)id, (void)cpu, (void)b, (void)c, (void)d, (void)e, (void)f, (void)g, (void)h;

@@ -1,9 +1,7 @@
-/* Start-up code of a Cortex-M: the vector table, and a handler that enables its units at reset.
+/* Start-up code of a Cortex-M: the vector table, and a reset handler that starts the program.
 
-   The units are those for floating-point and vector instructions.
-
-   The build defines STACK as the top of the RAM. With GS_OWN_STARTUP defined the code is left out, for boards with
-   start-up code of their own. */
+   The handler first enables the units for floating-point and vector instructions. The build defines STACK as the top of
+   the RAM. If the build defines GS_OWN_STARTUP, this code is left out, for boards with start-up code of their own. */
 #include <stdint.h>
 
 #ifndef GS_OWN_STARTUP
