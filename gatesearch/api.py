@@ -1,4 +1,4 @@
-"""``gatesearch.run(model, data, ...)``: runs a search for a network and data of a Python program."""
+"""Runs a gate search from a Python program: ``gatesearch.run(model, data, ...)``."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def run(
 
     Args:
         model: a network that maps [n, *features] to logits [n, classes], or to a signal with ``goal="reconstruction"``.
-            It can be any module that torch.fx can trace. Training starts from its weights, on a copy.
-        data: the data set with three splits; without a ``frontend``, the model reads its inputs as they are.
+            It can be any module that torch.fx can trace. Training starts from its weights and changes only a copy.
+        data: the data set with three splits. Without a ``frontend``, the model gets the data set's inputs unchanged.
         space: name or path of a search space, its keys, or a result of ``gatesearch.recipe.load_space``.
-        stream: the mix of windows that the device reads, such as
+        stream: the mix of windows that the device processes, such as
             ``{"period_s": 1.0, "shares": {"positive": 0.01, "other": 0.99}}``.
-        device: name or path of a device profile, or a result of ``gatesearch.load_device`` for a name.
+        device: name or path of a device profile, or the profile that ``gatesearch.load_device(name)`` returns.
         name: the name of the run; None for the name of the data.
         out: the run folder; None for runs/NAME-N.
-        resume: a run folder to continue. Its own recipe applies; other arguments besides model and data are ignored,
-            with a warning for each that differs.
+        resume: a run folder to continue. The recipe in that folder applies. ``space``, ``stream``, ``device`` and the
+            groups are ignored; a warning names each that differs from that recipe. ``out`` must then be None.
         trust: with ``resume``, whether to load the modules and connect to the clusters that the folder's recipe names;
             see docs/security.md.
         **groups: any other group of a recipe, such as ``search={"trials": 60}`` or ``constraints={...}``.
@@ -85,8 +85,8 @@ def run(
     for key in groups:
         if key in STAND_IN_KEYS:
             raise UserError(f"{WHERE}: {key}: this group stands for the model and data of the program; leave it out")
-    # The recipe in the run folder cannot hold the model and the data. It names the functions `data` and `backbone`
-    # instead, and identifies data and model by digests.
+    # The recipe in the run folder cannot hold the model and the data. Instead, it names this module's functions `data`
+    # and `backbone`, and identifies data and model by digests.
     stand_ins = {
         "data": {"name": f"{__name__}:data", "digest": _digest_data(data)},
         "backbone": f"{__name__}:backbone",
@@ -109,7 +109,8 @@ def run(
             _check_resumable(folders["resume"], checked, trust)
         inputs = Inputs(copy_network(model), data)
         return pipeline.resume(folders["resume"], inputs=inputs, trust=trust, warnings=warnings)
-    check_dataset(data, warns=False)  # the pipeline checks as well; checked here, a refusal leaves no run folder
+    # The pipeline checks the data as well. This earlier check refuses bad data before there is a run folder.
+    check_dataset(data, warns=False)
     frontends.build_for(
         checked.frontend.name,
         checked.frontend.arguments,
@@ -142,9 +143,10 @@ def _read_path(argument: str, written: object) -> Path | None:
 
 
 def _name_device(device: object) -> object:
-    """Return the name of a loaded device; names, paths and other values are returned for the recipe to check.
+    """Return the value of the recipe's key ``device``: the name of a loaded profile, or any other value as it is.
 
-    A recipe can hold the name of a profile, but not the profile itself.
+    A recipe can hold the name of a profile, but not the profile itself. The recipe checks names, paths and other
+    values.
     """
     from gatesearch.devices import profile
 
@@ -180,7 +182,7 @@ def _digest_data(dataset: Dataset) -> str:
 def _digest_network(model: nn.Module) -> str:
     """Return a digest of the names and shapes of a network's tensors.
 
-    Values are not in it, so that a program with newly drawn weights can resume its run.
+    The values of the tensors do not count, so that a program with newly drawn weights can resume its run.
     """
     tensors = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items()]

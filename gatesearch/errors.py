@@ -10,7 +10,7 @@ MAX_QUOTE_CHARACTERS = 60
 
 
 class UserError(Exception):
-    """An error in the user's input; the message of one line says which input it is and what to write instead.
+    """An error in the user's input; its one-line message names the input and says what to write instead.
 
     Line breaks, and bytes of file names that are not UTF-8, are escaped in the message.
     """
@@ -20,7 +20,7 @@ class UserError(Exception):
 
 
 class DataError(UserError, ValueError):
-    """An error in data; it is also a ``ValueError``, because constructors raise it."""
+    """An error in a data set; constructors raise it, so it is also a ``ValueError``."""
 
 
 def one_line(text: str) -> str:
@@ -43,14 +43,14 @@ def first_line(error: BaseException) -> str:
 
 
 def quote(value: object) -> str:
-    """Return a short text of a value for a message; it never raises an error, whatever the value is.
+    """Return a short text that stands for a value in a message; no value makes this function raise an error.
 
     >>> quote("host"), quote(10**5000), quote([0] * 100)[-4:]
     ("'host'", 'a number of 16610 bits', ',...')
     """
     try:
         text = repr(value)
-    except Exception:  # from the object's own repr, or from Python, which refuses integers of more than 4,300 digits
+    except Exception:  # the object's own repr may fail, and Python's repr refuses integers of more than 4,300 digits
         return f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
     return text if len(text) <= MAX_QUOTE_CHARACTERS else f"{text[: MAX_QUOTE_CHARACTERS - 3]}..."
 

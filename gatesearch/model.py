@@ -21,9 +21,9 @@ from gatesearch.plan import GatePlan, PlacedGate
 
 
 class GatedOutput(NamedTuple):
-    """The result of the forward for training, which runs all stages: final ``logits`` and each gate's output.
+    """The result of the forward pass for training, in which every sample runs all stages.
 
-    ``logits`` [N, *output] is the output of the last stage.
+    ``logits`` [N, *output] is the output of the last stage. ``gates`` holds the output of each cut gate, in order.
     """
 
     logits: Tensor
@@ -51,15 +51,16 @@ class GatedModel(nn.Module):
 
     Args:
         backbone: the network, which maps [N, *shape] to [N, *output], such as logits [N, classes].
-        plan: the plan. Its gates at cut sites come first, then those at layer sites, each in the order of their sites.
+        plan: the plan. Its gates at cut sites come first, then its gates at layer sites. Each of the two groups is in
+            the order of its sites.
         sites: cut sites of this backbone, from :func:`gatesearch.graph.sites.cut_sites`.
         outputs: shape of the backbone's output for one sample, or the number of classes.
         saliency: importance of each channel [C] by site name, from :func:`gatesearch.training.saliency`.
         layers: layer sites of this backbone, from :func:`gatesearch.graph.sites.layer_sites`.
 
     Raises:
-        UserError: a site of the plan is of another network, a site or gate kind does not exist, a parameter is out of
-            range, two gates stand at one layer, or the gates are in the wrong order.
+        UserError: a site of the plan belongs to another network, a site or gate kind does not exist, a parameter is
+            out of range, two gates stand at one layer, or the gates are in the wrong order.
     """
 
     answers: Tensor
@@ -137,7 +138,10 @@ class GatedModel(nn.Module):
 
     @torch.no_grad()
     def cascade(self, inputs: Tensor) -> Cascade:
-        """Run the hard cascade: a stage runs only samples that no gate has stopped, an exit only those of its gate."""
+        """Run the hard cascade, in which each gate passes or stops each sample that reaches it.
+
+        A stage runs only the samples that no gate has stopped. An exit runs only the samples that its gate stops.
+        """
         count, number = len(inputs), len(self.gates)
         exits = torch.full((count,), number)
         gate_logits = inputs.new_full((count, number), torch.nan)
@@ -164,7 +168,7 @@ class GatedModel(nn.Module):
 
 
 def _check_order(plan: GatePlan, first: int, order: Sequence[int]) -> None:
-    """Check the order of the plan's gates from index ``first`` on, given the positions of their sites."""
+    """Refuse gates in the wrong order: ``order`` has the site positions of the plan's gates from ``first`` on."""
     for k, (place_before, place) in enumerate(pairwise(order), first + 1):
         if place < place_before:
             early, late = plan.gates[k].site, plan.gates[k - 1].site
@@ -184,8 +188,8 @@ def _replace(backbone: nn.Module, site: LayerSite, placed: PlacedGate) -> None:
 def split(backbone: nn.Module, nodes: list[str]) -> list[fx.GraphModule]:
     """Cut a model behind the named nodes of its traced graph, and return the stages in order.
 
-    The stages share their modules with ``backbone``, so that training mode and parameters do not change. A node may be
-    named twice; the stage between is then the identity.
+    The stages use the modules of ``backbone`` itself, with the same parameters and training mode. A node may be named
+    twice; the stage between the two cuts is then the identity.
 
     Raises:
         UserError: the graph has no such node, or has the nodes in another order.
@@ -200,7 +204,7 @@ def split(backbone: nn.Module, nodes: list[str]) -> list[fx.GraphModule]:
         stages.append(fx.GraphModule(traced, graph))
 
     def value_of(node: fx.Node) -> fx.Node:
-        if node not in env and node.op == "get_attr":  # a parameter that stages on both sides of a cut read
+        if node not in env and node.op == "get_attr":  # a parameter that stages on both sides of a cut use
             env[node] = graph.node_copy(node)
         return env[node]
 

@@ -55,8 +55,9 @@ class PlacedGate:
 class GatePlan:
     """The gates of a network, and the core of every stage.
 
-    Gates at cut sites come first, then gates at layer sites, each in the order in which data meets them. ``cores`` has
-    one entry per stage, which is one more than there are cut gates. The empty plan is the ungated backbone.
+    Gates at cut sites come first, then gates at layer sites. Within each of the two groups, gates are in the order in
+    which data meets them. ``cores`` has one entry for each stage, and there is one stage more than there are cut gates.
+    The empty plan is the ungated backbone.
 
     >>> plan = GatePlan((PlacedGate.of("gc", "input", keep=1.0),), ("mcu", "npu"))
     >>> GatePlan.from_dict(plan.to_dict()) == plan
@@ -159,7 +160,7 @@ def _check_text(value: object, where: str) -> None:
 
 
 def _check_scalar(value: object, where: str) -> None:
-    """Refuse a value that JSON cannot hold, because equal plans could then have different digests, or none."""
+    """Refuse a value that JSON cannot hold: equal plans could have different digests, or a plan could have none."""
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"plan: {where}: {value} is not a finite number")
     if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:

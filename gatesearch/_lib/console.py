@@ -1,6 +1,6 @@
 """Prints lines, tables, progress and warnings: with rich on a terminal, as plain text elsewhere.
 
-Results go to standard output; progress and warnings go to standard error. So each can be redirected by itself.
+Results go to standard output; progress and warnings go to standard error. So a shell can redirect results alone.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def say(text: str = "") -> None:
 def warn(text: str) -> None:
     """Print a warning of one line on standard error, and pass it to the current run.
 
-    Call this function wherever the program does something other than the user asked for or a reader would expect.
+    Call this function wherever the program departs from the user's request or from what a reader expects.
     """
     line = one_line(" ".join(text.split()))
     if _diversions:
@@ -96,7 +96,7 @@ def divert_warnings() -> Iterator[list[str]]:
 
 @contextmanager
 def pass_warnings(sink: Callable[[str], None]) -> Iterator[None]:
-    """Within the context, pass each text of :func:`warn` to a function as soon as it comes."""
+    """Within the context, pass the text of each call of :func:`warn` to a function at once."""
     _warning_sinks.append(sink)
     try:
         yield
@@ -173,15 +173,15 @@ def progress(
 ) -> Iterator[Steps]:
     """Show the progress of a loop, the elapsed time and the remaining time.
 
-    On a terminal this is a bar. Elsewhere, it is a line at the start, a line at most every ``every_s`` seconds, and a
-    line at the end.
+    A terminal shows a bar. Elsewhere, lines are printed: one at the start, one at most every ``every_s`` seconds, and
+    one at the end.
 
     Args:
         total: number of all steps; None if it is unknown.
         label: one or two words that name the work.
         every_s: least time in seconds between plain lines.
         clock: function that returns seconds; tests replace it.
-        done: number of steps that an earlier process did; the remaining time follows from the pace since then.
+        done: number of steps that an earlier process did. The remaining time is estimated from the pace of this one.
 
     >>> with progress(2, "training") as steps:
     ...     for epoch in range(2):

@@ -1,4 +1,4 @@
-"""Counts the processor cores that this process may use, by its affinity and its container's quota."""
+"""Counts the processor cores that this process may use, from its CPU affinity and its container's quota."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def available_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> i
 
 
 def _quotas(cgroups: Path, membership: Path) -> Iterator[float]:
-    """Yield the quota, in cores, of each control group of the process, in version 1 or 2 of control groups."""
+    """Yield the CPU quota (in cores) of each control group of the process, for versions 1 and 2 of Linux's groups."""
     try:
         groups = [line.strip().split(":", 2)[1:] for line in membership.read_text().splitlines()]
     except OSError:
@@ -46,7 +46,7 @@ def _second_version(group: Path) -> float | None:
     try:
         quota, period = (group / "cpu.max").read_text().split()
         return int(quota) / int(period)
-    except (OSError, ValueError):  # no such file, or "max"
+    except (OSError, ValueError):  # no such file, or "max", which stands for no quota
         return None
 
 

@@ -112,7 +112,7 @@ def seal(payload: bytes) -> bytes:
 
 
 def unseal(path: Path, content: bytes) -> bytes:
-    """Return the bytes behind the first line of :func:`seal`; bytes without such a line are returned as they are.
+    """Return the bytes behind the line that :func:`seal` adds; bytes without such a line are returned as they are.
 
     Raises:
         DamagedFile: the bytes differ from those that were sealed.

@@ -22,7 +22,7 @@ def format_si(value: float | None, unit: str, digits: int = 3) -> str:
         return MISSING
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
-    rounded = float(f"{value:.{digits - 1}e}")  # rounding comes first, so that 999.96 m becomes 1
+    rounded = float(f"{value:.{digits - 1}e}")  # rounding comes first, so that 0.99996 s is shown as 1 s
     power = 3 * math.floor(math.log10(abs(rounded)) / 3 + 1e-12)
     power = min(max(power, min(_PREFIXES)), max(_PREFIXES))
     return f"{rounded / 10**power:.{digits}g} {_PREFIXES[power]}{unit}"

@@ -22,7 +22,7 @@ def as_exceptions() -> Iterator[None]:
     """Turn SIGINT and SIGTERM into KeyboardInterrupt within the context; outside the main thread, do nothing.
 
     Raises:
-        KeyboardInterrupt: a signal came; the end of the context raises the exception at the latest.
+        KeyboardInterrupt: a signal came. If other code swallowed the exception, the end of the context raises it again.
     """
     global _pending
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Locks files for one process; a lock ends with its process, also when that is killed."""
+"""Locks a file for one process; the lock ends with the process, even if the process is killed."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from gatesearch._lib.files import DISK_FULL
 from gatesearch.errors import UserError, quote, unknown
 
-# The nouns by which errors call a member of each group.
+# The noun that errors use for a member of each group.
 _NOUNS: Mapping[str, str] = {
     "gatesearch.backbones": "backbone",
     "gatesearch.data": "data set",
@@ -51,7 +51,7 @@ EXTRAS = {
     "ray": ("ray",),
     "postgresql": ("psycopg",),
 }
-"""The packages that each extra of ``pyproject.toml`` installs, by the name under which they are imported."""
+"""The packages that each extra of ``pyproject.toml`` installs, by the names under which Python imports them."""
 
 
 def plugin_names(group: str) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ def load_plugin(group: str, name: str, where: str) -> Any:
         where: key of the recipe, for errors.
 
     Raises:
-        UserError: there is no such name, module or attribute; the message names the nearest one.
+        UserError: there is no such name, module or attribute; the message gives the nearest name.
 
     >>> load_plugin("gatesearch.backbones", "ds_cnn", "backbone").__name__
     'DSCNN'
@@ -116,7 +116,7 @@ def import_object(path: str, where: str) -> Any:
         sys.path.insert(0, os.getcwd())  # a console script does not search the working folder
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError, TypeError) as error:  # an empty or relative name raises one of the last two
+    except (ImportError, ValueError, TypeError) as error:  # an empty name raises ValueError, a relative one TypeError
         raise UserError(f"{where}: cannot import {module_name!r} of {path!r}: {error}") from error
     except (Exception, SystemExit) as error:
         fail_plugin(f"{where}: {module_name!r} of {path!r}", error)
@@ -139,9 +139,9 @@ def _refuse_standard_library(where: str, path: str, module_name: str) -> None:
 
 
 def fail_plugin(what: str, error: BaseException) -> NoReturn:
-    """Raise an error of one line for an exception of a plug-in, with its class, text, file and line.
+    """Raise a one-line error that gives class, text, file and line of the exception of a plug-in.
 
-    A UserError, which has one line already, and the error of a full disk are raised as they are.
+    Two kinds of errors are raised as they are: a UserError, which has one line already, and the error of a full disk.
     """
     if isinstance(error, UserError) or getattr(error, "errno", None) in DISK_FULL:
         raise error

@@ -22,7 +22,7 @@ def revision() -> str:
 def describe(package: Path) -> str:
     """Return the version; in a git checkout also the commit, and whether files differ from the commit.
 
-    A package in a checkout of another project, such as in a virtual environment there, has no commit.
+    If the package only lies in the checkout of another project, such as in a virtual environment, no commit is given.
     """
     name = f"gatesearch {__version__}"
     tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")

@@ -57,8 +57,8 @@ def interleaved(
         min_seconds: least duration of a turn in seconds. A turn repeats its call until then, so that the clock's own
             cost is small.
         samples: number of timings in a turn. With more than one, a turn first runs its call untimed, because other
-            calls have filled the caches. A busy machine takes the processor away for milliseconds; with several
-            samples, some are not affected.
+            calls have filled the caches. Other processes may take the processor away for milliseconds; with several
+            timings, some are not affected.
 
     Returns:
         A timing for every name. Compare only figures of the same call of this function.
@@ -86,7 +86,7 @@ def interleaved(
 def not_collecting() -> Iterator[None]:
     """Switch garbage collection off within the context.
 
-    It would disturb timings, and takes a tenth of the time of a conversion to .tflite.
+    Garbage collection disturbs timings. It also takes a tenth of the time of a conversion to .tflite.
     """
     collecting = gc.isenabled()
     gc.disable()

@@ -15,7 +15,7 @@ from gatesearch._lib import console
 
 MAX_MESSAGE_LINES = 12
 
-# File descriptors belong to the whole process. Two threads that swap them at the same time would lose one of them.
+# File descriptors belong to the whole process. Two threads that swap them at the same time would lose a descriptor.
 _lock = threading.RLock()
 
 

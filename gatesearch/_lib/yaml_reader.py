@@ -2,7 +2,7 @@
 
 PyYAML's safe loader builds no Python objects. But it accepts duplicate keys, reads ``1e-3`` as text, ``010`` as eight
 and ``1:30`` as ninety, and follows aliases however large the result is ("billion laughs"). This loader refuses or
-corrects each of these. The package reads all its YAML files by this module.
+corrects each of these. The package reads all its YAML files with this module.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def read_yaml_file(path: Path, where: str) -> Any:
             content = file.read(MAX_BYTES + 1)
         text = content[:MAX_BYTES].decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if error.start < MAX_BYTES - 4:  # behind that, the size limit may have cut a character in two
+        if error.start < MAX_BYTES - 4:  # at the end, the size limit may have cut a character in two
             raise UserError(f"{where}: not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise UserError(f"{where}: cannot be read: {error.strerror}") from None
@@ -113,13 +113,16 @@ def parse_yaml(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         raise YamlError(where, str(error)) from None
     except (ValueError, LookupError) as error:
-        # PyYAML does not check values with explicit tags (!!int '', !!bool x). Python refuses numbers with thousands of
-        # digits.
+        # Both errors come from building a value. PyYAML does not check values with explicit tags (!!int '', !!bool x),
+        # and Python refuses numbers with thousands of digits.
         raise YamlError(where, f"a value is not what its tag or its length says: {error}") from None
 
 
 def _check_size(text: str, where: str) -> None:
-    """Refuse a text with too many or too deeply nested nodes before any value is built; aliases count in full."""
+    """Refuse a text with too many or too deeply nested nodes before any value is built.
+
+    An alias counts as many nodes as it stands for.
+    """
     if len(text) > MAX_BYTES:
         raise UserError(f"{where}: more than {MAX_BYTES:,} characters, too large")
     sizes: dict[str, int] = {}  # number of nodes below each anchor

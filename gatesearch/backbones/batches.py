@@ -63,7 +63,7 @@ def check_batches(network: nn.Module, samples: Tensor) -> tuple[int, ...]:
         raise UserError(f"backbone: {kind} returns values that are not finite for samples of the training split")
     scale = together.abs().max().clamp(min=1e-6)
     if not bool(((together[:1] - alone).abs() <= TOLERANCE * scale).all()):
-        check_repeatable(network, pair)  # random outputs differ, too; this error names the random operation
+        check_repeatable(network, pair)  # if outputs are random, this error names the operation
         raise UserError(
             f"backbone: {kind}: its output for a sample depends on the others of its batch, such as by a batch "
             "normalisation without running statistics; gates stop each sample alone"

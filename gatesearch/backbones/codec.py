@@ -1,9 +1,9 @@
 """A small neural audio codec after SoundStream (Zeghidour et al. 2021, arXiv 2107.03312).
 
 The codec consists of a causal convolutional encoder, a residual vector quantiser and a mirrored decoder. It differs
-from the paper, so that it trains within minutes and runs in int8. It is far smaller and has no discriminator. Each
-encoder block first strides and then computes. ReLU replaces ELU. The kernel of a transposed convolution is as long as
-its stride.
+from the paper, so that it trains within minutes and runs in int8. It is far smaller and has no discriminator. In each
+encoder block, the strided convolution comes before the residual units. ReLU replaces ELU. The kernel of a transposed
+convolution is as long as its stride.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STEM_KERNEL, LAST_KERNEL = 3, 7  # kernel sizes of the decoder's first and last 
 def causal(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """Return a causal convolution over time, [N, inputs, T, 1] to [N, outputs, T / stride, 1].
 
-    An output reads no later input. All padding, kernel - stride zeros, is in front.
+    An output depends on no later input. All padding (kernel - stride zeros) is in front.
     """
     padding = nn.ZeroPad2d((0, 0, kernel - stride, 0))
     return nn.Sequential(
@@ -46,7 +46,7 @@ class Unit(nn.Module):
 
 
 class Codec(nn.Module):
-    """Maps a waveform [N, 1, S, 1] to its reconstruction, through a quantiser with few bits.
+    """Encodes waveforms [N, 1, S, 1] into few bits and reconstructs them.
 
     Args:
         input_shape: shape of a waveform, (1, S, 1); S is a multiple of the product of all strides.

@@ -48,12 +48,12 @@ class DSCNN(nn.Module):
         first_stride: the stride of the first block.
 
     Hello Edge's DS-CNN-L is ``width=276, blocks=5, stem_stride=(2, 1), first_stride=(2, 2)``. It has 28.1 million
-    multiply-accumulates; the paper's table has 56.9 million operations and counts two for each multiply-accumulate.
+    multiply-accumulates. The paper's table says 56.9 million operations, with two operations per multiply-accumulate.
 
     The first convolution has a 10 x 4 kernel. It pads 5 frames and 1 coefficient on both sides, so that the exported
     graph needs no padding operator. TensorFlow's "same" pads 4 frames in front and 5 behind, and 1 coefficient on both
-    sides. From 49 x 10 features, both compute 25 x 5 outputs at stride 2. At stride (2, 1), this network has 25 x 9
-    outputs, and TensorFlow has 25 x 10.
+    sides. From 49 x 10 features, either padding gives 25 x 5 outputs at stride 2. At stride (2, 1), this network has
+    25 x 9 outputs, and a network in TensorFlow has 25 x 10.
 
     >>> import torch
     >>> DSCNN(num_classes=12, input_shape=(1, 49, 10))(torch.zeros(2, 1, 49, 10)).shape
@@ -77,7 +77,7 @@ class DSCNN(nn.Module):
         self.blocks = nn.Sequential(*(_separable_block(width, stride) for stride in strides))
         after_stem = map(_length, size, STEM_KERNEL, stem_stride, STEM_PADDING)
         rows, columns = map(_length, after_stem, (3, 3), first_stride, (1, 1))
-        # With a fixed kernel, the pooling stays one operator on an NPU; an adaptive one may not.
+        # A pooling with a fixed kernel is one operator on a neural processing unit; adaptive pooling may be several.
         self.pool = nn.AvgPool2d((rows, columns))
         self.flatten = nn.Flatten()
         self.dropout = nn.Dropout(dropout)

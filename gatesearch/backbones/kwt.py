@@ -30,7 +30,7 @@ class Attention(nn.Module):
         query, key, value = (
             project(tokens).unflatten(2, self.split).transpose(1, 2) for project in (self.query, self.key, self.value)
         )  # each [N, heads, T, width / heads]
-        # The query is scaled before the product. The int8 steps of the scores are then as fine as those of the factors.
+        # The query is scaled before the product, so that the int8 steps of the scores are as fine as those of the key.
         scores = (query * self.split[1] ** -0.5) @ key.transpose(2, 3)
         out: Tensor = self.out((torch.softmax(scores, 3) @ value).transpose(1, 2).flatten(2))
         return out
@@ -94,7 +94,7 @@ class Tokens(nn.Module):
 
 
 class Readout(nn.Module):
-    """The vector that the classifier reads: the class token, or the mean of all tokens."""
+    """Computes the input of the classifier: the class token, or the mean of all tokens."""
 
     def __init__(self, class_token: bool) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class KWT(nn.Module):
         width: width of a token.
         blocks: number of encoder blocks.
         heads: number of heads of each attention, which share the width evenly.
-        mlp_ratio: width of the perceptron, divided by that of a token.
+        mlp_ratio: width of the perceptron, divided by the width of a token.
         patch: number of frames per token.
         norm: ``"post"`` as in the paper, or ``"pre"``.
         class_token: whether the classifier reads a class token, as in the paper; if not, it reads the mean of the

@@ -22,8 +22,8 @@ class MCifarNet(nn.Sequential):
     multiply-accumulates and 1.294 million weights (1.296 million parameters with those of the normalisation).
 
     conv0 has no padding, so that 32 x 32 pixels become 30 x 30. For images with a side below 32 pixels, conv0 pads like
-    the other layers, and 8 x 8 pixels end as 2 x 2. Strided convolutions pad one pixel on every side. TensorFlow's
-    "same" may pad one side only; the shapes are equal.
+    the other layers, and the last convolution has 2 x 2 outputs for 8 x 8 pixels. Strided convolutions pad one pixel on
+    every side. TensorFlow's "same" may pad one side only, but gives the same output shapes.
 
     Args:
         num_classes: size of the output.
@@ -63,7 +63,7 @@ class MCifarNet(nn.Sequential):
             # Dropout is inside the block, so that the cut site after the block has the name of its convolution.
             parts[f"conv{i}"] = nn.Sequential(*block, *([nn.Dropout(dropout)] if i in DROPOUT_LAYERS else []))
             channels, size = outputs, [(side + 2 * padding - 3) // stride + 1 for side in size]
-        # With a fixed kernel, the pooling stays one operator on an NPU; an adaptive one may not.
+        # A pooling with a fixed kernel is one operator on a neural processing unit; adaptive pooling may be several.
         parts["pool"] = nn.AvgPool2d((size[0], size[1]))
         parts["flatten"] = nn.Flatten()
         parts["classifier"] = nn.Linear(channels, num_classes)
@@ -71,7 +71,7 @@ class MCifarNet(nn.Sequential):
 
 
 def scale_channels(channels: int, width: float) -> int:
-    """Return the number of a layer's channels at a width: the nearest multiple of 16, or of 4 if it is below 16.
+    """Return ``channels * width``, rounded to the nearest multiple of 16, or of 4 if the product is below 16.
 
     The result is at least 4.
 

@@ -1,9 +1,9 @@
 """Residual vector quantisation: a vector becomes a sum of codewords, one from each codebook.
 
-The quantiser is that of SoundStream (Zeghidour et al. 2021, arXiv 2107.03312, section III-C), but two things are
-simpler. Codebooks are learned by gradient, as in the first VQ-VAE (van den Oord et al. 2017, arXiv 1711.00937, equation
-3). So the optimiser updates them like all parameters, without moving averages. An unused codeword moves to a vector of
-the batch at once, not after several batches.
+The quantiser follows SoundStream (Zeghidour et al. 2021, arXiv 2107.03312, section III-C) with two simplifications.
+First, codebooks are learned by gradient, as in the first VQ-VAE (van den Oord et al. 2017, arXiv 1711.00937, equation
+3). So the optimiser updates them like all parameters, without moving averages. Second, an unused codeword moves to a
+vector of the batch at once, not after several batches.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-COMMITMENT_WEIGHT = 0.25  # weight of the loss that moves vectors to codewords; the reverse loss has weight 1
-USAGE_DECAY = 0.97  # per batch, of the moving average of a codeword's usage
+COMMITMENT_WEIGHT = 0.25  # weight of the loss that moves vectors to codewords; the opposite loss has weight 1
+USAGE_DECAY = 0.97  # decay per batch of the moving average of a codeword's usage
 DEAD_USAGE = 0.02  # a codeword below this usage is replaced; the mean usage is 1
 
 
@@ -99,5 +99,5 @@ class ResidualQuantiser(nn.Module):
         if bool(dead.any()):
             vectors = residual.flatten(0, 1)
             rows = torch.randint(len(vectors), (int(dead.sum()),), device=residual.device)
-            self.codebooks.data[level, dead] = vectors[rows]  # without autograd, and not by the optimiser
+            self.codebooks.data[level, dead] = vectors[rows]  # set directly, without autograd and optimiser
             self.usage[level, dead] = 1.0

@@ -1,8 +1,8 @@
 """Recurrent backbones: an LSTM or a GRU over the frames of a window, and a linear layer.
 
 KWS-LSTM and KWS-GRU are networks for keyword spotting from Hello Edge (arXiv 1711.07128). Their default sizes, 118 and
-154 units, are from Thakker et al. 2019 (arXiv 1906.02876), a companion paper of hybrid matrix decomposition. The
-bidirectional LSTM recognises human activities.
+154 units, are from Thakker et al. 2019 (arXiv 1906.02876), a companion of the paper on hybrid matrix decomposition. A
+bidirectional LSTM, ``har_bilstm``, recognises human activities.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class RecurrentNet(nn.Module):
     Args:
         cell: ``"lstm"`` or ``"gru"``.
         num_classes: size of the output.
-        input_shape: (1, T, F) or (T, F), where T counts steps and F features.
+        input_shape: (1, T, F) or (T, F), where T is the number of steps and F the number of features of a step.
         hidden: number of units of a layer in one direction.
         depth: number of recurrent layers.
         bidirectional: whether the layers have two directions.

@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 
 class Shortcut(nn.Module):
-    """The shortcut of the paper's option A: every second row and column, with zeros in the new channels.
+    """The paper's shortcut without parameters (option A): stride 2 drops rows and columns, new channels are zeros.
 
     Args:
         inputs: number of input channels.
-        outputs: number of output channels, at most three times ``inputs``; half of the new ones are in front of the
-            others and half behind.
+        outputs: number of output channels, at most three times ``inputs``. Half of the new channels come before the
+            input's channels, the other half after them.
         stride: 1 or 2.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        # Pooling over one pixel returns the same values as a strided slice, and NPUs support it.
+        # Pooling over one pixel returns the same values as a strided slice, and neural processing units support it.
         self.subsample = nn.AvgPool2d(1, stride) if stride > 1 else nn.Identity()
         new = outputs - inputs
         self.front, self.back = new // 2, new - new // 2
@@ -98,7 +98,7 @@ class ResNetCifar(nn.Module):
         self.stage1 = _stage(width, width, 1, blocks)
         self.stage2 = _stage(width, 2 * width, 2, blocks)
         self.stage3 = _stage(2 * width, 4 * width, 2, blocks)
-        # With a fixed kernel, the pooling stays one operator on an NPU; an adaptive one may not.
+        # A pooling with a fixed kernel is one operator on a neural processing unit; adaptive pooling may be several.
         self.pool = nn.AvgPool2d(((rows + 3) // 4, (columns + 3) // 4))
         self.flatten = nn.Flatten()
         self.classifier = nn.Linear(4 * width, num_classes)

@@ -1,4 +1,4 @@
-"""The batch-size study: how the steps to a goal depend on the batch size, for any recipe's training.
+"""The batch-size study: measures how many training steps reach a goal at each batch size, for any recipe.
 
 Command: `gatesearch scaling`.
 """

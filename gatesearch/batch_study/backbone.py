@@ -1,4 +1,4 @@
-"""Trains the ungated backbone of a recipe step by step, as the problem of a batch-size study."""
+"""Trains the ungated backbone of a recipe step by step, for a batch-size study."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gatesearch.training.cascade import EVALUATION_BATCH
 from gatesearch.training.features import Batches
 from gatesearch.training.fit import class_weights
 
-STATISTICS_SAMPLES = 256  # training samples from which evaluation takes the statistics of its normalisation
+STATISTICS_SAMPLES = 256  # training samples on which mean and variance of each normalisation are measured
 
 
 class BackboneTraining:
@@ -28,8 +28,9 @@ class BackboneTraining:
 
     Args:
         problem: data, network and loss of the recipe.
-        ghost_size: samples that are normalised together; only where the backbone normalises over the batch.
-        micro_batch: samples that are computed at once; the gradients of a larger batch are added up.
+        ghost_size: number of samples that a batch normalisation of the backbone normalises together.
+        micro_batch: number of samples that are computed at once. A larger batch is computed in several parts, whose
+            gradients are added up.
     """
 
     def __init__(self, problem: Problem, ghost_size: int, micro_batch: int) -> None:
@@ -51,7 +52,7 @@ class BackboneTraining:
 
 
 class BackboneLearner:
-    """One training of a backbone, step by step, without Lightning's loop, which takes as long as a step itself."""
+    """One training of a backbone, step by step; Lightning's loop would double the time of a step."""
 
     def __init__(self, training: BackboneTraining, batch: int, seed: int) -> None:
         problem = training.problem
@@ -79,7 +80,7 @@ class BackboneLearner:
         self.batches = _repeat(Batches(problem.features, batch))
 
     def step(self, learning_rate: float, momentum: float) -> float:
-        """Take one step on the next batch; return its loss."""
+        """Take one step on the next batch; return the batch's loss."""
         for group in self.optimizer.param_groups:
             group.update(lr=learning_rate, momentum=momentum, nesterov=momentum > 0)
         self.task.train()
@@ -88,7 +89,8 @@ class BackboneLearner:
         micro_batch = self.training.micro_batch
         total = 0.0
         for part in zip(features.split(micro_batch), labels.split(micro_batch), strict=True):
-            # Each loss is a mean over its part. The weights make the sum of the losses the mean over the batch.
+            # Each loss is a mean over its part. The factor, the part's share of the batch, makes the sum of all losses
+            # the mean over the batch.
             loss = self.task.training_step(part, 0) * (len(part[1]) / len(labels))
             loss.backward()
             total += float(loss.detach())
@@ -97,7 +99,7 @@ class BackboneLearner:
 
     @torch.no_grad()
     def error(self) -> float:
-        """Return 1 - quality on the validation split; for classes, the share of wrong answers."""
+        """Return 1 - quality on the validation split; for a classifier, this is the share of wrong answers."""
         problem = self.training.problem
         split = problem.features.validation
         ghost_norm.measure_statistics(self.model, self.training.statistics_batches)

@@ -1,4 +1,4 @@
-"""Confidence intervals of a batch-size study, by bootstrap: its search repeated with redrawn trials."""
+"""Computes confidence intervals of a batch-size study by bootstrap: its trials are drawn again, many times."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Bootstrap:
     """Intervals of 90 %, from many draws of the trials and of their repeats.
 
     Args:
-        steps: low and high for each batch size; infinite where the draws did not reach the goal.
-        critical_batch: low and high, corrected for bias; None where nothing could be fitted.
-        exponent: low and high of the exponent of the best effective rate, corrected for bias; None where nothing could
-            be fitted.
+        steps: low and high bound of the steps to the goal for each batch size; infinite where the draws did not reach
+            the goal.
+        critical_batch: low and high bound of the critical batch size, corrected for bias; None without a fit.
+        exponent: low and high bound of the exponent of the best effective learning rate over the batch size, corrected
+            for bias; None without a fit.
     """
 
     steps: tuple[Interval, ...]
@@ -39,10 +40,10 @@ class Bootstrap:
 
 
 def bootstrap(studies: Sequence[BatchStudy], seed: int) -> Bootstrap:
-    """Repeat the search of every batch size with trials drawn again, with replacement.
+    """Draw the trials of every batch size again with replacement, many times, and return intervals of the results.
 
-    In each draw, each of the best drawn trials takes its steps from its own repeats, which are drawn again, too. A
-    trial that was never repeated takes its own steps.
+    In each draw, the steps to the goal are the least of the medians of the best drawn trials. Each median is over the
+    repeated trainings of the trial, which are also drawn again. A trial without repeats counts with its own steps.
     """
     rng = np.random.default_rng(seed)
     steps = np.full((DRAWS, len(studies)), math.inf)
@@ -74,7 +75,7 @@ def bootstrap(studies: Sequence[BatchStudy], seed: int) -> Bootstrap:
 
 
 def _redraw(study: BatchStudy, ranking: Sequence[Entry], rng: np.random.Generator) -> tuple[float, float]:
-    """Return the steps to the goal in one draw of the trials, and the learning rate that took these steps.
+    """Return the steps to the goal in one draw of the trials, and the learning rate of the trial with these steps.
 
     ``ranking`` holds the trials of the study that reached the goal, best first.
     """
@@ -91,17 +92,19 @@ def _redraw(study: BatchStudy, ranking: Sequence[Entry], rng: np.random.Generato
 def _corrected_interval(values: Sequence[float], original: float) -> Interval:
     """Return the bias-corrected percentile interval of a figure.
 
-    The method is that of Efron 1981, "Nonparametric standard errors and confidence intervals". The best of the drawn
-    trials is worse than the best of all trials, so the draws lie to one side of the figure of the study itself. Phi is
-    the distribution function of the standard normal, z_p its quantile at p, and z0 its quantile at the share of draws
-    below the figure. The interval takes the percentile Phi(2 z0 + z_p) in place of p. Where half of the draws lie below
-    the figure, that is p itself.
+    The method is that of Efron 1981, "Nonparametric standard errors and confidence intervals". It is needed because the
+    best of the drawn trials is often worse than the best of all trials, so most draws lie on one side of ``original``.
+
+    Phi is the distribution function of the standard normal distribution, z_p its quantile at p, and z0 its quantile at
+    the share of draws below ``original``. The bound at p is the percentile Phi(2 z0 + z_p) of the draws. If half of the
+    draws lie below ``original``, z0 is 0, and this percentile is p itself.
 
     Args:
         values: the figure of each draw.
         original: the figure of the trials that were run.
     """
-    below = float(np.mean([0.5 * (value < original) + 0.5 * (value <= original) for value in values]))  # a tie is half
+    # Share of the draws below the figure; a draw equal to the figure counts half.
+    below = float(np.mean([0.5 * (value < original) + 0.5 * (value <= original) for value in values]))
     below = min(max(below, 1 / len(values)), 1 - 1 / len(values))  # keeps the quantile finite
     shift = 2 * norm.ppf(below)
     low, high = np.percentile(values, [100 * norm.cdf(shift + norm.ppf(p / 100)) for p in PERCENTILES])

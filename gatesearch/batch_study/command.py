@@ -1,4 +1,4 @@
-"""The command `gatesearch scaling`: runs a batch-size study, and writes its outcome and the page."""
+"""The command `gatesearch scaling`: runs a batch-size study and writes its results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRIALS_FILE, SETTINGS_FILE = "trials.jsonl", "settings.json"
 
 
 def run(recipe: Recipe, settings: Settings, words: Sequence[str]) -> Path:
-    """Study the training of a recipe, or continue a study that was stopped; return the path of the page.
+    """Run the batch-size study of a recipe, or continue one that was stopped; return the path of the page.
 
     Args:
         recipe: a checked recipe.
@@ -34,7 +34,8 @@ def run(recipe: Recipe, settings: Settings, words: Sequence[str]) -> Path:
         words: the command line, for the page.
 
     Raises:
-        UserError: the folder holds a study with other settings, no study is possible, or a package is missing.
+        UserError: the folder holds a study with other settings, the training split is too small, every trial of the
+            pilot diverges, or a package is missing.
     """
     need("gatesearch scaling", "jinja2", "matplotlib")  # fails before the first training, not after the last
     folder = study_folder(recipe)
@@ -85,7 +86,7 @@ def _print_outcome(outcome: Mapping[str, Any]) -> None:
 def _claim_folder(folder: Path, recipe: Recipe, settings: Settings) -> None:
     """Record the inputs of a folder's trials; refuse a folder that holds trials of other inputs."""
     path = folder / SETTINGS_FILE
-    # A new analysis of the same trials needs no new trials, so only the inputs of trials are compared.
+    # Only the keys on which trials depend are compared, so that another analysis can use the same trials.
     budget = {"seed": recipe.seed, "training.epochs": recipe.training.epochs}
     inputs = json.loads(json.dumps({**settings.model_dump(), **studied_keys(recipe), **budget}))
     if not (folder / TRIALS_FILE).exists():

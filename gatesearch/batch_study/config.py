@@ -1,4 +1,4 @@
-"""The parameters that a study tunes for each batch size: learning rate, momentum, decay of the rate."""
+"""The parameters that a batch-size study tunes for each batch size: learning rate, momentum and decay."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Config:
     Args:
         rate: effective learning rate, which is the learning rate divided by 1 - momentum.
         slack: 1 - momentum.
-        decay: share of the step budget in which the rate falls.
+        decay: share of the step budget over which the rate falls.
         end: the rate after the fall, as a share of the first rate.
     """
 
@@ -27,7 +27,7 @@ class Config:
         return 1.0 - self.slack
 
     def learning_rate(self, step: int, budget: int) -> float:
-        """Return the learning rate of a step, counted from 0, of a training with a budget of steps.
+        """Return the learning rate at a step (counted from 0) of a training of ``budget`` steps.
 
         >>> config = Config(rate=1.0, slack=0.1, decay=0.5, end=0.1)
         >>> [round(config.learning_rate(step, 100), 3) for step in (0, 25, 50, 99)]

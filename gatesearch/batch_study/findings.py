@@ -1,4 +1,4 @@
-"""The findings of a study as values: the pilot, and the trials of each batch size."""
+"""Values that hold the results of a batch-size study: of its pilot, and of each batch size."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gatesearch.batch_study.space import Edge
 
 @dataclass(frozen=True, slots=True)
 class Pilot:
-    """The findings of the pilot.
+    """The results of the pilot, the first trials of a study, which set its goal.
 
     Args:
-        batch: the middle batch size.
+        batch: batch size of the pilot, the middle one of the study.
         budget: steps of each trial of the pilot.
         goal: validation error that all batch sizes have to reach.
         steps: median of the steps to the goal over the pilot's best trials.
-        rate: median of the effective learning rate over the best trials.
+        rate: median of the effective learning rate over the pilot's best trials.
     """
 
     batch: int
@@ -32,17 +32,18 @@ class Pilot:
 
 @dataclass(frozen=True, slots=True)
 class BatchStudy:
-    """The findings for one batch size.
+    """The results for one batch size.
 
     Args:
         batch: the batch size.
         budget: step budget of each trial.
-        trials: the trials of the search, those beyond moved bounds included.
-        repeats: for the number of each of the best trials, the repeated trainings of its config.
+        trials: the trials of the search, including those behind bounds that were moved outwards.
+        repeats: repeated trainings of the best trials' configs, by the number of the trial.
         moved_edges: bounds that were moved outwards.
-        near_edges: bounds to which the best trial is still too near, after all moves.
-        fixed_steps, fixed_epochs: least validation error of the best config, for each seed, under the pilot's number of
-            steps and of epochs; infinite where the training diverged.
+        near_edges: bounds to which the best trial is still too near after all moves.
+        fixed_steps: least validation error of the best config, for each seed, when it trains for as many steps as the
+            pilot; infinite where the training diverged.
+        fixed_epochs: the same error when the best config trains for as many epochs as the pilot.
     """
 
     batch: int
@@ -56,7 +57,7 @@ class BatchStudy:
 
     @property
     def best(self) -> Config | None:
-        """The config whose repeats took the fewest steps; None where no trial reached the goal."""
+        """The config with the lowest median of steps over its repeats; None where no trial reached the goal."""
         if not self.repeats:
             return None
         number = min(self.repeats, key=lambda number: (median_steps(self.repeats[number]), number))

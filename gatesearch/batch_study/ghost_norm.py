@@ -1,4 +1,4 @@
-"""Ghost batch normalisation: over groups of a fixed size, whatever the batch size."""
+"""Ghost batch normalisation: normalises groups of a fixed number of samples, at any batch size."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class _GhostBatchNorm:
     """Normalises each group of ``group_size`` samples by itself.
 
     The method is that of Hoffer et al. 2017, "Train longer, generalize better" (arXiv 1705.08741). Plain batch
-    normalisation takes mean and variance over the whole batch, which have less noise in a larger batch. So a larger
-    batch would train in another way. With groups of one size, batch sizes differ in the gradient alone. Unlike in the
-    paper, training keeps no running statistics; :func:`measure_statistics` measures them.
+    normalisation takes mean and variance over the whole batch. In a larger batch, these have less noise, so the batch
+    size would also change the normalisation. With groups of a fixed size, the batch size changes the gradient alone.
+    Unlike in the paper, training updates no running statistics; :func:`measure_statistics` measures them.
     """
 
     group_size: int
@@ -64,8 +64,8 @@ def use_ghost_norms(model: nn.Module, group_size: int) -> None:
 def measure_statistics(model: nn.Module, batches: list[Tensor]) -> None:
     """Measure the statistics that normalisations use in evaluation, and put the model in evaluation mode.
 
-    Running averages are no alternative: they cover a number of steps, and so a number of samples that depends on the
-    batch size.
+    Running averages from the training would not do. They cover a fixed number of steps, so the number of samples in
+    them would depend on the batch size.
 
     Args:
         model: a model with ghost normalisations.

@@ -17,7 +17,7 @@ from gatesearch.batch_study.training import TrainingResult
 
 
 class Key(NamedTuple):
-    """The identity of a training: part of the study, batch size, number of the config there, and repeat."""
+    """The identity of a training: part of the study, batch size, number of the config in that part, and repeat."""
 
     part: str
     batch: int
@@ -62,7 +62,7 @@ class Journal:
     """The trainings of a study so far.
 
     Args:
-        path: file of JSON lines. An incomplete last line, of a study that was killed, is removed from it.
+        path: file of JSON lines. An incomplete last line, which a killed study leaves, is removed.
     """
 
     def __init__(self, path: Path) -> None:

@@ -134,7 +134,7 @@ def _build_errors_row(point: Mapping[str, Any]) -> list[str]:
 
 
 def _format_critical(size: float, studied: Sequence[int]) -> str:
-    """Return a critical batch size as text; outside the studied sizes, only the side is known."""
+    """Return a critical batch size as text; outside the studied sizes, the text says only on which side it lies."""
     if size < studied[0]:
         return f"below {studied[0]}"
     return f"above {studied[-1]}" if size > studied[-1] else f"{size:.0f}"

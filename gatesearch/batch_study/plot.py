@@ -81,8 +81,8 @@ def _draw_fit(axes: Axes, smallest: int, largest: int, critical: Mapping[str, An
 def _draw_regime(axes: Axes, points: Points, regime: str, colour: str) -> None:
     if not points:
         return
-    # An infinite upper bound is drawn at the budget. A median may lie outside the percentiles of the draws, so that
-    # the lengths are cut off at 0.
+    # An infinite upper bound is drawn at the budget. The steps may lie outside the percentiles of the draws, but an
+    # error bar cannot have a negative length. So lengths are at least 0.
     below = [max(0.0, point["steps"] - (point["interval"][0] or point["steps"])) for point in points]
     above = [max(0.0, (point["interval"][1] or point["budget"]) - point["steps"]) for point in points]
     batches, steps = [point["batch"] for point in points], [point["steps"] for point in points]

@@ -10,7 +10,7 @@ from gatesearch.report.rows import Row
 
 
 def build_rows(outcome: Mapping[str, Any]) -> list[Row]:
-    """Return a row for each figure of a study that reached its goal."""
+    """Return a row for each figure of a study; figures that do not exist, such as steps without the goal, have none."""
     repeat_seeds = tuple(range(1, outcome["settings"]["seeds"] + 1))
     study_seed = (outcome["seed"],)
     rows = []

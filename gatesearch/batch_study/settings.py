@@ -1,4 +1,4 @@
-"""The settings of a batch-size study, read from words of the command line."""
+"""The settings of a batch-size study, and their reading from the command line."""
 
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ class Settings(BaseModel):
     """Trials, seeds and budgets of a study.
 
     Args:
-        batches: first and last batch size, with every power of two between; sizes above the training split are skipped.
-        trials: quasi-random trials of each batch size; each bound that is moved adds half as many, but at least eight.
-        pilot: trials of the pilot.
-        seeds: repeated trainings of each of the three best configs of a batch size.
+        batches: first and last batch size, such as 8..4096. All powers of two from the first to the last are studied,
+            except sizes above the training split.
+        trials: number of quasi-random trials of each batch size. Each bound that is moved adds half as many trials, but
+            at least eight.
+        pilot: number of trials of the pilot.
+        seeds: number of repeated trainings of each of the three best configs of a batch size.
         goal: validation error to reach; null for the error that the pilot sets.
         epochs: epochs of the pilot and of the comparison under equal budgets; null for the recipe's
             ``training.epochs``.
         cap: step budget of a trial, as a multiple of the steps under perfect scaling.
-        ghost: samples that are normalised together, where the backbone normalises over the batch; null for the smallest
-            batch size.
-        micro: samples that are computed at once; the gradients of a larger batch are added up. Null for 512, or for the
-            smallest batch size where that is larger.
+        ghost: number of samples that a batch normalisation normalises together; null for the smallest batch size.
+        micro: number of samples that are computed at once. A larger batch is computed in several parts, whose gradients
+            are added up. Null for 512, or for the smallest batch size if that is larger.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -94,7 +95,7 @@ class Settings(BaseModel):
 
 
 def split_words(words: Sequence[str]) -> tuple[Settings, list[str]]:
-    """Split words of the command line into the settings of the study and the overrides of the recipe.
+    """Split arguments of the command line into the settings of the study and the overrides of the recipe.
 
     Raises:
         UserError: a setting of the study is wrong.

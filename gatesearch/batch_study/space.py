@@ -1,4 +1,4 @@
-"""The search space of one batch size: ranges with bounds that can move, and quasi-random points."""
+"""The search space of a batch-size study: ranges with bounds that can move, and quasi-random points."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from optuna.samplers import QMCSampler
 from gatesearch._lib.quiet_optuna import quiet_optuna
 from gatesearch.batch_study.config import Config
 
-EDGE_SHARE = 0.1  # share of a range; a best trial nearer to a bound suggests that a better one lies beyond the bound
+EDGE_SHARE = 0.1  # share of a range; if the best trial is nearer to a bound, a better one may lie beyond that bound
 GROWTH_SHARE = 0.5  # share of a range's width that is added beyond such a bound
 OVERLAP_SHARE = 0.2  # share of the old width, next to the old bound, that is searched again with the added part
 LOW, HIGH = -1, 1  # the sides of a range
@@ -77,7 +77,7 @@ class Range:
 
 
 class Edge(NamedTuple):
-    """A bound: the parameter and the side."""
+    """A bound of a range: the name of the parameter, and the side of the range."""
 
     name: str
     side: int
@@ -87,8 +87,8 @@ class Edge(NamedTuple):
 class Space:
     """The ranges of all parameters of :class:`Config`.
 
-    Decay and end have fixed limits, because nothing new lies beyond them. A decay within less than a tenth of the
-    budget is like a smaller rate, and an end of a thousandth of the rate is like no rate at all.
+    The bounds of decay and end do not move, because values beyond them change little. A decay within less than a tenth
+    of the budget acts like a smaller rate. An end below a thousandth of the rate acts like a rate of 0.
     """
 
     rate: Range = Range(low=0.01, high=10.0, lowest=1e-6, highest=1e4)
@@ -119,12 +119,12 @@ class Space:
         return replace(self, rate=replace(self.rate, low=rate / factor, high=rate * factor))
 
     def sample(self, count: int, seed: int) -> list[Config]:
-        """Return quasi-random points, a scrambled Sobol sequence of Optuna's sampler that depends on the seed alone."""
+        """Return quasi-random configs: points of a scrambled Sobol sequence, which depends on the seed alone."""
         with quiet_optuna(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study = optuna.create_study(sampler=QMCSampler(scramble=True, seed=seed))
         ranges = {field.name: getattr(self, field.name).distribution for field in fields(self)}
-        # The sampler draws its first point at random, to learn the names of the parameters from it.
+        # Optuna's sampler learns the names of the parameters from its first point, which it draws at random.
         study.tell(study.ask(ranges), 0.0)
         points = []
         for _ in range(count):

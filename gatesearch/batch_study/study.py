@@ -23,8 +23,9 @@ from gatesearch.batch_study.training import TrainingProblem, train
 from gatesearch.errors import UserError
 
 GOAL_SHARE = 0.6  # share of the pilot's steps after which its best trials set the goal
-RATE_FACTOR = 10.0  # effective rates are searched from the centre divided by this to the centre times this
-MIN_BUDGET_SHARE = 0.5  # share of the pilot's steps to the goal; a larger batch is not expected to need fewer steps
+RATE_FACTOR = 10.0  # effective learning rates are searched from centre / RATE_FACTOR to centre * RATE_FACTOR
+# Share of the pilot's steps to the goal. A budget counts with at least this share, even if perfect scaling needs less.
+MIN_BUDGET_SHARE = 0.5
 BEST_COUNT = 3  # configs that are trained again
 LIMIT_FACTOR = 2.0  # once three trials have reached the goal, others stop at this multiple of the third's steps
 EXTENSION_ROUNDS = 2  # rounds in which bounds move outwards
@@ -33,7 +34,7 @@ MIN_BATCH_SIZES = 3  # the fit of the trade-off needs as many points
 
 
 class Study:
-    """One study of one problem.
+    """A batch-size study of one training problem.
 
     Args:
         problem: the problem to train.
@@ -41,7 +42,7 @@ class Study:
         journal: file of the trainings; a training in the file is not run again.
         epochs: budget of the pilot in epochs.
         seed: the seed of points and trainings.
-        space: the ranges to search, before the pilot sets the centre of the rate.
+        space: the ranges to search, before the pilot sets the centre of the learning rate.
 
     Raises:
         UserError: fewer than three batch sizes fit into the training split.
@@ -67,7 +68,7 @@ class Study:
             )
 
     def run(self) -> tuple[Pilot, tuple[BatchStudy, ...]]:
-        """Run all trainings that are not in the journal yet.
+        """Run all trainings that are not in the journal yet; return the results of the pilot and of each batch size.
 
         Raises:
             UserError: every trial of the pilot diverged.
@@ -86,7 +87,7 @@ class Study:
     def _run_pilot(self) -> Pilot:
         """Train quasi-random configs at the middle batch size, and set the goal from the best of them.
 
-        Their best trials also set the steps to the goal and the centre of the learning rate.
+        The best trials also set the pilot's steps to the goal and the centre of the learning rate.
         """
         batch = self.batch_sizes[(len(self.batch_sizes) - 1) // 2]
         budget, count = self.count_steps(self.epochs, batch), self.settings.pilot
@@ -99,14 +100,14 @@ class Study:
         if not completed:
             raise UserError(f"scaling: all {count} trainings of the pilot diverged at batch size {batch}")
         best = completed[:BEST_COUNT]
-        # The goal is the median of three errors, because the very best of a dozen trials owes something to luck.
+        # The goal is the median of three errors, because the least error of a dozen trials is partly luck.
         goal = self.settings.goal or statistics.median(_least_error(entry, goal_step) for entry in best)
         steps = sorted(_first_step(entry, goal, otherwise=budget) for entry in best)
         log_rate = statistics.median(math.log(entry.config.rate) for entry in best)
         return Pilot(batch=batch, budget=budget, goal=goal, steps=steps[(len(steps) - 1) // 2], rate=math.exp(log_rate))
 
     def _study_batch(self, batch: int, pilot: Pilot) -> BatchStudy:
-        """Search the fewest steps to the goal at one batch size, and repeat its best configs."""
+        """Search for the configs with the fewest steps to the goal at one batch size, and train the best again."""
         # Under perfect scaling, steps x batch is constant.
         perfect_steps = pilot.steps * pilot.batch / batch
         budget = math.ceil(self.settings.cap * max(perfect_steps, MIN_BUDGET_SHARE * pilot.steps))
@@ -201,5 +202,5 @@ def _least_error(entry: Entry, last_step: int) -> float:
 
 
 def _first_step(entry: Entry, goal: float, otherwise: int) -> int:
-    """Return the first step at which the error was at the goal or below."""
+    """Return the first step at which the error was at most the goal; ``otherwise`` if there is none."""
     return next((step for step, error in entry.result.curve if error <= goal), otherwise)

@@ -1,4 +1,4 @@
-"""The trade-off of steps against batch size: regimes, critical batch size, batch size to train with."""
+"""The trade-off between training steps and batch size: regimes, critical batch size, recommended size."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gatesearch.batch_study.findings import BatchStudy, median_steps
 
 # Slopes of log steps against log batch size: perfect scaling has -1, maximal parallelism 0.
 PERFECT_SLOPE, MAXIMAL_SLOPE = -0.9, -0.1
-SEARCH_FACTOR = 64.0  # a critical batch size this far beyond the studied ones cannot be told from a more distant one
-MAX_SAMPLES_FACTOR = 2.0  # samples that the batch size to train with may take, as a multiple of the fewest
+SEARCH_FACTOR = 64.0  # the fit searches critical batch sizes up to this factor beyond the studied batch sizes
+MAX_SAMPLES_FACTOR = 2.0  # most samples to the goal for the recommended size, as a multiple of the fewest samples
 MIN_POINTS = 3  # points that a fit with two parameters needs
 
 
@@ -23,12 +23,14 @@ MIN_POINTS = 3  # points that a fit with two parameters needs
 class TradeOff:
     """The hyperbola of the steps S and the samples E to a goal: (S / S_min - 1)(E / E_min - 1) = 1.
 
-    It is that of McCandlish et al. 2018, "An Empirical Model of Large-Batch Training" (arXiv 1812.06162). At batch size
-    B there are E = B S samples. Solved for the steps, the hyperbola reads S = S_min (1 + B_crit / B).
+    It is from McCandlish et al. 2018, "An Empirical Model of Large-Batch Training" (arXiv 1812.06162). S_min and E_min
+    are the least steps and the least samples. At batch size B, S steps take E = B S samples. Solved for the steps, the
+    hyperbola reads S = S_min (1 + B_crit / B).
 
     Args:
         min_steps: S_min, the steps that the largest batches need.
-        critical_batch: B_crit = E_min / S_min; there, steps and samples are both twice their minimum.
+        critical_batch: B_crit = E_min / S_min, the critical batch size. At this size, steps and samples are both twice
+            their minimum.
     """
 
     min_steps: float
@@ -56,8 +58,9 @@ def fit_trade_off(batches: Sequence[float], steps: Sequence[float]) -> TradeOff 
         return estimates
 
     # For a fixed B_crit, the best log S_min is the mean of these estimates, and their variance is the mean squared
-    # residual of the fit. So a search over B_crit alone minimises over both parameters. Logarithms make an error count
-    # by its ratio: small batches take a hundred times the steps of large ones, and would otherwise decide alone.
+    # residual of the fit. So a search over B_crit alone minimises over both parameters. The fit uses logarithms, so
+    # that relative errors count. Small batches take a hundred times the steps of large ones, and their absolute errors
+    # would decide the fit alone.
     bounds = (float(log_batches.min() - math.log(SEARCH_FACTOR)), float(log_batches.max() + math.log(SEARCH_FACTOR)))
     minimum = minimize_scalar(lambda x: float(np.var(log_min_steps(x))), bounds=bounds, method="bounded")
     return TradeOff(
@@ -86,12 +89,17 @@ def name_regime(slope: float) -> str:
 
 
 def steps_to_goal(study: BatchStudy) -> float:
-    """Return the least median of steps over the repeats of each best config; infinite where none reached the goal."""
+    """Return the steps to the goal at a batch size; infinite if no config reached the goal.
+
+    The steps of a config are the median over its repeats. The result is the least of these medians.
+    """
     return min((median_steps(repeats) for repeats in study.repeats.values()), default=math.inf)
 
 
 def rate_exponent(batches: Sequence[float], rates: Sequence[float]) -> float:
-    """Return p of the power law rate ~ batch^p that fits best; the linear rule has 1, the square-root rule 1/2.
+    """Return the exponent p of the best-fitting power law rate ~ batch^p.
+
+    The linear rule has p = 1, the square-root rule p = 1/2.
 
     >>> round(rate_exponent([8, 32, 128], [0.1, 0.2, 0.4]), 6)
     0.5
@@ -102,9 +110,10 @@ def rate_exponent(batches: Sequence[float], rates: Sequence[float]) -> float:
 def choose_batch(batches: Sequence[int], steps: Sequence[float], critical_batch: float) -> int:
     """Return the batch size for ``retrain.batch_size=auto``.
 
-    It starts from the studied batch size that is nearest to the critical one, among those that reached the goal. By the
-    hyperbola, that size takes twice the fewest samples to the goal (steps x batch), but measured points deviate. So the
-    choice is the largest size up to there that takes at most twice the fewest samples.
+    Only sizes that reached the goal count. The samples to the goal are steps x batch size. By the hyperbola, the
+    critical batch size takes twice the fewest samples, but measured points deviate from the hyperbola. So the choice is
+    the largest size that is not above the studied size nearest to the critical one, and that takes at most twice the
+    fewest samples. If the size with the fewest samples is larger, the choice is that size.
 
     >>> choose_batch([8, 16, 32, 64], [110, 60, 35, 22.5], critical_batch=80.0)
     64

@@ -1,4 +1,4 @@
-"""One training of a study, step by step: it reaches the goal, ends without it, or diverges."""
+"""Runs one training of a batch-size study until it reaches the goal, ends without it, or diverges."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal, Protocol
 
 from gatesearch.batch_study.config import Config
 
-DIVERGENCE_FACTOR = 3.0  # a smoothed loss of this many times the first one has diverged
+DIVERGENCE_FACTOR = 3.0  # a training diverges if its smoothed loss exceeds this multiple of its first loss
 LOSS_SMOOTHING = 0.9  # weight of the past in the smoothed loss, so that one hard batch of eight is no divergence
-# Steps between two evaluations grow with the step early on, and stay a share of the budget later.
+# The number of steps between two evaluations is a share of the current step early on, and of the step budget later.
 EVALUATION_RATIO, EVALUATION_SPACING = 1.08, 0.0125
 
 State = Literal["reached", "ended", "diverged"]
@@ -24,7 +24,7 @@ class Learner(Protocol):
         """Take one step of SGD with Nesterov momentum on the next batch; return the batch's loss."""
 
     def error(self) -> float:
-        """Return the validation error; less is better."""
+        """Return the validation error; a lower error is better."""
 
 
 class TrainingProblem(Protocol):
@@ -46,7 +46,7 @@ class TrainingResult:
 
     Args:
         state: ``reached`` (the goal), ``ended`` (at its last step, without the goal) or ``diverged``.
-        steps: number of steps that it took.
+        steps: number of steps that the training took.
         curve: (step, validation error) of every evaluation.
     """
 
@@ -75,7 +75,9 @@ def train(
     goal: float | None = None,
     limit: int | None = None,
 ) -> TrainingResult:
-    """Train until the goal, the limit, or a divergence: a loss that is NaN or three times the first loss.
+    """Train until the goal, the last step, or a divergence.
+
+    A training diverges if its smoothed loss exceeds three times its first loss, or if a loss or an error is not finite.
 
     Args:
         problem: the problem to train.
