@@ -1,4 +1,4 @@
-"""Runs a search: proposes plans, prices them, trains those that are cheap enough, stores all outcomes."""
+"""Runs a search: proposes and prices plans of gates, trains the affordable ones, stores all outcomes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def search(
 
     Args:
         space: the space of plans.
-        price_violations: returns by how much a plan breaks each constraint that its price alone decides; a positive
-            number means broken.
-        evaluate: a function that trains and judges a plan, which takes long; used only if ``executor`` is None.
-        settings: where trials are stored, how many there are, which sampler proposes.
-        executor: an executor, which tries plans with an ``evaluate`` of its own. None tries one plan after the other,
-            in this process.
+        price_violations: a function of a plan. It returns, for each constraint on latency or energy, by how much the
+            plan's price breaks the constraint; a positive number means broken.
+        evaluate: a function that trains and judges a plan; used only if ``executor`` is None.
+        settings: the storage and the number of trials, and the sampler that proposes plans.
+        executor: the executor that tries plans, with an ``evaluate`` of its own; None: plans are tried one after the
+            other, in this process.
 
     Raises:
         UserError: cost alone rules out every proposal, or another process drives this study.
@@ -48,7 +48,10 @@ def search(
 
 @contextmanager
 def open_session(space: Space, price_violations: PriceViolations, settings: SearchSettings) -> Iterator[Session]:
-    """Open a search to ask and tell, with this process as its only driver; see :func:`search` for the arguments."""
+    """Yield a session that proposes plans (``ask``) and stores outcomes (``tell``); see :func:`search` for arguments.
+
+    Until the context ends, no other process can drive the same study.
+    """
     place = settings.journal
     with quiet_optuna(), storage.open_driven_study(place, DIRECTIONS, Objectives._fields, settings.study) as study:
         yield Session(
@@ -61,7 +64,7 @@ def open_session(space: Space, price_violations: PriceViolations, settings: Sear
 
 
 def read(place: Place, study: str = STUDY) -> SearchResult:
-    """Return the trials so far, even while a search runs; empty where no study was created yet."""
+    """Return the stored trials of a search, even while it runs; no trials where the study does not exist yet."""
     try:
         stored = optuna.load_study(study_name=study, storage=storage.open_storage(place))
     except KeyError:

@@ -19,7 +19,7 @@ class Objectives(NamedTuple):
 
     @property
     def minimised(self) -> tuple[float, float, float]:
-        """The objectives with the error in place of accuracy, so that less is better in all three."""
+        """Error (1 - accuracy), latency and energy: less is better in all three."""
         return (1.0 - self.accuracy, self.latency_us, self.energy_uj)
 
 
@@ -59,7 +59,7 @@ def find_fault(outcome: Evaluated) -> str | None:
     return None
 
 
-# For each preferred objective, the values to minimise: the objective itself, then one that decides between equals.
+# For each preferred objective, a function that returns two values to minimise: the objective, then a tie-breaker.
 PREFERENCES: Mapping[str, Callable[[Objectives], tuple[float, ...]]] = {
     "energy": lambda o: (o.energy_uj, -o.accuracy),
     "latency": lambda o: (o.latency_us, -o.accuracy),

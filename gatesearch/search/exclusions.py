@@ -1,4 +1,4 @@
-"""Describes in a few words why a site is not in the search space."""
+"""Explains in a few words why a search space has no gate at a site of the network."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ Point = Sequence[float]
 
 
 def dominates(a: Point, b: Point) -> bool:
-    """Return whether point a is nowhere worse than point b, and better in at least one objective.
+    """Return whether point a is at least as good as point b in every objective, and better in at least one.
 
     >>> dominates((1, 2), (1, 3)), dominates((1, 2), (1, 2))
     (True, False)
@@ -20,7 +20,7 @@ def dominates(a: Point, b: Point) -> bool:
 
 
 def front(points: Sequence[Point]) -> list[int]:
-    """Return the indices of the points that no other dominates, in order.
+    """Return the indices of the points that no other point dominates, in ascending order.
 
     >>> front([(1, 4), (2, 2), (3, 3), (4, 1)])
     [0, 1, 3]
@@ -34,7 +34,7 @@ def front(points: Sequence[Point]) -> list[int]:
 
 
 def unique_front(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the points [m, objectives] that no other dominates, each once; fast enough for thousands of points.
+    """Return the points [m, objectives] that no other point dominates, each once; fast for thousands of points.
 
     >>> unique_front(np.array([[1.0, 4.0], [2.0, 2.0], [3.0, 3.0], [4.0, 1.0], [2.0, 2.0]])).tolist()
     [[1.0, 4.0], [2.0, 2.0], [4.0, 1.0]]
@@ -50,7 +50,10 @@ def unique_front(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _front_of_distinct(points: npt.NDArray[np.float64]) -> list[int]:
-    """Return the indices of the points [m, objectives], distinct and in lexical order, that no other dominates."""
+    """Return the indices of the points that no other point dominates.
+
+    The points [m, objectives] must be distinct and in lexical order.
+    """
     rest, members = np.arange(len(points)), []
     while len(rest):
         # No point dominates the first one in lexical order, so it is on the front. This point, and every point that it
@@ -64,9 +67,9 @@ def _front_of_distinct(points: npt.NDArray[np.float64]) -> list[int]:
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
     """Return the volume that the points dominate up to the reference.
 
-    The function cuts the volume into slices along the last objective. The cross-section of a slice is the region, of
-    one dimension less, that the points below the slice dominate. With two objectives each slice is a strip, and the
-    best first objective so far decides its width.
+    The function cuts the volume into slices along the last objective. The cross-section of a slice has one dimension
+    less: it is the region that the points below the slice dominate. With two objectives each slice is a strip. Its
+    width is the distance from the smallest first objective below it to the reference.
 
     >>> hypervolume([(1.0, 3.0), (2.0, 1.0)], (4.0, 4.0))
     7.0
@@ -91,7 +94,7 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
 
 
 def _area(points: Sequence[Point], reference: Point) -> float:
-    """Return the area that points, sorted by their second objective, dominate up to the reference."""
+    """Return the area that points dominate up to the reference; the points are sorted by their second objective."""
     area, best = 0.0, reference[0]
     levels = [point[1] for point in points] + [reference[1]]
     for k, point in enumerate(points):

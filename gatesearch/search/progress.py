@@ -20,11 +20,13 @@ STATE_LABELS = {"pruned": "given up early", "priced_out": "ruled out", "duplicat
 
 
 class ProgressMonitor(AbstractContextManager["ProgressMonitor"]):
-    """Follows a search; call it with every trial that ends.
+    """Counts the trials of a search, and follows its best plan and its hypervolume.
+
+    The monitor is called with every trial that ends.
 
     Args:
         past: trials of earlier sessions.
-        reference: see :meth:`gatesearch.search.result.SearchResult.hypervolume`.
+        reference: the corner up to which the hypervolume counts; each objective is divided by that of the corner.
         objective: the objective that decides which feasible plan is the best: ``energy``, ``latency`` or ``accuracy``.
         quality: name of the quality measure, for the progress line.
         logs: folder of the TensorBoard files, which every session writes anew; None: no curves.
@@ -91,5 +93,5 @@ def _writer(logs: Path) -> SummaryWriter:
     need("search curves in logs/", "tensorboard")
     from torch.utils.tensorboard import SummaryWriter
 
-    shutil.rmtree(logs, ignore_errors=True)  # a killed session leaves half a curve; the journal has all trials
+    shutil.rmtree(logs, ignore_errors=True)  # half a curve of a killed session; ``past`` draws the whole curve again
     return SummaryWriter(str(logs), flush_secs=5)

@@ -1,4 +1,4 @@
-"""A search space without some variants of gates, such as those that cannot be exported from a network."""
+"""Removes variants of gates from a search space, such as variants that cannot be exported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gatesearch.search.space import Space
 
 
 class Variant(NamedTuple):
-    """A gate kind with the values of those parameters that change its program."""
+    """A gate kind with the values of those parameters that change the exported program."""
 
     kind: str
     params: tuple[tuple[str, Scalar], ...]
@@ -31,12 +31,12 @@ class Variant(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Kind and parameters, as a reader of a recipe would write them."""
+        """The variant in one line, such as ``gc(mode=channel)``."""
         return f"{self.kind}({', '.join(f'{name}={value}' for name, value in self.params)})"
 
 
 def variants_of(space: Space) -> dict[Variant, list[tuple[Slot, Gates]]]:
-    """Return every variant of a space, with each slot where it can go and one choice of that slot, in slot order."""
+    """Return the variants of a space; for each, the slots that have it, in order, with one such choice of each slot."""
     variants: dict[Variant, dict[str, tuple[Slot, Gates]]] = {}
     for slot in space.slots:
         for gates in slot.choices[1:]:
@@ -64,9 +64,9 @@ def without_variants(space: Space, refused: Collection[tuple[str, Variant]]) -> 
 
 
 def _whole_kinds(choices: tuple[Gates, ...]) -> tuple[Gates, ...]:
-    """Return the choices without the kinds that lack a combination of their values.
+    """Return the choices without those gate kinds of which a combination of parameter values is missing.
 
-    A sampler chooses each parameter's value on its own, so it may ask for any combination.
+    A sampler chooses the value of each parameter separately, so it may ask for any combination.
     """
     kinds = {gates[0].kind for gates in choices if gates}
     broken = set()

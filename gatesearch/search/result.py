@@ -1,4 +1,4 @@
-"""The result of a search: its trials, the front, the order in which to build plans, the hypervolume."""
+"""The result of a search: its trials, the front, the ranking of plans and the hypervolume."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Trial:
     """One proposal and its outcome.
 
     Args:
-        number: counts proposals from 0. A proposal that was interrupted does not count, so a resumed search has the
+        number: the index of the proposal, from 0. An interrupted proposal does not count, so a resumed search has the
             same numbers as an uninterrupted one.
         plan: the plan that was proposed.
         state: ``complete`` (trained), ``pruned`` (a scheduler of Ray Tune stopped it), ``priced_out`` (its price alone
@@ -57,7 +57,7 @@ class SearchResult:
         return tuple(t for t in self.trials if t.state in TRAINED_STATES)
 
     def epochs(self, per_training: int) -> int:
-        """Return the epochs of all complete trainings together, at ``per_training`` epochs each."""
+        """Return the total number of epochs of all complete trainings, at ``per_training`` epochs each."""
         return per_training * len({trial.plan for trial in self.complete})
 
     @property
@@ -68,16 +68,16 @@ class SearchResult:
         return tuple(feasible[i] for i in indices)
 
     def rank_plans(self, objective: str, tolerance: float = 0.0) -> list[Trial]:
-        """Return feasible plans in the order in which they should be built.
+        """Return feasible plans in the order in which they should be retrained.
 
-        With a tolerance of 0 these are the plans of the front, the best in the objective first.
+        With a tolerance of 0, the result holds the plans of the front, the best in the objective first.
 
-        With a larger tolerance, all feasible gated plans within it come first, on the front or not, and those with the
-        fewest gates lead. The rest of the front follows. Where the plan without gates is the best, the tolerance does
-        not apply.
+        With a larger tolerance, all feasible plans with gates that lie within the tolerance come first, even plans that
+        are not on the front. Among them, plans with fewer gates come first. The rest of the front follows. If the best
+        plan has no gates, the tolerance does not apply.
 
-        The tolerance is there because short trainings do not separate plans of nearly equal objective, and the best of
-        many measured values is too good by chance. Breiman et al. (1984, "Classification and Regression Trees",
+        The tolerance has two reasons. Short trainings do not separate plans whose objectives are nearly equal. The best
+        of many measured values is too good by chance. Breiman et al. (1984, "Classification and Regression Trees",
         section 3.4.3) likewise take the simplest tree within one standard error of the best.
 
         Args:
@@ -107,7 +107,7 @@ class SearchResult:
         return near + [t for t in by_value if t not in near]
 
     def hypervolume(self, reference: Objectives) -> list[float]:
-        """Return the hypervolume after each complete trial; each objective is divided by the reference's."""
+        """Return the hypervolume after each complete trial; each objective is divided by that of the reference."""
         volumes: list[float] = []
         volume = GrowingVolume(reference)
         for trial in self.complete:
@@ -121,7 +121,7 @@ class GrowingVolume:
     """The hypervolume of a growing front, computed again only when the front changes.
 
     Args:
-        reference: the corner up to which volume counts; each objective is divided by the corner's.
+        reference: the corner up to which volume counts; each objective is divided by that of the corner.
     """
 
     def __init__(self, reference: Objectives) -> None:

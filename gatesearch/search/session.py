@@ -1,4 +1,4 @@
-"""A search in progress: asks the sampler for plans, prices them, and stores the outcomes."""
+"""A running search, which gets plans from the sampler, prices them and stores their outcomes."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ from gatesearch.search.stored_trial import (
 )
 
 PriceViolations = Callable[[GatePlan], Mapping[str, float]]
-MIN_FAILURES = 5  # fewest failures of a session at which the search may give up
-GIVE_UP_RATIO = 3  # failures over trainings of a session; beyond this ratio the search gives up
+MIN_FAILURES = 5  # with fewer failures in a session, the search does not give up
+GIVE_UP_RATIO = 3  # failures divided by complete trainings of a session; above this ratio the search gives up
 
 
 class Session:
-    """A search in progress.
+    """A running search: executors ask it for plans and tell it the outcomes.
 
     Args:
         space: the space of plans.
-        price_violations: returns by how much a plan breaks each constraint that its price alone decides; a positive
-            number means broken.
-        settings: see :class:`gatesearch.search.settings.SearchSettings`.
+        price_violations: a function of a plan. It returns, for each constraint on latency or energy, by how much the
+            plan's price breaks the constraint; a positive number means broken.
+        settings: the limits of the search, its seed and its sampler.
         store: a function that writes an ended trial to the disk.
         stored: the trials that are on disk already, in order.
 
     Attributes:
         ended: trials that ended, in order.
-        on_trial: called after every trial.
+        on_trial: a function that is called with every trial that ends, or None.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Session:
     ) -> None:
         self._space, self._price_violations, self._settings, self._store = space, price_violations, settings, store
         self._sampler = choice.choose_sampler(settings.sampler, settings.seed)
-        # The study lives in memory, because Optuna writes dozens of entries for a plan until its trial ends. A plan
-        # whose trial is interrupted is proposed again.
+        # The study is in memory, because Optuna would store dozens of entries for each trial until the trial ends. A
+        # plan whose trial is interrupted is proposed again.
         self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
         self._study.add_trials([share_values(match_params(trial, space)) for trial in stored])
         self.on_trial = settings.on_trial
@@ -90,7 +90,7 @@ class Session:
         return self._settings.sampler is not None
 
     def ask(self) -> Proposal | None:
-        """Return a plan to try that was not tried before; None if there is none until another trial ends."""
+        """Return an untried plan whose price keeps the constraints; None if none can be proposed until a trial ends."""
         while self._wants_proposal():
             trial, plan = self._propose()
             if plan in self._proposed_plans:
@@ -112,7 +112,7 @@ class Session:
         return None
 
     def tell(self, number: int, outcome: Evaluated | Failure) -> Trial:
-        """Store the outcome of a plan, or the reason why there is none."""
+        """Store the outcome of a plan, or the reason of its failure."""
         trial = self.running.pop(number)
         cause = outcome.cause if isinstance(outcome, Failure) else find_fault(outcome)
         if isinstance(outcome, Failure) or cause is not None:
@@ -159,7 +159,7 @@ class Session:
     def _propose(self) -> tuple[optuna.Trial, GatePlan]:
         """Return the next trial and its plan.
 
-        Initial proposals come first. After a duplicate, the sampler gets help to propose an untried plan.
+        Initial proposals come first. After a duplicate, the next plan is drawn at random from untried plans.
         """
         number = len(self.ended) + self.busy
         initial, seed = self._settings.initial, self._settings.seed
@@ -183,7 +183,7 @@ class Session:
 
     @property
     def _gives_up(self) -> bool:
-        """Whether so many plans of this session failed that the cause cannot lie in the plans."""
+        """Whether so many plans of this session failed that the plans themselves cannot be the cause."""
         failures = len(self._session_failures)
         return failures >= MIN_FAILURES and failures > GIVE_UP_RATIO * self._session_trained
 
@@ -194,7 +194,7 @@ class Session:
         return f"search: {failures} of {total} plans failed{alike}: {cause}"
 
     def _price(self, plan: GatePlan) -> Mapping[str, float] | Failure:
-        """Return by how much a plan breaks each constraint that its price decides."""
+        """Return by how much a plan's price breaks each constraint on cost, or a failure to compute the price."""
         try:
             violations = self._price_violations(plan)
         except Exception as error:
@@ -214,8 +214,8 @@ class Session:
         return ended
 
     def _end_untrained(self, trial: optuna.Trial, state: str) -> Trial:
-        # Samplers avoid a plan whose trial is PRUNED without values. They would propose a plan again whose trial is
-        # FAIL.
+        # The trial becomes PRUNED without values, because samplers avoid its plan then. If it became FAIL, they would
+        # propose the plan again.
         trial.set_user_attr(STATE_ATTR, state)
         self._study.tell(trial, state=TrialState.PRUNED)
         return self._end(trial)

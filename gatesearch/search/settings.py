@@ -1,4 +1,4 @@
-"""The settings of a search: where it stores trials, how many it runs, which sampler proposes plans."""
+"""The settings of a search: the storage and the number of its trials, and the sampler that proposes plans."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatesearch.search.storage import STUDY, Place
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """The settings of a search: the place of its trials, its limits, and its sampler.
+    """The settings of a search: the storage of its trials, its limits and its sampler.
 
     Args:
         journal: Optuna journal file, or URL of a database; optuna-dashboard opens either.
@@ -25,9 +25,9 @@ class SearchSettings:
         seed: the seed of the proposals. A proposal depends only on the seed and on the trials before it, so that an
             interrupted search continues with the same proposals.
         initial: parameters of the first proposals; see :func:`gatesearch.search.sampler.initial.initial_params`.
-        on_trial: called after every trial, when the trial is on disk.
-        sampler: an Optuna sampler, such as :class:`gatesearch.search.sampler.GateSampler`, or a function from the
-            number of a proposal to the sampler that makes it; None: Optuna's TPE, which does not use costs.
+        on_trial: a function that is called with every trial that ends, after the trial is on disk.
+        sampler: an Optuna sampler, such as :class:`gatesearch.search.sampler.GateSampler`; or a function that returns
+            the sampler for a proposal, by the proposal's number; None: Optuna's TPE, which does not use costs.
     """
 
     journal: Place

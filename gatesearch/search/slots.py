@@ -1,4 +1,4 @@
-"""A slot of the search space: a place in the network, and every choice of gates that can fill it."""
+"""A slot of the search space: a site in the network, and every choice of gates that can fill this site."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.search.trial_protocol import CategoricalTrial
 
 Gates = tuple[PlacedGate, ...]
-NO_GATE = "none"  # the value of a slot's kind in a study where the slot stays empty
+NO_GATE = "none"  # in a study, the gate kind of a slot that stays empty
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One decision of a plan.
+    """One decision of a plan: which gate fills a site, if any.
 
     Args:
         label: prefix of the names that the slot's parameters have in a study.
-        sites: the places of a choice's gates: one site, or all layer sites together.
-        choices: the gates of each choice. The empty choice comes first. The choices of one kind are all combinations
-            of its parameters' values.
+        sites: the sites where a choice places gates: one site, or all layer sites together.
+        choices: the gates of each choice. The empty choice comes first. A gate kind has one choice for each combination
+            of its parameter values.
 
     >>> site = CutSite("stem", (8, 4), 10, 20, 1, 2, "stem")
     >>> gates = [PlacedGate.of("gc", "stem", keep=keep) for keep in (0.5, 1.0)]
@@ -54,7 +54,10 @@ class Slot:
         return tuple(dict.fromkeys(gate.kind for gate in self.gates))
 
     def values(self, kind: str) -> Mapping[str, tuple[Scalar, ...]]:
-        """Return the values of each parameter of a kind; numbers are in order from the strongest to the gentlest."""
+        """Return the values of each parameter of a gate kind; numbers are in order from the strongest to the gentlest.
+
+        A strong gate saves much work, a gentle gate little.
+        """
         return self._values[kind]
 
     def gates_at(self, site: Site) -> list[PlacedGate]:
@@ -62,11 +65,11 @@ class Slot:
         return [gate for gate in self.gates if gate.site == site.name]
 
     def choice_in(self, gates: Iterable[PlacedGate]) -> Gates:
-        """Return the gates of a plan that fill this slot; none if the slot is empty."""
+        """Return those gates of a plan that fill this slot; empty if the slot is empty."""
         return tuple(gate for gate in gates if gate in self._gate_set)
 
     def gentlest(self, kind: str) -> Gates:
-        """Return the gentlest choice of a kind: the last value of each numeric parameter, the first of all others."""
+        """Return the gentlest choice of a gate kind: the last value of each number, the first value of each text."""
         params = {}
         for name, values in self.values(kind).items():
             is_numeric = not any(isinstance(value, str | None) for value in values)
@@ -74,7 +77,7 @@ class Slot:
         return self._find(kind, params)
 
     def suggest(self, trial: CategoricalTrial) -> Gates:
-        """Let a trial suggest a choice.
+        """Return the choice that a trial suggests.
 
         A cut slot always gets a gate, because the space calls this method only for the cut slots that it fills.
         """
@@ -89,7 +92,7 @@ class Slot:
         return self._find(kind, params)
 
     def describe(self, choice: Gates) -> dict[str, Scalar]:
-        """Return, by name, the trial parameters that stand for a choice: the reverse of :meth:`suggest`."""
+        """Return the trial parameters, by name, with which :meth:`suggest` returns a choice."""
         if not choice:
             return {self._kind_name: NO_GATE}
         kind = choice[0].kind
@@ -133,7 +136,7 @@ class Slot:
 
 
 def merge_values(gates: Sequence[PlacedGate]) -> dict[str, tuple[Scalar, ...]]:
-    """Return the values that each parameter has among gates of one kind, in the order in which they occur."""
+    """Return the different values of each parameter among gates of one kind, in the order in which they occur."""
     merged: dict[str, dict[Scalar, None]] = {}
     for gate in gates:
         for name, value in gate.params:

@@ -23,7 +23,7 @@ class Space:
 
     Args:
         slots: the slots of cut sites, followed by the slots of layer sites, each in the order in which data pass.
-        cores: the cores in order of rising cost. From stage to stage a plan never goes back to an earlier core.
+        cores: the cores in order of rising cost. No stage of a plan runs on an earlier core than the stage before it.
         min_gates, max_gates: smallest and largest number of cut slots that a plan fills.
 
     >>> [str(plan) for plan in Space((), ("mcu", "npu"), 0, 0).plans()]
@@ -42,7 +42,7 @@ class Space:
 
     @cached_property
     def layer_slots(self) -> tuple[Slot, ...]:
-        """The slots whose gates take the place of layers."""
+        """The slots whose gates replace layers."""
         return tuple(slot for slot in self.slots if not slot.is_cut)
 
     @cached_property
@@ -52,22 +52,22 @@ class Space:
 
     @property
     def cut_sites(self) -> tuple[CutSite, ...]:
-        """The sites where a gate may end a stage, in the order in which data pass them."""
+        """The sites where a gate may end a stage, in the order in which data pass these sites."""
         return tuple(site for slot in self.cut_slots for site in slot.sites if isinstance(site, CutSite))
 
     @property
     def layer_sites(self) -> tuple[LayerSite, ...]:
-        """The layers whose place a gate may take, in the order in which data pass them."""
+        """The layers that a gate may replace, in the order in which data pass these layers."""
         return tuple(site for slot in self.layer_slots for site in slot.sites if isinstance(site, LayerSite))
 
     @property
     def layer_kinds(self) -> tuple[str, ...]:
-        """The kinds of gates that may take the place of a layer."""
+        """The kinds of gates that may replace a layer."""
         return tuple(dict.fromkeys(kind for slot in self.layer_slots for kind in slot.kinds))
 
     @property
     def layer_gates(self) -> list[PlacedGate]:
-        """Every gate that may take the place of a layer, site by site."""
+        """Every gate that may replace a layer, site by site."""
         gates: list[PlacedGate] = []
         for slot in self.layer_slots:
             for site in slot.sites:
@@ -75,7 +75,7 @@ class Space:
         return gates
 
     def kinds_at(self, site: Site) -> list[str]:
-        """Return the kinds of gates that may stand at a site; none where the site is not searched."""
+        """Return the kinds of gates that may stand at a site; empty if the site is not searched."""
         slots = [slot for slot in self.slots if site in slot.sites]
         return list(dict.fromkeys(gate.kind for slot in slots for gate in slot.gates_at(site)))
 
@@ -85,10 +85,10 @@ class Space:
         return list(combinations_with_replacement(self.cores, 1 + len(filled)))
 
     def propose(self, trial: CategoricalTrial) -> GatePlan:
-        """Let a trial choose a plan.
+        """Return the plan that a trial suggests.
 
-        The trial chooses the number of gates before it chooses their sites. So any sampler keeps the limits on that
-        number, even one that does not know them.
+        The trial suggests the number of gates before their sites. So the plan keeps the limits on that number with any
+        sampler, even a sampler that does not have these limits.
         """
         filled = self._pick_cut_sites(trial)
         gates: list[PlacedGate] = []
@@ -99,7 +99,7 @@ class Space:
         return GatePlan(tuple(gates), tuple(sorted(cores, key=self.cores.index)))
 
     def describe(self, plan: GatePlan) -> dict[str, Scalar]:
-        """Return, by name, the trial parameters that stand for a plan of this space: the reverse of :meth:`propose`."""
+        """Return the trial parameters, by name, with which :meth:`propose` returns a plan."""
         choices = [(slot, slot.choice_in(plan.gates)) for slot in self.slots]
         filled = [slot.sites[0].name for slot, choice in choices if slot.is_cut and choice]
         params: dict[str, Scalar] = {"gates": len(filled)}
@@ -110,21 +110,21 @@ class Space:
         return params | {f"core_{k}": core for k, core in enumerate(plan.cores)}
 
     def read(self, params: Mapping[str, Any]) -> GatePlan | None:
-        """Return the plan that a trial's parameters stand for; None where they belong to another space."""
+        """Return the plan that a trial's parameters describe; None if the parameters belong to another space."""
         try:
             return self.propose(ReplayTrial(params))
         except KeyError:
             return None
 
     def param_choices(self, plan: GatePlan) -> dict[str, tuple[Scalar, ...]]:
-        """Return the choices that a trial has for each parameter of :meth:`describe`."""
+        """Return, for each parameter of a plan's :meth:`describe`, the choices that a trial has."""
         trial = ReplayTrial(self.describe(plan))
         self.propose(trial)
         return trial.choices
 
     @cached_property
     def param_names(self) -> frozenset[str]:
-        """Every name that a trial's parameter may have in this space."""
+        """The names of all parameters that a trial may have in this space."""
         names = {"gates", *(f"site_{k}" for k in range(self.max_gates))}
         names |= {f"core_{k}" for k in range(self.max_gates + 1)}
         return frozenset(names.union(*(slot.param_names for slot in self.slots)))
@@ -165,23 +165,23 @@ class Space:
 
     def __len__(self) -> int:
         """Number of different plans, or ``sys.maxsize`` where there are more."""
-        # ways[n] counts the ways to fill n cut slots. The loop adds one slot at a time, which stays empty or takes one
-        # of its gates.
+        # ways[n] counts the ways to fill n of the cut slots so far. The loop adds one slot at a time. The added slot
+        # stays empty, or one of its gates fills it.
         ways = [1] + [0] * self.max_gates
         for slot in self.cut_slots:
             gates = len(slot.choices) - 1
             ways = [ways[0], *(same + gates * fewer for fewer, same in pairwise(ways))]
         total = 0
         for count in range(self.min_gates, self.max_gates + 1):
-            # comb() counts the sequences of count + 1 cores that never go back to an earlier core.
+            # comb() counts the sequences of count + 1 cores in which no core is earlier than the one before it.
             total += ways[count] * math.comb(len(self.cores) + count, count + 1)
         return min(total * math.prod(len(slot.choices) for slot in self.layer_slots), sys.maxsize)
 
     def _pick_cut_sites(self, trial: CategoricalTrial) -> list[str]:
-        """Let a trial pick the cut sites that get a gate.
+        """Return the names of the cut sites at which a trial suggests a gate.
 
-        Where a trial picks a site twice, the second pick means the next free site. So the plan has as many gates as
-        the trial chose.
+        If a trial suggests a site twice, the second suggestion stands for the next free site. So the plan has as many
+        gates as the trial suggests.
         """
         names = [slot.sites[0].name for slot in self.cut_slots]
         count = int(trial.suggest_categorical("gates", list(range(self.min_gates, self.max_gates + 1))))  # type: ignore[arg-type]

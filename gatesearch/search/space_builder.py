@@ -34,12 +34,13 @@ def build_space(
     Args:
         cut_sites, layer_sites: the sites of the backbone, in the order in which data pass them.
         cores: the cores of the device, in order of rising cost.
-        kinds: the gate kinds to search. A parameter that is not named has the choices that its kind offers at the site.
+        kinds: the gate kinds to search, each with choices for its parameters. A parameter without choices has those
+            that its gate kind offers at the site.
         cut_names, layer_names, core_names: names of the cut sites, layer sites and cores to search, or "all".
-        min_work: smallest share of the backbone's MACs (multiply-accumulates) that a stage may have. It holds where
-            ``cut_names`` is "all".
+        min_work: smallest share of the backbone's MACs (multiply-accumulates) that a stage may have. This limit applies
+            only if ``cut_names`` is "all".
         min_gates, max_gates: smallest and largest number of cut gates in a plan.
-        together: whether one choice holds for all layer sites.
+        together: whether all layer sites have the same choice.
 
     Raises:
         UserError: a site, core, kind, parameter or value does not exist, no gate can go at a named site, or there are
@@ -74,7 +75,7 @@ def _cut_slots(all_sites: Sequence[CutSite], kinds: Kinds, names: Sequence[str] 
         if not _fitting(kinds, site):
             shape = list(site.shape)
             raise UserError(f"space.sites: no gate of {', '.join(kinds)} can go at {site.name!r}, shape {shape}")
-        # A layer may have the name of a cut site: the prefix keeps their parameters apart.
+        # A layer and a cut site may have the same name. The prefix distinguishes their parameters.
         slots.append(Slot(f"cut:{site.name}", (site,), _choices(kinds, [site])))
     return slots
 
@@ -82,7 +83,7 @@ def _cut_slots(all_sites: Sequence[CutSite], kinds: Kinds, names: Sequence[str] 
 def _layer_slots(
     all_sites: Sequence[LayerSite], kinds: Kinds, names: Sequence[str] | str, together: bool
 ) -> list[Slot]:
-    """Return a slot for each layer site that is searched, or one for all."""
+    """Return a slot for each layer site that is searched, or one slot for all of them together."""
     named = all_sites if names == "all" else [find(tuple(all_sites), name, "space.layers.sites") for name in names]
     sites = []
     for site in all_sites:
@@ -97,7 +98,7 @@ def _layer_slots(
 
 
 def _choices(kinds: Kinds, sites: Sequence[Site]) -> tuple[Gates, ...]:
-    """Return the empty choice, then for each kind every combination of its parameters' values.
+    """Return the empty choice, then the choices of each gate kind: every combination of its parameter values.
 
     If one choice places gates at several sites, the last site at which the kind fits decides the values, because no
     earlier site is wider.
@@ -113,7 +114,7 @@ def _choices(kinds: Kinds, sites: Sequence[Site]) -> tuple[Gates, ...]:
 
 
 def _values(kind: str, site: Site, written: Mapping[str, Sequence[Scalar]]) -> dict[str, Sequence[Scalar]]:
-    """Return the values of each parameter to search; a parameter with one value at the site keeps that value."""
+    """Return the values of each parameter to search; a parameter with only one value at the site has that value."""
     own = kind_of(kind).choices(site)
     return {name: values if len(values) == 1 else written.get(name, values) for name, values in own.items()}
 
@@ -144,7 +145,10 @@ def _check_kinds(kinds: Kinds, sites: Sequence[Site]) -> None:
 
 
 def _check_values(kind: str, values: Mapping[str, Scalar], site: Site) -> None:
-    """Refuse a combination of values; the message names the parameter where its value is wrong by itself."""
+    """Refuse a combination of values that a gate kind refuses.
+
+    The message names a parameter if the value of this parameter alone is refused.
+    """
     refusal = _refusal(kind, values, site)
     if refusal is None:
         return

@@ -17,20 +17,25 @@ from gatesearch.search.space import Space
 
 # User attributes of a trial.
 PLAN_ATTR = "plan"  # the plan as JSON
-STATE_ATTR = "state"  # see :class:`gatesearch.search.result.Trial`
+STATE_ATTR = "state"  # complete, pruned, priced_out, duplicate or failed; see :class:`gatesearch.search.result.Trial`
 DETAILS_ATTR = "seen"  # the names of the attributes that the evaluation stored
-INITIAL_ATTR = "first"  # the index of the initial proposal that the trial was made from
-BROKEN_ATTR = "broken"  # the constraints that its price breaks
-ERROR_ATTR = "error"  # the reason why it failed
+INITIAL_ATTR = "first"  # the index of the initial proposal that the trial tries
+BROKEN_ATTR = "broken"  # the names of the constraints that the plan's price breaks
+ERROR_ATTR = "error"  # the reason why the trial failed
 
 
 def select_own(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that a search has stored, without those that other programs added to its study."""
+    """Return the trials that a search has stored, without trials that other programs added to the study."""
     return [trial for trial in trials if PLAN_ATTR in trial.user_attrs and STATE_ATTR in trial.user_attrs]
 
 
 def read_trial(number: int, stored: FrozenTrial) -> Trial:
-    """Return the search's trial that an Optuna trial holds."""
+    """Return a trial of the search from the Optuna trial that stores it.
+
+    Args:
+        number: the index of the proposal.
+        stored: the Optuna trial.
+    """
     attributes = stored.user_attrs
     return Trial(
         number=number,
@@ -44,9 +49,9 @@ def read_trial(number: int, stored: FrozenTrial) -> Trial:
 
 
 class _SharedTrial(FrozenTrial):
-    """A trial that ended. Nothing changes its values any more, so its copies share them.
+    """An ended trial whose copies share its values, because the values do not change any more.
 
-    Optuna deeply copies each trial that is added to a study in memory, which would take two milliseconds a trial.
+    Optuna deeply copies each trial that is added to a study in memory. A real copy would take two milliseconds.
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _SharedTrial:
@@ -61,7 +66,7 @@ def share_values(trial: FrozenTrial) -> FrozenTrial:
 
 
 def strip_claim(trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial without the sampler's claim of its plan, because its attributes hold the same plan."""
+    """Return a trial without the claim in which the sampler stored its plan; another attribute holds the same plan."""
     if PLAN_CLAIM not in trial.system_attrs:
         return trial
     stripped = copy.copy(trial)
@@ -70,10 +75,10 @@ def strip_claim(trial: FrozenTrial) -> FrozenTrial:
 
 
 def match_params(stored: FrozenTrial, space: Space) -> FrozenTrial:
-    """Return a trial with the parameters by which this space proposes its plan.
+    """Return a trial with the parameters by which this space proposes the trial's plan.
 
-    A study of an older version has other names for the parameters. Each trial also holds its plan, from which this
-    function derives the parameters anew. A plan of another space has no parameters in this one.
+    A study of an older version has other names for the parameters. Each trial also stores its plan, and this function
+    derives the parameters from the plan. If the plan does not belong to this space, the trial gets no parameters.
     """
     plan = GatePlan.from_json(stored.user_attrs[PLAN_ATTR])
     if space.read(stored.params) == plan:

@@ -16,17 +16,17 @@ class CategoricalTrial(Protocol):
 
 
 class ReplayTrial:
-    """Replays recorded parameters as a trial, and records the choices that the space asks for.
+    """A trial that replays recorded parameters, and records the choices that the space offers for them.
 
-    There are two reasons not to use ``optuna.trial.FixedTrial``. The space works without Optuna. And FixedTrial raises
-    ValueError for a missing parameter, as for many other mistakes. The space has to recognise parameters of another
-    space among these errors, so this class raises KeyError for them.
+    ``optuna.trial.FixedTrial`` is not used for two reasons. The space works without Optuna. And FixedTrial raises
+    ValueError for a missing parameter, but also for other mistakes. The space must recognise parameters of another
+    space. This class raises KeyError for such parameters alone.
 
     Args:
         params: values by parameter name.
 
     Attributes:
-        choices: for each parameter that the space has asked for, by name, its choices.
+        choices: the choices of each parameter that the space has asked for, by name.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:

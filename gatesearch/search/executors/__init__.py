@@ -1,4 +1,4 @@
-"""Executors, which try plans: in this process, in worker processes of this machine, or on a cluster."""
+"""Executors train and judge the plans of a search: in this process, in worker processes or on a cluster."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def build(keys: ExecutorKeys, evaluate: Evaluate, folder: Path) -> Executor:
 
     Args:
         keys: the part ``search.executor`` of the recipe.
-        evaluate: tries a plan; it is pickled where other processes call it.
-        folder: the folder for files of the executor.
+        evaluate: the function that trains and judges a plan; it is pickled if other processes call it.
+        folder: the folder for the executor's files.
 
     Raises:
         UserError: Ray is not installed.

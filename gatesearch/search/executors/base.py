@@ -1,4 +1,4 @@
-"""The protocol of an executor, which tries the plans of a search, and the in-process executor."""
+"""The protocol of executors, which try the plans of a search, and the executor that works in this process."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gatesearch.plan import GatePlan
 from gatesearch.search.evaluation import Evaluated
 
 Evaluate = Callable[[GatePlan], Evaluated]
-# Errors of the machine, such as a full disk, which every other plan would meet, too. The search stops at such an error,
-# and tries the plan again when it is resumed.
+# Errors of the machine, such as a full disk. Every other plan would fail with the same error, so the search stops. A
+# resumed search tries the plan again.
 MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
 MAX_CAUSE_CHARACTERS = 500
 
 
 class Proposal(NamedTuple):
-    """A plan to try, and the number under which the executor tells its outcome."""
+    """A plan to try, and the number with which the executor reports the plan's outcome."""
 
     number: int
     plan: GatePlan
@@ -29,7 +29,7 @@ class Proposal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A plan could not be evaluated.
+    """The outcome of a plan that could not be evaluated.
 
     Args:
         cause: the reason, in one line.
@@ -39,7 +39,7 @@ class Failure:
 
 
 def try_plan(evaluate: Evaluate, plan: GatePlan) -> Evaluated | Failure:
-    """Return the outcome of a plan, or the failure that its evaluation raised.
+    """Evaluate a plan; return its outcome, or a failure if the evaluation raises an error.
 
     Raises:
         OSError: one of :data:`MACHINE_ERRORS`.
@@ -72,7 +72,7 @@ def describe_error(error: BaseException) -> str:
 
 
 class ProposalSource(Protocol):
-    """The part of a search in progress that an executor uses; see :class:`gatesearch.search.session.Session`."""
+    """The methods of a running search that an executor calls; see :class:`gatesearch.search.session.Session`."""
 
     @property
     def busy(self) -> int:
@@ -83,23 +83,23 @@ class ProposalSource(Protocol):
         """Whether the settings of the search name a sampler."""
 
     def ask(self) -> Proposal | None:
-        """Return a plan to try, or None if the search has none now.
+        """Return a plan to try, or None.
 
-        While a trial runs, ask again after it ends. If no trial runs, the search is over.
+        If a trial runs, None means: ask again when the trial ends. If no trial runs, None means: the search is over.
         """
 
     def tell(self, number: int, outcome: Evaluated | Failure) -> object:
-        """Store the outcome of a plan, or the reason why there is none."""
+        """Store the outcome of a plan, or the reason of its failure."""
 
     def prune(self, number: int) -> object:
         """Store that a scheduler stopped the training of a plan."""
 
 
 class Executor(Protocol):
-    """Tries the plans of a search, several at a time where it can."""
+    """Tries the plans of a search, one or several at a time."""
 
     def run(self, session: ProposalSource) -> None:
-        """Ask for plans, try each by :func:`try_plan` and tell its outcome, until the search proposes no more plans."""
+        """Ask for plans, try each with :func:`try_plan` and tell its outcome, until the search is over."""
 
 
 class InProcess:

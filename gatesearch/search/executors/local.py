@@ -25,15 +25,15 @@ from gatesearch.search.evaluation import Evaluated
 from gatesearch.search.executors.base import Evaluate, Failure, Proposal, ProposalSource, describe_error, try_plan
 
 MAX_FAILURES = 3  # workers that may die while they try one plan; at the next death the plan fails
-DRIVER_CHECK_S = 0.5  # how often a worker checks that its driver is alive
-_processes = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+DRIVER_CHECK_S = 0.5  # interval at which a worker checks that its driver is alive
+_processes = multiprocessing.get_context("spawn")  # not "fork", because torch's threads do not survive a fork
 
 
 class LocalWorkers:
     """Tries plans in worker processes, which live as long as the search runs.
 
     Args:
-        evaluate: tries a plan; it is sent to each worker once.
+        evaluate: the function that tries a plan; it is sent to each worker once.
         workers: number of worker processes; each starts when it is first needed.
         threads: PyTorch threads in each worker; None: an equal share of the cores that this process may use.
     """
@@ -51,7 +51,7 @@ class LocalWorkers:
         self._busy: dict[Connection, tuple[_Worker, Proposal, int]] = {}
 
     def run(self, session: ProposalSource) -> None:
-        """Keep every worker busy until the search proposes nothing more.
+        """Keep every worker busy until the search proposes no more plans.
 
         Raises:
             UserError: workers cannot start.
@@ -117,8 +117,9 @@ class _Worker:
         process = _processes.Process(target=_serve, args=(worker_end, threads, os.getpid()), daemon=True)
         process.start()
         worker_end.close()  # else the pipe would stay open when the worker dies
-        # The pickled function is not an argument of the process. start() writes the arguments to a pipe of which it
-        # holds both ends. It would wait forever where a worker dies before it reads arguments larger than the pipe.
+        # The pickled function goes over the connection, and not as an argument of the process. start() writes arguments
+        # to a pipe of its own, and holds both ends of that pipe open. If arguments are larger than the pipe's buffer
+        # and the worker dies before it reads them, start() waits forever.
         with contextlib.suppress(OSError):  # if the worker has died already, wait() reports it
             connection.send_bytes(pickled_evaluate)
         return cls(process, connection)
@@ -138,10 +139,10 @@ class _Worker:
 
 
 def _serve(connection: Connection, threads: int, driver: int) -> None:
-    """Try, in a worker process, the plans that arrive by the pipe, until the pipe closes.
+    """Run a worker process: receive plans over the connection and try each, until the connection closes.
 
     For each plan the worker sends back a pair. The first item is the outcome, or an error that ends the search. The
-    second holds the warnings since the last pair, which the driver prints and stores.
+    second item holds the warnings since the previous pair. The driver prints and stores them.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
     threading.Thread(target=_end_with_driver, args=(driver,), daemon=True).start()

@@ -1,8 +1,8 @@
-"""GateSearcher, which proposes plans to Ray Tune, with or without the rest of gatesearch.
+"""GateSearcher, a search algorithm for Ray Tune that proposes plans of gates.
 
 The searcher proposes whole plans and prices each plan before its trial starts. It proposes no plan twice, even while
-trials run. It stores every trial in an Optuna study when the trial ends. A search that was interrupted continues from
-that study with a new ``Tuner``::
+trials run. It stores every trial in an Optuna study when the trial ends. An interrupted search continues from that
+study with a new ``Tuner``. This program searches with a trainable of one's own::
 
     sampler = GateSampler(space, cost.run_costs, shares=cost.shares)
     settings = SearchSettings(
@@ -15,9 +15,9 @@ that study with a new ``Tuner``::
         front = session.result().front
 
 The trainable reads the plan from its config, ``GatePlan.from_json(config["plan"])``, and reports ``accuracy``,
-``latency_us`` and ``energy_uj``. For each constraint it also reports, as ``violations/NAME``, by how much the plan
-breaks it. A trial that a scheduler stops is stored as pruned, not as complete. A trial that raises an error is stored
-as failed, and the search goes on.
+``latency_us`` and ``energy_uj``. It also reports a number ``violations/NAME`` for each constraint: the amount by which
+the plan breaks the constraint. A trial that a scheduler stops is stored as pruned. A trial that raises an error is
+stored as failed, and the search continues.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from gatesearch.search.evaluation import Evaluated, Objectives
 from gatesearch.search.executors.base import Failure, ProposalSource
 
 need("search.executor", "ray")
-from ray.tune.search import Searcher  # noqa: E402 # the base class of GateSearcher: this module is the extra's own
+from ray.tune.search import Searcher  # noqa: E402 # a base class, so this module cannot be imported without Ray
 
 VIOLATION_PREFIX = "violations/"
 DETAILS_KEY = "details"  # JSON text, because Tune would flatten a mapping
 WARNINGS_KEY = "warnings"  # the warnings of the process that tried the plan, as JSON text
-FAILURE_KEY = "failure"  # the reason why there is no outcome, in place of the outcome
+FAILURE_KEY = "failure"  # the reason of a failure; a report has it in place of an outcome
 
 
 class GateSearcher(Searcher):
-    """Hands the plans of a search to Ray Tune.
+    """The search algorithm (``search_alg``) through which Ray Tune gets plans and returns their outcomes.
 
     Args:
-        session: see :func:`gatesearch.search.engine.open_session`.
+        session: the running search; :func:`gatesearch.search.engine.open_session` yields it.
 
     Raises:
         UserError: the search names no sampler.
@@ -76,7 +76,7 @@ class GateSearcher(Searcher):
         return None if self._numbers else str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Store the outcome of a trial once, because Tune may report a trial twice that it repeated."""
+        """Store the outcome of a trial. Tune may report a repeated trial twice; the second report is ignored."""
         number = self._numbers.pop(trial_id, None)
         if number is None:
             return
@@ -105,7 +105,7 @@ class GateSearcher(Searcher):
 
 
 def report_outcome(outcome: Evaluated | Failure, warnings: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what a trainable reports: the outcome of a plan, and the warnings that its process raised meanwhile."""
+    """Return a trainable's report to Tune: the outcome of a plan, and the warnings of the process that tried it."""
     lines = {WARNINGS_KEY: json.dumps(list(warnings))} if warnings else {}
     if isinstance(outcome, Failure):
         return {FAILURE_KEY: outcome.cause, **lines}

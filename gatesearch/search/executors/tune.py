@@ -1,6 +1,6 @@
 """The executor that tries plans on a Ray cluster, as trials of Ray Tune.
 
-The trials run in actors, Ray's worker processes, which stay from trial to trial.
+The trials run in actors, which are Ray's worker processes. One actor runs many trials, one after the other.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from gatesearch.search.executors.ray_searcher import GateSearcher, report_outcom
 
 LOOPBACK = "127.0.0.1"
 RAY_CLUSTER_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-MAX_FAILURES = 3  # nodes or workers that a trial may lose
+MAX_FAILURES = 3  # how many times a trial may lose its node or its worker before the trial fails
 TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study and the run's logs hold what these loggers would write
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the command line handles Ctrl-C
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints even at verbose=0
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # for a trial without GPUs, Ray does not change CUDA_VISIBLE_DEVICES
 }
 
 
@@ -33,12 +33,12 @@ class RayTune:
     """Tries plans on a Ray cluster, through Ray Tune.
 
     A trial whose node or worker dies is tried again on another node. If the nodes share the run folder, the trial
-    continues from the checkpoint of its training in that folder; otherwise it starts again.
+    continues from the checkpoint of its training in that folder. Otherwise its training starts again.
 
     Args:
-        evaluate: tries a plan; it is sent to each node once.
-        folder: the folder for files of Tune, which is deleted at the end.
-        workers: trials at a time, over all nodes.
+        evaluate: the function that tries a plan; it is sent to each node once.
+        folder: the folder for Tune's files; it is deleted when the search ends.
+        workers: number of trials that run at the same time, on all nodes together.
         cpus, gpus: CPUs and GPUs of one trial.
         address: address of a running cluster, such as ``auto`` or ``ray://HOST:10001``; None: a new Ray on this
             machine.
@@ -61,7 +61,7 @@ class RayTune:
             raise UserError(f"search.executor.cpus: {cpus:g} CPUs for a trial, and this process has {cores}")
 
     def run(self, session: ProposalSource) -> None:
-        """Let Tune run the search.
+        """Run the search with Ray Tune.
 
         Raises:
             UserError: there is no cluster at the address.
@@ -81,7 +81,7 @@ class RayTune:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _tune(self, session: ProposalSource) -> None:
-        """Run a Ray Tune job that asks the session for plans and reports their outcomes, and warn of failed trials."""
+        """Run a Ray Tune job that asks the session for plans and reports outcomes to it; warn of failed trials."""
         from ray import cloudpickle, tune
 
         searcher = GateSearcher(session)
@@ -115,7 +115,8 @@ def connect(address: str | None, cpus: int | None = None) -> None:
     """Connect to a cluster, or start a Ray that other machines cannot reach.
 
     Ray runs the code of anybody who can reach it. On Linux it listens on all network interfaces, as a node of a cluster
-    must. A switch that Ray has for Windows and macOS keeps it on the loopback interface.
+    must. Ray has a switch for Windows and macOS that restricts it to the loopback interface. This function sets that
+    switch on Linux, too.
 
     Args:
         address: the address of the cluster; None: a new Ray on this machine.
@@ -150,7 +151,7 @@ def _trainable() -> type:
     from ray import cloudpickle, tune
 
     class PlanTrial(tune.Trainable):
-        """Tries one plan after the other, in an actor that keeps its training data."""
+        """Tries one plan after the other, in an actor that holds the training data in memory."""
 
         def setup(  # type: ignore[override] # tune.with_parameters adds arguments
             self, config: dict[str, Any], evaluate: bytes, threads: int
@@ -158,7 +159,7 @@ def _trainable() -> type:
             import torch
 
             torch.set_num_threads(threads)
-            with console.divert_warnings() as self.warnings:  # they go to the driver with the first outcome
+            with console.divert_warnings() as self.warnings:  # these warnings go to the driver with the first outcome
                 self.evaluate: Evaluate = cloudpickle.loads(evaluate)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:

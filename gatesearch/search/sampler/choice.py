@@ -12,8 +12,8 @@ from gatesearch.search.sampler.neighbours import Candidates
 from gatesearch.search.space import Space
 from gatesearch.search.storage import ignore_experimental_warnings
 
-SamplerFactory = Callable[[int], BaseSampler]  # from the number of a proposal to the sampler that makes it
-MAX_DRAWS = 10_000  # random plans that are drawn to find an untried one
+SamplerFactory = Callable[[int], BaseSampler]  # returns the sampler for a proposal, by the number of the proposal
+MAX_DRAWS = 10_000  # largest number of random plans that are drawn to find an untried one
 OPTUNA_SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=12),
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
@@ -36,7 +36,11 @@ def build_optuna_sampler(name: str, seed: int) -> SamplerFactory:
 
 
 def choose_sampler(sampler: BaseSampler | SamplerFactory | None, seed: int) -> SamplerFactory:
-    """Return a factory of samplers: the argument itself, a factory of the given sampler, or Optuna's TPE for None."""
+    """Return a factory of samplers.
+
+    A factory is returned as it is. For a sampler, the result is a factory that always returns this sampler. None stands
+    for Optuna's TPE.
+    """
     if sampler is None:
         return build_optuna_sampler("tpe", seed)
     if isinstance(sampler, BaseSampler):
@@ -51,9 +55,9 @@ def fix_params(params: Mapping[str, Scalar], sampler: BaseSampler) -> BaseSample
 
 
 def avoid_repeats(sampler: BaseSampler, space: Space, tried: Set[GatePlan], seed: int, number: int) -> BaseSampler:
-    """Return a sampler that proposes an untried plan, or ``sampler`` itself if no random draw is untried.
+    """Return a sampler that proposes a random untried plan, or ``sampler`` itself if every drawn plan was tried.
 
-    At the end of a search of a small space few plans are untried, and Optuna's samplers rarely propose them.
+    At the end of a search in a small space few plans are untried, and Optuna's samplers rarely propose them.
     """
     generator = Random(hash((seed, number)))
     for gates in Candidates(space).draw_evenly(MAX_DRAWS, generator):

@@ -1,4 +1,4 @@
-"""Arrays that describe plans to the sampler: the features of their gates, choices of cores, and costs."""
+"""Arrays by which the sampler compares plans: features of gates, choices of cores, and costs of stages."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Combination:
     """A combination of gates, with every choice of cores for its stages.
 
     Args:
-        gates: the gates.
-        features: the vector of the gates together, [features].
-        gate_features: the vector of each cut gate, [gates, gate features].
+        gates: the gates that the plans have in common.
+        features: features of all gates together, [features].
+        gate_features: features of each cut gate, [cut gates, gate features].
         cores: every choice of cores for the stages.
-        stage_costs: costs of each choice of cores, [choices, 1 + largest number of stages, 2]; see
-            :class:`Combinations`.
+        stage_costs: the two costs of each stage for each choice of cores, [choices, 1 + largest number of stages, 2];
+            :class:`Combinations` explains the rows.
     """
 
     gates: Gates
@@ -41,12 +41,13 @@ class Combination:
 
 
 class Combinations:
-    """Builds combinations of gates, and caches those that were tried and the latest of the others.
+    """Builds combinations of gates and caches them: all that were tried, and the latest of the others.
 
     Args:
         space: the space of the plans.
-        stage_costs: returns the costs of a plan, [1 + stages, 2]. Row 0 holds the two costs of every window. Row 1 + k
-            holds the costs that a window adds if it reaches stage k; infinite if the device cannot run the stage.
+        stage_costs: a function that returns the costs of a plan, [1 + stages, 2]. Row 0 holds the two costs that every
+            window has. Row 1 + k holds the costs that a window adds if it reaches stage k; infinite if the device
+            cannot run the stage.
     """
 
     def __init__(self, space: Space, stage_costs: StageCosts) -> None:
@@ -72,7 +73,7 @@ class Combinations:
         return combination
 
     def lookup_observed(self, gates: Gates) -> Combination:
-        """Return the combination of gates that were tried; it stays cached, as every proposal uses many of them."""
+        """Return the combination of gates that were tried; it stays cached, because every proposal uses it."""
         combination = self._observed.get(gates)
         if combination is None:
             combination = self._observed[gates] = self.lookup(gates)
@@ -93,7 +94,7 @@ class Combinations:
         )
 
     def _encode_gates(self, gates: Gates) -> Array:
-        """Return the vector of each cut gate, with its position and the reduction by the gates before it."""
+        """Return the features of each cut gate: its own, its index, and the sum of the reductions before it."""
         rows, reduction = [], 0.0
         for k, gate in enumerate(cut_gates(GatePlan(gates))):
             row = self._encoder.encode_cut_gate(gate)
@@ -103,7 +104,12 @@ class Combinations:
 
 
 def expected_costs(stage_costs: Array, reach: Array) -> Array:
-    """Return the expected costs [m, 2], given stage costs [m, 1 + stages, 2] and the share that reaches each stage."""
+    """Return the expected costs [m, 2] of m plans.
+
+    Args:
+        stage_costs: the costs of the stages, [m, 1 + stages, 2]; see :class:`Combinations`.
+        reach: the share of windows that reaches each stage, [m, stages].
+    """
     with np.errstate(invalid="ignore"):  # 0 * infinity: a stage that cannot run has infinite cost even if never reached
         added = np.nan_to_num(reach[:, :, None] * stage_costs[:, 1:], nan=np.inf, posinf=np.inf)
     costs: Array = stage_costs[:, 0] + added.sum(1)

@@ -41,8 +41,7 @@ class LogNormal:
         option has the same form (Black and Scholes 1973).
         """
         spread = np.maximum(self.deviation, MIN_DEVIATION)[:, None]
-        # A network without errors makes a level of 0, below which there is no error: log 0 is -inf, so z is -inf, and
-        # the excess is 0.
+        # A level is 0 if a network of the front makes no errors. Then log(level) and z are -inf, and the excess is 0.
         log_levels = np.log(levels, out=np.full(len(levels), -np.inf), where=levels > 0)
         z = (log_levels - self.mean[:, None]) / spread
         excess: Array = levels * ndtr(z) - np.exp(self.mean[:, None] + 0.5 * spread**2) * ndtr(z - spread)
@@ -58,17 +57,18 @@ def expected_improvement(
 ) -> Array:
     """Return by how much each candidate is expected to raise the hypervolume of a front, [m].
 
-    A candidate's costs are exact, and so is the rectangle of costs that it dominates. The costs of the front divide the
-    plane of the two costs into a grid of cells. In each cell the front reaches some level of error, and a candidate
-    adds volume from its own error up to that level. So the expectation is a sum over levels. A summand is the
-    candidate's dominated area at the level, times the expected excess of the level over the candidate's error.
+    A candidate's costs are exact, so the rectangle of costs that it dominates is exact, too. The costs of the front
+    divide the plane of the two costs into a grid of cells. In each cell the front reaches some level of error. There a
+    candidate adds volume from its own error up to that level. So the expectation is a sum over levels. The summand of a
+    level is a product: the area that the candidate dominates in cells of this level, times the expected excess of the
+    level over the candidate's error.
 
     Args:
-        error: the error of each candidate, [m]; with ``error_of``, errors that candidates have in common, [errors].
+        error: the error of each candidate, [m]; with ``error_of``, errors that several candidates may share, [errors].
         costs: the costs of each candidate, to be minimised, [m, 2]; infinite where the device cannot run it.
-        front: points (error, cost, cost) that were observed.
+        front: observed points (error, cost, cost) that no other observed point dominates.
         reference: the corner (error, cost, cost) up to which volume counts.
-        error_of: index of the error of each candidate, [m]; None: each has its own.
+        error_of: index into ``error`` of each candidate's error, [m]; None: each candidate has its own error.
 
     >>> one = expected_improvement(
     ...     LogNormal(np.log([0.5]), np.array([1e-9])), np.array([[0.5, 0.5]]), [(0.25, 0.75, 0.5)], (1.0, 1.0, 1.0))
@@ -80,9 +80,10 @@ def expected_improvement(
     costs = np.clip(costs, None, corner)
     edges = [np.unique([*points[:, 1 + d], costs[:, d].min(initial=corner[d]), corner[d]]) for d in (0, 1)]
     levels, level_of_cell = _levels(points, edges, reference[0])
-    # ``areas`` [edges of cost 1, edges of cost 2, levels]: for every corner of the grid, the area of each level in the
-    # cells above and to the right of the corner. The reversed cumulative sums add up these cells. Levels are the last
-    # axis, so that the areas of a corner, which are read together, lie together in memory.
+    # ``edges`` holds the cell boundaries of each cost. ``areas`` [boundaries of cost 1, boundaries of cost 2, levels]
+    # holds, for each grid corner and level, the area of the cells of that level above and to the right of the corner.
+    # The reversed cumulative sums add up these cells. Levels are the last axis, so the areas of one corner lie together
+    # in memory.
     cell_areas = np.outer(*map(np.diff, edges))
     areas = np.zeros((len(edges[0]), len(edges[1]), len(levels)))
     areas[:-1, :-1] = (level_of_cell[:, :, None] == np.arange(len(levels))) * cell_areas[:, :, None]
@@ -92,7 +93,10 @@ def expected_improvement(
 
 
 def _levels(points: Array, edges: Sequence[Array], worst: float) -> tuple[Array, Indices]:
-    """Return the levels of error, and for each cell of the grid the index of the level that the front reaches."""
+    """Return the levels of error, and the index of the level of each grid cell.
+
+    The level of a cell is the smallest error that the front reaches at the costs of the cell.
+    """
     best = np.full((len(edges[0]), len(edges[1])), worst)
     corners = np.searchsorted(edges[0], points[:, 1]), np.searchsorted(edges[1], points[:, 2])
     np.minimum.at(best, corners, points[:, 0])
@@ -102,7 +106,7 @@ def _levels(points: Array, edges: Sequence[Array], worst: float) -> tuple[Array,
 
 
 def _dominated_areas(areas: Array, edges: Sequence[Array], costs: Array) -> Array:
-    """Return the area of each level that each candidate's costs dominate, [m, levels].
+    """Return, for each candidate and level, the area that the candidate dominates in cells of the level, [m, levels].
 
     Inside a cell the area is bilinear in the two costs, so bilinear interpolation between the cell's corners is exact.
     """

@@ -1,8 +1,8 @@
-"""Encodes a plan as a vector from which the sampler predicts its quality.
+"""Encodes a plan as a vector from which the sampler predicts the plan's quality.
 
 Each number of the vector means the same at every site and for every gate kind. The vector says where gates stand, how
-far apart they are, how much they let through together, and how strong their parameters are. Cores are left out, because
-they change costs and not quality. So plans with the same gates share their observations.
+far apart they are, how much they let pass together, and how strong their parameters are. Cores are left out, because
+they change costs and not quality. So an observation counts for all plans with the same gates.
 """
 
 from __future__ import annotations
@@ -46,17 +46,18 @@ class PlanEncoder:
 
     def encode_plan(self, plan: GatePlan) -> Array:
         """Return the vector of a whole plan, [features]."""
-        # Lists of a few numbers are several times as fast as arrays.
+        # Each row of ``cuts`` is (depth, reduction, parameters ...), each row of ``layers`` (share of MACs, reduction,
+        # parameters ...). The rows are tuples, because tuples of a few numbers are several times faster than arrays.
         cuts = [self.encode_cut_gate(gate) for gate in cut_gates(plan)]
         depth, reduction = [row[0] for row in cuts], [row[1] for row in cuts]
         distances = [after - before for before, after in pairwise([*depth, 1.0])]
         layers = [self._encode_layer_gate(gate) for gate in layer_gates(plan)]
         weight, saved = [row[0] for row in layers], [row[1] for row in layers]
         no_params = (0.0,) * len(self._features)
-        # The features are, in order: for cut gates, their number, the depth of the first, the least distance between
-        # neighbours or to the end, the sum and the maximum of their reductions, and the sum of a product; for layer
-        # gates, the sum of their shares of work, and the sum and the maximum of the saved work. The sums of the
-        # parameter features of cut gates and of layer gates follow.
+        # The first six features describe the cut gates: their number, the depth of the first gate, the least distance
+        # between neighbours or to the end, the sum and the maximum of their reductions, and the sum of a product. The
+        # next three describe the layer gates: the sum of their shares of MACs, and the sum and the maximum of their
+        # reductions. The sums of the parameter features of cut gates and of layer gates follow.
         return np.array(
             [
                 len(cuts),
@@ -64,8 +65,8 @@ class PlanEncoder:
                 min(distances, default=1.0),
                 sum(reduction),
                 max(reduction, default=0.0),
-                # No later layer can restore what an early gate takes away. So the product of reduction and distance
-                # to the end is a feature, too.
+                # A reduction near the input harms more, because all later layers lack the removed values. So the
+                # product of reduction and distance to the end is a feature, too.
                 sum(r * (1 - d) for r, d in zip(reduction, depth, strict=True)),
                 sum(weight),
                 sum(w * s for w, s in zip(weight, saved, strict=True)),
@@ -87,7 +88,10 @@ class PlanEncoder:
         return self._cache[gate]
 
     def _encode_layer_gate(self, gate: PlacedGate) -> tuple[float, ...]:
-        """Return the vector of one layer gate: share of MACs, saved work, parameters times that share."""
+        """Return the vector of one layer gate: its layer's share of MACs, its reduction, its weighted parameters.
+
+        The share counts the MACs (multiply-accumulates) of all layer sites as 1. It is the weight of the parameters.
+        """
         if gate not in self._cache:
             site = find(self._layer_sites, gate.site)
             calls = work_of(site, gate).calls
@@ -112,8 +116,8 @@ class PlanEncoder:
 class _ParamFeature(NamedTuple):
     """One number of a gate's vector that belongs to one gate kind; it is 0 for gates of other kinds.
 
-    Without ``name`` the number is 1 and marks the kind. With ``name`` alone it is the strength of that parameter. With
-    ``name`` and ``value`` it is 1 where the parameter has that value, else 0.
+    Without ``name`` the number is 1 and marks the kind. With ``name`` alone the number is the strength of that
+    parameter. With ``name`` and ``value`` the number is 1 where the parameter has that value, else 0.
     """
 
     kind: str
@@ -122,7 +126,7 @@ class _ParamFeature(NamedTuple):
 
 
 def _param_features(slots: Sequence[Slot]) -> Iterator[_ParamFeature]:
-    """Yield the features of all gate kinds; a numeric parameter has one, a text parameter one for each value."""
+    """Yield the features of all gate kinds: one for each kind, numeric parameter, and value of a text parameter."""
     values: dict[_ParamFeature, dict[Scalar, None]] = {}
     for slot in slots:
         for kind in slot.kinds:

@@ -33,19 +33,20 @@ from gatesearch.search.slots import Gates
 from gatesearch.search.space import Space
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
-MAX_ROUNDS = 50  # rounds of candidates, drawn while every plan of the round before was tried already
-MAX_CLAIMS = 8  # claims of a plan, repeated while other processes claim the same plan
+MAX_ROUNDS = 50  # rounds of candidates for a proposal; a further round is drawn if every plan was tried already
+MAX_CLAIMS = 8  # claims of plans for a trial; a further claim follows if another process claims the same plan
 
 
 def allow_every_plan(plan: GatePlan) -> bool:
-    """Return True, because any plan may be proposed."""
+    """Return True for every plan: the default of :class:`GateSampler`, which excludes no plan."""
     return True
 
 
 class GateSampler(BaseSampler):
     """Proposes the plans of a space in a study that maximises accuracy and minimises two costs.
 
-    The objective lets the space propose a plan. It may report which share of each kind of window reaches each stage::
+    The objective function lets the space propose a plan. It may report, for each kind of window, the share that reaches
+    each stage::
 
         sampler = GateSampler(space, cost.run_costs, shares={"positive": 0.1, "silence": 0.9})
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
@@ -56,27 +57,29 @@ class GateSampler(BaseSampler):
             trial.set_user_attr("passed", {"positive": [1.0, 0.99], "silence": [1.0, 0.02]})
             return accuracy, latency_us, energy_uj
 
-    After the initial gates the sampler proposes plans of
-    :func:`gatesearch.search.sampler.initial.simplest_gates`: first the cheapest, then more of them as long as no plan
-    keeps the constraints. Where trainings are short and a constraint is tight, few plans keep it, most likely the
-    simplest. On synthetic tables in which the plan without gates breaks the constraint, this order reaches 0.55 to 0.72
-    of the hypervolume after 10 evaluations (means). Where the second plan is drawn at random, it reaches 0.39 to 0.49.
+    After the initial gates the sampler proposes the cheapest plan of
+    :func:`gatesearch.search.sampler.initial.simplest_gates`. It proposes more of these plans as long as no plan keeps
+    the constraints. If trainings are short and a constraint is tight, few plans keep the constraint, and the simplest
+    plans are the most likely ones. This order was compared with a random second plan, on synthetic tables in which the
+    plan without gates breaks the constraint. After 10 evaluations, this order reaches 0.55 to 0.72 of the hypervolume
+    (means), and the random second plan reaches 0.39 to 0.49.
 
-    A parameter that does not belong to the space is drawn at random. So are plans, once every allowed plan was tried.
-    Proposals depend only on the seed and on the trials so far, so an interrupted study continues like an uninterrupted
-    one. Threads, batches and processes that share a storage may ask at the same time. The sampler proposes no plan
-    whose trial ended, failed, is running or waits in the queue. A trial with some fixed parameters, as
-    ``study.enqueue_trial`` makes, gets the best plan with these parameters.
+    A parameter that does not belong to the space is drawn at random. Once every allowed plan was tried, plans are drawn
+    at random, too. Proposals depend only on the seed and on the trials so far, so an interrupted study continues like
+    an uninterrupted one. Threads, batches and processes that share a storage may ask at the same time. The sampler
+    proposes no plan whose trial ended, failed, is running or waits in the queue. ``study.enqueue_trial`` can fix some
+    parameters of a trial. Such a trial gets the best plan with these parameters.
 
     Args:
         space: the space of plans.
-        stage_costs: returns the parts of a plan's two costs; see :meth:`gatesearch.cost.model.CostModel.run_costs` and
+        stage_costs: a function that returns the two costs of each stage of a plan; see
+            :meth:`gatesearch.cost.model.CostModel.run_costs` and
             :class:`gatesearch.search.sampler.combinations.Combinations`.
         shares: the share of each kind of window in the stream.
-        prior_rates: for each kind, the share that a gate passes while no gate has been observed.
+        prior_rates: for each kind of window, the share that a gate passes, for use until a gate has been observed.
         reference: corner of the hypervolume, as error (1 - accuracy) and two costs; None: a corner a little beyond the
             predicted front.
-        allowed: says whether a plan's costs alone allow it.
+        allowed: a function that returns whether the costs of a plan keep the constraints on cost.
         initial: gates of the first proposals, each on the cores where they cost least.
         seed: the seed of all random choices.
         candidates: number of combinations of gates to choose among for each proposal, each on every choice of cores.
@@ -108,7 +111,7 @@ class GateSampler(BaseSampler):
         self._start()
 
     def _start(self) -> None:
-        """Create the state that a pickle leaves out: the lock, and values that can be read from the studies again."""
+        """Create the state that a pickle omits: the lock, and values that can be loaded from the studies again."""
         self._studies: WeakKeyDictionary[BaseStorage, dict[int, _StudyState]] = WeakKeyDictionary()
         self._lock = threading.RLock()
 
@@ -120,13 +123,13 @@ class GateSampler(BaseSampler):
         self._start()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return nothing: the plan decides which parameters there are, and :meth:`before_trial` chooses the plan."""
+        """Return no parameters: they depend on the plan, which :meth:`before_trial` chooses."""
         return {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Return nothing, because :meth:`before_trial` chooses the plan."""
+        """Return no values, because :meth:`before_trial` chooses the plan."""
         return {}
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -143,7 +146,7 @@ class GateSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Return a parameter of the chosen plan.
+        """Return the value that a parameter has in the chosen plan.
 
         Raises:
             UserError: the study has other directions, or the objective uses a parameter name of the space for a
@@ -192,8 +195,8 @@ class GateSampler(BaseSampler):
                     if rank == 0:
                         return plan
                     rank -= 1
-            # Every plan of the round was tried. The few plans that are left have many gates and no good parents, so
-            # the next round draws all plans evenly.
+            # No plan of the round can be proposed. The few untried plans have many gates, and are no neighbours of good
+            # plans. So the next round draws from all plans with equal probabilities.
             drawn, in_order = dict.fromkeys(self._candidates.draw_evenly(self._count, generator)), True
             candidates = [self._combinations.lookup(gates) for gates in drawn]
         return None
@@ -201,7 +204,7 @@ class GateSampler(BaseSampler):
     def _choose_candidates(
         self, history: History, under_way: Sequence[GatePlan], posterior: Posterior, generator: Random
     ) -> tuple[list[Combination], bool]:
-        """Return the candidates, and whether earlier ones come first as long as nothing can be predicted."""
+        """Return the candidates, and whether their order ranks them while there are too few trials for predictions."""
         lookup = self._combinations.lookup
         tried = history.gates.union(plan.gates for plan in under_way)
         initial = [gates for gates in self._initial if gates not in tried]
@@ -214,21 +217,21 @@ class GateSampler(BaseSampler):
             if simplest:
                 return simplest, False
         drawn = self._candidates.draw_many(self._count, generator, parents)
-        # Gates that were tried may be worth trying on other cores, because their quality is known.
+        # Gates that were tried are candidates, too: their quality is observed, and other cores may cost less.
         return list(dict.fromkeys([*map(lookup, drawn), *posterior.observed])), True
 
     def _assign(self, study: Study, trial: FrozenTrial, fixed: Mapping[str, Any]) -> dict[str, Scalar]:
-        """Choose the plan of a trial, and claim it in the study's storage, where other processes see the claim.
+        """Choose the plan of a trial, and write a claim of this plan into the study's storage for other processes.
 
-        Two processes may choose the same plan at the same time. Each writes its claim, then reads all claims, and
-        chooses again where another process claims the same plan. The process that writes last reads both claims, so at
+        Two processes may choose the same plan at the same time. Each process writes its claim, then reads all claims.
+        It chooses again if another process claims the same plan. The process that writes last reads both claims, so at
         least one process chooses again.
         """
         fixed = {name: value for name, value in fixed.items() if name in self._space.param_names}
         state, plan = self._state(study), self._space.read(fixed) if fixed else None
         if plan is None:
             for attempt in range(MAX_CLAIMS):
-                # After a collision, trials take plans of different ranks; otherwise they would collide again.
+                # After a collision, trials choose plans of different ranks; otherwise they would collide again.
                 plan = self.propose(study, trial.number, fixed, rank=trial.number % (attempt + 1))
                 if plan is None:
                     break
@@ -258,12 +261,12 @@ class GateSampler(BaseSampler):
         return studies[study._study_id]
 
     def _place(self, plan: GatePlan) -> tuple[Combination, int]:
-        """Return a plan as a combination of gates and the index of its cores."""
+        """Return a plan's combination of gates, and the index of its cores among the choices of the combination."""
         combination = self._combinations.lookup(plan.gates)
         return combination, list(combination.cores).index(plan.cores)
 
     def _allows(self, plan: GatePlan) -> bool:
-        """Return whether cost alone allows a plan; the answer is cached, because pricing a plan takes long."""
+        """Return whether a plan keeps the constraints on cost; the result is cached, because pricing takes long."""
         if plan not in self._is_allowed:
             if len(self._is_allowed) >= MAX_CACHED:
                 self._is_allowed.clear()
@@ -277,12 +280,12 @@ class GateSampler(BaseSampler):
 
 @dataclass
 class _StudyState:
-    """The values that a sampler stores for a study between proposals; all can be read from the study again.
+    """The values that a sampler holds for a study between proposals; all can be loaded from the study again.
 
     Args:
         history: the trials of the study.
-        params: for each trial number, the parameters of the plan that this process is trying.
-        fits: the fits of the posteriors.
+        params: for each trial that this process runs, by number, the parameters of its plan.
+        fits: hyperparameters of earlier posteriors.
     """
 
     history: History
@@ -291,7 +294,11 @@ class _StudyState:
 
 
 def _check_parameter(study: Study, name: str, distribution: BaseDistribution) -> None:
-    """Refuse a study or a parameter for which the sampler could only draw at random."""
+    """Refuse a study or a parameter for which the sampler cannot choose a plan.
+
+    Raises:
+        UserError: the study has other directions, or the parameter is not categorical.
+    """
     if tuple(study.directions) != DIRECTIONS:
         directions = ", ".join(direction.name.lower() for direction in study.directions)
         raise UserError(

@@ -1,10 +1,10 @@
 """A Gaussian process that predicts means and deviations from at most a few hundred observations.
 
-The kernel is linear plus Matern 5/2. The linear part carries trends over to the whole space, and the Matern part
-corrects them near observations. The three hyperparameters have the largest marginal likelihood on a small grid
-(Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", sections 2.2, 4.2 and 5.4). A grid needs no
-gradients and always gives the same answer. Several quantities that are observed at the same plans share the
-hyperparameters and the factorisation, which takes most of the time.
+The kernel is linear plus Matern 5/2. The linear part extends trends to the whole space, and the Matern part corrects
+these trends near observations. The kernel has three hyperparameters. A search of a small grid sets them to the values
+with the largest marginal likelihood (Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", sections
+2.2, 4.2 and 5.4). A grid needs no gradients and always gives the same result. Several quantities that are observed at
+the same plans share the hyperparameters and the factorisation of the kernel matrix, which takes most of the time.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 Array = npt.NDArray[np.float64]
 Hyperparameters = tuple[float, float, float]  # length scale, linear variance, noise variance
-FitCache = dict[int, Hyperparameters]  # by number of observations
+FitCache = dict[int, Hyperparameters]  # fitted hyperparameters, by the number of observations of the fit
 
 LENGTH_SCALES = (0.5, 1.0, 2.0)  # in standard deviations of a feature, times the square root of the number of features
 LINEAR_VARIANCES = (0.1, 1.0)  # variance of the linear part; the Matern part has a variance of 1
 NOISE_VARIANCES = (0.001, 0.03, 0.3)  # noise variance of an observation, as a share of the kernel's mean variance
 MIN_SPREAD = 1e-9  # smaller standard deviations and amplitudes count as this
-MAX_OBSERVATIONS = 256  # time grows with the cube of their number, and more of them hardly change predictions
+MAX_OBSERVATIONS = 256  # more observations hardly change predictions, and time grows with the cube of their number
 REFIT_GROWTH = 1.5  # hyperparameters are fitted anew when the number of observations has grown by this factor
 
 
 class GaussianProcess:
     """A Gaussian process that is fitted to n observations of t quantities, at plans with d features.
 
-    Hyperparameters are fitted to the first observations alone. Their number is the largest of 4, 4 * 1.5, 4 * 1.5^2,
-    ... up to n; see :data:`REFIT_GROWTH`. So the hyperparameters are fitted seldom, and they depend only on the
-    observations and their order.
+    Hyperparameters are fitted to the first observations alone. The number of these observations is the largest of
+    4, 4 * 1.5, 4 * 1.5^2, ... that is at most n; see :data:`REFIT_GROWTH`. So the hyperparameters are fitted seldom,
+    and they depend only on the observations and their order.
 
     >>> x = np.linspace(0, 3, 12)[:, None]
     >>> process = GaussianProcess(x, np.sin(x))
@@ -44,9 +44,9 @@ class GaussianProcess:
     Args:
         features: the features of the observed plans, [n, d].
         values: the observed quantities, [n, t].
-        fits: hyperparameters that were fitted to fewer of the same observations; new fits are added.
-        read_first: returns features and values of the first observations; None: ``features`` and ``values`` hold all
-            observations in their order.
+        fits: hyperparameters of earlier fits to the same observations; a new fit is added.
+        read_first: a function that returns features and values of the first observations; None: ``features`` and
+            ``values`` hold all observations in their order.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class GaussianProcess:
         """Return mean and standard deviation [m, t] of the values at features [m, d], without observation noise.
 
         The formulas are those of Rasmussen and Williams (2006, algorithm 2.1). K [n, n] is the kernel matrix of the
-        observations with their noise, L its lower Cholesky factor, and y [n] one observed quantity. For a new plan x,
-        k [1, n] is its kernel with the observations. The mean is k K^-1 y. The variance is k(x, x) - |L^-1 k'|^2, times
-        the amplitude of the quantity.
+        observations with their noise, L is the lower Cholesky factor of K, and y [n] is one observed quantity. For a
+        new plan x, k [1, n] is the kernel between x and the observations, and k(x, x) the kernel of x with itself. The
+        mean is k K^-1 y. The variance is k(x, x) - |L^-1 k'|^2, times the amplitude of the quantity.
         """
         scaled = self._scale.scale_features(features)
         cross = self._kernel(scaled, self._observed)
@@ -93,7 +93,8 @@ class _Scale:
     def __init__(self, features: Array, values: Array) -> None:
         deviation = features.std(0)
         self._center = features.mean(0)
-        # A feature that never varied is left out: divided by its spread of almost 0, any change would be enormous.
+        # A feature that never varied is left out. Its spread is almost 0, and a division by it would make any change
+        # enormous.
         self._varies = deviation > MIN_SPREAD
         self._spread = np.maximum(deviation, MIN_SPREAD)
         self.mean, self.spread = values.mean(0), np.maximum(values.std(0), MIN_SPREAD)
@@ -109,8 +110,14 @@ class _Scale:
 class _Kernel:
     """The kernel, Matern 5/2 plus linear.
 
-    Squared distances and products are divided by the number of features, so that this number does not change their
-    scale.
+    Squared distances and products are divided by the number of features, so that their scale does not depend on that
+    number.
+
+    Args:
+        length: length scale; see :data:`LENGTH_SCALES`.
+        linear: variance of the linear part.
+        noise: noise variance of an observation, as a share of the kernel's mean variance.
+        width: number of features.
     """
 
     def __init__(self, length: float, linear: float, noise: float, width: int) -> None:
@@ -134,11 +141,11 @@ class _Kernel:
 
 
 def _most_likely(features: Array, values: Array) -> Hyperparameters:
-    """Return the hyperparameters on the grid with the largest marginal likelihood of all quantities together.
+    """Return the hyperparameters of the grid that have the largest marginal likelihood over all quantities.
 
-    With the amplitude at its optimum, the log likelihood of one quantity is, up to a constant,
-    -n/2 log(amplitude) - sum(log(diag L)). Here n is the number of observations and L the lower Cholesky factor of the
-    kernel matrix (Rasmussen and Williams 2006, equation 5.8).
+    With the best amplitude, the log likelihood of one quantity is, up to a constant,
+    -n/2 log(amplitude) - sum(log(diag L)). n is the number of observations, and L is the lower Cholesky factor of the
+    kernel matrix. The expression follows from Rasmussen and Williams (2006), equation 5.8.
     """
     scale = _Scale(features, values)
     observed, targets = scale.scale_features(features), scale.scale_values(values)
@@ -155,7 +162,12 @@ def _most_likely(features: Array, values: Array) -> Hyperparameters:
 
 
 def _amplitude(targets: Array, weights: Array) -> Array:
-    """Return the most likely amplitude of each quantity, a factor of the kernel: y' K^-1 y / n, [t]."""
+    """Return the most likely amplitude of each quantity, y' K^-1 y / n, [t]; the amplitude multiplies the kernel.
+
+    Args:
+        targets: the scaled quantities y, [n, t].
+        weights: K^-1 y for the kernel matrix K, [n, t].
+    """
     amplitude: Array = np.maximum((targets * weights).mean(0), MIN_SPREAD)
     return amplitude
 

@@ -1,7 +1,7 @@
-"""Reads a study for the sampler: the finished trials, and the plans that are running.
+"""Reads a study for the sampler: the ended trials, and the plans of running trials.
 
-Each trial is read once after it ends, however long the study grows. The front and the distinct combinations of gates
-are updated with it.
+Each trial is read once after it ends, however long the study grows. This reading updates the front and the distinct
+combinations of gates.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gatesearch.search.slots import Gates
 from gatesearch.search.space import Space
 
 REACH_ATTR = "passed"  # user attribute of a trial: for each kind of window, the share that reaches each stage
-PLAN_CLAIM = "gatesearch:plan"  # system attribute of a trial: the plan chosen for it, before it asks for parameters
+PLAN_CLAIM = "gatesearch:plan"  # system attribute of a trial: the plan that the sampler chose, as JSON
 FIXED_PARAMS = "fixed_params"  # system attribute of Optuna: the parameters of a trial that a user enqueued
 
 
@@ -32,11 +32,11 @@ class EndedTrial(NamedTuple):
 
     Args:
         number: the number of the trial in its study.
-        plan: the plan that it tried.
+        plan: the plan that the trial tried.
         minimised: the error and the two costs; None where the plan was not trained.
         violations: by how much the plan breaks each constraint; zero or less where it keeps the constraint.
-        reached: the share of each kind of window that reached each stage, [kinds, stages]; None where the trial did not
-            report it.
+        reached: the share of each kind of window that reached each stage, [kinds, stages]; None if the trial reported
+            no shares.
     """
 
     number: int
@@ -86,7 +86,7 @@ class History:
 
         Args:
             study: the study to read.
-            number: the number of the trial that asks; its own plan is left out.
+            number: the number of the trial for which the sampler reads; the plan of this trial is left out.
 
         Raises:
             UserError: a trial reports an impossible accuracy or share.
@@ -104,15 +104,15 @@ class History:
         return plans
 
     def first_observations(self, count: int | None = None) -> list[EndedTrial]:
-        """Return the observations, or the first ``count``, in the order in which their gates were first tried."""
+        """Return the first ``count`` observations, or all, in the order in which their gates were first tried."""
         return self._in_order[:count]
 
     def places(self, trials: Sequence[EndedTrial]) -> list[int]:
-        """Return the indices, in :meth:`first_observations`, of the gates of some trials."""
+        """Return, for each of some trials, the index of its gates in :meth:`first_observations`."""
         return [bisect_left(self._first_numbers, self._first[ended.plan.gates]) for ended in trials]
 
     def _plan_under_way(self, trial: FrozenTrial) -> GatePlan | None:
-        """Return the plan of a trial that runs or waits, from its parameters or, before it has any, from its claim."""
+        """Return the plan of a trial that runs or waits: from its parameters, or from its claim if it has none yet."""
         plan = self._space.read({**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params})
         return plan or read_claim(trial)
 
@@ -147,7 +147,7 @@ class History:
         if gates in self.observations:
             place = bisect_left(self._first_numbers, self._first[gates])
             del self._first_numbers[place], self._in_order[place]
-            # A trial may end after one that began later, so both numbers are compared.
+            # Trials may end in another order than they began in, so ``first`` and ``latest`` compare the numbers.
             first, latest = min(first, self._first[gates]), max(ended, self.observations[gates], key=_number_of)
         place = bisect_left(self._first_numbers, first)
         self._first_numbers.insert(place, first)
@@ -162,7 +162,11 @@ class History:
         insort(self.front, ended, key=_number_of)
 
     def _check_reach(self, number: int, plan: GatePlan, reached: Any) -> npt.NDArray[np.float64]:
-        """Return the shares that a trial reports, [kinds, stages]."""
+        """Return the shares that a trial reports, as an array [kinds, stages], after a check of their number and range.
+
+        Raises:
+            UserError: a kind of window is missing, or a share is missing or out of range.
+        """
         stages = len(plan.cores)
         where = f"GateSampler: trial {number}: user attribute {REACH_ATTR!r}"
         if not isinstance(reached, Mapping):
@@ -185,7 +189,11 @@ def read_claim(trial: FrozenTrial) -> GatePlan | None:
 
 
 def _minimise(trial: FrozenTrial) -> tuple[float, ...] | None:
-    """Return the error and the costs of a trial; None where it has none or the device cannot run its plan."""
+    """Return the error and the costs of a trial; None if it has no finite values.
+
+    Raises:
+        UserError: the accuracy is above 1.
+    """
     if not trial.values or not all(map(math.isfinite, trial.values)):
         return None
     accuracy, *costs = trial.values

@@ -19,7 +19,7 @@ ONE_PARAM_CHANGE = 0.7  # probability that a change of a gate's parameters chang
 
 
 class Candidates:
-    """Draws the gates of plans, without cores.
+    """Draws the gates of candidate plans; it draws no cores.
 
     Args:
         space: the space of plans.
@@ -36,7 +36,8 @@ class Candidates:
         Args:
             count: number of candidates.
             generator: the generator of all random numbers.
-            parents: gates of good plans, whose neighbours are drawn, too; empty: no neighbours are drawn.
+            parents: gates of good plans; part of the candidates are neighbours of a parent. Without parents, no
+                neighbours are drawn.
         """
         for _ in range(count):
             if parents and generator.random() < NEIGHBOUR_SHARE:
@@ -45,7 +46,7 @@ class Candidates:
                 yield self.draw(generator)
 
     def draw_evenly(self, count: int, generator: Random) -> Iterator[Gates]:
-        """Yield gates such that all numbers of cut gates, all sites and all choices of a slot are equally likely."""
+        """Yield gates with equal probabilities for each number of cut gates, each site and each choice of a slot."""
         for _ in range(count):
             yield self.draw(generator, one_more_gate=1.0, no_gate_weight=1.0, empty_layer_share=None)
 
@@ -60,8 +61,10 @@ class Candidates:
 
         Args:
             generator: the generator of all random numbers.
-            one_more_gate, no_gate_weight: see the constants of these names.
-            empty_layer_share: see the constant of this name; None: an empty layer slot is as likely as each gate there.
+            one_more_gate: probability of n + 1 cut gates divided by the probability of n cut gates, for n >= 1.
+            no_gate_weight: probability of no cut gate divided by the probability of one cut gate.
+            empty_layer_share: share of the layer slots that stay empty; None: to stay empty is as likely as each of
+                the slot's gates.
         """
         least, most = self._space.min_gates, self._space.max_gates
         weights = [one_more_gate ** max(0, n - 1) * (no_gate_weight if n == 0 else 1) for n in range(least, most + 1)]
@@ -75,9 +78,9 @@ class Candidates:
         return tuple(chain.from_iterable(choices))
 
     def neighbour(self, parent: Gates, generator: Random) -> Gates:
-        """Return a neighbour of a parent, after one or more random changes.
+        """Return the gates of a parent after one or more random changes.
 
-        A change adds a gate, drops one, moves one to another site, or changes its parameters.
+        A change adds a gate, drops a gate, moves a gate to another site, or changes the parameters of a gate.
         """
         cuts = {place: slot.choice_in(parent) for place, slot in enumerate(self._cuts)}
         cuts = {place: choice for place, choice in cuts.items() if choice}
@@ -93,7 +96,12 @@ class Candidates:
         return tuple(chain(*(cuts[place] for place in sorted(cuts)), *layers))
 
     def _change_cuts(self, cuts: dict[int, Gates], generator: Random) -> None:
-        """Change the cut gates, given by the index of their slot, within the limits on their number."""
+        """Change the cut gates of a plan once at random, within the limits on their number.
+
+        Args:
+            cuts: the gate of each filled cut slot, by the index of the slot; it is changed in place.
+            generator: the generator of all random numbers.
+        """
         free = [place for place in range(len(self._cuts)) if place not in cuts]
         changes = ["add"] if free and len(cuts) < self._space.max_gates else []
         if len(cuts) > self._space.min_gates:
@@ -125,7 +133,7 @@ class Candidates:
                 cuts[place] = moved
 
     def _nearest(self, slot: Slot, choice: Gates) -> list[Gates]:
-        """Return the choices of the same kind that differ in one parameter."""
+        """Return the choices of a slot that have the same gate kind as ``choice`` and differ in one parameter."""
         if choice not in self._near:
             same_kind = [other for other in slot.choices[1:] if other[0].kind == choice[0].kind]
             self._near[choice] = [other for other in same_kind if _differences(choice[0], other[0]) == 1]

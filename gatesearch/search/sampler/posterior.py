@@ -1,4 +1,4 @@
-"""Predicts error, constraints and the share of windows that reaches each stage, for untried plans."""
+"""Predicts the error, the constraints and the share of windows that reaches each stage, for untried plans."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ from gatesearch.search.sampler.pass_rates import PassRates
 Array = npt.NDArray[np.float64]
 Matches = Sequence[EndedTrial | None]
 MIN_ERROR = 1e-3  # smaller errors count as this, so that their logarithm is finite
-OBSERVED_DEVIATION = 1e-6  # standard deviation of a log error that was observed for the same gates, on any cores
+OBSERVED_DEVIATION = 1e-6  # standard deviation of the log error of a plan whose gates were tried, on any cores
 
 
 @dataclass
 class FitCaches:
-    """The hyperparameters that earlier posteriors of the same study were fitted with."""
+    """The fitted hyperparameters of earlier posteriors of the same study."""
 
     quality: dict[tuple[str, ...], FitCache] = field(default_factory=dict)  # by names of the constraints
     pass_rates: FitCache = field(default_factory=dict)
 
 
 class Posterior:
-    """Predicts the quality and the reach of plans from the trials that ended so far.
+    """Predicts the quality of plans, and the share of windows that reaches each stage, from the ended trials.
 
     A Gaussian process models the logarithm of the error, because the errors of trainings differ by factors and an error
-    is never below zero. The same process models by how much each constraint is broken, independently of the others.
+    is never below zero. The same process models by how much a plan breaks each constraint. It models the constraints
+    independently of each other and of the error.
 
     Args:
         history: the history of the study.
         combinations: the combinations of the space.
         stages: the largest number of stages of a plan.
         shares: the shares of each kind of window in the stream.
-        prior_rates: for each kind, the pass rate of a gate before there are observations.
-        fits: the fits of earlier posteriors of the same study; new fits are added.
+        prior_rates: for each kind of window, the pass rate of a gate before there are observations.
+        fits: hyperparameters of earlier posteriors of the same study; new fits are added.
     """
 
     def __init__(
@@ -79,11 +80,11 @@ class Posterior:
 
     @property
     def observed(self) -> list[Combination]:
-        """The combinations from which the posterior predicts."""
+        """The tried combinations from which the posterior predicts."""
         return list(self._observed)
 
     def match(self, candidates: Sequence[Combination]) -> list[EndedTrial | None]:
-        """Return the observation of each candidate; None where it was not tried."""
+        """Return the observation of each candidate; None for a candidate that was not tried."""
         others = self._history.observations
         return [self._observed.get(candidate) or others.get(candidate.gates) for candidate in candidates]
 
@@ -104,7 +105,7 @@ class Posterior:
         if unknown:
             features = np.array([candidates[i].features for i in unknown])
             mean[unknown], deviation[unknown] = self._process.predict(features)
-        # The probability that a normal violation is at most 0, multiplied over the constraints.
+        # A violation has a normal distribution. The product is over the probabilities that a violation is at most 0.
         feasible = ndtr(-mean[:, 1:] / np.maximum(deviation[:, 1:], OBSERVED_DEVIATION)).prod(1)
         return LogNormal(mean[:, 0], deviation[:, 0]), feasible
 
@@ -133,7 +134,7 @@ class Posterior:
         return {self._combinations.lookup_observed(one.plan.gates): one for one in trials}
 
     def _rows(self, observed: Mapping[Combination, EndedTrial]) -> tuple[Array, Array]:
-        """Return features [n, d] and targets [n, 1 + constraints] of some trials."""
+        """Return the features [n, d] and the targets [n, 1 + constraints] of n observed trials."""
         features = [combination.features for combination in observed]
         return np.array(features), np.array([self._targets(one) for one in observed.values()])
 
@@ -147,9 +148,9 @@ class Posterior:
 def select_observations(history: History) -> list[EndedTrial]:
     """Return the observations from which a posterior predicts, in the order of their gates' first trials.
 
-    If there are at most :data:`MAX_OBSERVATIONS`, the result holds all observations. Otherwise it holds the
-    observations on the front, the newest of the others, which lie near the front, and some spread evenly over the whole
-    search.
+    If there are at most :data:`MAX_OBSERVATIONS`, the result holds all observations. Otherwise it holds three groups:
+    the observations on the front, the newest of the others, and some that are spread evenly over the whole search. The
+    newest lie near the front.
     """
     every = history.first_observations()
     if len(every) <= MAX_OBSERVATIONS:
@@ -169,7 +170,7 @@ def _reached(observed: Mapping[Combination, EndedTrial]) -> list[tuple[Combinati
 
 
 def _select_gates(observed: Sequence[tuple[Combination, Array]]) -> Sequence[tuple[Combination, Array]]:
-    """Return evenly spread combinations that together have about :data:`MAX_OBSERVATIONS` gates at most."""
+    """Return evenly spread combinations that have at most about :data:`MAX_OBSERVATIONS` gates together."""
     gates = sum(len(combination.gate_features) for combination, _ in observed)
     if gates <= MAX_OBSERVATIONS:
         return observed

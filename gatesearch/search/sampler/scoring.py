@@ -17,17 +17,17 @@ from gatesearch.search.sampler.posterior import Posterior
 
 Array = npt.NDArray[np.float64]
 MIN_COMBINATIONS = 2  # combinations of gates that must have been tried before predictions are used
-REFERENCE_MARGIN = 0.1  # distance of the reference beyond the front's worst ends, as a share of the front's range
+REFERENCE_MARGIN = 0.1  # distance from the front's worst values to the reference, as a share of the front's range
 MIN_RANGE = 0.01  # smallest range of an objective, as a share of its worst value
 MIN_COST = 1e-12  # smaller costs count as this
-MAX_FRONT = 80  # points of the front that the expected improvement uses; its time grows with their cube
-TINY_VOLUME = 1e-12  # smaller than any improvement that matters; decides between plans that improve nothing
+MAX_FRONT = 80  # points of the front that the expected improvement uses; its time grows with the cube of the number
+TINY_VOLUME = 1e-12  # weight of a tie-breaker between plans that improve nothing; far below any improvement
 SCORE_DIGITS = 7  # significant digits of a score; finer differences are rounding errors, which differ by machine
 
 
 @dataclass(frozen=True)
 class ScoredPlans:
-    """Plans, each a candidate on one choice of cores.
+    """Plans with their scores; each plan is a candidate combination of gates on one choice of cores.
 
     Args:
         candidates: combinations of gates.
@@ -42,7 +42,7 @@ class ScoredPlans:
     score: Array
 
     def best_first(self) -> Iterator[GatePlan]:
-        """Yield the plans from the best score to the worst; equal scores, up to rounding, keep their order."""
+        """Yield the plans from the best score to the worst; plans with the same rounded score keep their order."""
         for i in np.argsort(-round_significant(self.score, SCORE_DIGITS), kind="stable"):
             yield GatePlan(self.candidates[self.candidate_index[i]].gates, self.cores[i])
 
@@ -56,18 +56,18 @@ def score_plans(
     reference: Sequence[float] | None,
     in_order: bool,
 ) -> ScoredPlans:
-    """Score the plans that candidates make on all choices of cores.
+    """Return the score of every candidate combination of gates on every choice of cores.
 
     Args:
         candidates: combinations of gates.
-        posterior: the posterior after the trials that ended.
-        front: the front of those trials.
-        under_way: plans that are being tried, each as a combination and the index of its cores. They count as if they
-            ended as predicted.
+        posterior: the posterior from the ended trials.
+        front: the ended trials on the front.
+        under_way: plans that are being tried, each as a combination and the index of its cores. The front includes
+            their predicted objectives.
         reference: corner of the hypervolume, as error and two costs; None: a corner a little beyond the predicted
             front.
-        in_order: whether earlier candidates come first as long as nothing can be predicted; False: the cheapest plan
-            comes first.
+        in_order: the ranking while there are too few trials for predictions: True puts earlier candidates first, False
+            the cheapest plan.
     """
     # One row for each candidate on each choice of cores.
     candidate_index = np.repeat(np.arange(len(candidates)), [len(one.cores) for one in candidates])
@@ -83,13 +83,13 @@ def score_plans(
     can_run = np.isfinite(plan_costs).all(1)
     likely = can_run & (feasible[candidate_index] > 0.5)
     predicted = np.column_stack([np.exp(error.mean)[candidate_index], plan_costs])[likely if likely.any() else can_run]
-    # Each objective is divided by the reference's value of it, so that the reference becomes (1, 1, 1).
+    # Each objective is divided by that of the reference, so that the reference becomes (1, 1, 1).
     scale = _reference(np.vstack([predicted, *points])) if reference is None else np.array(reference, dtype=float)
     scaled_error = LogNormal(error.mean - np.log(scale[0]), error.deviation)
     scaled_costs = plan_costs / scale[1:]
     scaled_front = [tuple(np.array(point) / scale) for point in reduce_front(points)]
     improvement = expected_improvement(scaled_error, scaled_costs, scaled_front, (1.0, 1.0, 1.0), candidate_index)
-    # Where no plan is expected to improve the front, the plan that comes nearest to an improvement wins.
+    # If no plan is expected to improve the front, the plan that comes nearest to an improvement has the best score.
     optimistic_error = np.exp(scaled_error.mean - scaled_error.deviation)[candidate_index]
     score = improvement * feasible[candidate_index] - TINY_VOLUME * np.maximum(optimistic_error, scaled_costs.max(1))
     return ScoredPlans(candidates, candidate_index, cores, score)
@@ -110,7 +110,7 @@ def round_significant(values: Array, digits: int) -> Array:
 
 
 def reduce_front(points: Sequence[tuple[float, ...]], max_points: int = MAX_FRONT) -> list[tuple[float, ...]]:
-    """Return at most ``max_points`` points of a front: the ends, and others spread evenly along the first objective.
+    """Return at most ``max_points`` points of a front: the best of each objective, and others spread along the first.
 
     >>> reduce_front([(1.0, 9.0), (2.0, 5.0), (3.0, 4.0), (4.0, 3.0), (5.0, 1.0)], max_points=5)
     [(1.0, 9.0), (2.0, 5.0), (3.0, 4.0), (4.0, 3.0), (5.0, 1.0)]
@@ -127,9 +127,10 @@ def reduce_front(points: Sequence[tuple[float, ...]], max_points: int = MAX_FRON
 
 
 def _relative_cost(costs: Array) -> Array:
-    """Return the summed costs of each plan, mapped to 0..1; infinite where a cost is infinite.
+    """Return the relative cost of each plan, from 0 to 1; infinite where a cost is infinite.
 
-    The sum is over the two costs of a plan [m, 2], each divided by the smallest cost in its column.
+    Each of the two costs [m, 2] is divided by the smallest such cost of all plans. The sum s of a plan's two quotients
+    is mapped to s / (1 + s).
     """
     can_run = np.isfinite(costs.sum(1))
     total = (costs / np.maximum(costs.min(0, where=can_run[:, None], initial=np.inf), MIN_COST)).sum(1)
@@ -153,8 +154,8 @@ def _predicted_points(
 def _reference(points: Array) -> Array:
     """Return the corner up to which volume counts, from observed and predicted points [m, 3].
 
-    The corner lies a tenth of the front's range beyond the front's worst ends, so that the ends add volume, too
-    (Ishibuchi et al. 2018, "How to Specify a Reference Point in Hypervolume Calculation").
+    The corner lies a tenth of the front's range beyond the front's worst value of each objective. So the points with
+    these values add volume, too (Ishibuchi et al. 2018, "How to Specify a Reference Point in Hypervolume Calculation").
     """
     finite = points[np.isfinite(points).all(1)]
     if not len(finite):

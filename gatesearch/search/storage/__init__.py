@@ -1,7 +1,7 @@
-"""Stores finished trials in a journal file or a database, with one driver at a time.
+"""Stores ended trials in a journal file or a database, with one driver (process that searches) at a time.
 
-A search keeps its study in memory and stores each trial once, when the trial ends. Storing a trial appends one line to
-the journal, or makes one transaction in the database, whole or not at all. Optuna alone would write an entry for every
+A search holds its study in memory and stores each trial once, when the trial ends. A trial is one line of the journal,
+or one transaction of the database. It is stored whole or not at all. Optuna alone would store an entry for every
 parameter and attribute.
 """
 
@@ -42,7 +42,7 @@ def open_storage(place: Place, journal: Journal | None = None) -> BaseStorage:
 
     Args:
         place: journal file, or URL of a database.
-        journal: the journal at that place, if it is open already; None opens it.
+        journal: the journal of that file, if it is open already; None: this function opens it.
 
     Raises:
         UserError: a line of the journal is no entry, or the database cannot be reached, or no driver for it is
@@ -51,14 +51,14 @@ def open_storage(place: Place, journal: Journal | None = None) -> BaseStorage:
     if isinstance(place, str):
         return open_database(place)
     try:
-        # Optuna skips a broken last line, and fails for good on the same line once another entry follows it.
+        # Optuna skips a broken last line. After another entry follows that line, Optuna cannot open the journal.
         broken = find_broken_line(place)
         if broken is not None:
             raise ValueError(broken)
         return JournalStorage(journal or Journal(place))
     except OSError as error:
         raise UserError(f"{place}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # a strange entry may make Optuna raise any error
+    except Exception as error:  # for a damaged entry, Optuna may raise an error of any type
         raise UserError(
             f"{place}: {broken or 'no study'}: no entry of an Optuna journal; delete that line, and its trial is tried "
             f"again, or the file, and the search begins anew"
@@ -69,9 +69,9 @@ def open_storage(place: Place, journal: Journal | None = None) -> BaseStorage:
 def open_driven_study(
     place: Place, directions: Sequence[StudyDirection], metrics: Sequence[str], name: str = STUDY
 ) -> Iterator[optuna.Study]:
-    """Open a study, or create it, with this process as its only driver.
+    """Open a study, or create it, and lock it so that no other process drives it.
 
-    The lock ends when the process ends, even when it is killed.
+    The lock ends with the context or with the process, even if the process is killed.
 
     Args:
         place: journal file, or URL of a database.

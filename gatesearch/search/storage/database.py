@@ -1,4 +1,4 @@
-"""Opens a study's database through Optuna, and reports its errors in one line."""
+"""Opens the database of a study with Optuna, and reports errors of the database in one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_database(url: str) -> BaseStorage:
 
 @contextmanager
 def report_database_errors(place: Place) -> Iterator[None]:
-    """Turn errors of a database into one line; errors of a journal stay as they are.
+    """Replace errors of a database by a UserError of one line; errors of a journal stay as they are.
 
     Raises:
         UserError: the database cannot be reached, or it refuses a request.

@@ -1,4 +1,4 @@
-"""The lock by which only one process at a time drives a study; held on a file or in a database."""
+"""The lock that lets only one process at a time drive a study; it is held on a file or in a database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gatesearch.search.storage.place import Place, show_place
 
 
 def lock_study(place: Place, name: str) -> AbstractContextManager[None]:
-    """Keep other drivers from a study, until the end of the context or of the process.
+    """Lock a study against other drivers, until the end of the context or of the process.
 
     Raises:
         UserError: another process drives the study.
@@ -52,7 +52,7 @@ def _lock_in_database(url: str, name: str) -> Iterator[None]:
     with report_database_errors(url):
         connection = create_engine(url, poolclass=NullPool).connect()
     with connection:
-        with report_database_errors(url):  # the connection holds the lock; the server frees it when the process ends
+        with report_database_errors(url):  # the server frees the lock when the connection or this process ends
             locked = connection.execute(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}).scalar()
             connection.commit()
         if not locked:
@@ -60,7 +60,7 @@ def _lock_in_database(url: str, name: str) -> Iterator[None]:
         try:
             yield
         finally:
-            with contextlib.suppress(SQLAlchemyError):  # a server that is gone has freed the lock
+            with contextlib.suppress(SQLAlchemyError):  # if the server has stopped, the lock is free already
                 connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), {"name": name})
 
 

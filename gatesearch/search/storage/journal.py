@@ -15,25 +15,25 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from gatesearch._lib import console
 
 CHECKSUM_KEY = "crc32"
-LOCK_TIMEOUT_S = 5  # an older lock belongs to a dead process, because an append takes milliseconds
+LOCK_TIMEOUT_S = 5  # age at which a lock is ignored: an append takes milliseconds, so its process must be dead
 
 
 class Journal(JournalFileBackend):
-    """A journal that stays whole on a full disk: an entry that does not fit is removed again.
+    """A journal that stays readable on a full disk: an entry that does not fit is removed again.
 
-    When :meth:`append_logs` returns, the operating system has the entry, so a killed process loses none. The driver of
-    a study flushes entries to the disk in the background, while the next trial runs. A flush takes milliseconds; until
-    it ends, a power cut loses the entry.
+    When :meth:`append_logs` returns, the operating system has the entry, so the entry is not lost if the process is
+    killed. The driver of a study flushes entries to the disk in the background, while the next trial runs. A flush
+    takes milliseconds. Until the flush ends, a power cut loses the entry.
 
     Args:
         path: the path of the file.
         in_background: whether a thread flushes entries; :meth:`flush` waits for that thread. Otherwise
-            :meth:`append_logs` flushes.
+            :meth:`append_logs` itself flushes them.
     """
 
     def __init__(self, path: Path, in_background: bool = False) -> None:
-        # The path is absolute, because the lock is a symbolic link to the file, and Optuna waits forever for a link
-        # that leads nowhere.
+        # The lock is a symbolic link to the file. With a relative path the link could point to no file, and Optuna
+        # would wait for the lock forever. So the path is absolute.
         self._path = path.absolute()
         self._append_lock = JournalFileSymlinkLock(str(self._path), grace_period=LOCK_TIMEOUT_S)
         super().__init__(str(self._path), self._append_lock)
@@ -74,7 +74,7 @@ class Journal(JournalFileBackend):
             return
         while self._flushes and self._flushes[0].done():
             self._flushes.popleft().result()
-        # One flush may run and one may wait: the waiting flush writes out everything that is appended before it starts.
+        # At most one flush runs and one waits. The waiting flush also writes entries that are appended meanwhile.
         if len(self._flushes) < 2:
             self._flushes.append(self._thread.submit(_flush_file, self._path))
 
@@ -82,7 +82,7 @@ class Journal(JournalFileBackend):
 def repair_last_line(journal: Path) -> None:
     """Repair the last line of a journal, which a full disk or a killed process may have cut off.
 
-    A whole entry without a line end gets one. Half an entry is dropped with a warning, because the next entry would
+    If only the line end is missing, it is added. Half an entry is dropped with a warning, because the next entry would
     continue its line.
     """
     if not journal.exists():
@@ -101,7 +101,7 @@ def repair_last_line(journal: Path) -> None:
 
 
 def drop_half_entry(journal: Path) -> None:
-    """Drop half an entry that could not be written."""
+    """Remove the first half of an entry from the end of a journal, after writing the entry failed."""
     if journal.exists():
         with journal.open("rb+") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
@@ -110,7 +110,7 @@ def drop_half_entry(journal: Path) -> None:
 def find_broken_line(journal: Path) -> str | None:
     """Return the first line of a journal that is no entry, such as "line 5"; None where every line is an entry.
 
-    A last line without a line end is not checked: a process is writing it, or was killed in the middle of it.
+    A last line without a line end is not checked: a process is writing it, or a process was killed while it wrote it.
     """
     for number, line in enumerate(journal.read_bytes().splitlines(keepends=True), 1):
         if not line.endswith(b"\n"):
@@ -129,7 +129,10 @@ def _is_entry(line: bytes) -> bool:
 
 
 def is_intact(entry: dict[str, Any]) -> bool:
-    """Return whether an entry agrees with its checksum; entries of older versions and other programs have none."""
+    """Return whether an entry agrees with its checksum; True for an entry without one.
+
+    Older versions of gatesearch, and other programs, write entries without a checksum.
+    """
     rest = {key: value for key, value in entry.items() if key != CHECKSUM_KEY}
     return len(rest) == len(entry) or entry[CHECKSUM_KEY] == _checksum(rest)
 

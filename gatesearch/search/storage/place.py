@@ -1,4 +1,4 @@
-"""The place where a study is stored, and how messages show it."""
+"""The storage of a study, a journal file or a database, and its name in messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Place = Path | str  # a journal file, or the URL of a database
 
 
 def show_place(place: Place) -> str:
-    """Return the place as text, without its password.
+    """Return the path of a journal, or the URL of a database with its password hidden.
 
     >>> show_place("postgresql://me:secret@host/db")
     'postgresql://me:***@host/db'
