@@ -1,7 +1,8 @@
 """The axis of an activation that holds its channels: first after a convolution, last in tokens.
 
 The shape alone does not tell the axis: [49, 64] may be 49 channels over 64 time steps, or 49 tokens of 64 channels. The
-layer that produces the tensor determines the axis, or otherwise the layer that reads the tensor.
+layer that produces the tensor determines the axis. If that layer leaves it open, the layer that reads the tensor
+determines the axis.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Layout(NamedTuple):
 
     Args:
         axis: the axis of the channels.
-        class_token: whether the first token is a class token: a learned one that attends to all others.
+        class_token: whether the first token is a class token: a learned token that attends to all others.
     """
 
     axis: int
@@ -101,7 +102,7 @@ def _output_layout(
 
 
 def _reader_layout(traced: fx.GraphModule, node: fx.Node, shapes: Mapping[str, Shape]) -> Layout | None:
-    """Return the layout in which the first layer after a tensor reads it; None if no layer decides it."""
+    """Return the layout that the first layer behind a tensor expects of it; None if no layer decides the layout."""
     ndim = len(shapes[node.name]) + 1
     for user in node.users:
         axis = _layer_axis(traced, user, ndim)

@@ -30,7 +30,7 @@ NO_WORK = frozenset({
     "unsafe_split", "unsafe_split_with_sizes", "split_copy", "unbind_copy",
 })  # fmt: skip
 
-# A product, a sum or a pooling can include these operators, if no other operator reads its output.
+# A product, a sum or a pooling can include one of these operators, if nothing else reads its output.
 FUSED = frozenset({
     "relu", "relu_", "clamp", "clamp_", "clamp_min", "clamp_min_", "hardtanh", "hardtanh_", "threshold", "threshold_",
 })  # fmt: skip
@@ -100,7 +100,7 @@ ELEMENT_WORK: Mapping[str, Callable[..., int]] = {
     **dict.fromkeys(("upsample_bilinear2d", "grid_sampler_2d"), _per_output(BILINEAR_TAPS)),
     "upsample_trilinear3d": _per_output(TRILINEAR_TAPS),
     "upsample_bicubic2d": _per_output(BICUBIC_TAPS),
-    # Each of these computes a function of a value, and then multiplies the value by it.
+    # Each of these computes a function of a value, and then multiplies the value by the result.
     **dict.fromkeys((
         "silu", "silu_", "gelu", "gelu_", "hardswish", "hardswish_", "mish", "mish_", "glu",
     ), _per_output(GATED_CURVE_PASSES)),

@@ -188,8 +188,9 @@ def copied_values(operation: Operation, shapes: Mapping[int, tuple[int, ...]]) -
 def padded_values(operation: Operation) -> int:
     """Return the number of values in the padded copy of an operator's input; 0 where the operator pads by itself.
 
-    A .tflite operator can pad an axis of n values to ceil(n / stride) outputs ("same"). It pads both sides equally, or
-    the end by one more. Any other padding needs an operator of its own, which writes a copy.
+    A .tflite operator itself can pad an axis of n values so that it computes ceil(n / stride) outputs (padding "same").
+    It pads both sides equally, or the end by one more. Any other padding needs an operator of its own, which writes a
+    copy.
     """
     if operation.name == "convolution":
         x, weight, _, strides, paddings, dilations, transposed, *_ = operation.args
@@ -216,7 +217,7 @@ def _is_same(size: int, kernel: int, stride: int, padding: int, dilation: int) -
 
 
 def _constants(operations: Sequence[Operation]) -> dict[int, int]:
-    """Return the bytes of each constant that operators read, by its number; each product counts with a bias."""
+    """Return the bytes of each constant that operators read, by its number; every product counts as having a bias."""
     sizes: dict[int, int] = {}
     for operation in operations:
         for operand in operation.inputs:

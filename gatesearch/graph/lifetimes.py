@@ -1,8 +1,9 @@
 """The memory of a program's tensors: a planner that places them in one arena by their lifetimes.
 
-A tensor lives from the operator that writes it to the last one that reads it. Tensors that live at the same time may
-not overlap. The planner works as the greedy one of TensorFlow Lite Micro (greedy_memory_planner.cc): it places the
-largest tensor first, of equal ones the last of the file, and each tensor at the lowest address where it fits.
+A tensor lives from the operator that writes it to the last operator that reads it. Tensors that live at the same time
+may not overlap. The planner works like the greedy planner of TensorFlow Lite Micro (greedy_memory_planner.cc). It
+places larger tensors before smaller ones; of two equally large tensors, it places the later one of the file first. Each
+tensor goes to the lowest address where it fits.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Operation:
         values: number of values that the operator reads or writes one by one; see
             :mod:`gatesearch.graph.element_work`.
         is_known: whether the operator table has the operator.
-        is_fused: whether the operator before it can include this one, so that it costs nothing.
+        is_fused: whether the preceding operator can include this operator, so that this operator costs nothing.
         layer: the recurrent layer; None for any other operator.
         in_pool_layer: whether a pooling module such as ``nn.AvgPool2d`` called the operator; lowering converts such a
             module as a whole.
@@ -151,7 +151,7 @@ class OperatorLog(OperatorCounter):
         )
 
     def operations(self) -> list[Operation]:
-        """Return the operators whose results are needed; ``is_fused`` marks those that the one before can include."""
+        """Return the operators whose results are needed, with those marked that the preceding operator can include."""
         results = {operand.number for operand in self.results}
         needed, live = set(results), list[Operation]()
         for operation in reversed(self._records):
@@ -226,9 +226,9 @@ class OperatorLog(OperatorCounter):
 
 
 def _fuse(operations: Sequence[Operation], results: set[int]) -> list[Operation]:
-    """Mark each operation that the one before it can include.
+    """Mark each operation that the preceding operation can include.
 
-    Such an operation has to be the only one that reads the output of the one before.
+    Such an operation has to be the only reader of the preceding operation's output.
     """
     readers = Counter(number for each in operations for number in {operand.number for operand in each.data})
     written = set[int]()

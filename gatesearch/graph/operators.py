@@ -42,7 +42,7 @@ def recurrent_macs(layer: nn.RNNBase, steps: int) -> int:
 
 
 def _convolution(x: Tensor, weight: Tensor, *rest: Any, output: Tensor) -> int:
-    """Return the MACs of a convolution: all weights once for each position of the output.
+    """Return the MACs of a convolution: each position of the output takes one MAC for each weight.
 
     For a transposed convolution, the positions of the input count instead.
     """
@@ -52,8 +52,7 @@ def _convolution(x: Tensor, weight: Tensor, *rest: Any, output: Tensor) -> int:
 
 
 def _product(a: Tensor, b: Tensor, *rest: Any, output: Tensor) -> int:
-    """Return the MACs of a product [..., n, k] times [..., k, m], or times a vector [k]: k for each value of the
-    result."""
+    """Return the MACs of [..., n, k] times [..., k, m] or times a vector [k]: k for each value of the result."""
     return a.numel() * (b.shape[-1] if b.ndim > 1 else 1)
 
 
@@ -64,7 +63,8 @@ def _added_product(added: Tensor, a: Tensor, b: Tensor, *rest: Any, output: Tens
 def _attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, output: Any) -> int:
     """Return the MACs of attention.
 
-    It multiplies queries [..., n, d] by keys [..., m, d], and then the weights [..., n, m] by values [..., m, e].
+    Attention multiplies queries [..., n, d] by keys [..., m, d]. Then it multiplies the resulting attention weights
+    [..., n, m] by values [..., m, e].
     """
     return query.numel() * key.shape[-2] + math.prod(query.shape[:-1]) * value.shape[-2] * value.shape[-1]
 
@@ -77,7 +77,7 @@ def _distance(a: Tensor, b: Tensor, *rest: Any, output: Tensor) -> int:
 def _trilinear(a: Tensor, weight: Tensor, b: Tensor, *rest: Any, output: Tensor) -> int:
     """Return the MACs of a bilinear layer with inputs [N, i] and [N, j] and weight [o, i, j].
 
-    It takes a product over j, and then one over i.
+    The layer takes a product over j, and then a product over i.
     """
     return a.shape[0] * (weight.numel() + weight.shape[0] * weight.shape[1])
 

@@ -40,8 +40,9 @@ class Mask(nn.Module):
 
 @torch.no_grad()
 def copy_network(network: nn.Module) -> nn.Module:
-    """Return a deep copy in which parametrizations replace the hooks that compute weights; the original does not
-    change.
+    """Return a deep copy of a network, with parametrizations in place of the hooks that compute weights.
+
+    The original does not change.
 
     >>> hooked = nn.utils.weight_norm(nn.Linear(3, 2))
     >>> hooked(torch.ones(1, 3)).sum().backward()

@@ -16,7 +16,7 @@ TOLERANCE = 1e-4  # as a share of the largest output
 
 @torch.no_grad()
 def check_repeatable(network: nn.Module, samples: Tensor) -> None:
-    """Refuse a network whose answer to an input changes from run to run, or differs from its traced graph's.
+    """Refuse a network whose answer to one input changes from run to run, or differs from its traced graph's answer.
 
     Args:
         network: the network; the check runs it in evaluation mode and then restores its mode.

@@ -145,7 +145,7 @@ def _graph(model: nn.Module) -> _Trace:
 
 
 def _renamed(graph: fx.Graph) -> fx.Graph:
-    """Return a graph with the node names that a trace of its own code would give.
+    """Return a copy of a graph with the node names that a trace of the graph's own code would give.
 
     torch.fx numbers nodes of equal names in order. Erased nodes leave gaps in the numbers. A second trace, for example
     of a trained stage, has no gaps, so a site's node would have another name there.
@@ -176,7 +176,7 @@ class NodeProfile(fx.Interpreter):
     """
 
     def __init__(self, traced: fx.GraphModule, example: Tensor) -> None:
-        traced = with_plain_weights(traced)  # type: ignore[assignment]  # in use, no operator computes weights
+        traced = with_plain_weights(traced)  # type: ignore[assignment]  # on a device, weights are constants
         super().__init__(traced)
         self.macs: dict[str, int] = {}
         self.shapes: dict[str, Shape] = {}

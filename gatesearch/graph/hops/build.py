@@ -1,7 +1,7 @@
 """Builds the two programs of a network that runs hop by hop: for one hop, and for a whole window.
 
-A hop is the step from one decision on a stream to the next. The program for a whole window starts a stream: it computes
-the first output and the first state.
+A hop is the step from one decision on a stream to the next. Its fresh frames are the frames that the window before did
+not contain. The program for a whole window starts a stream: it computes the first output and the first state.
 """
 
 from __future__ import annotations

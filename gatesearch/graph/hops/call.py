@@ -28,7 +28,7 @@ class HopStep:
 
     Args:
         output: time axis of the output; None if the output is one value for the whole window.
-        start: for each input with a time axis, the index in the window of the first frame that the operator reads.
+        start: index in the window of the first frame that the operator reads; all inputs with a time axis share it.
         obstacle: the reason why the operator has to compute the whole window again at each hop; empty if it need not.
         replacement: builds the operator of a hop; None if it is the same operator as for a window.
         carries: whether the operator keeps its own state from hop to hop, as a recurrent layer does.
@@ -52,8 +52,8 @@ class Call:
         frames: time axis of ``source``.
         shapes: shapes of all tensors, batch included, by node; a tuple of shapes if a node returns several tensors.
         memory: ``"window"`` if an answer depends on its window alone; ``"stream"`` if layers may remember more.
-        all_frames: time axes of all inputs that have one, by node.
-        whole: inputs that depend on the whole window and have no time axis of their own.
+        all_frames: by node, the time axis of each input that has one.
+        whole: inputs that depend on the whole window and have no time axis.
         constants: inputs that do not depend on the window.
     """
 

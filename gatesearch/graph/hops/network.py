@@ -27,11 +27,12 @@ class HopNetwork(nn.Module):
     The state is an input and an output, so that every engine can run the program: LiteRT, TensorFlow Lite Micro, Vela,
     ONNX Runtime and C. The converter litert-torch would drop a buffer that a module changes, without a message.
 
-    A step computes the same output as a pass over more frames. ``memory`` selects these frames:
+    The output of a step equals the output of one pass over a longer stretch of frames. ``memory`` selects the stretch:
 
     - ``"window"``: the frames of one window. Each operator reads the same frames as in a pass over the whole window. A
       reduction over time reads all frames of the window at once, so that the order of its sum stays the same. In
-      integers both outputs are equal bit for bit. In float, a library may sum a smaller tensor in another order.
+      integers, step and pass give equal outputs, bit for bit. In float, a library may sum a smaller tensor in another
+      order.
     - ``"stream"``: all frames since the window of :meth:`catch_up`. Recurrent layers keep their state, and frames of
       the stream replace the zeros that are padded before a window. Reductions read the last window.
 

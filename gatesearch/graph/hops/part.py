@@ -17,10 +17,10 @@ from gatesearch.graph.hops.network import HopNetwork, State
 
 
 class Part:
-    """Runs a network by hops over one or several streams and stores its state; devices have to compute the same.
+    """Runs a network by hops over one or several streams and stores its state; the reference for device programs.
 
-    A steady part runs at every hop. A part on demand runs only at the hops at which the gate before it is open. When it
-    did not run at the hop before, it catches up: it computes the whole window from its ring buffer.
+    A steady part runs at every hop. A part on demand runs only at the hops at which the gate before it is open. If the
+    part did not run at the hop before, it catches up: it computes the whole window from its ring buffer.
 
     A stride in time that does not divide the hop needs several *phases*. Behind a stride of 2, for example, windows
     that begin at an odd frame share no frame with windows that begin at an even frame. The part then has one state for

@@ -45,7 +45,7 @@ class HopPlan:
         return next(node for node in self.graph.graph.nodes if node.op == "placeholder")
 
     def start(self, node: fx.Node) -> int:
-        """Return the index in the window of the first frame that any operator reads of a node's output in a hop."""
+        """Return the first frame of a node's output that any operator reads in a hop, as an index in the window."""
         starts = [self.steps[user].start for user in node.users if user in self.steps]
         return min([self.frames[node].first_fresh, *starts])
 
@@ -110,7 +110,7 @@ def plan_hops(
         if step.output is not None and step.output.count > 1:  # a single frame counts as a value of the whole window
             frames[node] = step.output
         if step.obstacle:
-            if not recomputed.intersection(whole):  # else an earlier obstacle causes this one, and has its line already
+            if not recomputed.intersection(whole):  # an obstacle that an earlier obstacle causes needs no second line
                 obstacles.append(step.obstacle)
             recomputed.add(node)
     return HopPlan(graph=graph, shapes=shapes, frames=frames, steps=steps, obstacles=tuple(obstacles))

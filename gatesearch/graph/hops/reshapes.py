@@ -1,4 +1,4 @@
-"""Rules that say how operators that move, merge, cut or join axes run in a hop of a stream.
+"""Rules for operators that move, merge, cut or join axes: how each of them runs in a hop of a stream.
 
 Each rule gets a call of an operator and returns its step in a hop: which frames of the window the operator reads, and
 which it computes.

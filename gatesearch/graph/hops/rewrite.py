@@ -4,8 +4,9 @@ A hop is the step from one decision on a stream to the next. The weights have th
 the rewriting, so that a checkpoint of one network loads into the other. The two networks compute different functions:
 without its padding, a layer outputs fewer frames. So a network is rewritten before it is trained.
 
-Two branches may meet with different numbers of frames. The rewriter then cuts the longer one, so that frames of the
-same time meet. For this, it stores the position of each tensor's first frame in the padded network.
+Two branches may meet with different numbers of frames. The rewriter then cuts the tensor of the longer branch, so that
+frames of the same time meet. For this, the rewriter stores how many frames each tensor lost at its start, compared with
+the padded network.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class Rewriter(fx.Interpreter):
             self._note(n, f"pools {count} frames, not {whole}")
 
     def _rewrite_pad(self, n: fx.Node, layer: Any, source: fx.Node) -> int:
-        """Move the frames of a pad before the window or drop them; return how many it no longer adds there."""
+        """Move the frames of a padding before the window, or drop them; return the number dropped before the window."""
         call = self._call(n, [source], self.padded[n])
         widths = list(pad_widths(call))
         call.node.graph.erase_node(call.node)

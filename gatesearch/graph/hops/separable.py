@@ -1,7 +1,9 @@
-"""Poolings over a whole map in two steps, so that a hop pools its new frames alone and keeps one number for each frame.
+"""Splits a pooling over a whole map into a pooling over frequency and a pooling over time.
 
-The mean, or the largest value, over time and frequency is that over time of those over frequency. In one step a hop
-keeps, and reads again, every value of the window; in two steps one value for each frame and channel.
+The mean over time and frequency equals the mean over time of the means over frequency. The same holds for the largest
+value. A network that runs hop by hop on a stream pools only new frames over frequency, and needs less state. With one
+pooling, the state holds every value of the window, and each hop reads all of them again. With two poolings, the state
+holds one value for each frame and channel.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ POOLS = (nn.AvgPool2d, nn.MaxPool2d)
 
 @torch.no_grad()
 def separate_pools(network: nn.Module, shape: tuple[int, ...], time_axis: int) -> tuple[str, ...]:
-    """Replace each pooling over a whole map by one over frequency and one over time, in place.
+    """Replace, in place, each pooling over a whole map by a pooling over frequency and a pooling over time.
 
     Args:
         network: maps windows [N, *shape] to one tensor; its maps are [N, C, H, W].
@@ -62,7 +64,7 @@ def _pools_all(layer: Any, sizes: tuple[int, int]) -> bool:
 
 
 def _pooled_maps(network: nn.Module, shape: tuple[int, ...]) -> dict[str, tuple[int, int]]:
-    """Return height and width of the map that each pooling reads, by its name; a layer that runs twice is left out."""
+    """Return height and width of the map that each pooling reads, by its name, without poolings that run twice."""
     maps: dict[str, list[tuple[int, int]]] = {}
 
     def record(name: str) -> Callable[..., None]:

@@ -1,8 +1,8 @@
-"""Checks whether a network has the sites of a plan: the same tensors and layers at the same places.
+"""Checks whether a network has the sites of a plan: the same tensors and layers at the same positions.
 
-Sites are found in one trace of a network and used in later ones: in a worker process, after training, in an export, or
-in a resumed run. In another network, the same name may stand for another place. The check finds this before a gate is
-built at the wrong place.
+Sites are found in one trace of a network and used in later traces: in a worker process, after training, in an export,
+or in a resumed run. In another network, the same name may stand for another position. The check fails before a gate is
+built at the wrong position.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
 
 
 def find_candidates(traced: fx.GraphModule, work: NodeProfile) -> list[tuple[fx.Node, int]]:
-    """Return each node after which no output but its own is read, with the MACs up to and including the node.
+    """Return each node whose output is the only tensor that later nodes read, with the MACs up to its end.
 
     A MAC is one multiply-accumulate.
     """

@@ -98,9 +98,9 @@ def _geometry(layer: nn.Module, image: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _source(traced: fx.GraphModule, node: fx.Node, sites: Mapping[str, LayerSite]) -> LayerSite | None:
-    """Return the site whose output channels a layer reads, with suppressed channels still zero; None if there is none.
+    """Return the layer site whose output channels are a layer's input channels; None if there is none.
 
-    ``sites`` holds the sites found so far.
+    Channels that a gate suppresses at the site have to be zero at the layer's input. ``sites`` holds the earlier sites.
     """
     before, norms = node.all_input_nodes[0], set[str]()
     while calls_one_of(traced, before, CHANNEL_WISE, RELU_FUNCTIONS) and len(before.users) == 1:
