@@ -1,4 +1,4 @@
-"""The base class of a front end, and the base class of front ends that normalise their features."""
+"""Base classes of front ends, which turn raw samples into the features that a backbone reads."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from gatesearch._lib import console
 from gatesearch.errors import UserError
 from gatesearch.graph.hops.frames import Frames
 
-CHUNK_SAMPLES = 512  # number of samples that a fit reads at a time, so that not all spectra are in memory at once
+CHUNK_SAMPLES = 512  # number of samples that ``fit`` processes at once; the features of all would fill the memory
 SMALLEST_STD = 1e-5  # a feature with a smaller standard deviation counts as constant
-ROUNDING = 1e-7  # error of the standard deviation of a constant, as a share of its mean
+ROUNDING = 1e-7  # rounding error in the standard deviation of a constant feature, divided by the feature's mean
 
 
 class Frontend(nn.Module):
     """Maps raw samples [N, *input_shape] to features [N, *output_shape].
 
-    A front end is fitted once on the training split. After that it is a fixed function. :meth:`describe` returns it as
-    JSON-ready values, and :func:`gatesearch.frontends.restore` rebuilds it from them, bit for bit.
+    A front end is fitted once on the training split. After that it is a fixed function. :meth:`describe` returns the
+    fitted front end as JSON-ready values. From these values, :func:`gatesearch.frontends.restore` builds a front end
+    with the same features, bit for bit.
 
     A plug-in derives from this class, sets the class attributes, and overrides ``forward`` and other methods where
     needed. Its constructor takes the keys that a recipe gives under ``frontend`` and stores them in :attr:`arguments`.
-    Conformance: :class:`gatesearch.testing.frontends.FrontendConformance`.
+    :class:`gatesearch.testing.frontends.FrontendConformance` tests whether a plug-in does all that is required.
 
     Attributes:
         name: name of the front end in recipes: an entry point of the group ``gatesearch.frontends``.
@@ -58,7 +59,7 @@ class Frontend(nn.Module):
         """Learn from the training split [N, *input_shape].
 
         Raises:
-            UserError: this front end cannot read the data.
+            UserError: the data do not fit this front end.
         """
         self.check_inputs(inputs)
         self.input_shape = tuple(inputs.shape[1:])
@@ -68,7 +69,7 @@ class Frontend(nn.Module):
         """Check the shape of training data.
 
         Raises:
-            UserError: this front end cannot read the data.
+            UserError: the data do not fit this front end.
         """
         if self.dimensions is not None and inputs.ndim != 1 + self.dimensions:
             shape = list(inputs.shape[1:])
@@ -83,8 +84,9 @@ class Frontend(nn.Module):
     def hop_frames(self, hop: int) -> Frames | None:
         """Return the time axis of the features if :meth:`step` computes only the fresh frames of a hop, else None.
 
-        A hop has ``hop`` samples. With None, the default, :meth:`step` computes the features of the whole window from a
-        ring buffer. That is exact for any front end.
+        A hop has ``hop`` samples, by which the window of a stream moves. Fresh frames are the frames that the window
+        before did not contain. This base class returns None: its :meth:`step` computes the features of the whole
+        window, which is exact for any front end.
 
         Raises:
             UserError: the hop is no whole number of frames.
@@ -92,14 +94,14 @@ class Frontend(nn.Module):
         return None
 
     def hop_state(self, window: Tensor) -> Tensor:
-        """Return the state that :meth:`step` needs behind a window [N, *input_shape] of a stream."""
+        """Return the state from which :meth:`step` continues a stream after the window [N, *input_shape]."""
         return window
 
     def step(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read the samples of a hop [N, hop, ...] and the state; return the features and the state after the hop.
 
-        The features are the fresh frames, or those of the whole window, as :meth:`hop_frames` says. They equal the
-        features of the whole window that ends with these samples, bit for bit.
+        If :meth:`hop_frames` returns None, these are the features of the whole window that ends with the samples.
+        Otherwise they are only the window's fresh frames. The values are the same in both cases, bit for bit.
         """
         window = torch.cat([state, samples], 1)[:, -state.shape[1] :]
         features: Tensor = self(window)
@@ -121,11 +123,11 @@ class Frontend(nn.Module):
         }
 
     def describe_fit(self) -> dict[str, Any]:
-        """Return the values that :meth:`fit` set, besides the shape, as JSON-ready values."""
+        """Return the values that :meth:`fit` has set, other than ``input_shape``, as JSON-ready values."""
         return {}
 
     def restore_fit(self, description: Mapping[str, Any]) -> None:
-        """Set the values of :meth:`fit` from a result of :meth:`describe`."""
+        """Set the values that :meth:`fit` would set, from a result of :meth:`describe`."""
         self.input_shape = tuple(description.get("input_shape", ()))
 
 
@@ -133,8 +135,8 @@ class NormalisingFrontend(Frontend):
     """The base of front ends that normalise every feature to mean 0 and standard deviation 1 on the training split.
 
     Args:
-        statistics_shape: shape in which mean and standard deviation broadcast against features [N, ...]; a size that
-            depends on the data is -1.
+        statistics_shape: shape of mean and standard deviation, which broadcast against features [N, ...]; -1 stands
+            for a size that depends on the data.
     """
 
     mean: Tensor
@@ -147,7 +149,7 @@ class NormalisingFrontend(Frontend):
         self.register_buffer("std", torch.ones(1).view(self.statistics_shape))
 
     def normalise(self, features: Tensor) -> Tensor:
-        """Return features, normalised to mean 0 and standard deviation 1."""
+        """Return features, normalised to mean 0 and standard deviation 1 on the training split."""
         return (features - self.mean) / self.std
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:

@@ -29,7 +29,7 @@ def build(name: str, **arguments: Any) -> Frontend:
 
 
 def build_for(name: str, arguments: Mapping[str, Any], *, sample_rate: int | None = None, samples: int = 0) -> Frontend:
-    """Build a front end for the clips of a data set; their sample rate and length are the front end's defaults.
+    """Build a front end for the clips of a data set, with the clips' sample rate and length as its defaults.
 
     Args:
         name: an entry point of the group ``gatesearch.frontends``, or ``package.module:Name``.
@@ -38,8 +38,8 @@ def build_for(name: str, arguments: Mapping[str, Any], *, sample_rate: int | Non
         samples: number of samples in a clip.
 
     Raises:
-        UserError: the name or an argument is unknown, an argument is not valid, or the arguments name a sample rate
-            that is not that of the clips.
+        UserError: the name or an argument is unknown, an argument is not valid, or the arguments name another sample
+            rate than ``sample_rate``.
     """
     factory = load_plugin(GROUP, name, "frontend.name")
     if not callable(factory):
@@ -71,8 +71,8 @@ def restore(description: Mapping[str, Any], *, trust: bool = False) -> Frontend:
 
     Args:
         description: the result of :meth:`Frontend.describe`.
-        trust: whether the name may be ``package.module:Name``, which runs the code of that module. If not, the name has
-            to be that of an installed front end.
+        trust: whether the description may name its front end as ``package.module:Name``, which runs the code of that
+            module. Without trust, only names of installed front ends are valid.
 
     Raises:
         UserError: the description names a module without ``trust``, or does not fit the front end.

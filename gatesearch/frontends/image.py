@@ -15,8 +15,9 @@ from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_a
 class Normalise(NormalisingFrontend):
     """Normalises every channel of images [N, C, H, W] to mean 0 and standard deviation 1.
 
-    Zero is then the mean of a channel. :class:`gatesearch.data.ImageAugment` and padded convolutions put zeros at the
-    borders. Before :meth:`fit`, the front end only scales integers to floats below 1.
+    :class:`gatesearch.data.ImageAugment` and padded convolutions put zeros at the borders of an image. Normalised
+    channels have the mean zero, so such a border has the mean brightness. Before :meth:`fit`, the front end only
+    scales integers to floats below 1.
 
     >>> images = torch.randint(256, (50, 3, 8, 8), dtype=torch.uint8)
     >>> out = Normalise().fit(images)(images)

@@ -26,16 +26,16 @@ LOG_OFFSET = 1e-6  # keeps the logarithm of silence finite
 class LogMel(NormalisingFrontend):
     """Computes the logarithmic mel spectrogram, [N, samples] to [N, 1, frames, mel_bins].
 
-    Integer waveforms are scaled to +-1 first. The waveform is cut into frames without padding, each with a periodic
-    Hann window. The magnitudes of a real FFT go through triangular mel filters of height one (HTK's mel scale). The
-    result is ``log(x + 1e-6)``.
+    Integer waveforms are scaled to +-1 first. The waveform is cut into frames without padding, and each frame is
+    multiplied by a periodic Hann window. A real FFT gives the magnitudes of a frame. Triangular mel filters of height
+    one (HTK's mel scale) sum the magnitudes to one value x each. The feature is ``log(x + 1e-6)``.
 
     Args:
         sample_rate: samples per second.
         seconds: length of a clip in seconds.
         window_ms: length of a frame in milliseconds.
         stride_ms: time from one frame to the next in milliseconds.
-        fft: number of points of the FFT, at least a frame; zeros fill the frame at its end.
+        fft: number of points of the FFT, a power of two. A frame has at most as many samples; zeros fill up its end.
         mel_bins: number of mel filters.
         low_hz: lower edge of the first filter in Hz.
         high_hz: upper edge of the last filter in Hz.
@@ -158,18 +158,19 @@ class LogMel(NormalisingFrontend):
         return Frames(axis=2, count=self.output_shape[1], hop=hop // self.stride)
 
     def hop_state(self, window: Tensor) -> Tensor:
-        """Return the samples from the start of the next frame on, [N, tail]."""
+        """Return the end of a window [N, samples] from the sample where the next frame starts, [N, tail]."""
         return window[:, self.output_shape[1] * self.stride :]
 
     def step(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features of the frames that end in a hop, [N, 1, fresh frames, features], and the next state."""
         frames = self.hop_frames(samples.shape[1])
         both = torch.cat([state, samples], 1)
-        gap = max(0, frames.count * self.stride - self.samples)  # samples between frames if the stride is longer
+        gap = max(0, frames.count * self.stride - self.samples)  # new samples before the next frame starts
         first = gap + (frames.hop - frames.fresh) * self.stride
         fresh = self.magnitudes(both[:, first:])
-        # A matrix product with few rows may sum in another order than one with many: 13 % of values differ by 2e-7. So
-        # these rows are padded to the positions that they have in the window's product.
+        # The features have to equal those of a whole window, bit for bit. But a matrix product with few rows may sum in
+        # another order than a product with many rows; 13 % of the values then differ by 2e-7. So zero rows are put
+        # before the fresh rows, which then have the same positions as in the product for the whole window.
         rows = torch.nn.functional.pad(fresh, (0, 0, frames.first_fresh, 0))
         features = fake_quantise(self.normalise(self.compress(rows)[:, frames.first_fresh :])).unsqueeze(1)
         return features, both[:, samples.shape[1] :]
@@ -193,10 +194,10 @@ class LogMel(NormalisingFrontend):
     def frame_macs(self) -> dict[str, int]:
         """Return the multiply-accumulates of one frame, by step.
 
-        A real FFT of n points takes a complex FFT of n/2 points, which has n/4 log2(n/2) butterflies. Then n/2 complex
-        products separate its halves. A butterfly has one complex product, and a complex product takes four
-        multiply-accumulates. A magnitude takes two products for every bin up to ``high_hz``; square roots and
-        logarithms do not count. Only entries above zero of the mel matrix count.
+        A real FFT of n points is computed as a complex FFT of n/2 points, which has n/4 log2(n/2) butterflies with one
+        complex product each. Then n/2 more complex products separate the spectra of even and odd samples. A complex
+        product takes four multiply-accumulates. A magnitude takes two for every bin up to ``high_hz``. The mel filters
+        take one for every entry of their matrix above zero. Square roots and logarithms do not count.
         """
         n = self.fft
         return {

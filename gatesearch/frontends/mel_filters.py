@@ -15,10 +15,11 @@ def mel_filters(filters: int, bins: int, sample_rate: int, low_hz: float, high_h
     """Return the weight of each FFT bin in each mel filter, [used bins, filters].
 
     The weights are those of ``tf.signal.linear_to_mel_weight_matrix``. The edges of the triangles are equally spaced in
-    mel. Each triangle begins at the peak of the one before it and ends at the peak of the one behind it. Its sides are
+    mel. Each triangle starts at the peak of the previous triangle and ends at the peak of the next one. Its sides are
     straight in mel, and its height is one. The bin at 0 Hz belongs to no triangle.
 
-    Bins above the last triangle have no weight and are left out. If 4 of 8 kHz are in use, these are half of all bins.
+    Bins above the last triangle have no weight and are left out. If the last triangle ends at 4 kHz and the spectrum at
+    8 kHz, half of all bins are left out.
 
     Args:
         filters: number of triangles.

@@ -1,4 +1,4 @@
-"""The front end ``sequence`` for sensor windows, which averages steps and normalises axes."""
+"""The front end ``sequence`` for windows of sensor data: it averages time steps and normalises sensor axes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_a
 class SensorSequence(NormalisingFrontend):
     """Averages and normalises windows, [N, steps, axes] to [N, steps // average, axes].
 
-    Every axis gets mean 0 and standard deviation 1 on the training split.
+    A step is one time step. An axis is one signal of a sensor, such as the acceleration in x. Every axis gets mean 0
+    and standard deviation 1 on the training split.
 
     Args:
-        average: number of steps whose mean becomes one step; a remainder at the end of the window is cut off.
+        average: number of consecutive steps that become one step, their mean; a remainder at the end of the window is
+            cut off.
 
     Raises:
         UserError: ``average`` is below 1 or no integer.
@@ -72,8 +74,8 @@ class SensorSequence(NormalisingFrontend):
     def macs(self) -> int:
         """Return the multiply-accumulates of a window; 0 before :meth:`fit`.
 
-        Each value that is averaged and each value that is normalised takes one. Without averaging, only normalisation
-        counts.
+        Averaging takes one for each value that goes into a mean. Normalisation takes one for each value of the result.
+        With ``average`` 1, only normalisation counts.
         """
         if not self.input_shape:
             return 0

@@ -1,4 +1,4 @@
-"""A front end on one stream of samples, its state kept here."""
+"""Runs a front end on one stream of samples, hop by hop, and stores its state between hops."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Array = NDArray[Any]
 
 
 class FrontendStream:
-    """Computes features hop by hop where the front end can, else those of each whole window.
+    """Computes the features of a stream: only the fresh frames of a hop if the front end can, else the whole window.
 
     Args:
-        frontend: fitted.
+        frontend: a fitted front end.
     """
 
     def __init__(self, frontend: Frontend) -> None:
         self._frontend = frontend
         self._state: Tensor | None = None
-        self._window: Array | None = None  # where a hop begins between two frames
+        self._window: Array | None = None  # the last window, in case that hops start between two frames
 
     @torch.no_grad()
     def begin(self, window: Array) -> Array:
-        """Return the features [1, *shape] of a whole window [1, n, ...], and keep what the next hop needs."""
+        """Return the features [1, *shape] of a whole window [1, n, ...], and store the state for the next hop."""
         samples = torch.from_numpy(np.ascontiguousarray(window))
         self._state, self._window = self._frontend.hop_state(samples), window
         features: Array = self._frontend(samples).numpy()
@@ -37,11 +37,11 @@ class FrontendStream:
 
     @torch.no_grad()
     def step(self, samples: Array) -> Array:
-        """Return the features of a hop [1, n, ...]: its fresh frames, or those of the whole window."""
+        """Return features after a hop of samples [1, n, ...]: the fresh frames, or all frames of the whole window."""
         assert self._state is not None and self._window is not None  # a stream begins with a window
         try:
             features, self._state = self._frontend.step(torch.from_numpy(np.ascontiguousarray(samples)), self._state)
-        except UserError:  # the hop begins between two frames
+        except UserError:  # the hop starts between two frames, so the whole window is computed
             return self.begin(np.concatenate([self._window, samples], 1)[:, -self._window.shape[1] :])
         result: Array = features.numpy()
         return result

@@ -1,4 +1,4 @@
-"""The front end ``wave`` of an audio codec: the waveform, scaled to a fixed level."""
+"""The front end ``wave`` for audio codecs: it scales waveforms to a fixed level."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Gate kinds: techniques that stop samples early, or skip work that a sample does not need.
 
-Each technique has a file or folder of its own. The gates need only PyTorch, and do no input or output.
+Each technique has a file or folder of its own. The gates need only PyTorch, and neither read nor write files.
 """
 
 from gatesearch.gates.kind import (

@@ -1,6 +1,7 @@
 """The matrices of linear and recurrent layers, for the gate kinds that make them smaller.
 
-These kinds (``hmd``, ``lmf``, ``pruned``) share the parameters and the work that this module defines.
+The kinds ``hmd`` (hybrid matrices), ``lmf`` (low-rank matrices) and ``pruned`` (pruned matrices) share the parameters
+and functions of this module.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ class FactorParams(GateParams):
 
 
 def start_param() -> Any:
-    """Declare how the factors are initialised: fitted to the trained layer, or random as in the papers.
+    """Declare the parameter ``init``: whether factors start fitted to the trained layer, or random as in the papers.
 
-    In both cases, the biases start as in the trained layer.
+    The biases start as in the trained layer in both cases.
     """
     return param("fitted", choices=("fitted", "random"), among=("fitted", "random"), doc="where the factors start")
 
@@ -50,7 +51,7 @@ class Cell(NamedTuple):
         return self.groups * self.rows * sum(self.columns)
 
     def dense_rows(self, factor: float, blocks: int) -> int:
-        """Return the number of dense rows of every hybrid matrix: the most that the compression ``factor`` allows."""
+        """Return the largest number of dense rows with which hybrid matrices reach the compression ``factor``."""
         return count_dense_rows(self.rows, sum(self.columns), sum(min(blocks, n) for n in self.columns), factor)
 
     def hybrid(self, dense_rows: int, blocks: int) -> int:
@@ -79,7 +80,7 @@ def cells(site: LayerSite) -> list[Cell]:
 
 
 def smaller(site: LayerSite, parameters: int) -> LayerWork:
-    """Return the work of a layer whose matrices have only ``parameters`` parameters, each used as often as before."""
+    """Return the work of a layer whose matrices have only ``parameters`` parameters, each used as often as a weight."""
     dense = sum(cell.dense for cell in cells(site))
     stored = 1 - (dense - parameters) / site.params
     return LayerWork(calls=(Call(BITS, size=parameters / dense),), macs=0.0, params=0, density=1.0, stored=stored)

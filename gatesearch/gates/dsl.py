@@ -1,23 +1,23 @@
 """Dynamic Switch Layers (DSL): a gate that sends easy samples to a small decoder.
 
 The other samples run through the rest of the network. The small decoder is the light path; the rest of the network is
-the heavy path. The gate needs no labels. Only the abstract of the paper (arXiv 2404.04405) could be read; the equations
-are this project's reading of it:
+the heavy path. The gate needs no labels. Only the abstract of the paper (arXiv 2404.04405) was available. The equations
+are this project's interpretation of it:
 
     h' = m * h                   h: activations at the site; m: a mask of channels, as in Gated Compression
-    z = w . norm(pool(h')) + b   the gate's logit, with trained w and b; a sample leaves where z <= theta
+    z = w . norm(pool(h')) + b   the gate's logit, with trained w and b; a sample leaves if z <= theta
     P(light) = sigmoid(-z)       probability that a sample takes the light path
-    e_L, e_H                     error of each sample by the light path, and by the heavy path
-    t = 1[e_L - e_H <= q]        label: 1 where the light path is good enough
-    q                            the quantile of e_L - e_H at the light path's share, averaged over past batches
+    e_L, e_H                     error of a sample on the light path, and on the heavy path
+    t = 1[e_L - e_H <= q]        label of a sample: 1 if the light path is good enough
+    q                            the target share of samples has e_L - e_H <= q; a moving average over batches
     loss                         e_L + alpha BCE(P(light), t) + beta C + kd |D_light(h') - D_heavy(h')|^2
 
-BCE is the binary cross-entropy, C the compression penalty of Gated Compression, and kd the weight of distillation.
-D_light and D_heavy are the outputs of the two paths. alpha, beta and kd are weights of the training. e_H itself is
-already in the network's loss.
+theta is the gate's threshold. BCE is the binary cross-entropy, and C is the compression penalty of Gated Compression.
+D_light and D_heavy are the outputs of the two paths. alpha, beta and kd are weights of the training; kd is the weight
+of distillation. The network's own loss already contains e_H.
 
-The labels t compare the two paths sample by sample. A penalty on the mean use of the heavy path would not do: a switch
-that gives every sample the same logit would minimise it.
+The labels t compare the two paths sample by sample. A penalty on the mean use of the heavy path would not suffice: a
+switch that gives every sample the same logit would minimise this penalty.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class DSLGate(ChannelGC):
         self.register_buffer("q", torch.tensor(math.nan))
 
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
-        """Return the loss of the switch; the heavy path's error is not in it, because it is the network's own loss."""
+        """Return the loss of the switch and the light path; the heavy path's error is the network's own loss."""
         assert output.exit is not None
         light = context.errors(output.exit)
         with torch.no_grad():
@@ -138,7 +138,7 @@ class DSLGate(ChannelGC):
         return light.mean() + context.alpha * decision + context.beta * compression + context.distillation * distilled
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the mask, which needs a learning rate of its own; at that of the weights it would hardly change."""
+        """Yield the mask, which needs a learning rate of its own; at the rate of the weights it would hardly change."""
         yield self.mask_logits
 
     def calibrate(self, logit: Tensor, positive: Tensor) -> None:

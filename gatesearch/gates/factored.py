@@ -1,8 +1,8 @@
 """Linear and recurrent layers with factored matrices: modules that replace a trained layer.
 
-Each module computes the same function in two ways. ``forward`` multiplies the factors out and calls PyTorch's kernel of
-the replaced layer; training and figures of quality use it. ``factored`` multiplies by one factor after another, step by
-step; export uses it, so that a device multiplies less. Tests compare the two.
+Each module computes the same function in two ways. ``forward`` multiplies the factors out to dense matrices and calls
+PyTorch's kernel for the dense layer. Training and evaluation use ``forward``. ``factored`` multiplies by one factor
+after another, step by step. Export uses ``factored``, so that a device multiplies less. Tests compare the two ways.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class FactoredRNN(_Layer):
 
         Args:
             x: the sequences.
-            hx: the first state, [depth * directions, N, H]; for an LSTM a pair of them; None is zero.
+            hx: the initial state, [depth * directions, N, H]; for an LSTM the pair (h, c); None stands for zeros.
         """
         if torch.compiler.is_compiling():
             return self.factored(x, hx)
@@ -129,7 +129,7 @@ class FactoredRNN(_Layer):
 
         Args:
             x: the sequences, [N, T, F].
-            hx: the first state, as in :meth:`forward`.
+            hx: the initial state, [depth * directions, N, H]; for an LSTM the pair (h, c); None stands for zeros.
             run: function that runs one layer in one direction.
         """
         state, last = self._start(x, hx), []
@@ -154,7 +154,7 @@ class FactoredRNN(_Layer):
         return x, (ends[0], ends[1]) if self.is_lstm else ends[0]
 
     def _start(self, x: Tensor, hx: State | None) -> tuple[Tensor, ...]:
-        """Return the first state as a tuple; zeros without ``hx``."""
+        """Return the initial state as a tuple; zeros without ``hx``."""
         if hx is not None:
             return (hx,) if isinstance(hx, Tensor) else hx
         zero = x.new_zeros(len(self.cells), len(x), self.hidden)
@@ -182,6 +182,6 @@ def in_place_of(layer: nn.Module | None, build: Build) -> FactoredLinear | Facto
 
 
 def cell_weights(layer: nn.RNNBase, depth: int, direction: int) -> list[Tensor]:
-    """Return W_ih, W_hh and, where there are biases, b_ih and b_hh of one layer and direction."""
+    """Return the weights W_ih and W_hh of one layer and direction, and its biases b_ih and b_hh if it has any."""
     names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if layer.bias else ()))
     return [getattr(layer, f"{name}_l{depth}{'_reverse' if direction else ''}") for name in names]

@@ -3,10 +3,10 @@
 The technique is that of Thakker et al. 2019. Only the abstracts of the papers (arXiv 1906.04886 and 2010.03193) were
 available; the factors agree with both. :class:`gatesearch.gates.matrices.HybridMatrix` holds the factors.
 
-In a recurrent layer, the matrices of input and state have the same number r of dense rows for every gate of the cell.
-So the first r hidden units ("rich") read the whole input. With two blocks, each of the other units reads two weighted
-sums of the input for each gate. The arithmetic stays dense on fewer numbers, so that every core is faster even without
-a kernel that skips work.
+In a recurrent layer, a cell has a matrix for each of its own gates, such as an LSTM's forget gate. All these matrices,
+for input and state, have the same number r of dense rows. So the first r hidden units, the "rich" ones, read the whole
+input. With two blocks, a matrix lets each other unit read only two weighted sums of the input. All products stay dense
+and have fewer numbers. So every core is faster, even without a kernel that skips work.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class HMDParams(FactorParams):
 class HMD(GateKind[LayerSite, HMDParams]):
     """The gate kind ``hmd``, for LSTMs, GRUs and linear layers.
 
-    With ``init`` "fitted", the dense rows start as the first rows of the trained matrix. Each block of the other rows
-    starts as its best rank-1 approximation.
+    With ``init`` "fitted", the dense rows start as the first rows of the trained matrix. Each block starts as the best
+    rank-1 approximation of the elements that it replaces.
     """
 
     name = "hmd"
@@ -47,13 +47,17 @@ class HMD(GateKind[LayerSite, HMDParams]):
     Params = HMDParams
 
     def fits(self, site: LayerSite) -> bool:
-        """Return whether the layer keeps a dense row for every choice of parameters."""
+        """Say whether every matrix has at least one dense row for every choice of parameters."""
         return has_matrices(site) and all(
             cell.dense_rows(max(FACTORS), max(BLOCK_CHOICES)) >= 1 for cell in cells(site)
         )
 
     def check(self, site: LayerSite, params: HMDParams) -> None:
-        """Refuse a compression that leaves no dense row."""
+        """Check that every matrix has at least one dense row at this compression.
+
+        Raises:
+            GateError: a matrix has no dense row.
+        """
         if any(cell.dense_rows(params.factor, params.blocks) < 1 for cell in cells(site)):
             blocks, shape = params.blocks, list(site.shape)
             raise GateError(f"factor: {params.factor!r} leaves no dense row with {blocks} blocks in {shape}")

@@ -1,17 +1,17 @@
 """Feature Boosting and Suppression (FBS) and Precision Gating (PG) in one convolution.
 
-FBS picks the channels that win for a sample; no other channel is computed. PG computes the high bits of every winner,
-and its low bits only where PG's mask opens.
+FBS picks the winning channels of a sample, and the layer computes no others. PG computes the high bits of all winners.
+It computes the low bits only of the outputs that PG's mask opens.
 
 The combination is from Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", section 4. The
-paper leaves the order of FBS and PG open. Here FBS's predictor reads the input first, and PG convolves only for the
-winners:
+paper does not say which of FBS and PG comes first. In this module, FBS's predictor reads the input first, and PG
+convolves only for the winners:
 
     g = relu(phi mean(x) + rho)      x: the input; phi, rho: the predictor's weights and biases; g: a gain per channel
     a                                1 for the k channels with the largest g (the winners), 0 for the others
     O = O_hb + m O_lb                the winners' convolution by high bits and by low bits
-    m                                PG's mask; for a group of channels it follows from the mean over its winners
-    y = a g norm(O) + a beta         norm: batch normalisation without its shift beta
+    m                                PG's mask; a group of channels decides by the mean over its winners
+    y = a g norm(O) + a beta         norm: batch normalisation without scale gamma and shift beta; g replaces gamma
 
 PG's sparsity is the share of outputs whose low bits are not computed. Channels that lose have no low bits either, so
 counting them overstates the sparsity. The gate reports the sparsity twice: over the winners, and over all outputs.

@@ -1,7 +1,7 @@
 """The base class of a gate kind, and the functions that look up and use the installed kinds.
 
 A gate kind is one technique. Its class states its name, its parameters, the sites where it fits, the module that it
-builds and the work that its gates leave to compute. The rest of gatesearch treats all kinds alike. Kinds are entry
+builds and the computation that remains with its gates. The rest of gatesearch treats all kinds alike. Kinds are entry
 points of the group ``gatesearch.gates``.
 """
 
@@ -50,11 +50,11 @@ class GateKind(ABC, Generic[AnySite, AnyParams]):
 
     Attributes:
         name: the kind's name in a search space.
-        site_type: :class:`CutSite` for a gate between stages, :class:`LayerSite` for one in the place of a layer.
+        site_type: :class:`CutSite` for a gate between stages, :class:`LayerSite` for a gate that replaces a layer.
         Params: the class of the kind's parameters.
         figures: the figures that gates of this kind report at layer sites.
 
-    Conformance: :class:`gatesearch.testing.gates.GateConformance`.
+    :class:`gatesearch.testing.gates.GateConformance` tests whether a kind does all that is required.
     """
 
     name: ClassVar[str]
@@ -64,14 +64,14 @@ class GateKind(ABC, Generic[AnySite, AnyParams]):
 
     @abstractmethod
     def fits(self, site: AnySite) -> bool:
-        """Say whether a gate of this kind can stand at a site of type ``site_type``."""
+        """Say whether a gate of this kind can be placed at a site of type ``site_type``."""
 
     def choices(self, site: AnySite) -> dict[str, tuple[Scalar, ...]]:
         """Return the values that a search tries for each parameter at this site."""
         return self.Params.choices()
 
     def check(self, site: AnySite, params: AnyParams) -> None:
-        """Refuse parameters with which a gate cannot stand at this site.
+        """Check that a gate with these parameters can be placed at this site.
 
         Raises:
             GateError: the site does not allow these parameters.
@@ -87,10 +87,10 @@ class GateKind(ABC, Generic[AnySite, AnyParams]):
             site: the site of the gate.
             params: parameters that :meth:`check` accepts for this site.
             layer: the trained layer that the gate replaces; None at a cut site.
-            norm: the batch normalisation that alone reads the layer's output; None where there is none.
+            norm: the batch normalisation behind the layer, if nothing else reads the layer's output; otherwise None.
 
         Raises:
-            GateError: the layer has a form that the technique does not know.
+            GateError: the technique cannot replace a layer of this form.
         """
 
     @abstractmethod
@@ -112,7 +112,7 @@ def kinds() -> Mapping[str, AnyKind]:
 
 
 def kind_of(name: str, where: str = "plan") -> AnyKind:
-    """Return the gate kind of that name.
+    """Return the gate kind that has a name; ``where`` starts the error message.
 
     Raises:
         UserError: no kind has this name; the message names the nearest one.
@@ -123,7 +123,7 @@ def kind_of(name: str, where: str = "plan") -> AnyKind:
 
 
 def fits(kind: str, site: Site) -> bool:
-    """Say whether a gate of that kind can stand at a site."""
+    """Say whether a gate of the kind with that name can be placed at a site."""
     technique = kind_of(kind)
     return isinstance(site, technique.site_type) and technique.fits(site)
 
@@ -164,7 +164,7 @@ def build_gate(
     """Build the module of a placed gate; see :meth:`GateKind.build`.
 
     Raises:
-        UserError: a parameter is not valid, or the layer has a form that the technique does not know.
+        UserError: a parameter is not valid, or the technique cannot replace a layer of this form.
     """
     kind = kind_of(placed.kind)
     params = _checked(kind, site, placed)
@@ -194,5 +194,5 @@ def cut_gates(plan: GatePlan) -> tuple[PlacedGate, ...]:
 
 
 def layer_gates(plan: GatePlan) -> tuple[PlacedGate, ...]:
-    """Return the gates of a plan that stand in the place of layers."""
+    """Return the gates of a plan that replace layers."""
     return tuple(gate for gate in plan.gates if kind_of(gate.kind).site_type is LayerSite)

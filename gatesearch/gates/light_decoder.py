@@ -1,4 +1,4 @@
-"""The light decoder of Dynamic Switch Layers (DSL): causal convolutions from a site to the output."""
+"""The light decoder of Dynamic Switch Layers (DSL): causal convolutions from a site to the network's output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-FIRST_KERNEL, LAST_KERNEL = 3, 7  # kernel sizes in frames; LAST_KERNEL where the last layer does not upsample
+FIRST_KERNEL, LAST_KERNEL = 3, 7  # kernel sizes in frames; a last layer that upsamples has another size
 FEWEST_CHANNELS = 4
 LARGEST_STRIDE = 8  # a stride is larger only if the upsampling factor has no divisor from 2 to 8
 
@@ -21,7 +21,7 @@ class LightLayer(NamedTuple):
     outputs: int
     kernel: int
     up: int
-    frames: int  # of the output
+    frames: int  # number of frames in the layer's output
 
     @property
     def macs(self) -> int:
@@ -37,9 +37,10 @@ class LightLayer(NamedTuple):
 def light_layers(shape: Sequence[int], output: Sequence[int], width: float, channels_in: int) -> list[LightLayer]:
     """Return the layers of a light decoder from a site [C, T, 1] to the output [C', S, 1].
 
-    Each upsampling layer has half as many channels as the one before, down to ``FEWEST_CHANNELS``. The last layer
-    upsamples to the output itself, with overlapping frames. A further layer with several channels at the output's rate
-    would take longer than its multiplications suggest.
+    The first layer has ``channels_in`` input channels and ``width`` times C output channels. Each upsampling layer has
+    half as many channels as the layer before, down to ``FEWEST_CHANNELS``. The last layer upsamples to the output
+    itself, with overlapping frames. No further layer follows at the output's rate: with several channels, it would
+    take longer than its multiplications suggest.
 
     >>> [layer[:4] for layer in light_layers((32, 64, 1), (1, 4096, 1), width=0.25, channels_in=32)]
     [(32, 8, 3, 1), (8, 4, 8, 8), (4, 1, 16, 8)]
@@ -56,9 +57,9 @@ def light_layers(shape: Sequence[int], output: Sequence[int], width: float, chan
 
 
 def strides(factor: int) -> list[int]:
-    """Return factors of a number, each the largest possible up to 8.
+    """Return strides whose product is ``factor``; each is the largest divisor up to 8 of the rest.
 
-    A remaining number without a divisor from 2 to 8 is one factor.
+    A rest without a divisor from 2 to 8 becomes one stride.
 
     >>> strides(64), strides(80), strides(1), strides(11)
     ([8, 8], [8, 5, 2], [], [11])

@@ -1,8 +1,9 @@
 """Low-rank matrix factorisation (LMF) of linear and recurrent layers.
 
 The technique is that of Grachev et al. 2017. It is a reference method for hybrid matrices
-(:mod:`gatesearch.gates.hmd`). Every matrix [m, n] becomes a product of two matrices [m, d] and [d, n]. With as many
-parameters, a hybrid matrix has about twice the rank. The second product has to wait for the first.
+(:mod:`gatesearch.gates.hmd`). Every matrix [m, n] becomes a product of two matrices [m, d] and [d, n]. A hybrid matrix
+with as many parameters has about twice the rank. A layer multiplies by one of the two matrices after the other, so the
+second product has to wait for the first.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ class LMF(GateKind[LayerSite, LMFParams]):
         return has_matrices(site) and _least_rank(site, max(FACTORS)) >= 1
 
     def check(self, site: LayerSite, params: LMFParams) -> None:
-        """Refuse a compression at which a matrix would have a rank of 0."""
+        """Check that every matrix has a rank of at least 1 at this compression.
+
+        Raises:
+            GateError: a matrix would have a rank of 0.
+        """
         if _least_rank(site, params.factor) < 1:
             raise GateError(f"factor: {params.factor!r} leaves no rank in {list(site.shape)}")
 

@@ -1,4 +1,4 @@
-"""The protocols of gate modules: their inputs and outputs, and the form in which export reads them."""
+"""The interfaces of gate modules: cut gates, layer gates, and the form in which a gate is exported."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class GateOutput(NamedTuple):
     """The output of a cut gate.
 
     ``passed`` [N, *site.shape] goes on to the next stage; suppressed channels or values are zero. ``logit`` [N] is
-    large for samples that need the rest of the network; a sample leaves where ``logit <= theta``. ``exit``
-    [N, *output] is the model's output for each sample if it left here. ``exit`` is None where leaving samples get a
-    constant answer. The gate itself always returns None there, because it never runs its exit; the model does.
+    large for samples that need the rest of the network. A sample leaves the network at the gate if
+    ``logit <= theta``, the gate's threshold. ``exit`` [N, *output] is the model's answer for samples that leave. It is
+    None if they get a constant class. The gate itself returns None as ``exit``; the model runs the exit and sets it.
     """
 
     passed: Tensor
@@ -33,7 +33,8 @@ class GateContext:
         alpha: weight of the gate's decision in the loss.
         beta: weight of the gate's compression in the loss.
         distillation: weight of the distance between the exit's output and the whole network's output.
-        weight: how often such a sample reaches this gate in use, [N]; None if all are equally frequent.
+        weight: relative frequency with which samples of each kind reach this gate in use, [N]; None if all are equally
+            frequent.
         final: the network's output for every sample if no gate stops it, [N, *output].
         errors: a function from outputs of the network [N, *output] to the error of each sample [N].
     """
@@ -48,11 +49,12 @@ class GateContext:
 
 
 class Lowered(NamedTuple):
-    """A gate made ready for export.
+    """The form in which a cut gate is exported.
 
-    ``channels`` holds the indices of the channels that stay (None: all); export removes the others from the stages on
-    both sides. ``head`` maps the remaining activations [N, kept, ...] to (passed [N, kept, ...], logit [N, 1]).
-    ``exit`` maps ``passed`` [N, kept, ...] to the model's output; None where the gate has no exit.
+    ``channels`` holds the indices of the channels that remain; None stands for all. Export removes the other channels
+    from the stages on both sides. ``head`` maps the activations of the remaining channels, [N, kept, ...], to the pair
+    of passed activations [N, kept, ...] and logit [N, 1]. ``exit`` maps the passed activations to the model's output;
+    it is None if the gate has no exit.
     """
 
     channels: Sequence[int] | None
@@ -62,13 +64,13 @@ class Lowered(NamedTuple):
 
 @runtime_checkable
 class CutGate(Protocol):
-    """A gate at a cut site, as a module.
+    """The interface of a module that is a gate at a cut site.
 
-    Conformance: :class:`gatesearch.testing.gates.GateConformance`.
+    ``theta`` is the threshold: a sample passes if its logit is larger. ``exit`` maps the passed activations
+    [N, *site.shape] to the model's output [N, *site.output], for samples that leave. It is None if these samples get a
+    constant class. The gate itself never calls its exit, so that the exit runs only for samples that leave.
 
-    ``exit`` maps ``passed`` [N, *site.shape] to the model's output [N, *site.output], for samples that leave; None
-    where those get a constant answer. The gate itself never calls its exit, so that in use the exit runs only for
-    samples that leave.
+    :class:`gatesearch.testing.gates.GateConformance` tests whether a module does all that is required.
     """
 
     theta: Tensor
@@ -95,9 +97,9 @@ class CutGate(Protocol):
 
 @runtime_checkable
 class LayerGate(Protocol):
-    """A gate in the place of a layer, as a module.
+    """The interface of a module that is a gate and replaces a layer.
 
-    Conformance: :class:`gatesearch.testing.gates.GateConformance`.
+    :class:`gatesearch.testing.gates.GateConformance` tests whether a module does all that is required.
     """
 
     traced_whole: bool  # whether torch.fx keeps the gate as one node
@@ -134,7 +136,7 @@ def activation_sparsity(passed: Tensor, hidden: Tensor, channel_axis: int) -> di
     Args:
         passed: the gate's output, [N, *site.shape].
         hidden: the activations without the gate, of the same shape.
-        channel_axis: which axis of the site's shape has the channels.
+        channel_axis: index of the channel axis in the site's shape, which has no batch axis.
 
     >>> hidden = torch.tensor([[0.0, 1.0, 2.0, 3.0]])
     >>> activation_sparsity(hidden * torch.tensor([1.0, 1.0, 0.0, 0.0]), hidden, 0)

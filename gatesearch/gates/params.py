@@ -1,11 +1,13 @@
 """Parameters of a gate kind: a frozen dataclass whose fields say which values are valid.
 
+For example, this class declares one parameter with two choices:
+
     @dataclass(frozen=True)
     class MeanParams(GateParams):
         recall: float = param(0.99, choices=(0.97, 0.99), above=0, high=1, doc="share of positives that must pass")
 
-The search space, the validation of a plan, its error messages and much of the conformance suite follow from the fields
-alone.
+From these fields alone, gatesearch derives the search space, the checks of a plan, the messages of failed checks and
+much of the conformance suite for plug-ins.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ Aim = Literal["recall", "leaving"]
 
 
 class GateError(ValueError):
-    """A parameter or a layer that a gate cannot have; the caller adds the name of the site to the message."""
+    """Raised if a gate cannot be built with a parameter or for a layer; the caller adds the site to the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +34,17 @@ class Param:
 
     Args:
         default: the value of a gate whose plan does not set the parameter; if it is an int, values are whole numbers.
-        choices: the values that a search tries unless the recipe names others. Numbers stand in order, from the value
-            that saves most work to the one that saves least. Without choices, a search leaves the parameter alone.
-        among: the valid values; empty where the bounds below define them.
+        choices: the values that a search tries unless the recipe names others. Numbers are sorted from the value that
+            saves the most work to the value that saves the least. Without choices, a search uses the default alone.
+        among: the valid values; empty if the bounds define them.
         low, high: inclusive bounds.
         above, below: exclusive bounds.
         optional: whether None is a valid value as well.
-        new_program: whether each value of the parameter makes another program, which has a time of its own.
-        tunable_after_training: whether calibration alone reads the parameter, so that a trained module can take any
-            value.
-        aim: what calibration has to meet: ``"recall"``, the least share of positives that pass; ``"leaving"``, the
-            share of all samples that leave; None where calibration does not read the parameter.
+        new_program: whether each value of the parameter results in another program, with a latency of its own.
+        tunable_after_training: whether only calibration uses the parameter, so that its value can still change after
+            training.
+        aim: the meaning of the parameter as a target of calibration. ``"recall"``: at least this share of positives
+            passes. ``"leaving"``: this share of all samples leaves. None: calibration does not use the parameter.
         doc: a phrase that says what the parameter is.
     """
 
@@ -147,12 +149,12 @@ class GateParams:
 
     @classmethod
     def new_programs(cls) -> frozenset[str]:
-        """Return the names of the parameters of which each value makes another program."""
+        """Return the names of the parameters whose values each result in another program."""
         return frozenset(name for name, rule in cls.fields().items() if rule.new_program)
 
     @classmethod
     def read(cls, written: Mapping[str, Scalar]) -> Self:
-        """Build from the parameters in a plan; a missing one has its default.
+        """Return an instance with the parameters that a plan sets; a missing parameter gets its default.
 
         Raises:
             GateError: a parameter is unknown or a value out of its range.
@@ -164,5 +166,5 @@ class GateParams:
         return cls(**written)
 
     def calibration(self) -> dict[Aim, float]:
-        """Return the shares that calibration has to meet, by aim."""
+        """Return the target shares of calibration, by aim: ``"recall"`` or ``"leaving"``."""
         return {rule.aim: getattr(self, name) for name, rule in self.fields().items() if rule.aim is not None}

@@ -1,8 +1,8 @@
 """Magnitude pruning of linear and recurrent layers, a reference method for hybrid matrices.
 
 The technique is that of Zhu and Gupta 2017 (arXiv 1710.01878). Training sets the smallest elements of the matrices to
-zero, along a cubic schedule. The remaining elements form no pattern. So only a core that follows indices from element
-to element computes less, and the indices need memory, too.
+zero, along a cubic schedule. The remaining elements form no pattern. So only a core that reads an index for each
+element can skip the zeros. The indices need memory, too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BYTES_A_WEIGHT = 3  # an int8 value and its column in 16 bits
 class Pruned(GateKind[LayerSite, FactorParams]):
     """The gate kind ``pruned``, for LSTMs, GRUs and linear layers.
 
-    In each stack of matrices, a share of 1 / ``factor`` of the elements stays.
+    In each stack of matrices, a share of 1 / ``factor`` of the elements remains.
     """
 
     name = "pruned"
@@ -44,7 +44,7 @@ class Pruned(GateKind[LayerSite, FactorParams]):
         return in_place_of(layer, lambda weight, groups: PrunedMatrix(weight, groups, 1 / params.factor))
 
     def work(self, site: LayerSite, params: FactorParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return the work: on cores that follow indices, one multiplication for each element that stays.
+        """Return the work: one multiplication for each remaining element, on cores that read an index for each.
 
         Other cores do the work of the dense layer.
         """

@@ -7,10 +7,10 @@ alpha follows PACT (Choi et al. 2018):
     n = round(clip(|y| / s, 0, 1) (2^B - 1))     s: range of the quantiser; B: bits of the magnitude, without the sign
     Q_B(x) = s sgn(x) n / (2^B - 1)
 
-Layers compute with *levels*, the signed integers sgn(x) n. They multiply by the size of a level, s / (2^B - 1), after
-the sum. A sum of integers is exact in float32, in any order, while it stays below 2^24. So it depends neither on the
-batch nor on the library's algorithm. Levels of up to 11 bits are exact in TF32 as well, and levels of up to 8 bits in
-bfloat16.
+Layers compute with *levels*, the signed integers sgn(x) n. They first sum products of levels and then multiply the sum
+by the size of a level, s / (2^B - 1). A sum of integers below 2^24 is exact in float32, in any order. So the sum
+depends neither on the batch nor on the library's algorithm. Levels of up to 11 bits are exact in TF32 as well, and
+levels of up to 8 bits in bfloat16.
 
 The released code takes s from the current batch, even in evaluation. In this quantiser, s is a running mean of
 min(max|x|, alpha) over training batches, and is constant in evaluation.
@@ -95,8 +95,8 @@ class Parts(NamedTuple):
 def split(x: Tensor, alpha: Tensor, scale: Tensor, bits: int, low_bits: int) -> Parts:
     """Clip to +-alpha, quantise over +-scale and truncate, for values of any shape.
 
-    All of the gradient goes through ``coarse``. Where |x| <= alpha it reaches x unchanged; elsewhere it goes to alpha,
-    with the sign of x, as in PACT. ``scale`` must not be above alpha, and has no gradient.
+    All of the gradient goes through ``coarse``. Where |x| <= alpha, the gradient reaches x unchanged. Elsewhere it goes
+    to alpha with the sign of x, as in PACT. ``scale`` must not be above alpha, and has no gradient.
     """
     size = level(scale, bits)
     coarse, fine = _Split.apply(x, alpha, size, bits, low_bits)
@@ -106,7 +106,7 @@ def split(x: Tensor, alpha: Tensor, scale: Tensor, bits: int, low_bits: int) -> 
 class CalibratedRange(nn.Module):
     """A learned clip alpha, and the running range of the clipped values.
 
-    The first batch in training that is not all zeros sets both to its largest magnitude.
+    The first training batch that is not all zeros sets alpha and the range to the batch's largest magnitude.
     """
 
     seen: Tensor

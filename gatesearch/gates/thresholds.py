@@ -1,8 +1,8 @@
 """Thresholds of gates, computed from logits on held-out samples.
 
-A threshold lets a wanted share of positives pass, or a wanted share of all samples leave. It lies halfway between the
-logits of two samples. Rounding differs between processors, batch sizes and number formats; with a threshold between two
-logits, such differences rarely change a decision.
+A threshold lets a target share of positives pass, or a target share of all samples leave. It lies halfway between the
+logits of two samples. Logits are rounded differently on other processors, in other batch sizes and in other number
+formats. With a threshold between two logits, these differences rarely change a decision.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from gatesearch.errors import UserError
 
 
 def largest_threshold(logit: Tensor, positive: Tensor, recall: float) -> float:
-    """Return the threshold theta at which at least ``recall`` of the positives have ``logit > theta``, and few others.
+    """Return a threshold theta with which a share ``recall`` of the positives passes, and as few others as possible.
 
-    At least ceil(recall x number of positives) positives have to pass. They are the ones with the largest logits. Theta
-    lies halfway between the smallest logit of these and the next smaller logit of any sample. Without positives, theta
-    is -inf, so that every sample passes.
+    A sample passes if ``logit > theta``. At least ceil(recall x number of positives) positives have to pass: those with
+    the largest logits. Theta lies halfway between the smallest of their logits and the next smaller logit of any
+    sample. Without positives, theta is -inf, so that every sample passes.
 
     Args:
         logit: held-out logits, [N].
@@ -46,7 +46,7 @@ def largest_threshold(logit: Tensor, positive: Tensor, recall: float) -> float:
 
 
 def threshold_of_share(logit: Tensor, share: float) -> float:
-    """Return theta such that the share of samples with ``logit <= theta`` is as near ``share`` as possible.
+    """Return the threshold theta at which the share of samples with ``logit <= theta`` is nearest to ``share``.
 
     Theta lies halfway between two different logits, so that samples with equal logits are treated alike. Without
     samples, theta is -inf, so that every sample passes.
@@ -99,12 +99,12 @@ def _halfway(low: Tensor, high: Tensor) -> float:
 
 
 def _below(value: Tensor) -> float:
-    """Return a threshold below ``value``: lower by 1 or, for a large ``value``, by one step of its precision."""
+    """Return a threshold below ``value``: lower by 1, or by one step of the float format if that is more than 1."""
     return float(torch.minimum(value - 1, torch.nextafter(value, torch.full_like(value, -math.inf))))
 
 
 def weighted_quantile(values: Tensor, weight: Tensor, share: float) -> Tensor:
-    """Return the smallest value v such that the values up to v hold a share ``share`` of the total weight, a scalar.
+    """Return the smallest value v for which the values up to v have at least ``share`` of the total weight, a scalar.
 
     Raises:
         ValueError: there is no value, or no weight is above 0.

@@ -1,4 +1,4 @@
-"""The work of a placed gate in numbers, from which the cost model prices the gate.
+"""The computation that a gate adds and the computation that remains with it, from which the gate is priced.
 
 A MAC is one multiply-accumulate.
 """
@@ -47,15 +47,15 @@ class CutWork(Work):
 
 
 class Call(NamedTuple):
-    """A part of a layer's dense work that one kernel call does.
+    """A part of a gated layer's own work that one kernel call does.
 
     Args:
         bits: magnitude bits of an activation and of a weight.
-        remaining: pairs of a unit of work and the share of such units that remains. The units are ``"channel"``,
-            ``"channel-block-16"``, ``"element"``, ``"pixel"``, ``"pixel-group-16"`` and ``"weight"``. A core saves
-            work only in the units that it can skip.
-        size: share of the layer's multiplications that remains even on a core that can skip nothing; below 1 if the
-            gate replaces the layer's matrix by a smaller dense one.
+        remaining: pairs of a unit of work and the share of these units that is still computed. The units are
+            ``"channel"``, ``"channel-block-16"``, ``"element"``, ``"pixel"``, ``"pixel-group-16"`` and ``"weight"``. A
+            core saves work only in the units that it can skip.
+        size: share of the layer's multiplications that remains on a core that can skip nothing. It is below 1 if the
+            gate replaces the layer's matrix by a smaller dense matrix.
 
     >>> Call((4, 8), (("channel", 0.5), ("element", 0.25))).share
     0.125
@@ -75,14 +75,14 @@ BLOCK = 16  # number of channels that kernels compute together
 
 
 class KernelCall(NamedTuple):
-    """One call of a C kernel of :mod:`gatesearch.kernels`, as the key of its reading in a kernel table.
+    """One call of a C kernel of :mod:`gatesearch.kernels`; it is the key of the call's cost in a kernel table.
 
     Args:
         kernel: the kernel's name.
         shape: the layer's shape: a convolution's ``LayerSite.geometry``; a recurrent layer's steps, inputs and units.
         variant: what selects the kernel's variant besides the shape, such as the block size: pairs of name and value,
             sorted by name.
-        remaining: shares of the work that remain, by name; they vary continuously and are observed on data.
+        remaining: shares of the work that remain, by name; each is a number from 0 to 1 that is measured on data.
     """
 
     kernel: str

@@ -1,4 +1,4 @@
-"""Front ends that run by hops give the features of whole windows, bit for bit."""
+"""Front ends that compute features hop by hop return the same values as for whole windows, bit for bit."""
 
 from __future__ import annotations
 

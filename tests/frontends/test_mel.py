@@ -18,7 +18,7 @@ from gatesearch.frontends.grid import FEATURE_SCALE, INT8_MAX, INT8_MIN
 
 
 def mlperf_tiny(wave: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the MFCC of MLPerf Tiny for one clip [16000], by the definitions of tf.signal, in numpy and scipy."""
+    """Return MLPerf Tiny's MFCC of one clip [16000], computed with numpy and scipy as tf.signal defines it."""
     window = signal.get_window("hann", 480, fftbins=True)
     frames = np.stack([wave[i : i + 480] * window for i in range(0, 16000 - 480 + 1, 320)])
     magnitude = np.abs(np.fft.rfft(frames, 512))
@@ -99,7 +99,8 @@ def test_description_is_json_and_restores_the_same_front_end() -> None:
 def test_macs_add_up() -> None:
     mfcc = MFCC()
     parts = mfcc.frame_macs()
-    # 512-point real FFT: 128 * 8 butterflies and 256 products to disentangle, four real products each.
+    # A real FFT of 512 points has 128 * 8 butterflies with one complex product each, and 256 more complex products.
+    # A complex product takes four real products.
     assert parts["fft"] == 4 * (128 * 8 + 256)
     assert parts["dct"] == 40 * 10
     assert mfcc.macs() == 49 * sum(parts.values())

@@ -240,7 +240,7 @@ def test_the_compression_loss_of_the_activation_mode_ends_at_the_target_and_coun
     both, none = torch.tensor([True, True]), torch.tensor([False, False])
     assert float(gate.penalty(half, both)) == 0.0
     assert float(gate.penalty(dense, both)) == pytest.approx(50.0)
-    assert float(gate.penalty(dense * 1000, both)) == pytest.approx(50.0)  # whatever the scale
+    assert float(gate.penalty(dense * 1000, both)) == pytest.approx(50.0)  # the scale does not matter
     assert float(gate.penalty(dense, none)) == 0.0
     assert float(gate.penalty(torch.cat([dense, half]), torch.tensor([False, False, True, True]))) == 0.0
 

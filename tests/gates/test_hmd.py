@@ -1,4 +1,4 @@
-"""Layers with factored matrices, such as hybrid matrix decomposition (HMD), equal dense layers."""
+"""Layers with hybrid (HMD), low-rank or pruned matrices compute the same as dense layers with these matrices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feature boosting (FBS) and precision gating (PG) in one layer, which agrees with each of them alone."""
+"""Feature Boosting and Suppression (FBS) and Precision Gating (PG) in one layer, compared with each of them alone."""
 
 from __future__ import annotations
 
@@ -177,7 +177,8 @@ def test_the_work_combines_that_of_fbs_and_pg():
 def test_equation_3_gives_the_figures_of_table_1_and_the_exact_saving_is_close(density, sparsity, saving):
     average = average_bits(8, 4, sparsity)
     assert round(approximate_saving(1 / density**2, 8, average), 2) == saving
-    # In M-CifarNet, the first layer reads all of its 3 channels, and numbers of channels are whole.
+    # The exact saving is smaller: the first layer of M-CifarNet reads all of its 3 channels, and the number of winners
+    # in a layer is rounded up.
     widths = [(3, 64, 30), (64, 64, 30), (64, 128, 15), (128, 128, 15), (128, 128, 15), (128, 192, 8), (192, 192, 8)]
     layers, read = [], 1.0
     for i, (inputs, outputs, size) in enumerate([*widths, widths[-1]]):
@@ -188,8 +189,8 @@ def test_equation_3_gives_the_figures_of_table_1_and_the_exact_saving_is_close(d
         read = layers[-1].work.density
     exact = exact_saving(layers, 8, rest=1920)
     assert 0.97 * saving < exact < saving
-    # Without the work of the gates themselves, the exact saving is Eq. 3 with the exact saving by channels, which is
-    # 1.220 at a density of 0.9.
+    # Without the work of the gates themselves, equation 3 of Huang et al. 2020 gives the exact saving, if it gets the
+    # exact saving by channels. The latter is 1.220 at a density of 0.9.
     bare = exact_saving([GatedLayer(m, replace(w, macs=0.0), r) for m, w, r in layers], 8)
     by_channels = sum(m for m, _, _ in layers) / sum(m * r * w.calls[0].share for m, w, r in layers)
     assert bare == pytest.approx(approximate_saving(by_channels, 8, average))

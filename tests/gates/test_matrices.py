@@ -60,7 +60,7 @@ def test_multiplications_are_as_many_as_parameters():
     matrix = HybridMatrix(torch.randn(3 * 20, 14), groups=3, dense_rows=6, blocks=2)
     with FlopCounterMode(display=False) as counter:
         matrix(torch.randn(1, 14))
-    # J (m - r) products of each of 3 matrices, which the counter does not count: J = 2 blocks, m = 20 rows, r = 6 rich.
+    # The counter misses J (m - r) products of each of 3 matrices, with J = 2 blocks, m = 20 rows and r = 6 dense rows.
     scaled_additions = 3 * 2 * 14
     assert counter.get_total_flops() // 2 + scaled_additions == sum(p.numel() for p in matrix.parameters())
 

@@ -147,7 +147,7 @@ def test_a_group_has_one_threshold_and_shares_one_mask(mask, channels):
 
 
 def closed_form(gate: PGConv2d, x: Tensor, g: Tensor) -> dict[str, Tensor]:
-    """Return the gradients of (g * O).sum() by formulas written out, with O the layer's output [N, C, H, W]."""
+    """Return the gradients of (g * O).sum() by explicit formulas, where O is the layer's output [N, C, H, W]."""
     alpha, scale = gate.range.alpha.item(), gate.range.seen
     parts = split(x, gate.range.alpha, scale, gate.settings.bits, gate.settings.low_bits)
     whole, weight_level = weight_levels(gate.layer.weight, gate.settings.weight_bits)
@@ -257,7 +257,7 @@ def test_integer_arithmetic_gives_the_same_output(bits, high_bits, weight_bits, 
     )
     high = gate.product(parts.coarse, whole)
     margin = margins(high, gate.group, gate.threshold, size)
-    is_open, clear = margin > 0, margin.abs() > 1e-6  # nearer to 0, rounding decides
+    is_open, clear = margin > 0, margin.abs() > 1e-6  # for smaller margins, rounding decides
 
     def to_map(columns: Tensor) -> Tensor:
         return columns.transpose(1, 2).unflatten(2, (4, 4))
@@ -382,7 +382,7 @@ def test_training_lowers_the_loss_and_moves_the_thresholds(layer, shape):
     assert losses[-1] < 0.7 * losses[0]
     assert gate.threshold.abs().min() > 0
     alpha = gate.range.alpha.detach()
-    assert alpha != first.max() and (alpha - first.max()).abs() < 0.5  # set, then learned
+    assert alpha != first.max() and (alpha - first.max()).abs() < 0.5  # the first batch sets it
 
 
 @pytest.mark.parametrize("target", [-1.0, 3.0])

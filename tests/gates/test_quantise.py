@@ -149,7 +149,7 @@ def test_evaluation_does_not_change_the_range_and_a_checkpoint_holds_it():
     copied.load_state_dict(torch.load(file, weights_only=True))
     for state in (known.state_dict(), copied.state_dict()):
         assert all(state[name].equal(before[name]) for name in before)
-    copied.train()(torch.full((3,), 50.0))  # not its first batch
+    copied.train()(torch.full((3,), 50.0))  # a later batch does not set alpha
     assert copied.alpha.equal(known.alpha)
 
 

@@ -84,7 +84,7 @@ distinct_logits = st.lists(st.floats(-(2.0**127), 2.0**127, width=32), min_size=
 
 
 def lies_between_logits(theta: float, logit: Tensor) -> bool:
-    """Say whether a threshold differs from every logit, or no float lies between it and the next logit."""
+    """Say whether a threshold equals no logit, or the next larger float is a logit, so that no float lies between."""
     single = torch.tensor(theta)
     return bool((logit != single).all()) or bool((logit == torch.nextafter(single, torch.tensor(math.inf))).any())
 

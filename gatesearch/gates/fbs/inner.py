@@ -1,6 +1,6 @@
-"""The convolution inside an FBS layer: its protocol, and a plain convolution.
+"""The convolution inside an FBS layer: the interface that it needs, and a plain convolution that has it.
 
-FBS is Feature Boosting and Suppression. :mod:`gatesearch.gates.hybrid` uses a gated convolution instead.
+FBS is Feature Boosting and Suppression. :mod:`gatesearch.gates.hybrid` uses a gated convolution instead of a plain one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Inner(Protocol):
     def __call__(self, x: Tensor, winners: Tensor | None = None) -> Tensor:
         """Map [N, C_in, H, W] to [N, C, H', W'] without bias.
 
-        ``winners`` [N, C] says which channels win; the caller does not read the others.
+        ``winners`` [N, C] says which channels win; the caller ignores the outputs of all other channels.
         """
 
     def loss(self) -> Tensor:

@@ -74,14 +74,14 @@ class FBS(GateKind[LayerSite, FBSParams]):
 def work_of_winners(
     calls: Sequence[Call], site: LayerSite, params: FBSParams, observed: Mapping[str, float] | None
 ) -> LayerWork:
-    """Return the work that FBS leaves of a layer whose own work, without FBS, is ``calls``.
+    """Return the work that remains with FBS in a layer whose own work without FBS is ``calls``.
 
-    A sparser input saves work, too. The cost model prices that saving from the density of the layer before.
+    A sparser input saves work, too. The cost model computes that saving from the density of the layer before.
     """
     block = params.block
     groups = math.ceil(site.channels / block)
     count = winning_groups(params.density, groups)
-    # The last group may be smaller. The number of winning channels is least if that group is among the winners.
+    # The last group may be smaller. The fewest channels win if that group is among the winners.
     min_channels = (count - 1) * block + site.channels - (groups - 1) * block
     share = (observed or {}).get("density", min_channels / site.channels)
     predictor = site.shape_in[0] * site.channels

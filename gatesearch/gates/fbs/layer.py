@@ -15,9 +15,9 @@ from gatesearch.gates.fbs.unfold import Start
 
 LASSO = 1e-8  # lambda, as in the ports of the released code
 DENSITY_STEP = 0.1
-# In the released code the gains start from phi alone, which is drawn with a spread of 0.05. Here the gains start from
-# |gamma|, and the gradient of phi does not depend on phi's size. So phi only has to break ties at first, and its spread
-# is smaller.
+# In the released code the gains start from phi alone, which is drawn with a spread of 0.05. In this layer the gains
+# start from |gamma|, and the gradient of phi does not depend on phi's size. So at first phi only has to break ties
+# between channels with equal gains, and a smaller spread suffices.
 PHI_SPREAD = 0.05 * 0.01
 
 
@@ -70,7 +70,7 @@ class FBSConv2d(nn.Module):
     def boost(self, x: Tensor, inputs: Tensor | None = None) -> Tensor:
         """Return the gains g [N, C] for an input [N, C_in, H, W], or [N, k_in, H, W] with the channels ``inputs``."""
         if torch.is_autocast_enabled(x.device.type):
-            # In half precision, gains of different channels would be equal, and rounding would decide which win.
+            # In half precision, gains of different channels could become equal, and rounding would decide which win.
             with torch.autocast(x.device.type, enabled=False):
                 return self.boost(x, inputs)
         weight = self.predictor.weight if inputs is None else self.predictor.weight[:, inputs]
@@ -81,9 +81,9 @@ class FBSConv2d(nn.Module):
         """Return which channels win, boolean [N, C], given the gains g [N, C]; exactly k groups win, also with ties.
 
         In the released code, a channel wins if its g exceeds the (k+1)-th largest g. Since the ReLU makes many g zero,
-        fewer than k channels may win there. Here, exactly k groups win. If groups have equal gains, the first ones win,
-        in any batch and on any core. The choice is a step function without a gradient, not even a straight-through one.
-        The loss reaches the predictor only through the factor g of the winners.
+        fewer than k channels may win in that code. In this method, exactly k groups win. If groups have equal gains,
+        the first groups win, in any batch and on any core. The choice is a step function without a gradient, not even a
+        straight-through one. The loss reaches the predictor only through the factor g of the winners.
         """
         groups = len(self.sizes)
         count = winning_groups(density, groups)
@@ -145,7 +145,7 @@ class FBSConv2d(nn.Module):
     def report(self) -> dict[str, float]:
         """Return ``density``, ``winners_per_sample`` and ``nonzero``, the share of channels with a non-zero value.
 
-        The report includes the inner convolution's report. Before the first sample, it holds only the latter.
+        The report includes the inner convolution's report. Before the first sample, it holds only the inner report.
         """
         samples, winners, nonzero = self.observed.tolist()
         report = dict(self.inner.report())

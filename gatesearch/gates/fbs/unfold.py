@@ -28,10 +28,10 @@ class Start(NamedTuple):
 
 
 def unfold(layer: nn.Module | None, norm: nn.BatchNorm2d | None) -> Start:
-    """Return the parts of a trained convolution and batch normalisation for an FBS layer that is equal at density 1.
+    """Return the parts of a trained convolution and batch normalisation with which an FBS layer starts.
 
     An FBS layer computes g z + beta with z = norm(conv(x)). At first, g = |gamma|, where gamma and beta are the scale
-    and shift of the batch normalisation. A gain g is never negative, so the sign of gamma moves into the filter. The
+    and shift of the batch normalisation. A gain g is never negative, so the sign of gamma moves into the filter w. The
     sign of z changes with the filter, so the running mean m changes its sign, too. The convolution's bias b moves into
     the mean: (w x + b) - m = w x - (m - b).
 

@@ -38,9 +38,9 @@ class ChannelsFirst(nn.Module):
 class PlaneFilters(nn.Module):
     """Trained filters over a plane of features [1, frames, coefficients]; the identity at sites of any other shape.
 
-    A front end makes such a plane. Its mean and maximum alone separate classes badly, so two layers of filters come
-    before the pooling. In cross-validation on real speech, at 99 % recall of keywords, one layer stopped 27 % of other
-    words. Two layers stopped 37 %, and take 1.3 % of the multiplications of a DS-CNN.
+    The features of a front end are such a plane. The mean and maximum of a plane alone separate classes badly, so two
+    layers of filters come before the pooling. In cross-validation on real speech, at 99 % recall of keywords, one layer
+    stopped 27 % of other words. Two layers stopped 37 %. They take 1.3 % of the multiplications of a DS-CNN.
 
     Args:
         shape: the shape of one sample at the site.
@@ -92,8 +92,8 @@ class Pool(nn.Module):
 
     A feature map [C, H, W] is pooled over its plane, and channels by time [C, T] over time. Features [F] stay as they
     are. The pooling kernels have a fixed size, so that the exported operators are plain pooling on any core. The size
-    does not depend on the number of channels that remain. A class token is the first pixel of its map; its values come
-    behind means and maxima.
+    does not depend on the number of channels that remain. A class token is the first pixel of its map. Its values
+    follow the means and maxima.
     """
 
     def __init__(self, shape: Sequence[int], class_token: bool = False) -> None:

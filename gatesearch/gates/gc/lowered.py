@@ -1,4 +1,4 @@
-"""The exported head of a Gated Compression gate: folded, without pruned channels, scaled for int8."""
+"""Builds the exported head of a Gated Compression gate: folds it, prunes channels and scales features for int8."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class GateHead(Protocol):
 def fold(gate: GateHead, channels: Sequence[int] | None) -> nn.Linear:
     """Return the linear layer with the normalisation folded in, for the given channels (None: all).
 
-    w . (x - mean) / s + b = (w / s) . x + (b - (w / s) . mean) with s = sqrt(var + eps).
+    w . (x - mean) / s + b = (w / s) . x + (b - (w / s) . mean) with s = sqrt(var + eps). In this equation, x are the
+    features, w and b are the linear layer's weights and bias, and mean, var and eps are those of the normalisation.
     """
     mean, var = _statistics(gate)
     weight = gate.linear.weight * torch.rsqrt(var + gate.norm.eps)
@@ -51,9 +52,9 @@ def fold(gate: GateHead, channels: Sequence[int] | None) -> nn.Linear:
 def lowered_head(gate: GateHead, channels: Sequence[int] | None, shrink: nn.Module | None) -> nn.Module:
     """Return the head for the given channels (None: all), scaled so that int8 rounding changes its logit little.
 
-    One int8 scale serves all features. A feature with a small range would get only a few of its steps. So each feature
-    is scaled up towards the largest one by a gain in the layer before. Its weight in the linear layer is divided by the
-    same gain, so that the logit does not change.
+    All features share one int8 scale. A feature with a small range would get only a few int8 steps. So the layer before
+    multiplies each feature by a gain, which brings its range nearer to the largest range. The feature's weight in the
+    linear layer is divided by the same gain, so that the logit does not change.
 
     Args:
         gate: the trained head.
@@ -115,10 +116,10 @@ class LoweredHead(nn.Module):
 
 
 class EvenPool(nn.Module):
-    """:class:`Pool` of a map, with each mean scaled up towards the size of the maxima.
+    """Pools a map as :class:`Pool` does, and multiplies each mean by a gain that brings it nearer to the maxima.
 
     Means and maxima share one int8 tensor with one scale. Without the gain, the mean over a large map would get only a
-    few of its steps.
+    few int8 steps.
     """
 
     def __init__(self, pool: Pool, gain: Tensor) -> None:
@@ -132,11 +133,12 @@ class EvenPool(nn.Module):
 
     @torch.no_grad()
     def pool_frames_first(self, time_axis: int) -> None:
-        """Pool in two steps, in place: each frame over frequency, then all frames; see
-        :mod:`gatesearch.graph.hops.separable`.
+        """Replace the pooling by two steps, in place: first over the frequencies of each frame, then over all frames.
+
+        :mod:`gatesearch.graph.hops.separable` says why.
 
         Args:
-            time_axis: which axis of [C, H, W] is time.
+            time_axis: index of the time axis in [C, H, W].
         """
         if not isinstance(self.mean, nn.Conv2d) or 1 in self.mean.kernel_size:
             return
@@ -155,11 +157,11 @@ class EvenPool(nn.Module):
 
 
 def pool_frames_first(head: nn.Module, time_axis: int) -> None:
-    """Let each pooling of a head over a whole map pool its frames first, in place.
+    """Change every pooling over a whole map in a head, so that it first pools each frame; this changes the head itself.
 
     Args:
         head: a head as it is exported.
-        time_axis: which axis of a map [C, H, W] is time.
+        time_axis: index of the time axis in a map [C, H, W].
     """
     for module in head.modules():
         if isinstance(module, EvenPool):

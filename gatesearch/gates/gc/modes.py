@@ -1,4 +1,4 @@
-"""The gate modules of Gated Compression: a head that decides, and two ways to compress.
+"""The gate modules of Gated Compression: a head that stops samples, and two ways to compress activations.
 
 :mod:`gatesearch.gates.gc` has the equations.
 """
@@ -28,7 +28,7 @@ class GCGate(nn.Module):
         shape: the shape of one sample at the site.
         keep: share of channels or values that goes on, in (0, 1]; None to learn the share (channel mode).
         recall: share of positives that calibration must let pass, in (0, 1].
-        axis: which axis of ``shape`` has the channels.
+        axis: index of the channel axis in ``shape``.
         class_token: whether the first token is a class token, which gathers information from all others.
     """
 
@@ -56,7 +56,7 @@ class GCGate(nn.Module):
 
     @staticmethod
     def density(keep: float | None) -> float:
-        """Return the expected share of non-zero values among those that cross."""
+        """Return the expected share of non-zero values among the values that cross the cut."""
         raise NotImplementedError
 
     def compress(self, hidden: Tensor) -> Tensor:
@@ -75,9 +75,9 @@ class GCGate(nn.Module):
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
         """Return alpha BCE + beta C, in which the positives and the negatives of a batch have equal weight.
 
-        Within each side, a sample counts by ``context.weight``, its frequency at this gate. Without these weights, an
-        early gate would learn mostly from hard negatives (other words), which it can hardly tell from positives. It
-        would then miss easy negatives (silence), of which the stream has most.
+        Among the positives and among the negatives, a sample has the weight ``context.weight``, its frequency at this
+        gate. Without these weights, an early gate would learn mostly from hard negatives (other words), which it can
+        hardly distinguish from positives. It would then fail to stop easy negatives (silence), which are most frequent.
         """
         positive, target = context.positive, context.positive.to(output.logit.dtype)
         weight = torch.ones_like(target) if context.weight is None else context.weight
@@ -183,7 +183,7 @@ class ActivationGC(GCGate):
         self, shape: Sequence[int], keep: float | None, recall: float, axis: int = 0, class_token: bool = False
     ) -> None:
         super().__init__(shape, keep, recall, axis, class_token)
-        # softplus(-3) = 0.05, so that the first shrinkage is small.
+        # softplus(-3) = 0.05, so the initial shrinkage is small.
         self.shrinkage = nn.Parameter(torch.full((self.channels,), -3.0))
 
     @staticmethod
@@ -201,7 +201,7 @@ class ActivationGC(GCGate):
         return F.relu(hidden - along(F.softplus(self.shrinkage), hidden.ndim, self.axis))
 
     def penalty(self, passed: Tensor, positive: Tensor) -> Tensor:
-        """Return a penalty on the values of positives; 0 once at most the searched share of them is non-zero."""
+        """Return a penalty on the values of positives; 0 if at most the share ``keep`` of these values is non-zero."""
         values = passed[positive]
         if len(values) == 0:
             return passed.new_zeros(())

@@ -1,18 +1,18 @@
 """The level gate: it stops a window by one statistic of its samples, before any front end.
 
-Engineers try such a gate first, and a searched gate has to beat it. There are three statistics; each needs one
-threshold:
+Engineers try such a gate first, and a gate with a trained head has to beat it. There are three statistics. A gate
+compares one of them with one threshold:
 
     spread    standard deviation over frames of log2(sum |x|), x: the samples of a frame
     level     mean over frames of log2(sum |x|)
     flatness  log2 of (arithmetic mean / geometric mean) of |re| + |im|, the parts of a short Fourier transform
 
-The statistics were compared on Speech Commands and ESC-10, each at the threshold that 99 % of 1,621 words pass. Spread
-stops 94 % of 320 clips of background noise and 47 % of the seconds of ESC-10. Flatness stops 90 % and 27 %, and level
-5 % and 6 %.
+The statistics were compared on Speech Commands and ESC-10, each with the threshold that 99 % of 1,621 spoken words
+exceed. Of 320 clips of background noise, spread stops 94 %, flatness 90 % and level 5 %. Of the seconds of ESC-10,
+spread stops 47 %, flatness 27 % and level 6 %.
 
-:mod:`gatesearch.gates.level.statistics` has the statistics in integer arithmetic, as the reference for devices. The
-gate computes the same statistics in float, as a module that can be converted. :mod:`gatesearch.gates.level.hops`
+:mod:`gatesearch.gates.level.statistics` computes the statistics in integer arithmetic, as the reference for devices.
+The gate computes the same statistics in float, as a module that can be exported. :mod:`gatesearch.gates.level.hops`
 computes them at each hop of a stream.
 """
 

@@ -12,9 +12,9 @@ from gatesearch.gates.level.statistics import BINS, FILTERS, POINTS
 from gatesearch.gates.modules import GateContext, GateOutput, Lowered
 from gatesearch.gates.thresholds import largest_threshold
 
-# The floor is added to magnitudes before their logarithms. It is this share of the largest magnitude in training: 42 dB
-# below it, or two steps of int8. A smaller floor could round to zero in int8. The logarithm of zero is infinite, and
-# engines store different bytes for it.
+# A floor is added to magnitudes before their logarithms. FLOOR is the floor as a share of the largest magnitude in
+# training: -42 dB, or two int8 steps. A smaller floor could round to zero in int8, and the logarithm of zero is
+# infinite. Engines store different bytes for an infinite value.
 FLOOR = 1 / 128
 
 
@@ -26,8 +26,8 @@ class LevelGate(nn.Module):
 
     Args:
         statistic: ``"spread"``, the variance over frames of the log magnitude, which orders windows as the standard
-            deviation does; ``"level"``, the mean over frames of the log magnitude; or ``"flatness"``, the distance of
-            the spectrum from a flat one.
+            deviation does; ``"level"``, the mean over frames of the log magnitude; or ``"flatness"``, which says how
+            far the spectrum is from a flat spectrum.
         samples: number of samples in a window.
         frame: number of samples in a frame.
         recall: share of positives that calibration must let pass, in (0, 1].
@@ -115,7 +115,7 @@ class FrameLevels(nn.Module):
 
 
 class Flatness(nn.Module):
-    """The distance of the spectrum from a flat one in octaves, [N, *shape] to [N, 1].
+    """The distance of a waveform's spectrum from a flat spectrum in octaves, [N, *shape] to [N, 1].
 
     A convolution computes the Fourier transform of each block of samples. Its filters do not train.
     """

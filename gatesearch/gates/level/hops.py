@@ -3,8 +3,8 @@
 A statistic combines one number for each frame; :mod:`gatesearch.gates.level.statistics` defines these numbers. At a
 hop, only the numbers of new frames are computed. Frames follow each other from the start of the stream. A window's
 statistic uses the last whole frames, as many as fit into a window. If a hop is a whole number of frames, the statistic
-equals :func:`window_statistic` of the window's samples bit for bit. Otherwise its first frame may begin up to one frame
-before the window does.
+equals :func:`window_statistic` of the window's samples bit for bit. Otherwise the first of these frames may start
+before the window does, by up to one frame.
 """
 
 from __future__ import annotations
@@ -84,9 +84,10 @@ class SignalFormat:
 
 
 def signal_statistics(samples: Array, window: int, hop: int, frame: int) -> dict[str, Array]:
-    """Return each statistic at each hop of a recording, int64 [hops]; empty where the stream is no sound.
+    """Return each statistic at each hop of a recording, by name, int64 [hops].
 
-    A statistic is left out where a window holds no whole frame, or too many.
+    The result is empty if the recording is no sound or is shorter than a window. It lacks a statistic if a window holds
+    no whole frame of this statistic, or too many.
 
     Args:
         samples: the recording; int16 [n] if it is sound.
@@ -130,7 +131,7 @@ def _window_sums(values: Array, last: Array, count: int) -> Array:
 
 @dataclass(slots=True)
 class SignalStream:
-    """Computes the statistic of the newest window while samples arrive; the reference of ``level.c``.
+    """Computes the statistic of the newest window while samples arrive; the reference for the C kernel ``level.c``.
 
     The object stores the numbers of a window's frames, and the samples of a frame that is not complete yet.
     :meth:`push` returns None until the first window is complete.

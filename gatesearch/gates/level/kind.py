@@ -1,4 +1,4 @@
-"""The gate kind ``level``: parameters, sites and work of a gate by one statistic of the samples."""
+"""The gate kind ``level``, which stops a window by one statistic of its samples: parameters, sites and work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatesearch.gates.work import CutWork
 from gatesearch.graph.sites import CutSite
 from gatesearch.graph.sites.site import INPUT
 
-FRAME_SAMPLES = 320  # 20 ms at 16 kHz, as in the published figures
+FRAME_SAMPLES = 320  # 20 ms at 16 kHz
 MIN_FRAMES = 10
 
 
@@ -56,7 +56,11 @@ class Level(GateKind[CutSite, LevelParams]):
         return site.name == INPUT and is_wave and site.elements >= MIN_FRAMES * FRAME_SAMPLES
 
     def check(self, site: CutSite, params: LevelParams) -> None:
-        """Refuse a frame length of which a window holds fewer than ``MIN_FRAMES`` or more than ``MAX_FRAMES``."""
+        """Check that a window holds ``MIN_FRAMES`` to ``MAX_FRAMES`` frames of the length in ``params``.
+
+        Raises:
+            GateError: a window holds fewer or more frames.
+        """
         frames = site.elements // params.frame
         if not MIN_FRAMES <= frames <= MAX_FRAMES:
             shortest, longest = -(-site.elements // MAX_FRAMES), site.elements // MIN_FRAMES

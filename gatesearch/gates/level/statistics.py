@@ -1,8 +1,8 @@
 """The statistics of a level gate in integer arithmetic: spread, level and flatness of a window.
 
-A device computes the same: it reads int16 samples, sums in int64, and multiplies no samples for spread and level. The
-functions take arrays of NumPy or of PyTorch and return the same integers for both. So they are the reference of a
-kernel in C.
+The functions take arrays of NumPy or of PyTorch and return the same integers for both. They are the reference for a C
+kernel, which computes the same integers on a device. The kernel reads int16 samples and sums in int64. For spread and
+level, it multiplies no samples.
 
 Each statistic takes two steps. The first computes one number for each frame. The second combines the sum of these
 numbers and the sum of their squares. So a stream computes only the numbers of new frames; see
@@ -101,8 +101,8 @@ def spread(samples: Whole, frame: int) -> Whole:
 def flatness(samples: Whole, frame: int = POINTS) -> Whole:
     """Return the distance of a window's spectrum from a flat one, in units of 2^-16 octaves.
 
-    White noise has a small value; tones and voices have larger ones. The spectral flatness of a block is the geometric
-    mean of its spectrum divided by the arithmetic mean. The result is minus its logarithm, as a mean over blocks of 64
+    White noise has a small value; tones and voices have larger values. The spectral flatness F of a block is the
+    geometric mean of its spectrum divided by the arithmetic mean. The result is the mean of -log2(F) over blocks of 64
     samples. The spectrum is |re| + |im| of a Fourier transform with a Hann window; it is within 3 dB of the magnitude.
 
     Args:
@@ -137,10 +137,10 @@ def window_statistic(name: str, samples: Whole, frame: int) -> Whole:
 
 
 def integer_threshold(values: np.ndarray, positive: np.ndarray, recall: float) -> int:
-    """Return the integer threshold that at least ``recall`` of the positives exceed, and few other windows.
+    """Return an integer threshold that a share ``recall`` of the positives exceeds, and as few others as possible.
 
-    The threshold lies halfway between the smallest statistic that has to pass and the next smaller one of any window,
-    rounded down. Without positives, the threshold is below all statistics.
+    The threshold lies halfway between the smallest statistic that has to pass and the next smaller statistic of any
+    window, rounded down. Without positives, the threshold is below all statistics.
 
     Args:
         values: statistics of windows, integers [N].

@@ -45,17 +45,17 @@ class Factors(nn.Module):
 
 
 class HybridMatrix(Factors):
-    """A stack of hybrid matrices: ``dense_rows`` dense rows over rank-1 blocks side by side.
+    """A stack of hybrid matrices: each has some dense rows, and below them rank-1 blocks side by side.
 
     A matrix W [m, n] becomes
 
         [ A                         ]     A    [r, n], dense rows
         [ b_1 c_1^T | ... | b_J c_J^T ]     b_j  [m - r]; the c_j together have n elements
 
-    The first r outputs are any linear function of the input x. For the others, block j reads its columns x_j of the
-    input and computes one number, t_j = c_j . x_j. Each of these outputs is a sum of t_1 to t_J, weighted by its
-    elements of b_1 to b_J. The rank of W is at most r + J, about twice that of a low-rank matrix with as many
-    parameters. After Thakker et al. 2019 (arXiv 1906.04886), who use J = 2.
+    The first r outputs can be any linear function of the input x. For the other outputs, block j reads a part x_j of
+    the input and computes one number, t_j = c_j . x_j. Each of these outputs is a sum of t_1 to t_J, weighted by the
+    output's elements of b_1 to b_J. The rank of W is at most r + J. A low-rank matrix with as many parameters has about
+    half that rank. The form is that of Thakker et al. 2019 (arXiv 1906.04886), who use J = 2.
 
     Args:
         weight: the dense stack from which the factors are fitted, [groups * rows, columns]. A starts as the first r
@@ -96,7 +96,7 @@ class HybridMatrix(Factors):
 
     @torch.no_grad()
     def redraw(self, std: float) -> None:
-        """Draw the factors anew, so that every element of the matrices has this standard deviation."""
+        """Draw random factors with which every element of the matrices has the standard deviation ``std``."""
         nn.init.normal_(self.rich, std=std)
         for factor in (self.left, self.right):  # an element of a block is a product of two numbers
             nn.init.normal_(factor, std=math.sqrt(std))
@@ -136,7 +136,7 @@ class LowRankMatrix(Factors):
 
     @torch.no_grad()
     def redraw(self, std: float) -> None:
-        """Draw the factors anew, so that every element of the matrices has this standard deviation."""
+        """Draw random factors with which every element of the matrices has the standard deviation ``std``."""
         # An element of U V is a sum of d products of two numbers, so its variance is d spread^4.
         spread = math.sqrt(std / math.sqrt(self.left.shape[2]))
         nn.init.normal_(self.left, std=spread)
@@ -144,7 +144,7 @@ class LowRankMatrix(Factors):
 
 
 class PrunedMatrix(Factors):
-    """A stack of pruned matrices: its smallest elements are zero, more and more of them while a training runs.
+    """A stack of pruned matrices: its smallest elements are zero, and the share of zeros rises during training.
 
     The share of zeros rises along the cubic schedule of Zhu and Gupta 2017 (arXiv 1710.01878, equation 1). An element
     that is pruned once stays zero, as in their paper. Evaluation always uses the final share.
@@ -180,7 +180,7 @@ class PrunedMatrix(Factors):
         return chosen.view_as(self.mask) & self.mask
 
     def anneal(self, progress: float) -> None:
-        """Prune to the share that the schedule has at a progress of the training, from 0 to 1."""
+        """Prune to the share of zeros that the schedule sets for a progress of the training, from 0 to 1."""
         keep = 1 - zhu_gupta(progress, 1 - self.keep)
         if round(keep * self.mask.numel()) < int(self.mask.sum()):
             self.mask.copy_(self.largest(keep))

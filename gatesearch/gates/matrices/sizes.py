@@ -27,7 +27,7 @@ def zhu_gupta(progress: float, final: float) -> float:
 def hybrid_parameters(rows: int, columns: int, dense_rows: int, blocks: int) -> int:
     """Return the number of parameters of a hybrid matrix: r n + J (m - r) + n.
 
-    A product with the matrix takes as many multiplications.
+    A product with the matrix takes the same number of multiplications.
 
     >>> hybrid_parameters(200, 200, 97, 2)
     19806

@@ -1,17 +1,17 @@
-"""Precision Gating (PG): a layer computes outputs from a few high bits, and adds low bits to some.
+"""Precision Gating (PG): a layer computes all outputs from high bits, and adds low bits to some outputs.
 
 An output is open if the low bits are added, and closed otherwise. The technique is that of Zhang et al. 2020 (arXiv
-2002.07136); the equations follow its released code. The masks M1 and M2 suit ordinary vector units. They are from Huang
-et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies":
+2002.07136). The masks M1 and M2, which suit ordinary vector units, are from Huang et al. 2020, "Pushing the Envelope of
+Dynamic Spatial Gating technologies". The equations follow the released code of Zhang et al.:
 
     O_hb = I_hb * W                      I_hb: the B_hb most significant of the B bits of the input x; W: weights
     m = 1[mean of O_hb > Delta]          mean over the channel's group: one channel (3d), k (M2), or all channels (M1)
     O = O_hb + m (I_lb * W) + bias       I_lb = Q_B(x) - I_hb, the low bits; Q_B: the quantiser to B bits
     loss = sigma sum (Delta - delta)^2   Delta: threshold of a group, trained; delta: target; sigma: weight of the loss
 
-The gradient of m is that of a sigmoid (straight-through). The released code has several versions of the loss; this is
-the squared one. The plain norm has no gradient at Delta = delta, where training starts if the target is 0. Thresholds
-act on the sum without the bias, before any normalisation.
+The gradient of a sigmoid replaces that of m (straight-through). The released code has several versions of the loss;
+this is the squared version. The version with a plain norm has no gradient at Delta = delta, and a training with target
+0 starts there. Thresholds are compared with the sum without the bias, before any normalisation.
 """
 
 from gatesearch.gates.pg.kind import PG

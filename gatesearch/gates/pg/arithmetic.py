@@ -48,15 +48,17 @@ MASKS: Mapping[str, Mask] = {
 
 
 def margins(high: Tensor, group: int, threshold: Tensor, size: Tensor, winners: Tensor | None = None) -> Tensor:
-    """Return the margin of each output, [N, C, ...]: its group's mean of O_hb minus the threshold; open above 0.
+    """Return the margin of each output, [N, C, ...]: its group's mean of O_hb minus the group's threshold.
+
+    An output is open if its margin is above 0.
 
     Args:
         high: O_hb in levels, [N, C, ...].
         group: number of channels that share a decision; the last group may have fewer.
         threshold: Delta [groups], in units of the output.
         size: the size of a level of O_hb, [].
-        winners: the channels that FBS computes, boolean [N, C]. Means count only these, and the others are never open.
-            None without FBS.
+        winners: the channels that FBS (Feature Boosting and Suppression) computes, boolean [N, C]; None without FBS.
+            Only these channels count in the means, and only they can be open.
     """
     channels = high.shape[1]
     if group == 1:
@@ -123,8 +125,8 @@ class _AddLowBits(torch.autograd.Function):
 
 def rescale(total: Tensor, size: Tensor, bias: Tensor | None) -> Tensor:
     """Return outputs [N, C, ...] in their own units, given levels, the size of a level [] and the bias [C]."""
-    # Multiplication and addition are separate operations, here and in the margin. Whether a processor fuses them may
-    # depend on the sample's place in the batch, and fusing rounds differently.
+    # Multiplication and addition are separate operations, in this function and in `_margin`. A fused operation rounds
+    # differently, and whether a processor fuses them may depend on the sample's position in the batch.
     output = total * size
     return output if bias is None else output.add_(_per_channel(bias, output))
 

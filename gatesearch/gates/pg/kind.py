@@ -1,4 +1,4 @@
-"""The gate kind ``pg`` (Precision Gating): its sites and the work that it leaves."""
+"""The gate kind ``pg`` (Precision Gating): the sites where it fits and the work that remains with it."""
 
 from __future__ import annotations
 

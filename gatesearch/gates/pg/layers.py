@@ -25,7 +25,8 @@ class PGLayer(nn.Module):
     Args:
         layer: the trained layer; copied.
         settings: the gate's parameters: bits, mask and target.
-        input_range: a module that returns the clip and the range of the input; by default both are learned.
+        input_range: a module that returns the clip and the range of the input. By default, the clip is learned and the
+            range is a running mean.
         sparse: whether the gradient of the mask is zero where the mask is closed ("sparse back-propagation").
 
     Raises:
@@ -112,8 +113,9 @@ class PGLayer(nn.Module):
     def report(self) -> dict[str, float]:
         """Return ``sparsity``, the share of closed outputs, and the number of ``outputs``; empty before the first.
 
-        ``weighted_sparsity`` weights outputs by their multiply-accumulates; these are equal here. Inside an FBS layer,
-        losing channels count as closed, and ``sparsity_winners`` is the share of closed outputs in winning channels.
+        ``weighted_sparsity`` weights outputs by their multiply-accumulates. All outputs of this layer take equally
+        many, so it equals ``sparsity``. Inside an FBS layer, losing channels count as closed, and ``sparsity_winners``
+        is the share of closed outputs in winning channels.
         """
         outputs, closed, of_winners, closed_winners = self.observed.tolist()
         if not outputs:

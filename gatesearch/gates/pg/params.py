@@ -47,7 +47,7 @@ class PGParams(GateParams):
 
     @classmethod
     def read(cls, written: Mapping[str, Scalar]) -> Self:
-        """Build from the parameters in a plan; ``weight_bits`` defaults to ``bits``, and None stands for 32."""
+        """Return an instance with a plan's parameters; ``weight_bits`` defaults to ``bits``, and None stands for 32."""
         filled = {"weight_bits": written.get("bits", cls.bits), **written}
         if filled["weight_bits"] is None:
             filled["weight_bits"] = UNQUANTISED
@@ -69,8 +69,9 @@ class PGParams(GateParams):
         return self.weight_bits <= BYTE and self.low_bits <= most and self.high_bits <= most
 
     def count_operands(self, positive: bool) -> int:
-        """Return the number of operands into which kernels split a channel.
+        """Return the number of operands into which kernels split a channel: 1, 2 or 4.
 
-        It doubles for eight-bit weights, which have two parts. It doubles again for inputs that can be negative.
+        The number doubles for eight-bit weights, which have two parts. It doubles again for inputs that can be
+        negative.
         """
         return (1 + (self.weight_bits == BYTE)) * (1 + (not positive))

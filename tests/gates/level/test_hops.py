@@ -1,4 +1,4 @@
-"""The level gate computes the same integers on a stream as on whole windows, however samples arrive."""
+"""The level gate computes the same integers on a stream as on whole windows, in whatever portions samples arrive."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_the_gate_orders_windows_as_the_whole_numbers_do(statistic: str) -> None
 
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_int8_programs_decide_alike_on_every_engine(statistic: str) -> None:
-    """Windows hold digital silence, since engines differ where the logarithm of an int8 zero is infinite."""
+    """The windows contain digital silence: engines store the infinite logarithm of an int8 zero differently."""
     torch.manual_seed(0)
     envelopes = (torch.rand(48, 1, 10, 1) ** 3).repeat_interleave(320, 2)
     tones = torch.sin(torch.linspace(0.1, 1.0, 48)[:, None] * torch.arange(3200))[:, None, :, None]

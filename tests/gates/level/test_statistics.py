@@ -1,4 +1,4 @@
-"""Statistics of the level gate are the same in numpy and torch, and near those of real logarithms."""
+"""The integer statistics of the level gate are the same in NumPy and PyTorch, and close to statistics in float."""
 
 from __future__ import annotations
 
