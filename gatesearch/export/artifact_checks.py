@@ -1,6 +1,6 @@
-"""Checks each file of a bundle: runs it, else inspects it, else checks only its sha256.
+"""Checks each file of a bundle: runs the file, or inspects it, or at least checks its sha256.
 
-The outputs of a file that runs are compared with those of the stage's program, the .tflite of the manifest.
+The outputs of a file that runs are compared with the outputs of the stage's .tflite program.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _check_part(bundle: Bundle, artifact: Mapping[str, Any], ran: bool) -> Artif
 def _check(
     bundle: Bundle, artifact: Mapping[str, Any], source: Mapping[str, Any], run: _StageRun, ran: bool
 ) -> ArtifactCheck:
-    """Check one file of a stage; ``source`` is the stage's .tflite, from which its other formats are made."""
+    """Check one file of a stage; ``source`` is the manifest's entry of the stage's .tflite program."""
     path, name = artifact["path"], artifact.get("format", "tflite")
     blob = read_artifact(bundle.folder, artifact)
     if ran:

@@ -54,8 +54,8 @@ def write_bundle(
         formats: additional formats; each core gets those of them that it runs.
         classes: names of the classes.
         about: additional entries of the manifest, such as the front end.
-        describe: a function that returns more entries, such as a detector, for the model with the thresholds of the
-            artifacts.
+        describe: a function that returns further entries of the manifest, such as a detector's. Its argument is a copy
+            of the model with the new thresholds.
         input_range: smallest and largest feature of a front end that returns int8 steps; else None.
         hops: how a stream runs the model by hops; None for whole windows.
 
@@ -118,7 +118,7 @@ def _check_finite(model: GatedModel) -> None:
 
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
-    """Yield a new folder that takes the place of another once it is complete."""
+    """Yield a temporary folder, which replaces ``folder`` when the ``with`` block ends."""
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     for stale in folder.parent.glob(f"{folder.name}.*.part"):  # left by an interrupted run
         shutil.rmtree(stale, ignore_errors=True)

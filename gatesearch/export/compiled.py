@@ -1,4 +1,4 @@
-"""A stage of a model with its .tflite, from which every other format is made."""
+"""Compiles each stage of a model to the graph and .tflite program from which exporters make files."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def compile_stages(
     """
     stages: list[CompiledStage] = []
     for graph, name in zip(passes.run(model, calibration, device), model.plan.cores, strict=True):
-        # With the int8 grid of the stage before as input, no value is rounded between the two stages.
+        # The input has the int8 grid of the previous stage's output, so no value is rounded between the two stages.
         before = stages[-1].program.outputs[0].range if stages else input_range
         if time_axis is not None:
-            pool_frames_first(graph.head, time_axis)  # a head of its own, which the passes made
+            pool_frames_first(graph.head, time_axis)  # this changes the head that the passes made, not the model's
         stages.append(_compile(graph, device.core(name), before))
     return stages
 

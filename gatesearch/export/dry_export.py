@@ -1,4 +1,4 @@
-"""Tests whether a network, or a plan of gates in it, can be exported; no file is kept."""
+"""Tests whether a network, or a plan of gates in it, can be exported; no file remains."""
 
 from __future__ import annotations
 
@@ -111,7 +111,11 @@ def try_bundle(
         model: a model with the gates of a plan.
         samples: features [n, *shape] that set the ranges of int8 values.
         validation: the split that sets thresholds; the first :data:`VALIDATION_WINDOWS` are used.
-        device, positive, classes, formats, input_range: see :func:`gatesearch.export.bundle.write_bundle`.
+        device: the device that has the cores of the plan.
+        positive: whether each class is a positive, [classes].
+        classes: names of the classes.
+        formats: additional formats; each core gets those of them that it runs.
+        input_range: smallest and largest feature of a front end that returns int8 steps; else None.
     """
     few = FeatureSplit(
         features=validation.features[:VALIDATION_WINDOWS],

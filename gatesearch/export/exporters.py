@@ -83,7 +83,7 @@ def exporter(name: str) -> Exporter:
     """Return the exporter of a format.
 
     Raises:
-        UserError: there is none, or its extra is not installed.
+        UserError: no exporter has this name, or its extra is not installed.
     """
     points = _points()
     if name not in points:

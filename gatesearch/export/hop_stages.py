@@ -1,4 +1,8 @@
-"""Compiles the stages of a bundle to run by hops: each gets a step and a program that catches up on a whole window."""
+"""Compiles the stages of a bundle into programs that run hop by hop on a stream.
+
+A hop is the time from one decision to the next. Each stage gets two programs. The step computes the new frames of a
+hop. The other program catches up on a whole window when the gate before the stage opens.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +24,8 @@ class HopSetting:
     """How a bundle runs by hops.
 
     Args:
-        frames: the time axis of the features, with the frames of a hop in each phase.
-        phases: number of states that take turns, where strides do not divide the hop.
+        frames: the time axis of the features; its hop is the number of frames from one decision of a phase to its next.
+        phases: number of states (*phases*) that take turns from hop to hop; above 1 if strides do not divide the hop.
     """
 
     frames: Frames
@@ -37,11 +41,11 @@ class HopStage:
     """A stage that runs by hops.
 
     Args:
-        programs: its step, and the program that catches up.
+        programs: the stage's step, and the program that catches up.
         step: the step, loaded in the engine that stands in for the stage's core.
         axis: the time axis of the programs' input, channels last.
-        window: frames of a whole window there.
-        fresh: frames of a hop there.
+        window: number of frames of a whole window on this axis.
+        fresh: number of frames of a hop on this axis.
     """
 
     programs: HopPrograms
@@ -54,9 +58,10 @@ class HopStage:
 def compile_hop_stages(
     stages: Sequence[CompiledStage], setting: HopSetting, input_range: tuple[float, float] | None = None
 ) -> list[HopStage | None] | None:
-    """Return the stages by hops, None for one behind the last time axis: it runs its program at each hop.
+    """Return the programs by hops of each stage; None if a stage cannot run by hops.
 
-    Where a stage cannot run by hops, a warning names what stands in the way, and there are no such stages at all.
+    A warning then names the obstacle. A stage whose input has no time axis runs its program for whole windows at each
+    hop; its entry in the list is None.
 
     Args:
         stages: the compiled stages of a model, in order.
@@ -86,7 +91,7 @@ def _network(stage: CompiledStage, frames: Frames) -> HopNetwork:
     """Return a stage with its head as a network by hops.
 
     Raises:
-        UserError: a layer stands in the way.
+        UserError: a layer cannot run by hops.
     """
     if stage.graph.parts:
         raise UserError("its gated layers run by kernels, which take whole windows")
@@ -110,7 +115,7 @@ def _compile(stage: CompiledStage, network: HopNetwork, before: tuple[float, flo
 
 
 def channel_last_axis(axis: int, rank: int) -> int:
-    """Return an axis of a tensor, batch included, where channels come last: of rank 4 they do in a .tflite.
+    """Return the index in a .tflite of a tensor's axis, batch included; a tensor of rank 4 has channels last there.
 
     >>> channel_last_axis(2, rank=4), channel_last_axis(1, rank=3)
     (1, 1)

@@ -1,4 +1,7 @@
-"""Verification of programs by hops: every hop of a stretch of stream against the programs of whole windows."""
+"""Compares a bundle's programs by hops with its programs for whole windows, at each hop of a stream.
+
+A hop is the time from one decision to the next. A program by hops computes only the new frames of a window.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from gatesearch.runtime.cascade import Array, requantise
 from gatesearch.runtime.hop_chain import HopChain
 
 MAX_HOPS = 200
-OPEN_SHARE = 0.8  # of the hops at which a gate passes in the check; the gates' own decisions may never close
+OPEN_SHARE = 0.8  # share of the hops at which a gate opens in the check; on its own, a gate may never close
 FLOAT_TOLERANCE = 1e-4  # a library may sum a smaller tensor in another order
 
 
 @dataclass(frozen=True, slots=True)
 class HopParity:
-    """Agreement of programs by hops with those of whole windows.
+    """Agreement of the programs by hops with the programs for whole windows.
 
     Args:
         hops: number of hops that were compared.
@@ -32,7 +35,7 @@ class HopParity:
     differences: int
 
     def describe(self) -> str:
-        """Return the line that says how far they agree.
+        """Return the line that says how far the two kinds of programs agree.
 
         >>> HopParity(hops=200, openings=31, differences=0).describe()
         'verify: 200 hops with 31 catch-ups: programs by hops equal those of whole windows'
@@ -47,7 +50,7 @@ def verify_hops(bundle: Bundle, windows: Array, on_hop: Callable[[], None] | Non
     """Run a stretch of stream by hops and by whole windows, with gates that open and close at random.
 
     Args:
-        bundle: with programs by hops.
+        bundle: a bundle with programs by hops.
         windows: the features of the window at each hop, [hops, *shape]; the first :data:`MAX_HOPS` are used.
         on_hop: a function that is called after each hop.
     """
@@ -71,7 +74,7 @@ def verify_hops(bundle: Bundle, windows: Array, on_hop: Callable[[], None] | Non
 
 
 def _count_open(random: np.random.Generator, stages: int) -> int:
-    """Return how many stages run at a hop, the first one always."""
+    """Return a random number of stages that run at a hop; the first stage always runs."""
     passes = random.random(stages - 1) < OPEN_SHARE
     return 1 + int(np.argmin([*passes, False]))
 
@@ -86,7 +89,7 @@ def _window_outputs(bundle: Bundle, window: Array, stages: int) -> Iterator[tupl
 
 
 def _equal(output: Array, whole: Array) -> bool:
-    """Compare an output with that of a whole window, of which it may hold the last frames alone."""
+    """Compare the output of a hop with the output of the whole window; a hop may output only the last frames."""
     index = tuple(slice(size - own, None) for size, own in zip(whole.shape, output.shape, strict=True))
     if np.issubdtype(output.dtype, np.integer):
         return bool(np.array_equal(output, whole[index]))

@@ -42,8 +42,8 @@ class StageWriter:
         Args:
             k: the index of the stage.
             stage: the compiled stage.
-            threshold: that of its gate; None for the last stage.
-            hop_stage: the stage by hops; None where it runs whole windows.
+            threshold: the threshold of the stage's gate; None for the last stage.
+            hop_stage: the stage's programs by hops; None if the stage has none.
         """
         files = self._write_formats(k, stage)
         parts = self._write_parts(k, stage)
@@ -66,7 +66,7 @@ class StageWriter:
         }
 
     def _hops(self, k: int, stage: CompiledStage, hop_stage: HopStage) -> dict[str, Any]:
-        """Write the programs of a stage by hops and return their entry."""
+        """Write a stage's programs by hops and return their entry."""
         programs, count = hop_stage.programs, len(stage.program.outputs)
         return {
             "step": self._write(k, f"stage{k}_step.tflite", programs.step, stage.core, "tflite"),
@@ -89,7 +89,7 @@ class StageWriter:
             "theta": threshold.theta,
             "theta_integer": threshold.integer,
             "answer": threshold.answer,
-            # The exported logit e represents the model's logit center + (e - 3) half_width / 3.
+            # The exported logit e represents the model's logit, which is center + (e - 3) half_width / 3.
             "logit": stage.graph.logit_window,
             "exit": None if stage.exit is None else self._exit(k, stage.exit),
         }
