@@ -1,4 +1,4 @@
-"""Conformance suites for authors of plug-ins: pytest classes, with one module for each plug point.
+"""Conformance suites for authors of plug-ins: pytest classes, with one module for each kind of plug-in.
 
-A failed test says which promise of an interface a plug-in breaks.
+A failed test says which promise of its interface a plug-in breaks.
 """

@@ -1,4 +1,4 @@
-"""The conformance tests that every gate kind has to pass, at cut sites and at layer sites."""
+"""The conformance tests for every gate kind, at cut sites and at layer sites."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from gatesearch.testing._suite import fixed_torch_seed
 
 SAMPLES = 32
 PROGRAM_SAMPLES = 4  # number of samples that a .tflite program runs
-# Mean error of a program, as a share of the largest output. It bounds the mean only, because rounding may change single
-# decisions at a threshold.
+# Largest mean error of a program, as a share of the largest output. Single errors have no bound, because rounding may
+# change single decisions at a threshold.
 PROGRAM_TOLERANCE = 0.01
 
 
@@ -34,8 +34,8 @@ class GateConformance:
 
     Attributes:
         kind: an instance of the gate kind.
-        site: the site of its gates.
-        params: parameters of the gates, as in a plan; others have their defaults.
+        site: the site of the gates that the tests build.
+        params: parameters of these gates, as in a plan; other parameters have their defaults.
     """
 
     kind: GateKind[Any, Any]
@@ -43,7 +43,7 @@ class GateConformance:
     params: Mapping[str, Scalar] = {}
 
     def layer(self) -> nn.Module | None:
-        """Return the layer that a gate at the site replaces; an LSTM has to be batch first."""
+        """Return the layer that a gate at the site replaces, with ``batch_first`` for an LSTM; None at a cut site."""
         return None
 
     def norm(self) -> nn.BatchNorm2d | None:
@@ -51,11 +51,11 @@ class GateConformance:
         return None
 
     def build(self, **changes: Scalar) -> Any:
-        """Return a gate with the suite's parameters, changed as given."""
+        """Return a gate with the suite's parameters and some changes of them."""
         return self.kind.build(self.site, self.read(**changes), self.layer(), self.norm())
 
     def read(self, **changes: Scalar) -> GateParams:
-        """Return the suite's parameters, changed as given and checked."""
+        """Return the suite's parameters with some changes, after the kind has checked them."""
         params = self.kind.Params.read({**self.params, **changes})
         self.kind.check(self.site, params)
         return params
@@ -101,7 +101,7 @@ class GateConformance:
             raise AssertionError("Params.read() accepts a parameter that does not exist")
 
     def test_state_is_whole(self) -> None:
-        """A gate that loads the state of another one with the same parameters computes the same."""
+        """A gate that loads the state of another gate with the same parameters computes the same outputs."""
         with self.trained() as (gate, inputs):
             file, twin = io.BytesIO(), self.build()
             torch.save(gate.state_dict(), file)
@@ -111,7 +111,7 @@ class GateConformance:
             assert same, "state_dict() does not hold all of the gate's state"
 
     def test_tunable_parameters_need_no_training(self) -> None:
-        """Another value of a parameter that is tunable after training does not change what a trained gate computes."""
+        """A trained gate computes the same with another value of a parameter that is tunable after training."""
         for name, rule in self.kind.Params.fields().items():
             for value in self.kind.choices(self.site).get(name, ()) if rule.tunable_after_training else ():
                 with self.trained() as (gate, inputs):
@@ -138,7 +138,7 @@ class GateConformance:
 
 
 def check_gradients(module: nn.Module, leaf: Tensor) -> None:
-    """Check that gradients are finite and that they reach the layers before the gate, at ``leaf``."""
+    """Check that gradients are finite and reach ``leaf``, the activations that enter the gate."""
     for name, parameter in [("the activations", leaf), *module.named_parameters()]:
         finite = parameter.grad is None or bool(torch.isfinite(parameter.grad).all())
         assert finite, f"the gradient of {name} is not finite"
@@ -146,7 +146,7 @@ def check_gradients(module: nn.Module, leaf: Tensor) -> None:
 
 
 def check_export(module: nn.Module, inputs: Tensor, what: str) -> None:
-    """Check that ``torch.export`` accepts a module, and that its .tflite program computes the same in LiteRT.
+    """Check that ``torch.export`` accepts a module, and that the module's .tflite program computes the same in LiteRT.
 
     Args:
         module: the module that a bundle would contain.

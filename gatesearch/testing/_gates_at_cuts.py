@@ -1,4 +1,4 @@
-"""The conformance tests of gates at cut sites, in addition to those that every gate kind passes."""
+"""The conformance tests for gates at cut sites, in addition to the tests for every gate kind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CutGateConformance(LoweringConformance):
     """Tests the promises of :class:`gatesearch.gates.CutGate`; :mod:`gatesearch.testing.gates` shows its use."""
 
     def inputs(self) -> Tensor:
-        """Return activations [N, *site.shape] as behind a ReLU; those of positive samples are larger."""
+        """Return activations [N, *site.shape] like those behind a ReLU, larger for positive samples."""
         shift = self.positive().float().view(-1, *[1] * len(self.site.shape))
         return torch.relu(torch.randn(SAMPLES, *self.site.shape) + shift)
 
@@ -30,13 +30,13 @@ class CutGateConformance(LoweringConformance):
         return torch.arange(SAMPLES) % 2 == 0
 
     def output(self, gate: Any, inputs: Tensor) -> Tensor:
-        """Return the activations that pass and the logit, [N, features]."""
+        """Return the passed activations and the logit of each sample in one tensor, [N, features]."""
         output = gate(inputs)
         return torch.cat([output.passed.flatten(1), output.logit[:, None]], 1)
 
     @contextmanager
     def trained(self) -> Iterator[tuple[Any, Tensor]]:
-        """Yield a gate after a few training steps, in evaluation mode, and activations for it."""
+        """Yield a gate in evaluation mode, after a few training steps, and activations for it."""
         with fixed_torch_seed():
             gate, hidden = self.build(), self.inputs()
             gate.initialise(torch.rand(self.site.channels))
@@ -45,7 +45,7 @@ class CutGateConformance(LoweringConformance):
                 yield gate.eval(), hidden
 
     def _train(self, gate: Any, hidden: Tensor) -> None:
-        """Take training steps with all mixes of labels, and check losses and gradients."""
+        """Train on batches with both labels and with one label alone, and check losses and gradients."""
         optimizer = torch.optim.AdamW(gate.parameters(), lr=0.01)
         target = torch.randn(SAMPLES, *self.site.output)
         final = target + 0.1 * torch.randn_like(target)
@@ -121,7 +121,10 @@ class CutGateConformance(LoweringConformance):
 
 
 def _distance(target: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a function from outputs [N, *output] to the error of each sample [N]; 0 if the site has no output."""
+    """Return a function that computes the error of each sample [N] from outputs [N, *output].
+
+    The error is the mean square distance from ``target``. It is 0 if the site has no output shape.
+    """
     if target.ndim == 1:
         return lambda answer: answer.new_zeros(SAMPLES)
     return lambda answer: (answer - target).square().flatten(1).mean(1)

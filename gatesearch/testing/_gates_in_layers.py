@@ -1,4 +1,4 @@
-"""The conformance tests of layer gates, in addition to those that every gate kind passes."""
+"""The conformance tests for gates that replace layers, in addition to the tests for every gate kind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LayerGateConformance(GateConformance):
     site: LayerSite
 
     def layer(self) -> nn.Module:
-        """Return the layer that the gate replaces; an LSTM has to be batch first."""
+        """Return the layer that the gate replaces; an LSTM needs ``batch_first``."""
         raise NotImplementedError
 
     def inputs(self) -> Tensor:
@@ -33,14 +33,14 @@ class LayerGateConformance(GateConformance):
         return torch.randn(SAMPLES, *self.site.shape_in) + 0.5
 
     def output(self, gate: Any, inputs: Tensor) -> Tensor:
-        """Return the output tensor of a gate; the state that a recurrent layer returns is left out."""
+        """Return the output tensor of a gate, without the state that a recurrent layer returns."""
         output = gate(inputs)
         first: Tensor = output if isinstance(output, Tensor) else output[0]
         return first
 
     @contextmanager
     def trained(self) -> Iterator[tuple[Any, Tensor]]:
-        """Yield a gate after four training steps, in evaluation mode, and inputs for it."""
+        """Yield a gate in evaluation mode, after four training steps, and inputs for it."""
         with fixed_torch_seed():
             gate, inputs = self.build(), self.inputs()
             self._train(gate.train(), inputs)
@@ -48,7 +48,7 @@ class LayerGateConformance(GateConformance):
                 yield gate.eval(), inputs
 
     def _train(self, gate: Any, inputs: Tensor) -> None:
-        """Take a training step at each stage of annealing, and check outputs, losses and gradients."""
+        """Take a training step at four points of annealing, and check outputs, losses and gradients."""
         optimizer = torch.optim.AdamW(gate.parameters(), lr=0.01)
         for progress in (0.0, 0.25, 0.5, 1.0):
             gate.anneal(progress)
@@ -89,8 +89,8 @@ class LayerGateConformance(GateConformance):
     def test_samples_do_not_mix(self) -> None:
         """In evaluation, a sample's output does not depend on its batch, and input and state do not change.
 
-        The released code of Precision Gating (Zhang et al. 2020) breaks this promise, because it quantises by a batch's
-        maximum.
+        The published code of Precision Gating (Zhang et al. 2020) breaks this promise, because it quantises by the
+        maximum of a batch.
         """
         with self.trained() as (gate, inputs):
             inputs[0] *= 100  # changes the batch's maximum and mean
@@ -105,7 +105,7 @@ class LayerGateConformance(GateConformance):
             assert same, "evaluation changes the state of the gate"
 
     def test_gate_can_be_copied(self) -> None:
-        """A gate can be copied after a forward in training, as a checkpoint does."""
+        """A gate can be copied after a forward pass in training, as a checkpoint copies it."""
         with self.trained() as (gate, inputs):
             state, expected = copy.deepcopy(gate.state_dict()), self.output(gate, inputs)
             with torch.enable_grad():
@@ -142,7 +142,7 @@ class LayerGateConformance(GateConformance):
             assert self._report(gate) == parts, "report() counts what came by in training"
 
     def _report(self, gate: Any, *batches: Tensor) -> dict[str, float]:
-        """Run batches in evaluation and return the report, after a check against the figures that the kind declares."""
+        """Run batches in evaluation and return the gate's report; check that the kind declares the report's figures."""
         gate.eval()
         for batch in batches:
             gate(batch)
@@ -155,7 +155,7 @@ class LayerGateConformance(GateConformance):
         return report
 
     def test_work_is_least_without_a_report(self) -> None:
-        """Shares of work lie between 0 and 1; without a report, the work is the least that the parameters allow."""
+        """Shares of work are between 0 and 1; without a report, the work is the least that the parameters allow."""
         with self.trained() as (gate, inputs):
             gate.reset()
             gate(inputs)
@@ -194,7 +194,7 @@ class LayerGateConformance(GateConformance):
 
 
 class _Output(nn.Module):
-    """A gate as a module that returns only its output tensor, for the converter."""
+    """A module that returns only the output tensor of a gate, because the converter takes no recurrent state."""
 
     def __init__(self, gate: nn.Module) -> None:
         super().__init__()

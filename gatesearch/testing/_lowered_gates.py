@@ -1,4 +1,4 @@
-"""The conformance tests of the exported (lowered) form of a cut gate, and of its declared work."""
+"""The conformance tests for the exported (lowered) form of a cut gate, and for the work that a gate declares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from gatesearch.testing._gate_kind import SAMPLES, GateConformance, check_export
 
 
 class LoweringConformance(GateConformance):
-    """Tests the promises of :meth:`gatesearch.gates.CutGate.lower`, and that ``work()`` counts the lowered form."""
+    """Tests the promises of :meth:`gatesearch.gates.CutGate.lower`, and that ``work()`` counts the lowered form.
+
+    Lowering separates a trained gate into the channels that stay, a head that computes the logit, and an exit.
+    """
 
     site: CutSite
 
@@ -37,7 +40,7 @@ class LoweringConformance(GateConformance):
             assert not select(output.passed, rest, axis).any(), "a channel that lower() drops is not zero"
 
     def test_lowered_gate_can_be_exported(self) -> None:
-        """The converter accepts the lowered head and exit, and their programs compute the same."""
+        """The converter accepts the lowered head and the lowered exit, and the programs compute the same."""
         with self.trained() as (gate, hidden):
             channels, head, light = gate.lower()
             indices = select(hidden, _channel_list(self.site, channels), self.site.channel_axis + 1)
@@ -59,7 +62,7 @@ class LoweringConformance(GateConformance):
                 assert work.macs >= macs, f"work(): macs is {work.macs}, the lowered head takes {macs}"
 
     def test_exit_is_priced_and_lowered(self) -> None:
-        """The lowered exit computes the same as the exit in training, and ``work()`` counts its work."""
+        """The lowered exit computes the same as the gate's exit, and ``work()`` counts the exit's work."""
         with self.trained() as (gate, hidden):
             work, (channels, _, light) = self.work(), gate.lower()
             if gate.exit is None:

@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def fixed_torch_seed() -> Iterator[None]:
-    """Seed PyTorch with 0 inside the block; restore PyTorch's random state of the CPU behind it."""
+    """Seed PyTorch with 0 inside the block, and restore the CPU's random state after the block."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
@@ -19,7 +19,7 @@ def fixed_torch_seed() -> Iterator[None]:
 def run_suite(suite: object) -> None:
     """Run all tests of a suite without pytest, in the order of their names.
 
-    This is for code that builds many suites in a loop. A test is a method whose name begins with ``test_``.
+    The function is for code that builds many suites in a loop. A test is a method whose name begins with ``test_``.
 
     Args:
         suite: an instance of a suite, with its attributes set, such as kind, site and params.

@@ -1,6 +1,7 @@
 """The conformance suite of backbones: tests of the promises that a backbone has to keep.
 
-Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
+Derive a class in your own tests. pytest runs the tests that the class inherits. Each failure says which promise is
+broken:
 
     class TestMyNet(BackboneConformance):
         input_shape = (1, 49, 10)
@@ -54,7 +55,7 @@ class BackboneConformance:
         assert not shared, "two models of the factory share parameters"
 
     def test_tracing_leaves_the_model_as_it_is(self) -> None:
-        """The search for cut sites does not change the model, and finds at least one besides the input."""
+        """The search for cut sites does not change the model, and finds at least one site besides the input."""
         with fixed_torch_seed():
             model = self.build()
             before, training = copy.deepcopy(model.state_dict()), model.training
@@ -74,7 +75,7 @@ class BackboneConformance:
 
     @torch.no_grad()
     def test_evaluation_is_deterministic(self) -> None:
-        """Equal inputs have equal logits, and evaluation changes neither model nor input."""
+        """Equal inputs have equal logits, and evaluation changes neither the model nor the input."""
         with fixed_torch_seed():
             model, example = self.build().eval(), self.example()
             before, untouched = copy.deepcopy(model.state_dict()), example.clone()

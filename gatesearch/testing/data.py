@@ -1,6 +1,7 @@
 """The conformance suite of data sets: tests of the promises that a data set has to keep.
 
-Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
+Derive a class in your own tests. pytest runs the tests that the class inherits. Each failure says which promise is
+broken:
 
     class TestMyData(DatasetConformance):
         def load(self):
@@ -26,7 +27,7 @@ class DatasetConformance:
         raise NotImplementedError
 
     def _load(self) -> Dataset:
-        """Load the data set; an error of its constructor fails the test."""
+        """Load the data set; an error in its constructor becomes a failure of the test."""
         try:
             return self.load()
         except DataError as error:
@@ -70,7 +71,7 @@ class DatasetConformance:
         assert all(name for name in classes), "a class has no name"
 
     def test_there_is_a_positive_class(self) -> None:
-        """There is a positive class, and the training split has a sample of one."""
+        """There is a positive class, and the training split has a positive sample."""
         data = self._load()
         assert any(data.positive), "no class is a positive: nothing would ever be reported"
         assert bool(data.is_positive(data.train.labels).any()), "the training split has no positive"
@@ -83,7 +84,7 @@ class DatasetConformance:
         assert not absent, f"the training split has no sample of class {absent[0]!r}"
 
     def test_noise_fits_the_inputs(self) -> None:
-        """Recordings of noise are at least as long as a clip."""
+        """Recordings of noise are at least as long as a clip, and a sample rate is positive."""
         data = self._load()
         if data.sample_rate is not None:
             assert data.sample_rate > 0, f"sample_rate is {data.sample_rate}"

@@ -1,6 +1,7 @@
 """The conformance suite of device profiles: tests of the promises that a profile has to keep.
 
-Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
+Derive a class in your own tests. pytest runs the tests that the class inherits. Each failure says which promise is
+broken:
 
     class TestBoard(DeviceConformance):
         device = load("board.yaml")
@@ -26,19 +27,19 @@ class DeviceConformance:
     device: ClassVar[Device]
 
     def test_every_constant_says_its_unit_and_where_it_comes_from(self) -> None:
-        """Each constant has a unit and a source of four words or more; a measured one names its measurement."""
+        """Each constant has a unit and a source of four words or more; the source of a measured one says "measure"."""
         for path, constant in list_constants(self.device):
             assert constant.unit, f"{path}: no unit"
             assert len(constant.source.split()) >= 4, f"{path}: {constant.source!r} is no sentence"
             assert constant.provenance != "measured" or "measure" in constant.source, f"{path}: measured how?"
 
     def test_paths_of_constants_are_unique(self) -> None:
-        """Each constant has a path of its own, by which the sensitivity analysis changes it."""
+        """Each constant has a path of its own, because the sensitivity analysis names constants by their paths."""
         paths = [path for path, _ in list_constants(self.device)]
         assert len(set(paths)) == len(paths), f"{self.device.name}: two constants of one path"
 
     def test_latency_grows_with_the_reading_and_starts_at_zero(self) -> None:
-        """Latency is proportional to readings, the entries of a latency table, because the cost model adds them."""
+        """Latency is proportional to the entries of a latency table (readings), because the cost model adds entries."""
         for core in self.device.cores:
             us = core.timing.latency_us(1.0)
             assert core.timing.latency_us(0.0) == 0.0, f"{core.name}: no work takes time"

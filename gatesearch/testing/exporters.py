@@ -18,11 +18,11 @@ from gatesearch.export.exporters import Exporter, exporter
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan
 
-TOLERANCE = 0.05  # as a share of the largest output: a few int8 steps
+TOLERANCE = 0.05  # largest error of an output, as a share of the largest output: a few int8 steps
 
 
 class ExporterConformance:
-    """Tests the promises of an exporter. Derive a class in your own tests that names the exporter::
+    """Tests the promises of an exporter; derive a class that names the exporter in your own tests::
 
     class TestMyFormat(ExporterConformance):
         exporter = MyFormat
@@ -62,7 +62,7 @@ class ExporterConformance:
         assert blob and form.write(stage) == blob
 
     def test_the_file_computes_what_the_stage_computes(self, stage: CompiledStage) -> None:
-        """If this host runs the format, outputs equal the stage's up to rounding."""
+        """If the machine of the test runs the format, the file's outputs equal the stage's outputs up to rounding."""
         form = self.exporter()
         blob = form.write(stage)
         for sample in stage.graph.samples[:8].split(1):

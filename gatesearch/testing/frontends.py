@@ -1,6 +1,7 @@
 """The conformance suite of front ends: tests of the promises that a front end has to keep.
 
-Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
+Derive a class in your own tests. pytest runs the tests that the class inherits. Each failure says which promise is
+broken:
 
     class TestMyFeatures(FrontendConformance):
         name = "my_package.features:MyFeatures"
@@ -91,7 +92,7 @@ class FrontendConformance:
         assert json.dumps(twin.describe()) == text, "a restored front end describes itself otherwise"
 
     def test_macs_are_a_count(self) -> None:
-        """``macs`` returns an integer, which is also the one in ``describe``."""
+        """``macs`` returns the number of multiply-accumulates, an integer; ``describe`` has the same number."""
         frontend, _ = self.fit()
         macs = frontend.macs()
         assert isinstance(macs, int) and macs >= 0, f"macs() is {macs!r}, not a count"

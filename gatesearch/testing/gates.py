@@ -1,6 +1,7 @@
 """The conformance suites of gate kinds: tests of the promises that a gate kind has to keep.
 
-Derive a class in your own tests. pytest runs the tests that it inherits, and each failure says which promise is broken:
+Derive a class in your own tests. pytest runs the tests that the class inherits. Each failure says which promise is
+broken:
 
     class TestMean(CutGateConformance):
         kind = Mean()

@@ -1,7 +1,7 @@
 """The conformance suites of kernels: tests of the promises that a kernel has to keep.
 
-A kernel is a C function that skips the work which gates leave out. Derive a class in your own tests. pytest runs the
-tests that it inherits:
+A kernel is a C function that skips the work that gates leave out. Derive a class in your own tests. pytest runs the
+tests that the class inherits:
 
     from gatesearch.testing.kernels import LayerKernelConformance
 
@@ -35,7 +35,7 @@ from gatesearch.kernels.arrays import Array
 from gatesearch.kernels.build import FLAGS, BuildError, Compiler
 from gatesearch.kernels.library import SOURCES
 
-SHAPE_NUMBERS, VARIANTS, SHARES = 12, 3, 3  # largest numbers of each that a row of a kit can hold
+SHAPE_NUMBERS, VARIANTS, SHARES = 12, 3, 3  # how many of each a row of a kit (C program that times calls) can hold
 STRICT = ("-Werror", "-Wall", "-Wextra")
 
 
@@ -46,7 +46,7 @@ class KernelConformance:
 
     @pytest.fixture
     def compiler(self) -> Compiler:
-        """Return the C compiler of this machine."""
+        """Return the C compiler of the machine that runs the tests."""
         try:
             return Compiler.find()
         except BuildError as error:
@@ -82,7 +82,7 @@ class CountedKernelConformance(KernelConformance):
     """Tests the promises of :class:`gatesearch.kernels.CountedKernel`.
 
     Attributes:
-        calls: a few calls of the kernel, also with odd sizes.
+        calls: a few calls of the kernel, some with odd sizes.
     """
 
     calls: Sequence[KernelCall]
@@ -112,7 +112,7 @@ class CountedKernelConformance(KernelConformance):
             assert self.kernel.macs(call) >= 0
 
     def test_kit_with_its_calls_runs(self, compiler: Compiler, tmp_path: Path) -> None:
-        """A kit with the calls runs on this machine and prints a row for each call."""
+        """A kit with the calls runs on the machine of the test and prints a row for each call."""
         kit.write(tmp_path / "kit", [EMPTY_CALL, *self.calls])
         outside = sorted(str(path) for path in (tmp_path / "kit" / "outside").glob("*.c"))
         flags = ("-std=gnu11", "-O1", "-I.", "-Ikernels", "-DGS_REPEATS=1", "-DGS_SUFFIX=test", '-DGS_UNIT="ns"')
@@ -127,8 +127,8 @@ class LayerKernelConformance(CountedKernelConformance):
     """Tests the promises of :class:`gatesearch.kernels.LayerKernel`.
 
     Attributes:
-        tolerance: largest error of the output, as a share of its largest value; 0 if the reference sums in the kernel's
-            own order.
+        tolerance: largest error of the output, as a share of its largest value; 0 if the reference adds up in the same
+            order as the kernel.
     """
 
     tolerance: float = 0.0
@@ -148,7 +148,7 @@ class LayerKernelConformance(CountedKernelConformance):
     @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data(), seed=st.integers(0, 2**16))
     def test_layer_equals_its_reference(self, library: Library, data: st.DataObject, seed: int) -> None:
-        """The kernel's output equals the reference's, for random shares and inputs, also with an unaligned input."""
+        """The outputs of kernel and reference are equal, for random shares and inputs, aligned and unaligned."""
         call = data.draw(st.sampled_from(list(self.calls)))
         share = st.floats(0.0, 1.0, width=32)
         left = tuple((name, data.draw(share, name)) for name, _ in call.remaining)
@@ -158,18 +158,18 @@ class LayerKernelConformance(CountedKernelConformance):
 
     @pytest.mark.parametrize("share", [0.0, 1.0])
     def test_nothing_left_and_all_left(self, library: Library, share: float) -> None:
-        """The kernel's output equals the reference's for shares of 0 and of 1."""
+        """The outputs of kernel and reference are equal if no work remains (shares of 0) and if all remains (1)."""
         for call in self.calls:
             left = tuple((name, share) for name, _ in call.remaining)
             self._check(self.kernel.sample(call._replace(remaining=left), library, np.random.default_rng(0)))
 
     def test_layer_survives_a_bundle(self, library: Library) -> None:
-        """A layer that is rebuilt from its arrays computes the same."""
+        """A layer that is loaded from its arrays, as from a bundle, computes the same as before."""
         sample = self.kernel.sample(self.calls[0], library, np.random.default_rng(0))
         self._check(sample._replace(layer=self.kernel.layer.load(sample.layer.arrays(), library)))
 
     def test_axes_name_shares(self) -> None:
-        """The axes of the grid of timings are declared shares, with ascending values."""
+        """The axes of the grid on which a kernel is timed are declared shares of work, with ascending values."""
         for call in self.calls:
             axes = self.kernel.axes(call)
             assert set(axes) <= set(self.kernel.shares)

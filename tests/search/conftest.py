@@ -12,7 +12,7 @@ from tests.search.small_spaces import small
 
 @pytest.fixture(autouse=True, scope="session")
 def _skip_disk_flushes() -> Iterator[None]:
-    """Replace ``os.fsync``, which Optuna's journal calls for every entry; no test needs safe disk writes."""
+    """Make ``os.fsync`` do nothing; a journal calls it for every entry, and no test needs safe disk writes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda _: None)
         yield

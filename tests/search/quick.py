@@ -1,4 +1,4 @@
-"""Fast, deterministic prices and evaluations for tests of searches; they note each plan in a file."""
+"""Fast, deterministic prices and evaluations of plans, for tests of searches."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def note(path: Path, text: str) -> None:
 
 
 class Doubtful:
-    """An evaluation that warns when a process unpickles it and at each plan; its second plan fails."""
+    """An evaluation that warns when a process unpickles it, and again for each plan; the second plan fails."""
 
     def __init__(self) -> None:
         self.tried = 0
@@ -54,9 +54,10 @@ class Doubtful:
 
 @dataclass(frozen=True)
 class Quick:
-    """An evaluation that takes ``seconds`` and notes plans in files.
+    """An evaluation that takes ``seconds`` and writes the digests of plans into files.
 
-    The file ``began`` gets a line with the plan and the node when an evaluation begins; ``ended`` one when it ends.
+    When an evaluation begins, the file ``began`` gets a line with the plan and the node. When the evaluation ends, the
+    file ``ended`` gets a line with the plan.
     """
 
     ended: Path

@@ -13,7 +13,7 @@ def site(name: str, *shape: int, before: int = 0, after: int = 0) -> CutSite:
 
 
 def small(**changes: object) -> Space:
-    """Build a space of three sites and two cores; ``changes`` replace arguments of the space."""
+    """Return a space of three sites and two cores; ``changes`` replace arguments of :func:`build_space`."""
     sites = (
         site("input", 1, 6, 4, after=300),
         site("stem", 4, 3, 2, before=100, after=200),
@@ -40,5 +40,5 @@ def count_plans_by_hand(space: Space) -> int:
 
 
 def count_core_sequences(cores: int, stages: int) -> int:
-    """Count the ways to give each stage a core that is not before the core of the previous stage."""
+    """Return the number of ways to give each stage a core that is not earlier than the core of the stage before it."""
     return 1 if stages == 0 else sum(count_core_sequences(cores - first, stages - 1) for first in range(cores))

@@ -1,4 +1,4 @@
-"""The search engine: no plan is repeated, every outcome is stored, and an interrupted search resumes exactly."""
+"""Tests of a search: no plan is tried twice, every outcome is stored, an interrupted search resumes exactly."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def price(plan: GatePlan) -> dict[str, float]:
 
 
 class Evaluate:
-    """An evaluation without training, which notes the plans and raises ``trouble`` at the calls ``at``."""
+    """An evaluation without training. It records the plans, and raises ``trouble`` at the calls with numbers ``at``."""
 
     def __init__(self, *at: int, trouble: BaseException | None = None) -> None:
         self.seen: list[GatePlan] = []

@@ -1,4 +1,4 @@
-"""A plan whose evaluation fails ends as failed with its message, and the search continues."""
+"""Tests of failures in a search: the trial of a failing plan stores the message, and the search continues."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def raise_line() -> Evaluated:
 
 
 class FailsAt:
-    """An evaluation that fails at the calls ``calls`` and notes the plans of all calls."""
+    """An evaluation that fails at the calls with numbers ``calls``, and records the plans of all calls."""
 
     def __init__(self, calls: set[int], fault: Callable[[], Any]) -> None:
         self.calls, self.fault = calls, fault
@@ -161,7 +161,7 @@ def test_failures_anywhere_lose_nothing(
 
 
 def fail_by_digest(plan: GatePlan, fault: str) -> Any:
-    """Evaluate a plan in a worker process; fail for a sixth of all plans."""
+    """Return the outcome of a plan, but fail for a sixth of all plans; a worker process can call this function."""
     return FAULTS[fault][0]() if int(plan.digest, 16) % 6 == 0 else try_plan(plan)
 
 

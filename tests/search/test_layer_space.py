@@ -1,4 +1,4 @@
-"""Search spaces with layer gates, and their sizes against hand counts and enumeration."""
+"""Tests of search spaces with layer gates; their sizes must equal hand counts and enumeration."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ THREE = (conv("a", 8), conv("b", 20), linear("c"))
 
 
 class Thrown:
-    """A trial that chooses at random, and refuses, as Optuna does, a parameter whose choices change."""
+    """A trial that chooses at random. As Optuna does, it refuses a parameter whose choices change."""
 
     def __init__(self, generator: random.Random) -> None:
         self.generator, self.choices = generator, {}
@@ -83,8 +83,8 @@ def brute_force(sites: Sequence[LayerSite], some: Kinds, together: bool) -> set[
     if not together:
         per_site = [[None, *gates_at(some, where)] for where in sites]
         return {tuple(gate for gate in row if gate is not None) for row in product(*per_site)}
-    # A plan has one kind, with the same parameters at every site that it fits. The last of these sites decides which
-    # parameters there are.
+    # A plan has one gate kind, with the same parameters at every site where it fits. The last of these sites decides
+    # which parameter values there are.
     found = {()}
     for kind in some:
         able = [where for where in sites if fits(kind, where)]
@@ -103,7 +103,7 @@ def test_plan_counts_equal_hand_counts(some: Kinds, each: list[int], together: b
     assert len(every) == len(space)
     found = {propose(space, trial) for _ in range(300)}
     assert found == every if together else found <= every
-    # Each gate of each site is proposed at least once.
+    # The proposals contain every gate of every site.
     assert {gate for gates in found for gate in gates} == {gate for gates in every for gate in gates}
 
 
@@ -211,9 +211,9 @@ CUT: Kinds = {"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.99]}}
 
 def test_plans_of_both_sorts_of_gates_are_counted_and_canonical() -> None:
     space = device_space({**CUT, **FBS}, together=True)
-    # Without a cut gate there is one stage, on one of two cores. With one there are two stages; its choices are 1 at
-    # the input, which has one channel, and 2 at site a. Each of these plans has no layer gates, or all at one of two
-    # densities.
+    # Without a cut gate there is one stage, on one of two cores. With a cut gate there are two stages. A cut gate has 1
+    # choice at the input, which has one channel, and 2 choices at site a. The layer gates have 3 choices: no gates, or
+    # gates of one of two densities in all layers.
     assert len(space) == (count_core_sequences(2, 1) + (1 + 2) * count_core_sequences(2, 2)) * 3 == 33
     assert {kind for slot in space.cut_slots for kind in slot.kinds} == {"gc"} and space.layer_kinds == ("fbs",)
     trial, cut_kinds = Thrown(random.Random(0)), {"gc"}

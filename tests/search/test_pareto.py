@@ -1,4 +1,4 @@
-"""Pareto fronts and hypervolume against brute force and Optuna."""
+"""Tests of Pareto fronts and hypervolume against brute force and Optuna."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna._hypervolume import compute_hypervolume  # private in Optuna, but independent of ours
+from optuna._hypervolume import compute_hypervolume  # private in Optuna, but an independent reference
 
 from gatesearch.search.pareto import dominates, front, hypervolume, unique_front
 

@@ -1,4 +1,4 @@
-"""The progress line and the curves of a search."""
+"""Tests of the progress line and the TensorBoard curves of a search."""
 
 from __future__ import annotations
 

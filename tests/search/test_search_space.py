@@ -1,4 +1,4 @@
-"""Search spaces of cut gates: their size, their plans, and errors in their files."""
+"""Tests of search spaces of cut gates: their size, their plans, and errors of one line for wrong arguments."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class PickyParams(GateParams):
 
 
 class Picky(GateKind[CutSite, PickyParams]):
-    """A second gate kind, whose choices depend on the site, and which does not fit the input."""
+    """A second gate kind. Its choices depend on the site, and it does not fit the input."""
 
     name = "picky"
     site_type = CutSite
@@ -202,8 +202,8 @@ def test_kinds_that_differ_by_site(two_kinds: dict[str, GateKind[Any, Any]]) -> 
     for _ in range(150):  # Optuna itself refuses choices that change under one name
         plans.add(space.propose(study.ask()))
     assert all(gate.site != "input" for plan in plans for gate in plan.gates if gate.kind == "picky")
-    # Choices of a gate: 2 at input, 2 + 2 at stem, 2 + 3 at block. Choices of cores: 2 for one stage, 3 for two stages,
-    # 4 for three stages.
+    # A gate has 2 choices at input, 2 + 2 at stem and 2 + 3 at block. Cores have 2 choices for one stage, 3 for two
+    # stages and 4 for three stages.
     assert len(space) == 2 + 3 * (2 + 4 + 5) + 4 * (2 * 4 + 2 * 5 + 4 * 5)
     generator = Thrown(random.Random(1))
     assert len({space.propose(generator) for _ in range(20000)}) == len(space)

@@ -1,4 +1,4 @@
-"""The storage of a search: full disks, two drivers, and broken journals."""
+"""Tests of the storage of a search: full disks, two drivers, broken journals, and databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the conformance suite of a gate for any kind and site."""
+"""Builds and runs the conformance suite of a gate, for any gate kind and site."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def suite_of(
     norm: nn.BatchNorm2d | None = None,
     **params: Scalar,
 ) -> GateConformance:
-    """Return the suite of one gate; the layer and the normalisation are copied for each test."""
+    """Return the conformance suite of one gate; each test gets copies of the layer and the normalisation."""
     suite = CutGateConformance() if isinstance(site, CutSite) else LayerGateConformance()
     suite.kind, suite.site, suite.params = kind, site, params  # type: ignore[assignment]
     suite.layer = lambda: copy.deepcopy(layer)  # type: ignore[method-assign, return-value]

@@ -1,4 +1,4 @@
-"""Conformance suites: shipped gates pass, and a suite names each promise that a gate breaks."""
+"""Tests of the conformance suites: shipped gates and networks pass, and a suite names each broken promise."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ class Always(PGConv2d):
 
 
 class Bare(PGConv2d):
-    """Keeps its thresholds out of every checkpoint."""
+    """A gate whose thresholds are in no checkpoint."""
 
     def __init__(self, *args) -> None:
         super().__init__(*args)
@@ -253,7 +253,7 @@ class Bare(PGConv2d):
 
 
 class Clinging(PGConv2d):
-    """Keeps a tensor with its autograd graph, which cannot be copied."""
+    """A gate that stores a tensor with its autograd graph, which cannot be copied."""
 
     def forward(self, x, winners=None):
         self.last = super().forward(x, winners)
@@ -303,7 +303,7 @@ class Borrowing(PG):
 
 
 class Pessimist(PG):
-    """Counts every output as open while there is no report, so that a search may rule out a good plan."""
+    """A kind that prices all work if there is no report, although a search may then rule out a good plan."""
 
     def work(self, site, params, observed=None):
         return super().work(site, params, observed or {"weighted_sparsity": 0.0})
@@ -321,13 +321,13 @@ class Unpaid(PG):
 
 
 class Silent(PG):
-    """Reports a figure that it does not declare."""
+    """A kind whose gates report a figure that the kind does not declare."""
 
     figures = ()
 
 
 class WithoutKernel(PG):
-    """Names a kernel that does not exist, so that a host core could not price it."""
+    """A kind whose work names a kernel that does not exist, so no host core could price the work."""
 
     def work(self, site, params, observed=None):
         call = gates.KernelCall("no_such_kernel", (5, 4, 6, 20))
@@ -335,7 +335,7 @@ class WithoutKernel(PG):
 
 
 class Looping(PG):
-    """Branches on a value in Python, which export cannot express."""
+    """A kind whose gates branch on a tensor's value in Python, which export cannot express."""
 
     def build(self, site, params, layer=None, norm=None):
         return DataDependent(layer, params)
@@ -356,7 +356,7 @@ class AtCuts(PG):
 
 
 class Nameless(PG):
-    """Has an empty name."""
+    """A kind with an empty name."""
 
     name = ""
 
@@ -383,7 +383,7 @@ def test_the_suite_names_the_promise_that_a_layer_kind_breaks(kind: Any, message
 
 @dataclass(frozen=True)
 class Loose(GCParams):
-    """Declares a parameter as tunable after training, although another value changes the trained module."""
+    """Parameters of which one is declared as tunable after training, although it changes the trained module."""
 
     keep: float | None = gates.param(1.0, choices=(0.5, 1.0), above=0, high=1, tunable_after_training=True, doc="x")
 

@@ -1,7 +1,8 @@
-"""A search over two Ray nodes of one machine with token authentication; one node dies during the search.
+"""A program that searches on two Ray nodes of one machine, and kills one of the nodes during the search.
 
 Usage: python on_cluster.py FOLDER TRIALS KILL_AFTER. The node dies when KILL_AFTER trials have ended. test_tune.py, in
-the same folder, runs this program in a process of its own and reads the JSON that it prints.
+the same folder, runs this program in a process of its own, with token authentication, and reads the JSON that the
+program prints.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main(folder: Path, trials: int, kill_after: int) -> None:
     def record_trial(trial: Trial) -> None:
         message.append(trial.number)
         if sum(1 for _ in message) == kill_after:
-            # After half a second, the next trials run on both nodes.
+            # Half a second later, the next trials run on both nodes, so the node dies with a trial.
             threads.append(threading.Timer(0.5, cluster.remove_node, (second,), {"allow_graceful": False}))
             threads[-1].start()
 

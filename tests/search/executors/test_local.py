@@ -1,4 +1,4 @@
-"""A search whose driver or worker is killed at random loses no trial and gives the same result."""
+"""Searches in worker processes: if the driver or a worker is killed, no trial is lost and the result is the same."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def searched(folder: Path, seed: int, in_worker: bool = False) -> SearchResult:
         note(folder / "told", f"{trial.number} {trial.plan.digest}")
 
     evaluate = Quick(folder / "ended", 0.02 if in_worker else 0.003)
-    local.MAX_FAILURES = 10**6  # kills may hit one plan many times, and it must not fail for that
+    local.MAX_FAILURES = 10**6  # kills may hit the same plan many times, and the plan must not fail because of them
     chosen = SearchSettings(journal=folder / "study.journal", trials=TRIALS, proposals=400, seed=seed, on_trial=tell)
     executor = LocalWorkers(evaluate, workers=1) if in_worker else None
     return engine.search(small(), price, evaluate, chosen, executor)
 
 
 def forked(work: Callable[[], object]) -> int:
-    """Do some work in a forked process, and return the id of this process."""
+    """Call ``work`` in a forked process, and return the id of that process."""
     pid = os.fork()
     if not pid:
         status = 1
@@ -159,7 +159,7 @@ def test_plans_that_kill_their_workers_end_the_search_and_lose_nothing(tmp_path:
 
 
 class Heavy:
-    """An evaluation that holds more than a pipe does, as the features and weights of a run do."""
+    """An evaluation whose pickle is larger than the buffer of a pipe, like the features and weights of a run."""
 
     def __init__(self) -> None:
         self.content = bytes(2**22)

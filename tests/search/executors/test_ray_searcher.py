@@ -1,4 +1,4 @@
-"""GateSearcher, called as Ray Tune calls it, without a cluster."""
+"""Tests of GateSearcher, the search algorithm for Ray Tune; they call it as Tune does, without a cluster."""
 
 from __future__ import annotations
 

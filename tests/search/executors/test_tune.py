@@ -1,4 +1,4 @@
-"""Searches on Ray Tune: a node that dies, the addresses that Ray opens, warnings, and errors without Ray."""
+"""Tests of searches on Ray Tune: a dying node, the addresses that Ray opens, warnings, and errors without Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches under each sampler: they resume exactly, and GateSampler repeats no plan."""
+"""Tests of searches with each sampler: a search resumes exactly, and GateSampler proposes no plan twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expected hypervolume improvement against volumes computed by hand and means over random draws."""
+"""Tests of expected hypervolume improvement against exact volumes and means over random draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GateSampler in Optuna studies: its proposals, its resumption, and its behaviour in threads."""
+"""Tests of GateSampler in Optuna studies: its proposals, also in resumed studies and in threads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ REFERENCE = (0.5, 1.2, 1.2)
 
 
 def passed(plan: GatePlan) -> dict[str, list[float]]:
-    """Return the share of windows that reaches each stage; deep gates stop more noise, no gate stops a positive."""
+    """Return, for each kind of window, the share that reaches each stage.
+
+    Deeper gates stop more noise. No gate stops a positive.
+    """
     noise = [1.0]
     for gate in plan.gates:
         noise.append(noise[-1] * (0.9 - 0.6 * DEPTH[gate.site]))
@@ -36,9 +39,9 @@ SHARES = {"positive": 0.0, "noise": 1.0}
 
 
 def runs(plan: GatePlan) -> list[tuple[float, float]]:
-    """Return pairs (latency, energy): the cost of every window, then the cost that each stage adds.
+    """Return pairs (latency, energy): first the costs of every window, then the costs that each stage adds.
 
-    Each stage adds a third to the latency of every window, and energy for the windows that reach it.
+    Every window takes a latency of one third for each stage. A stage takes energy only for windows that reach it.
     """
     weights = {"mcu": 0.3, "npu": 1.0}
     return [(len(plan.cores) / 3, 0.0), *((0.0, weights[core] / 3) for core in plan.cores)]
@@ -167,7 +170,7 @@ def test_gentle_gates_are_proposed_first_and_as_long_as_no_plan_is_feasible():
     result = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle), least=1.0))]
     assert set(result) == set(gentle)
     kept = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle)))]
-    assert set(kept) != set(gentle)  # once a plan is feasible, the sampler follows its posterior
+    assert set(kept) != set(gentle)  # once a plan is feasible, the sampler proposes by its predictions
     mcu = sampler(initial=[()], allowed=lambda plan: "block" not in {gate.site for gate in plan.gates})
     assert "block" not in str(plans(studied(mcu, 8, least=1.0)))
 

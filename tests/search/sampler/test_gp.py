@@ -1,4 +1,4 @@
-"""The Gaussian process: its predictions, their uncertainty, and degenerate data."""
+"""Tests of the sampler's Gaussian process: its predictions, their uncertainty, and degenerate data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first plans of a search, which a resumed search does not repeat."""
+"""Tests of the first plans of a search, which a resumed search does not repeat."""
 
 from __future__ import annotations
 

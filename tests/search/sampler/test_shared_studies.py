@@ -1,4 +1,4 @@
-"""GateSampler in studies shared with others: queued trials, failures, fixed parameters, threads and processes."""
+"""Tests of GateSampler in shared studies: queued and failed trials, fixed parameters, copies and processes."""
 
 from __future__ import annotations
 
