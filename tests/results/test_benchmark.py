@@ -1,4 +1,4 @@
-"""What all benchmarks share: pages, rows, plots, and measurements that are not repeated."""
+"""Tests of the base class of all benchmarks: pages, rows, plots, and measurements that are not repeated."""
 
 from __future__ import annotations
 

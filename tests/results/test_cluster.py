@@ -1,4 +1,4 @@
-"""The benchmark of searches on many workers: its measurements and its page."""
+"""Tests of the benchmark of searches on many workers: its measurements, its page and its arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of operation counts: a few networks, and the page."""
+"""Tests of the benchmark that counts operations: the counts of a few networks, and the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of precision gating and channel gating: its rows, its page, and the paper's figures."""
+"""Tests of dsg, the benchmark of gates on bits and channels: its rows, its page, and the papers' figures."""
 
 from __future__ import annotations
 
@@ -192,12 +192,13 @@ def test_savings_of_the_whole_network() -> None:
 
     dense, first, classifier = 174.3e6, 1.555e6, 1920
     assert saved("unquantised") == saved("uniform-8") == 1.0
-    # At a density of 0.5, convolutions have 43.96 million MACs, predictors 0.144, and the boosting of winners 0.119.
+    # At a density of 0.5, there are 43.96 million MACs (multiply-accumulates) in convolutions, 0.144 million in
+    # predictors, and 0.119 million in the boosting of winners.
     assert saved("fbs-d0.5") == pytest.approx(dense / (43.96e6 + 0.144e6 + 0.119e6), rel=1e-3)
     gated = dense - first - classifier
     expected = dense / (first + classifier + gated * (4 + 0.25 * 4) / 8)
     assert saved("pg-8-4", weighted_sparsity=0.75) == pytest.approx(expected, rel=1e-3)
-    # The first convolution has no precision gating, so at 4/2 bits it costs as much as in the dense network.
+    # The first convolution has no precision gating, so at 4/2 bits it costs as much as in the network without gates.
     expected = dense / (0.382e6 + dense * (2 + 0.5 * 2) / 4 + 0.25 * first)
     found = saved("hybrid-4-2-d1.0", sparsity_winners=0.5, density=1.0)
     assert found == pytest.approx(expected, rel=2e-3)

@@ -1,4 +1,4 @@
-"""Trainings of the precision-gating benchmark dsg: exact resumption, schedules and weight decay."""
+"""Tests of the trainings of dsg, the precision-gating benchmark: exact resumption, schedules, weight decay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of the codec with a light path: its rows, its page, and its targets."""
+"""Tests of dsl, the benchmark of an audio codec with a light path: its rows, its page and its targets."""
 
 from __future__ import annotations
 

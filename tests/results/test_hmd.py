@@ -1,4 +1,4 @@
-"""The benchmark of hybrid matrices: rows with equal parameters, resumed runs, and the page."""
+"""Tests of hmd, the benchmark of hybrid matrices: methods of equal size, trainings, timings and the page."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_what_is_kept_did_best_on_validation_and_pruning_was_over(bench):
     bench = Bench(bench.folder, protocol, bench.roots, {"har_bilstm": task})
     model = bench.model(SPECS["har_bilstm-pruned-4"], 0)
     at = train(model, task, protocol, 0)
-    assert 5 <= at <= 6  # the best of the checks after 70 % of the training
+    assert 5 <= at <= 6  # the epoch of the best check; the checks begin after 70 % of the training
     for layer in model.layer_gates.values():
         for matrix in layer.matrices():
             assert int(matrix.mask.sum()) == int(matrix.eval().dense().count_nonzero())
@@ -98,7 +98,7 @@ def test_what_is_kept_did_best_on_validation_and_pruning_was_over(bench):
 )
 def test_what_is_timed_is_the_product(matrix):
     found = latency.numpy_call(matrix.eval())()
-    if isinstance(found, tuple):  # rich rows of all gates, then the others
+    if isinstance(found, tuple):  # the dense (rich) rows of all gates, then the other rows
         found = np.concatenate([part.reshape(matrix.groups, -1) for part in found], 1)
     with torch.no_grad():
         expected = matrix(torch.from_numpy(latency._vector(matrix)))
@@ -153,7 +153,7 @@ def test_rows_are_run_once_and_pages_say_what_was_not(tmp_path, monkeypatch, cap
     assert json.loads((tmp_path / "runs/bench-hmd/short/lm-hmd-2-0/result.json").read_text()) == first
     page = (tmp_path / "results/hmd/README.md").read_text()
     assert "not run" in page and "2.32" in page and latency.runtime() in page
-    assert "| fewer units, dense | 0 of 0" not in page and "hybrid matrices against" not in page  # no other one ran
+    assert "| fewer units, dense | 0 of 0" not in page and "hybrid matrices against" not in page  # no other method ran
     assert "gatesearch bench hmd rows=lm-dense,lm-hmd-2 width=0.3" in page
     rows = json.loads((tmp_path / "results/hmd/rows.json").read_text())
     assert {row["unit"] for row in rows} == {"bits a character", "parameters", "us"}

@@ -1,4 +1,4 @@
-"""The benchmark of the two recurrent recipes: its runs, its page, and its arguments."""
+"""Tests of hmd_runs, the benchmark of two recurrent recipes: its runs, its page and its arguments."""
 
 from __future__ import annotations
 

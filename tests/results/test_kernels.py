@@ -1,4 +1,4 @@
-"""The benchmark of kernels: its timings, ratios, roofline and targets."""
+"""Tests of the benchmark of C kernels: its timings, ratios, roofline model and targets."""
 
 from __future__ import annotations
 

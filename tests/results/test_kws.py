@@ -1,4 +1,4 @@
-"""The benchmark of the keyword spotter: its rows, its page, and its arguments."""
+"""Tests of kws, the benchmark of a keyword spotter: its rows, its page and its arguments."""
 
 from __future__ import annotations
 

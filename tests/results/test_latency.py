@@ -1,4 +1,4 @@
-"""The benchmark of latency tables: random plans, forced shares of work, and the page."""
+"""Tests of the benchmark of predicted latencies: random plans, forced shares of work, and the page."""
 
 from __future__ import annotations
 

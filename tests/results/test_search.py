@@ -1,4 +1,4 @@
-"""The benchmark of search engines: tables of trained plans, replays on them, and the page."""
+"""Tests of the benchmark of search methods: tables of trained plans, searches that replay them, and the page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHARES = {"positive": 0.25, "noise": 0.75}
 
 @pytest.fixture(scope="module")
 def small_table(tmp_path_factory: pytest.TempPathFactory) -> table.Table:
-    """Return a table of the small space with two epochs; a gate at the input costs more quality than deeper ones."""
+    """Return a table of the small space with two epochs; a gate at the input costs more quality than a deeper gate."""
     space, found = small(kinds={"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.9, 0.99]}}), {}
     for plan in space.plans():
         gates = trained(plan, AFTER)
@@ -153,13 +153,13 @@ def test_successive_halving_promotes_a_training_by_its_own_rank() -> None:
 
     points = np.array([[3.0, 3.0], [4.0, 4.0], [1.0, 1.0], [2.0, 2.0], [1.0, 1.0]])
     assert ranks(points).tolist() == [3, 4, 0, 2, 0]
-    # In place of ranks, Syne Tune's own function returns the order of the points. Once it returns ranks, ours is not
-    # needed.
+    # Syne Tune's own function returns the order of the points in place of their ranks. If this check fails, Syne Tune
+    # returns ranks, and ``ranks`` is not needed any more.
     assert NonDominatedPriority()(points[:4]).tolist() == [2, 3, 0, 1]
 
 
 def outcome_of(engine: str, first: int, evaluations: int = 4) -> Outcome:
-    """Return the outcome of an engine that reaches 95 % at evaluation ``first``."""
+    """Return the outcome of an engine that reaches 95 % of the hypervolume at evaluation ``first``."""
     curve = [0.96 if n >= first else 0.5 for n in range(1, evaluations + 1)]
     none: dict[int, float] = {0: 0.0}
     return Outcome("small", engine, evaluations, {0: curve}, none, none, {0: False}, {0: "x"}, none, none)

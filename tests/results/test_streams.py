@@ -1,4 +1,4 @@
-"""The benchmark of a wake word on streams: its recipe, its page, and its arguments."""
+"""Tests of streams, the benchmark of a wake word on streams: its recipe, its page and its arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands and benchmarks print their usage on request, and run nothing."""
+"""Tests that commands and benchmarks print their usage on request, and run nothing."""
 
 from __future__ import annotations
 

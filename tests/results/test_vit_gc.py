@@ -1,4 +1,4 @@
-"""The benchmark of the keyword transformer: rows by prevalence, the page, and the plot."""
+"""Tests of vit_gc, the benchmark of a keyword transformer: rows by prevalence, the page and the plot."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ def test_a_gate_by_hand() -> None:
     described = PlanEncoder(small()).encode_cut_gate(gate("stem", keep=0.5))
     depth, thinned, *turned = described
     assert depth == 1 / 3 and thinned == -math.log(0.5)
-    # The kind gives 1. The mode, the first of two choices, gives 1 and 0. keep=0.5, the stronger of two values, gives 1.
-    # The recall, which has one value, gives 0.
+    # The kind gives 1. The mode, which is the first of two choices, gives 1 and 0. keep=0.5, which is the stronger of
+    # two values, gives 1. The recall, which has one value, gives 0.
     assert sorted(turned) == [0, 0, 1, 1, 1]
 
 
