@@ -1,6 +1,6 @@
-"""The command line: ``gatesearch run recipe=kws.yaml``, each step alone, and errors of one line.
+"""Defines the command ``gatesearch`` with its subcommands, and prints each error as one line.
 
-Each command imports the heavy packages that it needs, so that help and the error of a bad recipe come at once.
+A subcommand imports heavy packages only when it needs them, so that help and the error of a bad recipe come at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gatesearch.pipeline.steps import STEPS
 
 _PROGRAM = "gatesearch"
 _NO_SPACE = {errno.ENOSPC: "disk full", errno.EDQUOT: "disk quota used up", errno.EFBIG: "file size limit reached"}
-# Errors that a path chosen by the user explains. Without a file name, such an error is a bug.
+# Errors of the operating system that the user's choice of a path explains. Without a file name, such an error is a bug.
 _PATH_ERRORS = (
     errno.EACCES,
     errno.EPERM,
@@ -40,7 +40,7 @@ _STATUS_INTERRUPTED = 130
 
 
 class _Commands(TyperGroup):
-    """The commands; the error of an unknown command names the nearest one."""
+    """The group of all commands; the error for an unknown command names the nearest command."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         if args[0] not in self.commands:
@@ -100,7 +100,10 @@ _add_commands()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 2 for an error that the user can fix, 130 when interrupted."""
+    """Run a command and return its exit status.
+
+    The status is 0 for success, 2 for an error that the user can fix, and 130 for an interrupted command.
+    """
     if completion.VARIABLE in os.environ:
         return _complete()
     try:
@@ -108,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _invoke(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         return _end(str(error), _STATUS_USER_ERROR)
-    except BrokenPipeError:  # in `gatesearch show | head` the reader ends early, which is no error
+    except BrokenPipeError:  # no error: in `gatesearch show | head`, `head` ends before all lines are written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -150,7 +153,7 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _complete() -> int:
-    """Answer a shell that asks for completions; print nothing where the words so far are wrong."""
+    """Answer a shell that asks for completions; print nothing if the command line so far is wrong."""
     command = typer.main.get_command(app)
     try:
         completion.answer(lambda: command.main(prog_name=_PROGRAM, complete_var=completion.VARIABLE))
@@ -165,7 +168,7 @@ def _end(line: str, status: int) -> int:
 
 
 def _resume_hint(error: BaseException) -> str:
-    """Return the rest of the line that says how to resume; empty where the error names no run folder."""
+    """Return the end of an error's line, which says how to resume; empty if the error names no run folder."""
     folder = getattr(error, "run_dir", None)
     return f"; go on with: gatesearch run resume={folder}" if folder else ""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gatesearch.recipe import Recipe
 
 FIRST_RECIPE = "kws.yaml"
-"""The recipe to begin with, which errors suggest."""
+"""The recipe that errors suggest to a new user."""
 
 # An unknown option counts as a key=value word; the error about that word says what to write instead.
 CONTEXT: dict[str, Any] = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
@@ -54,10 +54,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document fo
 
 
 def take(words: list[str], key: str) -> str | None:
-    """Remove ``key=value`` from the words and return the value; None where there is no such key.
+    """Remove ``key=value`` from the words of a command line and return the value; None if there is no such key.
 
     Raises:
-        UserError: the key is there twice, or without a value.
+        UserError: the words have the key twice, or without a value.
     """
     matches = [word for word in words if word.startswith(f"{key}=")]
     if len(matches) > 1:
@@ -116,7 +116,8 @@ def load_recipe(command: str, words: Sequence[str], *, trust: bool = False) -> R
 
     Args:
         command: the name of the command, for errors.
-        words: the arguments of the command line. ``trust=true`` among them lets a recipe of somebody else name modules.
+        words: the arguments of the command line. With ``trust=true`` among them, a recipe that was made elsewhere may
+            name modules, whose code then runs.
         trust: whether any recipe may name modules, as for a command that imports none of them.
 
     Raises:

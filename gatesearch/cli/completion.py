@@ -1,7 +1,7 @@
 """Shell completion of recipe names, run folders, keys and devices.
 
-``gatesearch --install-completion`` installs it. At each Tab the shell then calls gatesearch, with the words so far in
-the environment. So each function here imports only what its answer needs.
+``gatesearch --install-completion`` installs the completion. At each Tab, the shell then calls gatesearch, with the
+command line so far in environment variables. So each function in this module imports only what its answer needs.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from io import StringIO
 from pathlib import Path
 
 VARIABLE = "_GATESEARCH_COMPLETE"
-"""Environment variable by which a shell asks for completions; the program's name determines its name."""
+"""Environment variable by which a shell asks for completions; the variable is named after the program."""
 
 _BASH = "complete_bash"
 
 
 def complete_setting(incomplete: str) -> list[str]:
-    """Return the words of a recipe command that begin as ``incomplete`` does.
+    """Return the arguments of a command with a recipe that start with ``incomplete``.
 
     >>> complete_setting("recipe=kws_l"), complete_setting("training.ep")
     (['recipe=kws_lstm_hmd.yaml'], ['training.epochs='])
@@ -38,13 +38,13 @@ def complete_setting(incomplete: str) -> list[str]:
 
 
 def complete_run_folder(incomplete: str) -> list[str]:
-    """Return the run folders under ./runs that begin as ``incomplete`` does."""
+    """Return the run folders under ./runs whose paths start with ``incomplete``."""
     folders = [str(path.parent) for path in sorted(Path("runs").glob("*/recipe.yaml"))]
     return [folder for folder in folders if folder.startswith(incomplete)]
 
 
 def complete_device(incomplete: str) -> list[str]:
-    """Return the devices whose names begin as ``incomplete`` does.
+    """Return the devices whose names start with ``incomplete``.
 
     >>> complete_device("three")
     ['three_core']
@@ -55,21 +55,21 @@ def complete_device(incomplete: str) -> list[str]:
 
 
 def complete_schema(incomplete: str) -> list[str]:
-    """Return the files that have a schema and whose names begin as ``incomplete`` does."""
+    """Return the names of the described files that start with ``incomplete``."""
     from gatesearch.cli.documents.schemas import MODELS
 
     return [name for name in MODELS if name.startswith(incomplete)]
 
 
 def answer(complete: Callable[[], None], environment: MutableMapping[str, str] = os.environ) -> None:
-    """Print the completions of a shell's words.
+    """Print the completions for the command line that a shell puts into the environment.
 
     bash breaks words at ``=`` and replaces only the part after the last ``=``. So this function joins the broken words
     before it asks for completions, and then cuts the part up to the last ``=`` from each completion.
 
     Args:
-        complete: prints the completions of the words in the environment, one a line; it may raise SystemExit.
-        environment: the environment that holds the words.
+        complete: function that prints the completions, one on each line; it may raise SystemExit.
+        environment: the environment variables, which hold the words of the command line.
     """
     if environment[VARIABLE] != _BASH:
         complete()

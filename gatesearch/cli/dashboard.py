@@ -35,16 +35,16 @@ App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 def serve(
     folder: Path, port: int = 0, ready: Callable[[WSGIServer], None] | None = None, *, trust: bool = False
 ) -> None:
-    """Show a search until Ctrl-C, even while the search runs.
+    """Serve the dashboard of a search until Ctrl-C; the search may still be running.
 
     Args:
         folder: the run folder.
         port: the port to listen on; 0 for any free port.
-        ready: called with the server before it begins to serve.
+        ready: function that is called with the server before the server answers requests.
         trust: whether to read the storage that the folder's recipe names even if the folder was not made here.
 
     Raises:
-        UserError: optuna-dashboard is not installed, the port is taken, or no search has begun.
+        UserError: optuna-dashboard is not installed, the port is in use, or the search has no trial yet.
     """
     need("dashboard", "optuna_dashboard")
     from optuna_dashboard import wsgi
@@ -87,11 +87,12 @@ def refuse_changes(app: App) -> App:
 
 
 def require_token(app: App, port: int, token: str) -> App:
-    """Return an app that answers the browser of the user who started it, and refuses all others.
+    """Return an app that answers only the browser of the user who started the server.
 
-    A foreign web page can make a browser send requests under a host name that it points to 127.0.0.1 (DNS rebinding);
-    the Host header of such a request gives it away. Other users of this machine can connect, too, but they do not know
-    the token. The token is a part of the printed address, and the browser keeps it in a cookie.
+    Two kinds of requests are refused. First, a foreign web page can let its own host name resolve to 127.0.0.1 (DNS
+    rebinding), and make the user's browser send requests to it. The Host header of such a request holds the foreign
+    name. Second, other users of this machine can connect to the port, but they do not have the token. The token is a
+    part of the printed address, and the browser stores it in a cookie.
 
     Args:
         app: the application that answers.
@@ -99,7 +100,7 @@ def require_token(app: App, port: int, token: str) -> App:
         token: the secret of this server.
     """
     hosts = {f"{name}:{port}" for name in HOST_NAMES} | (set(HOST_NAMES) if port == HTTP_PORT else set())
-    cookie = f"gatesearch_{port}"  # cookies of one host reach its servers on all ports
+    cookie = f"gatesearch_{port}"  # a browser sends a host's cookies to all ports of the host
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ.get("HTTP_HOST", "").lower() not in hosts:

@@ -1,4 +1,7 @@
-"""Turns the output of a board's kit into a latency table and a device profile (`measure import=FILE`)."""
+"""Turns kernel timings from a board into a latency table and a device profile: `measure import=FILE`.
+
+The timings come from a kit, which is a folder of C sources. Its program, the runner, times kernels on the board.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from gatesearch.devices import profile
 from gatesearch.errors import UserError
 
 MIN_CONVOLUTIONS = 8
-"""Fewest timed convolutions from which others can be interpolated."""
+"""Fewest timed convolutions from which the times of other convolutions can be interpolated."""
 
 NS_PER_US = 1000.0
 FRONTEND_SLOWDOWN = 4
@@ -34,15 +37,15 @@ def import_kit(
     """Write a table and a device profile in the current folder, and return the profile's path.
 
     Args:
-        source: file with the lines that the kit's program printed on the board.
+        source: file with the lines that the kit's runner printed on the board.
         name: the name of the table and of the profile.
-        folder: the folder of the kit; None: the folder of ``source``.
-        device: the profile to start from; it changes in the timing of one core only.
-        core: the core of that device whose timing is replaced; None: its only core.
-        clock_mhz: clock of the board in MHz, where the runner counted cycles or instructions.
+        folder: the folder of the kit; None for the folder of ``source``.
+        device: the profile to copy; in the copy, only one core differs.
+        core: the core of that device whose timing is replaced; None if the device has only one core.
+        clock_mhz: clock of the board in MHz; needed if the runner counted cycles or instructions.
 
     Raises:
-        UserError: the lines or the manifest are not those of one kit, or something is missing.
+        UserError: an argument or a file is missing or wrong, or the lines and the manifest are of different kits.
     """
     if not source.is_file():
         raise UserError(f"import={source}: no such file")
@@ -111,7 +114,7 @@ def _build_table(source: Path, name: str, manifest: dict[str, Any], output: Runn
 def _build_profile(
     table: BoardTable, name: str, device: profile.Device, core: str | None, clock_mhz: float | None
 ) -> dict[str, Any]:
-    """Return the device's profile with one core timed by the table."""
+    """Return the device's profile, in which the timing of one core comes from the table."""
     if core is None and len(device.cores) > 1:
         raise UserError(f"device={device.name} has several cores: write core= ({', '.join(device.core_names)})")
     replaced = device.core(core or device.core_names[0])

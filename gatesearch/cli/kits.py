@@ -1,4 +1,7 @@
-"""Makes tables of boards: `gatesearch measure kit=DIR` writes a kit, `board=NAME` emulates a board."""
+"""Makes latency tables of boards: `gatesearch measure kit=DIR` writes a kit, `board=NAME` emulates a board.
+
+A kit is a folder of C sources that times kernels on a board.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write_kit(folder: Path, recipe: Recipe | None = None) -> None:
-    """Write a kit with the kernel calls of every table and, for a recipe, those of its backbone's layers.
+    """Write a kit with the kernel calls of every table; a recipe adds the calls of its backbone's layers.
 
     Raises:
         UserError: the folder holds files that are no kit.
@@ -30,7 +33,7 @@ def write_kit(folder: Path, recipe: Recipe | None = None) -> None:
 
 
 def _backbone_calls(recipe: Recipe) -> list[KernelCall]:
-    """Return the kernel calls of a backbone on one window, each once."""
+    """Return the kernel calls of a backbone on one window, without duplicates."""
     import torch
 
     from gatesearch.pipeline.problem import load_problem
@@ -44,7 +47,7 @@ def _backbone_calls(recipe: Recipe) -> list[KernelCall]:
 
 
 def count_board(name: str) -> None:
-    """Count the instructions of an emulated board, and print how the table compares with the shipped one.
+    """Count the instructions of kernels on an emulated board, and compare the table with the package's own table.
 
     Raises:
         UserError: there is no such board, or its emulator is missing.

@@ -1,4 +1,4 @@
-"""The command ``listen``: prints what a bundle detects in a recording, a pipe or a microphone."""
+"""The command ``listen``: prints what an exported network detects in a recording, a pipe or a microphone."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from gatesearch.runtime.detector import Array
     from gatesearch.runtime.listener import Listener, StreamFormat
 
-BLOCK_S = 0.1  # length of the sound that is read at a time; a detection waits at most this long for it
-LATE_S = 1.0  # a line warns when the computation is further behind the microphone than this
+BLOCK_S = 0.1  # sound is read in blocks of this length in seconds, which delay a detection by at most as much
+LATE_S = 1.0  # a line warns if the computation is further behind the microphone than this, in seconds
 RECORDER = "arecord"
 
 Bundle = Annotated[

@@ -70,7 +70,7 @@ def print_outline(outline: Outline) -> None:
 
 
 def print_overview(outlines: Sequence[Outline]) -> None:
-    """Print a row for each scene: its length, its events, and the lowest false-accept rate that it can support."""
+    """Print a row for each scene: length, events, and the lowest rate of false accepts that its length can prove."""
     console.table(
         f"{len(outlines)} scenes" if len(outlines) > 1 else f"scene {outlines[0].name}",
         ("scene", "split", "length", "rate (Hz)", "events", "recordings", "speakers", "claims FA/h above"),
@@ -141,7 +141,7 @@ def _sum_backgrounds(outline: Outline) -> dict[str, float]:
 
 
 def _count_snr(outline: Outline) -> dict[str, int]:
-    """Return how many events lie in each band of ratios, empty bands between two others included."""
+    """Return the number of events in each band of signal-to-noise ratios, with the empty bands between others."""
     bands = Counter(int(event.snr_db // SNR_BAND_DB) for event in outline.events if event.snr_db is not None)
     if not bands:
         return {}

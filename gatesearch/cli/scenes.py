@@ -1,4 +1,4 @@
-"""The command ``scene``: draws a scene, makes its sound, shows a scene, checks several together."""
+"""The command ``scene``: makes, shows and checks scenes, which are streams with labelled events."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _say_made(path: str, spec: SceneSpec, as_json: bool) -> None:
 
 
 def _load_settings(name: str, changes: list[str]) -> SceneSettings:
-    """Return the settings in a YAML file, or those that follow from a recipe, with the changes applied.
+    """Return the scene settings of a YAML file, or those that follow from a recipe, with the changes applied.
 
     Raises:
         UserError: the file or recipe does not exist, or a key or a value cannot be used.

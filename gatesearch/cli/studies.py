@@ -1,4 +1,4 @@
-"""Commands around runs: the batch-size study, the dashboard of a search, and benchmarks."""
+"""Commands beside runs: ``scaling`` (batch-size study), ``dashboard`` (of a search) and ``bench``."""
 
 from __future__ import annotations
 

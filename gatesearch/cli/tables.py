@@ -147,7 +147,7 @@ def measure(recipe: Recipe, core_name: str | None = None, as_json: bool = False)
 
 
 def _basis_rows(problem: Problem, model: CostModel, cores: Sequence[str]) -> list[dict[str, Any]]:
-    """Return rows that say on what the price of each gate kind is based, on each core."""
+    """Return a row for each core and each gate kind, which says on what the price of the gates is based."""
     kernels = {**model.kernels, **{name: native.kernels for name, native in model.table.native.items()}}
     every = [
         *provenance.cut_bases(problem.device, problem.space.variants(), problem.space.cut_sites),

@@ -1,10 +1,11 @@
-"""Average pooling over a large window as a chain of poolings over small ones.
+"""Splits an average pooling over a large window into a chain of poolings over small windows.
 
-A mean over a window is a mean of means. So a pooling may go along one axis and then along the other; where windows do
-not overlap, it may also go over small windows and then over windows of their means. A chain is faster, because engines
-have fast depthwise convolutions for few taps only. XNNPACK, LiteRT's library of kernels, has them for up to 25 taps.
-For [25, 5] windows over 64 channels, LiteRT takes 13.5 us with one convolution and 0.6 us with two. For an Ethos-U55,
-Vela estimates 18,400 cycles for one and 10,100 for two.
+A mean over a window is a mean of means. So a pooling along both axes can be split into a pooling along one axis and one
+along the other. If windows do not overlap, a pooling along one axis can be split as well: into a pooling over small
+windows, and one over the means of these windows. A chain is faster, because engines have fast depthwise convolutions
+only for few taps (values of a window). XNNPACK, LiteRT's library of kernels, has them for up to 25 taps. For windows of
+[25, 5] over 64 channels, LiteRT takes 13.5 us with one convolution and 0.6 us with two. For an Ethos-U55, the compiler
+Vela estimates 18,400 cycles for one convolution and 10,100 for two.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Window(NamedTuple):
     def effective_stride(self, image: Pair) -> Pair:
         """Return the stride, replaced by 1 along an axis on which the window has only one position.
 
-        There any stride gives the same result, but the neural processing unit (NPU) runs only small ones.
+        On such an axis, any stride gives the same result, but a neural processing unit runs only small strides.
 
         >>> Window((25, 5), (25, 5)).effective_stride((25, 10))
         (1, 5)
@@ -55,7 +56,7 @@ def factor_window(window: Window) -> tuple[Window, ...]:
     (height, width), (stride_h, stride_w), (padding_h, padding_w) = window
     vertical = [Window((k, 1), (s, 1), (p, 0)) for k, s, p in _factor_axis(height, stride_h, padding_h)]
     horizontal = [Window((1, k), (1, s), (0, p)) for k, s, p in _factor_axis(width, stride_w, padding_w)]
-    # An axis whose windows stay long comes last: the pooling along the other axis makes its input smaller.
+    # An axis whose windows stay long comes last, because the pooling along the other axis first makes the map smaller.
     in_order = vertical + horizontal if vertical[-1].taps <= MAX_TAPS else horizontal + vertical
     return tuple(each for each in in_order if each.taps > 1 or each.stride != (1, 1) or each.padding != (0, 0))
 

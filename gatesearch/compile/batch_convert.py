@@ -1,7 +1,7 @@
 """Converts several modules to .tflite in one conversion and splits the result, which saves time.
 
-A conversion takes about a second, however small the module: the converter collects the decompositions of all operators
-again at each of its steps. Pricing a backbone takes dozens of small programs, so these programs share conversions.
+A conversion takes about a second even for a small module, because the converter collects the decompositions of all
+operators again at each of its steps. Pricing a backbone takes dozens of small programs, so these share conversions.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def convert_all(modules: Sequence[nn.Module], examples: Sequence[Tensor]) -> lis
     with torch.no_grad():
         counts = [len(_as_list(module.eval()(x))) for module, x in zip(modules, examples, strict=True)]
     try:
-        # torch.export merges inputs that are the same tensor, even if two modules read them.
+        # Each module gets a copy of its example, because torch.export merges inputs that are the same tensor.
         model = convert(_SideBySide(modules), [example.clone() for example in examples])
-    except ToolError:  # converted one by one, the module that cannot be converted raises its own error
+    except ToolError:  # in a conversion of its own, the module that cannot be converted raises its own error
         return one_by_one(convert)(modules, examples)
     return list(_cut_apart(model, counts))
 

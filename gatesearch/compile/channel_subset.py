@@ -1,4 +1,4 @@
-"""Follows a tensor that lacks its constant channels through the operations that read it."""
+"""Adapts the operations behind a tensor to the removal of its constant channels, with equal results."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Subset:
 
 
 class Carried(NamedTuple):
-    """The result of carrying a subset through one operation.
+    """The result of :func:`carry`: how one operation computes from a tensor that lacks channels.
 
     Args:
         module: the module that replaces the node's own; None if the node keeps its own.
@@ -64,7 +64,7 @@ class Carried(NamedTuple):
 
 @torch.no_grad()
 def carry(stage: fx.GraphModule, node: fx.Node, subset: Subset) -> Carried | None:
-    """Carry a subset through one node; return None where no change of the node gives exactly the same values."""
+    """Return how a node computes from a subset of channels; None if no change of it gives exactly the same values."""
     source = node.all_input_nodes[0]
     if node.op == "call_module":
         return _through_module(stage.get_submodule(str(node.target)), node, source, subset)
@@ -81,7 +81,7 @@ def carry(stage: fx.GraphModule, node: fx.Node, subset: Subset) -> Carried | Non
 
 
 def _through_module(module: nn.Module, node: fx.Node, source: fx.Node, subset: Subset) -> Carried | None:
-    """Carry a subset of channels through one layer; None where the layer cannot be changed exactly."""
+    """Return how a layer computes from a subset of channels; None if no change of it gives exactly the same values."""
     first = subset.axis == 1
     if isinstance(module, ELEMENTWISE) and (first or not isinstance(module, nn.Dropout2d)):
         # The constants become an image of one pixel, because dropout by channel needs an image.
@@ -110,8 +110,9 @@ def _through_module(module: nn.Module, node: fx.Node, source: fx.Node, subset: S
 def _through_convolution(module: nn.Conv1d | nn.Conv2d, subset: Subset) -> Carried | None:
     """Return the convolution of the remaining channels, with the constants of the dropped ones in its bias.
 
-    A constant input channel adds the constant times the sum of its kernel to every output. At a padded border the
-    kernel also meets zeros, so that the sum differs there. So with padding, the constants have to be zero.
+    A constant input channel adds a number to every output: the constant times the sum of the channel's kernel. At a
+    padded border, a part of the kernel lies on zeros, so the number would differ. So with padding, the constants must
+    be zero.
     """
     if not subset.is_zero and not _is_unpadded(module):
         return None

@@ -4,8 +4,8 @@ The pass assumes folded batch normalisations, evaluation mode and a graph that m
 to rounding. A convolution that runs twice, or shares a parameter with another layer, stays as it is.
 
 The method is cross-layer equalisation (Nagel et al. 2019, arXiv 1906.04721, section 4.1). A ReLU commutes with a
-positive factor s_i for each channel i. So between two convolutions a channel can be scaled up on one side and down on
-the other:
+positive factor s_i for each channel i. So between two convolutions, with weights W1 and W2 and the bias b1, a channel
+can be scaled up on one side and down on the other:
 
     W2 relu(W1 x + b1) = (W2 / s) relu(s W1 x + s b1)        for any s_i > 0
 
@@ -14,8 +14,8 @@ the weights has a scale of its own, so the weights need no equalisation. The act
 channels, so channels with small values are rounded coarsely. So in this pass, s_i scales each channel up towards the
 activation's range. r_i is the largest value observed on channel i, and max r is the largest r_i:
 
-- Depthwise weights that read the ReLU have a scale for each channel and lose nothing: s_i = max r / r_i.
-- Other weights share a scale over their input channels and lose precision as the activation gains it. s_i is the
+- Depthwise weights behind the ReLU have a scale for each channel and lose nothing: s_i = max r / r_i.
+- Other weights have one scale for all input channels. They lose precision where the activation gains it. So s_i is the
   geometric mean of the factor that suits the activation and the factor that suits the weights:
   s_i = sqrt(max r / r_i * w_i / max w), where w_i is the largest weight that reads channel i.
 """
@@ -33,13 +33,13 @@ from gatesearch.compile.fold import is_plain
 from gatesearch.compile.stage import StageGraph
 from gatesearch.graph.module_types import RELUS, is_depthwise, module_at
 
-LARGEST_FACTOR = 64.0  # limit of s_i before depthwise weights, for channels that are hardly ever above zero
-LARGEST_SHARED_FACTOR = 8.0  # limit of s_i before weights that share a scale
+LARGEST_FACTOR = 64.0  # limit of s_i for depthwise weights; channels that are hardly ever above zero reach it
+LARGEST_SHARED_FACTOR = 8.0  # limit of s_i for weights with one scale for all input channels
 SMALLEST_RANGE = 1e-6  # lower bound of r_i and w_i, against division by zero
 
 
 def equalise_channels(stage: StageGraph) -> StageGraph:
-    """Equalise a stage's graph by its samples."""
+    """Equalise a stage's graph in place, with the ranges of its activations on the stage's samples."""
     equalise(stage.body, stage.samples)
     return stage
 
@@ -78,7 +78,7 @@ def equalise(body: nn.Module, samples: Tensor) -> None:
 
 
 class _Pair(NamedTuple):
-    """A convolution, the node of the ReLU that reads it, and the convolution that alone reads the ReLU."""
+    """A convolution, the node of the ReLU behind it, and the convolution that is that ReLU's only reader."""
 
     producer: nn.Conv2d
     activation: fx.Node
@@ -117,7 +117,10 @@ def _unshared_convolutions(body: fx.GraphModule) -> set[nn.Conv2d]:
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a graph and stores the output of one node; a hook on its module would also see the module's other calls."""
+    """Runs a graph and stores the output of one node.
+
+    A hook on the node's module would not do, because it would also see the module's calls from other nodes.
+    """
 
     def __init__(self, body: fx.GraphModule, node: fx.Node) -> None:
         super().__init__(body)

@@ -43,7 +43,7 @@ def is_constant(parsed: Any, tensor: Any) -> bool:
 
 
 def submodel(parsed: Any, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-    """Return a model of the operators of a main graph that compute some of its tensors from others.
+    """Return a model with only those operators of a model's main graph that compute ``outputs`` from ``inputs``.
 
     The model has no tensors or buffers that these operators do not use. Its signature names inputs ``args_0``,
     ``args_1`` ... and outputs ``output_0`` ..., as the converter does.
@@ -51,7 +51,7 @@ def submodel(parsed: Any, inputs: Sequence[int], outputs: Sequence[int]) -> byte
     Args:
         parsed: a model, as :func:`read` returns it; it is not changed.
         inputs: indices of the tensors that the operators read.
-        outputs: indices of the tensors that they compute; inputs may be among them.
+        outputs: indices of the tensors that the operators compute; inputs may be among them.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -125,8 +125,8 @@ def compact(model: bytes) -> bytes:
     """Return a model whose constants lie in its tables, with short names for the tensors inside it.
 
     The quantiser puts the constants of larger models after the tables. TensorFlow Lite Micro takes such constants for
-    empty tensors, gives them memory in its arena, and computes with whatever lies there. Names take a tenth of a small
-    model, and no engine reads them; inputs and outputs keep their names.
+    empty tensors, gives them memory in its arena, and computes with whatever lies there. Names of tensors take a tenth
+    of a small model, and no engine reads them. Only inputs and outputs keep their names.
     """
     parsed = read(model)
     for graph in parsed.subgraphs:

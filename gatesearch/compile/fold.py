@@ -1,12 +1,12 @@
-"""Pass: folds a batch normalisation into the convolution that it alone reads.
+"""Pass: folds a batch normalisation into the convolution before it, if it is the only reader.
 
 The pass assumes evaluation mode and a graph that may be changed. It keeps the function up to rounding. In evaluation a
 batch normalisation is a scale and an offset for each channel. The pass multiplies the scale into the convolution's
 weight and adds the offset to its bias (Jacob et al. 2018, arXiv 1712.05877, equation 14); the normalisation becomes the
 identity. Conversion then takes a quarter less time.
 
-The pass also replaces each ``RReLU``, whose slope is random in training alone, by a leaky ReLU of the mean slope, which
-all exporters know.
+The pass also replaces each ``RReLU``, whose slope is random only in training, by a leaky ReLU of the mean slope. All
+exporters support a leaky ReLU.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def _neighbours(block: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield the names of two modules that are called once each, where only the second reads the first's output."""
+    """Yield the names of pairs of modules that are called once each, if only the second reads the first's output."""
     if type(block) is nn.Sequential:
         count = Counter(map(id, block))
         for (first, one), (second, two) in pairwise(block._modules.items()):

@@ -1,12 +1,13 @@
 """Compiles a network that runs by hops into two int8 programs: one for a hop, one for a whole window.
 
-The first program, the *step*, computes a hop from fresh frames and a state, the values that earlier hops left. The
-second program catches up: it computes the state from a whole window, which a part on demand needs when its gate opens.
+A network by hops computes only the new frames of a window at each decision. The first program, the *step*, computes a
+hop from fresh frames and a state, which holds values of earlier hops. The second program computes the state from a
+whole window. A part of the network that runs on demand needs it to catch up when its gate opens.
 
-Both programs compute the same integers. For that, a tensor needs the same scale in both. So its range is observed on
-windows alone and written into the step. Both programs have the same computing operators in the same order. All other
-operators only move values: they join earlier frames with fresh ones, and cut off the frames that the next hop needs.
-All inputs and outputs of such an operator have one scale.
+Both programs compute the same integers. For that, each tensor needs the same scale in both programs. So a tensor's
+range is observed on whole windows alone, and the step uses the same range. Both programs have the same computing
+operators in the same order. All other operators only move values: they join earlier frames with fresh ones, and cut off
+the frames that the next hop needs. All inputs and outputs of such an operator have one scale.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def compile_hops(
 
     Raises:
         UserError: the network has recurrent layers or no time axis, or the converter writes the step with other
-            operators than the pass over a window.
+            operators than the program of a whole window.
         ToolError: the converter or the quantiser failed.
     """
     if network.frames is None:
@@ -86,7 +87,7 @@ def compile_hops(
 
 
 def _step_ranges(whole: bytes, observed: Ranges, step: bytes) -> Ranges:
-    """Return the ranges of a step's tensors, each from the same tensor in the pass over a window."""
+    """Return the ranges of a step's tensors, each from the same tensor in the program of a whole window."""
     parsed_whole, parsed_step = flatbuffer.read(whole), flatbuffer.read(step)
     computing_whole, computing_step = _computing(parsed_whole), _computing(parsed_step)
     names_whole, names_step = (
@@ -116,7 +117,7 @@ def _computing(parsed: Any) -> list[Any]:
 
 
 def _spread(ranges: Ranges, parsed: Any) -> None:
-    """Give all tensors of each operator that only moves values one range, until nothing changes; in place."""
+    """Give one range to all tensors of each operator that only moves values, in place, until nothing changes."""
     graph = parsed.subgraphs[0]
     moving = [each for each in graph.operators if flatbuffer.operator_name(parsed, each) in MOVING]
     count = -1

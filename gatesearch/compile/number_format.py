@@ -1,9 +1,10 @@
 """Picks the number format of a stage: int8, or float32 where int8 would cost more than it saves.
 
-Some modules are *delicate*: int8 serves them badly. In int8 a layer normalisation, a softmax or a GELU is a chain of
-small operators, each of which rounds its output. For a keyword transformer on one x86 core, LiteRT took three times as
-long in int8 as in float32, and 1.5 % of the answers changed. So a core that runs both formats runs delicate stages in
-float32. A core that runs only int8 runs them in int8, and verification reports the share of answers that change.
+Some modules are *delicate*: in int8, they are slow or inaccurate. In int8 a layer normalisation, a softmax or a GELU is
+a chain of small operators, each of which rounds its output. For a keyword transformer on one x86 core, LiteRT took
+three times as long in int8 as in float32, and 1.5 % of the answers changed. So a core that runs both formats runs
+delicate stages in float32. A core that runs only int8 runs delicate stages in int8, and verification reports the share
+of answers that change.
 
 A module of another package marks itself as delicate by an attribute, ``delicate_in_int8 = True``. An example is a
 vector quantiser, which may pick another code word because of one rounding.
@@ -28,7 +29,7 @@ BYTES = {"int8": 1, "float32": 4}
 
 
 def needs(module: nn.Module) -> str:
-    """Return whether int8 serves a module (``"plain"``), serves it badly (``"delicate"``) or not at all (``"float"``).
+    """Return how int8 suits a module: well (``"plain"``), badly (``"delicate"``) or not at all (``"float"``).
 
     >>> [needs(nn.Sequential(layer)) for layer in (nn.ReLU(), nn.GELU(), nn.LSTM(2, 3))]
     ['plain', 'delicate', 'float']

@@ -24,7 +24,7 @@ def compile(stage: StageGraph) -> bytes:
 
 
 def convert(module: nn.Module, examples: Sequence[Tensor]) -> bytes:
-    """Return a module as an ONNX model, given an example of each input; a network by hops has its ``step`` as module.
+    """Return a module as an ONNX model, given an example of each input; for a network by hops, pass its ``step``.
 
     Raises:
         ToolError: the exporter failed.

@@ -43,7 +43,7 @@ def part_to_bytes(part: Part, converter: Converter) -> bytes:
 def partition(stage: StageGraph) -> StageGraph:
     """Return the stage with its parts.
 
-    Kernels run recurrent layers even without a gate: an interpreter would run each step operator by operator.
+    Kernels also run recurrent layers without a gate, because an interpreter would run each step operator by operator.
     """
     if stage.core is None or not stage.core.runs_kernels or not isinstance(stage.body, fx.GraphModule):
         return stage
@@ -155,7 +155,7 @@ class _Cut:
         return self._program(module, sources, tuple(map(self._name, ends)))
 
     def _last_stretch(self, nodes: Sequence[fx.Node]) -> Part:
-        """Return the last stretch, which may be empty, with the head behind it; its outputs are those of the stage."""
+        """Return the last stretch, which may be empty, and the head behind it as a program with the stage's outputs."""
         sources, graph, copies = self._copy(nodes)
         if self.end not in copies:
             copies[self.end] = graph.placeholder(f"value_{len(sources)}")
@@ -166,7 +166,9 @@ class _Cut:
     def _copy(self, nodes: Sequence[fx.Node]) -> tuple[list[fx.Node], fx.Graph, dict[fx.Node, fx.Node]]:
         """Copy nodes into a graph of their own.
 
-        Return the nodes that they read from outside, the graph, which has those as inputs, and each node's copy in it.
+        Returns:
+            The outside nodes that the copied nodes read, which become the inputs of the new graph; the new graph; and
+            the copy of each node in it.
         """
         graph = fx.Graph()
         reads = [source for node in nodes for source in node.all_input_nodes if source not in set(nodes)]

@@ -4,13 +4,13 @@ Each pass is a function from a stage to a stage. It has a module of its own, who
 and guarantees. The order matters:
 
 - Pruning comes first, so that no later pass works on channels that are removed.
-- Folding a normalisation changes the ranges of activations, so it comes before equalisation, which reads them.
-- The head is rescaled by the body's outputs, so the body has to be final.
-- Parts are cut out of the final graph.
+- Folding a normalisation changes the ranges of activations, so it comes before equalisation, which uses these ranges.
+- Rescaling the head uses the outputs of the body, so it comes after all passes that change the body.
+- Partition comes last, because it cuts the final graph into parts.
 
 After the passes a back end writes a file. :mod:`~gatesearch.compile.tflite` rewrites operators, converts and
-quantises. :mod:`~gatesearch.compile.vela` compiles that int8 program further. :mod:`~gatesearch.compile.onnx` writes
-the stage as the passes leave it.
+quantises. :mod:`~gatesearch.compile.vela` compiles the resulting int8 program for an Ethos-U.
+:mod:`~gatesearch.compile.onnx` writes the stage as it is after the passes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FEWEST_SAMPLES = 64  # least number of samples from which the ranges of a stage 
 
 
 def apply(stage: StageGraph, until: str = LAST) -> StageGraph:
-    """Return a stage after the passes up to ``until``, this pass included.
+    """Return a stage after the passes up to and including ``until``.
 
     >>> net = fx.symbolic_trace(nn.Sequential(nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6)).eval())
     >>> x = torch.ones(2, 3, 5, 5)
@@ -77,7 +77,8 @@ def run(
     Args:
         model: the model with its thresholds set; it is put into evaluation mode.
         features: samples [n, *shape] from the training split. Each stage gets those that pass the gates before it. If
-            fewer than ``fewest`` pass a gate, the stage gets the ``fewest`` samples with the highest logits.
+            fewer than ``fewest`` samples pass a gate, the next stage gets the ``fewest`` samples with the highest
+            logits.
         device: the device that has the cores of the plan.
         until: the last pass to run, a key of :data:`PASSES`.
         fewest: the least number of samples for each stage and each exit.
@@ -140,7 +141,7 @@ def _averages_logits(model: GatedModel, k: int) -> bool:
 
 
 def _kernels(model: GatedModel, k: int) -> dict[LayerSite, str]:
-    """Return the kernel of each gated layer of stage ``k`` that has one."""
+    """Return the name of the kernel of each gated layer in stage ``k``; gated layers without a kernel are left out."""
     kernels = {}
     for site, gate, stage in zip(model.layer_sites, layer_gates(model.plan), model.layer_stages, strict=True):
         calls = work_of(site, gate).kernels

@@ -5,9 +5,10 @@ weights that computes the same values in the remaining channels. Later passes ch
 without operations becomes the identity.
 
 A suppressed channel is zero at the gate's output, and a batch normalisation turns it into another constant. The pass
-carries the constant of a removed channel from layer to layer, until a convolution or a linear layer adds it to its
-bias. That is not exact for a padded convolution over a non-zero constant, nor for a residual addition. There the pass
-restores the channels before the operation, so that the result is the same as with the mask.
+carries the constant of a removed channel from layer to layer, until it can add the constant to the bias of a
+convolution or a linear layer. Two operations cannot be changed exactly: a padded convolution over a constant that is
+not zero, and a residual addition. Before these, the pass restores the channels, so that the result is the same as with
+the mask.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def cut_channels(
 
 
 def restores_output(stage: nn.Module) -> bool:
-    """Say whether a stage without some input channels restores them at its output, since none of its layers mixes them.
+    """Say whether a stage that lacks input channels restores them at its output, as no layer in it mixes channels.
 
     >>> net = fx.symbolic_trace(nn.Sequential(nn.Conv2d(4, 4, 1, groups=4), nn.ReLU()).eval())
     >>> restores_output(cut_channels(net, torch.zeros(1, 4, 5, 5), inputs=[1, 2]))
@@ -106,7 +107,7 @@ def restores_output(stage: nn.Module) -> bool:
 
 
 def selects_input(stage: nn.Module) -> bool:
-    """Say whether a stage without some output channels selects them at its input, since none of its layers mixes them.
+    """Say whether a stage that drops output channels already drops them at its input, as no layer mixes channels.
 
     >>> net = fx.symbolic_trace(nn.Sequential(nn.Conv2d(4, 4, 1, groups=4), nn.ReLU()).eval())
     >>> selects_input(cut_channels(net, torch.zeros(1, 4, 5, 5), outputs=[1, 2]))
@@ -121,7 +122,7 @@ def selects_input(stage: nn.Module) -> bool:
 def _cut_inputs(stage: fx.GraphModule, entering: Subset) -> None:
     """Remove input channels from the first layers on, up to the operations that need all channels."""
     subsets: dict[fx.Node, Subset] = {}
-    complete: dict[fx.Node, fx.Node] = {}  # all channels of a node, for every later reader
+    complete: dict[fx.Node, fx.Node] = {}  # for a node, the new node that restores all its channels for later readers
     for node in list(stage.graph.nodes):
         if node.op == "placeholder":
             subsets[node] = entering
@@ -143,7 +144,10 @@ def _cut_inputs(stage: fx.GraphModule, entering: Subset) -> None:
 
 
 def _cut_outputs(stage: fx.GraphModule, index: Tensor, axis: int) -> None:
-    """Remove output channels from the last layers back to the one that computes them, or select channels at the end."""
+    """Remove output channels, from the last layer back to the layer that computes them.
+
+    An operation that cannot drop channels ends the way back; behind it, the remaining channels are selected.
+    """
     user = stage.graph.output_node()
     node = user.args[0]
     replacements: list[tuple[fx.Node, nn.Module]] = []
@@ -184,7 +188,7 @@ class _Select(nn.Module):
 
 
 class _RestoreChannels(nn.Module):
-    """Restores all C channels from the k of a subset; each removed channel has its constant value."""
+    """Restores all channels of a tensor from a subset; each removed channel gets its constant value."""
 
     constant: Tensor
     order: Tensor

@@ -1,13 +1,14 @@
-"""Repairs activation ranges and biases of the quantiser that an int8 program cannot represent.
+"""Repairs activation ranges and biases that the quantiser chooses but an int8 program cannot represent.
 
-A product, such as a convolution, sums x w over int8 values. Their steps are s_x and, for output channel c, s_w[c]. The
-sum and the bias are int32 numbers in steps of s_x s_w[c]; the output has steps of s_y. The engine multiplies the sum by
-M[c] = s_x s_w[c] / s_y, which it stores as a fixed-point number below 1 with a right shift (Jacob et al. 2018, arXiv
-1712.05877, equations 5 and 6). Two things can go wrong:
+A product operator, such as a convolution, sums x w over int8 inputs x and weights w. A step of the inputs is s_x, and a
+step of the weights of output channel c is s_w[c]. The sum and the bias are int32 numbers in steps of s_x s_w[c]; the
+output has steps of s_y. The engine multiplies the sum by M[c] = s_x s_w[c] / s_y, which it stores as a fixed-point
+number below 1 with a right shift (Jacob et al. 2018, arXiv 1712.05877, equations 5 and 6). Two things can go wrong:
 
-- If the output's range is too small, M is larger than any engine can store, and LiteRT ends the whole process. That
-  happens where the observed values are all zero: behind a ReLU that never opens, or for a gate's logit if the threshold
-  lies above every sample. The quantiser then takes steps of 4e-12. :func:`open_up` and :func:`widen` enlarge the range.
+- If the output's range is too small, M is larger than any engine can store, and LiteRT ends the whole process. This
+  happens where all observed values are zero: behind a ReLU whose input is never positive, or for a gate's logit if the
+  threshold lies above every sample. The quantiser then takes steps of 4e-12. :func:`open_up` and :func:`widen` enlarge
+  the range.
 - The bias b is stored as the integer b / (s_x s_w[c]), where s_w[c] is the channel's largest weight divided by 127. If
   a channel's weights are nearly zero, the integer does not fit 32 bits and gets the wrong sign. :func:`fit_biases`
   enlarges the steps of such a channel.
@@ -26,7 +27,7 @@ from gatesearch.compile import flatbuffer
 
 Floats = npt.NDArray[np.float64]
 
-RANGE_OF_ZEROS = 6.0  # largest value of a tensor that was always zero: that of a ReLU6, such as a gate's exported logit
+RANGE_OF_ZEROS = 6.0  # upper end of the range of a tensor that was always zero: the upper end of a ReLU6's range
 INT8_STEPS = 255
 WIDENING = 1.001  # a margin, because rounding may make the steps smaller
 LARGEST_BIAS = 2.0**30  # in steps; half of the range of int32 remains for the sum that is added
@@ -72,8 +73,8 @@ def widen(observed: Mapping[str, dict[str, Any]], model: bytes) -> bool:
 def fit_biases(model: bytes, float_model: bytes) -> bytes:
     """Return an int8 model in which channels whose bias did not fit have weights of larger steps.
 
-    With s_w[c] = |b| / (s_x 2^30) the bias is 2^30 steps of the sum. The channel's weights are rounded to these larger
-    steps, which matters little, because they are tiny beside the bias.
+    With s_w[c] = |b| / (s_x 2^30) the bias b is 2^30 steps of the sum. The channel's weights are rounded to these
+    larger steps. This matters little, because the weights are tiny in comparison with the bias.
 
     Args:
         model: the int8 model.
@@ -94,7 +95,7 @@ def fit_biases(model: bytes, float_model: bytes) -> bytes:
 
 
 class _Product(NamedTuple):
-    """An operator that sums products, in int8: its tensors, and scales of the input, the weights and the output."""
+    """An int8 operator that sums products: its tensors, and the scales of its input, weights and output."""
 
     output: str  # name of the output
     weights: int  # index of the tensor of weights

@@ -1,8 +1,8 @@
 """One PyTorch operator for all steps of a recurrent layer, so that conversion to .tflite is fast.
 
 Without this operator, ``torch.export`` traces fifty steps of an LSTM as a thousand operators. Every pass of the
-conversion walks through them in Python, which takes a minute. With it, the trace has one node for the layer. The
-converter expands the node by running the code of the steps on JAX arrays, which takes a second.
+conversion visits all of them in Python, which takes a minute. With this operator, the trace has one node for the layer.
+The converter expands the node by running the code of the steps on JAX arrays, which takes a second.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def run(
 
 @cache
 def register() -> None:
-    """Tell the converter how to write the operator out; later calls do nothing."""
+    """Tell the converter how to expand the operator; later calls do nothing."""
     import jax
     from jax import numpy as jnp
     from litert_torch.backend import jax_bridge

@@ -16,17 +16,18 @@ from gatesearch.compile.stage import StageGraph
 
 HALF_WIDTH = 0.5  # half width of the exported part of a gate's logit, in standard deviations of the logit
 LEAST_HALF_WIDTH = 1e-3
-RANGE_MARGIN = 0.1  # of the half width, for logits that the samples do not have
+RANGE_MARGIN = 0.1  # margin beyond the logits of the samples, as a share of the half width
 FLOOR_MARGIN = 0.2  # margin below the floor for unseen samples, as a share of the span of the logits that can win
 
 
 class LogitWindow(nn.Module):
-    """Gate head whose exported logit covers only the neighbourhood of the threshold, from 0 to 6.
+    """Gate head whose exported logit, from 0 to 6, covers only the neighbourhood of the threshold.
 
-    A decision needs to know on which side of the threshold a sample lies, not how far from it. In int8, a logit that
+    A decision depends on the side of the threshold on which a sample lies, not on the distance. In int8, a logit that
     spans from plain silence to plain speech would have coarse steps, and the threshold would lie between two of them.
-    The exported logit e represents the gate's logit center + (e - 3) half_width / 3; the center, usually the threshold,
-    is at e = 3. A gate that averages its logits over several hops needs all of the range.
+    The exported logit e represents the gate's logit center + (e - 3) half_width / 3. So e = 3 represents the center,
+    which is usually the threshold. If a gate averages its logits over several hops, the exported logit covers the whole
+    range instead.
     """
 
     def __init__(self, head: nn.Module, center: float, half_width: float) -> None:
@@ -45,7 +46,10 @@ class LogitWindow(nn.Module):
 
 
 class AboveFloor(nn.Module):
-    """Head that returns relu(logits - lowest), so that losing classes use no int8 steps; the largest logit stays so."""
+    """Head that returns relu(logits - lowest), so that classes with low logits use no int8 steps.
+
+    The class with the largest logit does not change.
+    """
 
     def __init__(self, lowest: float) -> None:
         super().__init__()
@@ -72,7 +76,7 @@ def rescale_head(stage: StageGraph) -> StageGraph:
 
 
 def _whole_range(logit: Tensor, threshold: float) -> tuple[float, float]:
-    """Return center and half width of the range of all logits, and of the threshold where it is finite."""
+    """Return center and half width of a range that holds all logits and, if it is finite, the threshold."""
     ends = [float(logit.min()), float(logit.max()), *([threshold] if math.isfinite(threshold) else [])]
     low, high = min(ends), max(ends)
     return (low + high) / 2, max(LEAST_HALF_WIDTH, (1 + RANGE_MARGIN) * (high - low) / 2)

@@ -6,7 +6,8 @@ only plain modules, because a subclass may compute something else, and a hook wo
 - A batch normalisation is folded into the convolution before it, and an RReLU becomes a leaky ReLU; see
   :mod:`gatesearch.compile.fold`.
 - ``Linear`` on [N, F] becomes a 1x1 convolution. For FULLY_CONNECTED, TensorFlow Lite Micro rounds ties differently
-  from LiteRT, by one step in up to 0.7 % of int8 outputs. For CONV_2D both agree bit for bit, and neither is slower.
+  from LiteRT, by one step in up to 0.7 % of int8 outputs. For CONV_2D, these two engines agree bit for bit, and CONV_2D
+  is not slower on either.
 - Average pooling becomes depthwise convolutions with equal weights (:mod:`gatesearch.compile.average_pool`).
   AVERAGE_POOL_2D has one scale for input and output. The mean over a large map is far smaller than the map's maximum,
   so it would get only a few int8 steps.

@@ -1,4 +1,4 @@
-"""One stage of a gated model as a value: each pass takes it and returns a changed one."""
+"""One stage of a gated model, as the value that each pass of the compiler takes and returns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from gatesearch.graph.sites import LayerSite
 
 
 class StageProgram(nn.Module):
-    """The module of one stage: activations [N, ...] to (passed, logit [N, 1]), or in the last stage to the output."""
+    """The module of one stage, which maps activations [N, ...] to (passed, logit [N, 1]).
+
+    In the last stage, it maps activations to the output of the network.
+    """
 
     def __init__(self, body: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -72,8 +75,8 @@ class StageGraph:
 
     Args:
         body: the stage's part of the backbone.
-        head: the module behind the body: a gate, [N, ...] to (passed, logit [N, 1]); in the last stage, the identity or
-            a scaling of the output.
+        head: the module behind the body. A gate maps [N, ...] to (passed, logit [N, 1]). In the last stage, the head is
+            the identity or a scaling of the output.
         samples: inputs [n, ...] like those that the stage gets in use, without the channels that gates suppress.
         shape: the shape of one input with *all* channels.
         entering: indices of the channels that the gate before the stage passes on; None for all.

@@ -1,15 +1,17 @@
 """The back end for .tflite: converts a module to float32 and quantises it to int8.
 
 All cores use .tflite files: LiteRT runs them on application cores, TensorFlow Lite Micro on microcontrollers, and Vela
-compiles them for an Ethos-U. Tensors of rank 4 are channel-last in them ([N, H, W, C]); :func:`channel_last` and
-:func:`channel_first` translate.
+compiles them for an Ethos-U. Tensors of rank 4 are channel-last in these files ([N, H, W, C]); :func:`channel_last` and
+:func:`channel_first` convert between the two orders.
 
 A conversion has three steps: :func:`gatesearch.compile.rewrites.rewrite_operators` rewrites a copy of the module,
 litert-torch converts it, and for int8 the quantiser follows, with ranges that :mod:`gatesearch.compile.ranges` repairs.
 
-Advice for modules that shall run with the same result on every engine, and wholly on the NPU: pool with
-``AvgPool2d(k)`` or ``MaxPool2d(k)`` and the full kernel. ``mean`` and ``amax`` convert to transposes, MEAN and a float
-REDUCE_MAX. Concatenate pooled maps along the channels: 1x1 maps *before* flattening, larger maps *after* it.
+Two rules help a module to run with the same result on every engine, and wholly on an Ethos-U:
+
+- Pool with ``AvgPool2d(k)`` or ``MaxPool2d(k)`` and the full kernel. ``mean`` and ``amax`` convert to transposes, MEAN
+  and a float REDUCE_MAX.
+- Concatenate pooled maps of 1x1 along the channels *before* flattening, and larger maps *after* flattening.
 """
 
 from __future__ import annotations
@@ -111,7 +113,7 @@ def calibrate(
     """Return ``min`` and ``max`` of each activation of a float .tflite by name; see :func:`quantise`.
 
     Ranges are the smallest and largest values observed. (The quantiser's own default, a moving average over samples,
-    shrinks the range of a tensor with one element a sample, such as a gate's logit, to about its mean.)
+    shrinks the range of a tensor with one element per sample, such as a gate's logit, to about the mean of its values.)
     """
     parsed = flatbuffer.read(model)
     source = parsed.subgraphs[0].tensors[parsed.subgraphs[0].inputs[0]]
@@ -155,9 +157,9 @@ def quantise_in(model: bytes, observed: dict[str, dict[str, Any]]) -> bytes:
 def compile(stage: StageGraph, input_range: tuple[float, float] | None = None, converter: Converter = convert) -> bytes:
     """Return a stage as one .tflite program in the number format that its core uses.
 
-    A stage with gated layers stays in float32. It computes everything that its gates could skip, and masks it; so it is
-    a reference for cores with kernels. Stages with recurrent layers stay in float32 as well, and so do stages that int8
-    serves badly, on cores that run float32; see :mod:`gatesearch.compile.number_format`.
+    A stage with gated layers stays in float32. Its program also computes the work that its gates could skip, and masks
+    the result. So the program is a reference for cores with kernels. Stages with recurrent layers stay in float32 as
+    well. On cores that run float32, so do stages that int8 suits badly; see :mod:`gatesearch.compile.number_format`.
 
     Args:
         stage: the stage after the passes; see :func:`gatesearch.compile.passes.run`.

@@ -33,7 +33,7 @@ class VelaResult:
     """A compiled stage, and the compiler's estimates for it.
 
     Args:
-        cycles: modelled cycles of the NPU for one inference, without operators on the CPU.
+        cycles: modelled cycles of the neural processing unit (NPU) for one inference, without operators on the CPU.
         sram_bytes: largest use of SRAM in the compiler's plan.
         flash_bytes: bytes of constants in flash (compressed weights, biases, commands) in the compiler's layout.
         model: .tflite in which one custom operator stands for everything that the NPU runs.
@@ -53,7 +53,7 @@ def compile(
     system_config: str = "Ethos_U55_High_End_Embedded",
     memory_mode: str = "Shared_Sram",
 ) -> VelaResult:
-    """Compile an int8 .tflite for an Ethos-U; the cycles returned are modelled.
+    """Compile an int8 .tflite for an Ethos-U; the cycles in the result are the compiler's estimate.
 
     Args:
         model: int8 model from :func:`gatesearch.compile.tflite.quantise`. Float operators stay on the CPU.

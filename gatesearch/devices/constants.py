@@ -14,10 +14,10 @@ MIN_SIZE, MAX_SIZE = 1e-12, 1e15
 Provenance = Literal["measured", "simulated", "modelled", "assumed"]
 """Where a number comes from, strongest first.
 
-- measured: read on the device itself, or on the host that stands in for it.
+- measured: on the device itself, or on the host that stands in for it.
 - simulated: counted while a simulator executes the program (instructions, not the cycles of a board).
 - modelled: computed without executing the program: a compiler's estimate, or work times a rate.
-- assumed: chosen without a reading or a model of this device; its source says why.
+- assumed: chosen without a measurement or a model of this device; its source says why.
 """
 
 
@@ -119,11 +119,11 @@ def _walk(path: str, node: object) -> Iterator[tuple[str, Constant]]:
 
 
 def path_segment(item: object, index: int) -> str:
-    """Return an item's path segment: its name, SOURCE-TARGET for a link, else its index.
+    """Return how a path names an item of a list: by its name, as SOURCE-TARGET for a link, else by its index.
 
     Args:
         item: a validated model, or the mapping that the user wrote.
-        index: its index in the list.
+        index: index of the item in the list.
     """
     get: Callable[[str], Any] = item.get if isinstance(item, Mapping) else lambda key: getattr(item, key, None)
     if get("name"):

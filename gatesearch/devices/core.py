@@ -40,11 +40,11 @@ class Kernels(StrictModel):
     source: Annotated[str, Field(min_length=1)] = "no gate kernels: a gated layer is computed in full, call by call"
 
     def cost(self, bits: tuple[int, int], remaining: Iterable[tuple[str, float]] = ()) -> float:
-        """Return the cost of a call, relative to the dense layer in int8.
+        """Return the cost of a kernel call, relative to a call that computes the whole layer in int8.
 
         Args:
             bits: the number of bits of an activation and of a weight.
-            remaining: names of what a gate can skip, each with the share of it that remains.
+            remaining: name of each kind of work that a gate can skip, with the share that remains.
 
         >>> Kernels().cost((4, 8), [("channel", 0.5)]), Kernels(bits="serial", skips=("channel",)).cost(
         ...     (4, 8), [("channel", 0.5)])
@@ -83,7 +83,7 @@ class Core(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _default_engine(cls, data: Any) -> Any:
-        """Return the core's keys with an engine; where none is written, the engine whose times the timing holds."""
+        """Return the core's keys with an engine; without the key, it is the engine whose times ``timing`` holds."""
         timing = data.get("timing") if isinstance(data, Mapping) else None
         if not isinstance(timing, Mapping) or "engine" in data:
             return data
@@ -111,26 +111,29 @@ class Core(StrictModel):
 
     @property
     def borrows_times(self) -> bool:
-        """Whether the times of its engine are derived from a table of the times of gatesearch's kernels."""
+        """Whether the times of the core's engine are derived from a table for another one, gatesearch's kernels."""
         return getattr(self.timing, "table", None) is not None and self.engine != "kernels"
 
     @property
     def provenance(self) -> Provenance:
-        """The provenance of its times; times that are derived from those of another engine are modelled."""
+        """The provenance of the core's times; times that are derived from those of another engine are modelled."""
         return "modelled" if self.borrows_times else self.timing.provenance
 
     @property
     def reading_per_value(self) -> float:
-        """The reading of one value of work without products, such as a sum; 0 if readings of programs include it."""
+        """The cost of one value of work without products, such as a sum, in the unit of the core's timing.
+
+        It is 0 if the measured or estimated cost of a program includes such work.
+        """
         return getattr(self.timing, "reading_per_value", 0.0)
 
     def latency_us(self, reading: float) -> float:
-        """Return a reading, which is in the unit of the core's timing, as microseconds on the core's engine."""
+        """Convert a reading, which is a cost in the unit of the core's timing, to microseconds on the core's engine."""
         return self.timing.latency_us(reading) * (ENGINES[self.engine].slowdown if self.borrows_times else 1.0)
 
     @property
     def runs_kernels(self) -> bool:
-        """Whether native kernels run its gated layers on this host, between stretches that LiteRT runs."""
+        """Whether native kernels run the core's gated layers on this host, between stretches that LiteRT runs."""
         return self.kernels.native and self.engine == "litert" and self.timing.model == "litert"
 
     @property

@@ -13,11 +13,13 @@ class Engine(NamedTuple):
 
     Args:
         title: name of the engine in messages.
-        description: the programs that it runs, and its treatment of gated layers.
-        stand_in: the interpreter that runs its programs on this host; see
+        description: the programs that the engine runs, and its treatment of gated layers.
+        stand_in: the interpreter that runs the engine's programs on this host; see
             :class:`gatesearch.runtime.program.Program`.
-        skips: whether it skips the work that gates suppress. Other engines compute gated layers in full and mask them.
-        slowdown: its time divided by that of gatesearch's kernels, for cores that are priced by a table of these.
+        skips: whether the engine skips the work that gates suppress. Other engines compute gated layers in full and
+            mask them.
+        slowdown: time of the engine divided by the time of gatesearch's kernels. A core that is priced by a table of
+            these kernels uses it.
         slowdown_source: source of the slowdown.
     """
 

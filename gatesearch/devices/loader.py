@@ -68,7 +68,7 @@ def load(name_or_path: str | Path) -> Device:
 
 
 def _with_absolute_tables(folder: Path, written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a profile in which the paths of kernel tables, written relative to its folder, are absolute."""
+    """Return a profile with absolute paths of kernel tables; in the file, they are relative to the file's folder."""
     cores = written.get("cores")
     new_cores: list[Any] = []
     for core in cores if isinstance(cores, list) else []:
@@ -84,7 +84,7 @@ def find_file(name_or_path: str | Path) -> Path:
     """Return the file of a profile by its name or path.
 
     Raises:
-        UserError: there is none; the message names the nearest.
+        UserError: there is no such file or name; the message gives the nearest name.
     """
     if not isinstance(name_or_path, str | Path):
         raise UserError(f"device: {quote(name_or_path)} is neither a name nor a path")
@@ -105,7 +105,7 @@ def _one_line(error: ErrorDetails, written: Any) -> str:
     """Return a validation error as one line: ``key: value; nearest: ...``."""
     parts, node = [], written
     for part in error["loc"]:
-        # For a union, pydantic adds the tag to the location; it is no key of the file.
+        # For a union, pydantic adds the tag to the location; the tag is no key of the file.
         if isinstance(node, Mapping) and part not in node and part == node.get("model"):
             continue
         node = node[part] if _has(node, part) else None

@@ -3,8 +3,8 @@
 A profile is a YAML file. Every number that enters a latency or an energy is written as
 ``{value, unit, provenance, source}``. The provenance is ``measured``, ``simulated``, ``modelled`` or ``assumed``; the
 source is a sentence that says where the number comes from. Shipped profiles lie in ``gatesearch/devices/profiles``.
-Other packages can add profiles through the entry-point group ``gatesearch.devices``, whose objects are paths of YAML
-files.
+Other packages can add profiles as entry points of the group ``gatesearch.devices``; each entry point is the path of a
+YAML file.
 """
 
 from gatesearch.devices.constants import Constant, Provenance, list_constants, path_segment

@@ -1,8 +1,9 @@
-"""The timing of a core, one class for each source of latencies: it turns readings into microseconds.
+"""Converts the cost of work on a core to microseconds; each source of latencies has a class.
 
-A *reading* is the cost that a latency source (:mod:`gatesearch.cost.sources`) measures or estimates for a module of a
-network, in the unit of the source: multiply-accumulates, instructions, NPU cycles, ticks of a board's clock or
-microseconds on this host. Only these classes know how long one unit lasts on the core.
+A latency source (:mod:`gatesearch.cost.sources`) measures or estimates the cost of a module of a network. This cost,
+the *reading*, has the unit of the source: multiply-accumulates, instructions, cycles of a neural processing unit (NPU),
+ticks of a board's clock, or microseconds on the machine that runs gatesearch, which this package calls the host. The
+classes of this module hold how long one unit lasts on the core.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Accelerator = Literal[
 ]
 
 
-# The multiply-accumulates that take as long as one value of element-wise work, such as a sum.
+# The number of multiply-accumulates that take as long as one value of element-wise work, such as a sum.
 DEFAULT_MACS_PER_VALUE = Constant(
     value=10.8,
     unit="MAC/value",
@@ -42,9 +43,9 @@ class _ByRate(StrictModel):
     """The base of timings that have a rate for multiply-accumulates.
 
     Args:
-        macs_per_value: the multiply-accumulates that take as long as one value of work without products, such as a
-            sum, a softmax or a pooling (:mod:`gatesearch.graph.element_work`). A core with a table uses it only for
-            operators that have no kernel in the table.
+        macs_per_value: the number of multiply-accumulates that take as long as one value of work without products, such
+            as a sum, a softmax or a pooling (:mod:`gatesearch.graph.element_work`). A core with a table uses it only
+            for operators that have no kernel in the table.
     """
 
     macs_per_value: Annotated[Constant, require_unit("MAC/value", positive=True)] = DEFAULT_MACS_PER_VALUE
@@ -80,7 +81,7 @@ class Instructions(_ByRate):
         return reading * each / self._instructions_per_us
 
     def unlisted(self, macs: float, values: float = 0.0) -> float:
-        """Return the reading, in the table's unit, of products and values for which the table has no kernel."""
+        """Return the cost, in the table's unit, of products and values for which the table has no kernel."""
         return (macs + values * self.macs_per_value.value) * self.instructions_per_mac.value
 
     def frontend_us(self, macs: float) -> float:
@@ -89,7 +90,7 @@ class Instructions(_ByRate):
 
     @property
     def reading_per_value(self) -> float:
-        """The reading of one value of element-wise work; 0 with a table, whose kernels include that work."""
+        """The cost of one value of element-wise work in multiply-accumulates; 0 with a table, which includes it."""
         return 0.0 if self.table else self.macs_per_value.value
 
     @property
@@ -144,7 +145,7 @@ class Throughput(_ByRate):
 
     @property
     def reading_per_value(self) -> float:
-        """The reading of one value of element-wise work, in multiply-accumulates."""
+        """The cost of one value of element-wise work, in multiply-accumulates."""
         return self.macs_per_value.value
 
     def latency_us(self, macs: float) -> float:
@@ -179,7 +180,7 @@ class Measured(_ByRate):
         return ticks / self.ticks_per_us.value
 
     def unlisted(self, macs: float, values: float = 0.0) -> float:
-        """Return the reading, in ticks, of products and values for which the table has no kernel."""
+        """Return the cost, in ticks, of products and values for which the table has no kernel."""
         return (macs + values * self.macs_per_value.value) / self.macs_per_us.value * self.ticks_per_us.value
 
     def frontend_us(self, macs: float) -> float:

@@ -1,4 +1,4 @@
-"""The base class of the documents that describe files."""
+"""The base class of the pydantic models that describe gatesearch's files, such as summary.json."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Document(BaseModel):
-    """A group of keys in a written file; it refuses keys that are not described, so that a test finds them."""
+    """A group of keys in a file; it refuses keys without a description, so that a test detects them."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

@@ -1,4 +1,4 @@
-"""manifest.json of a bundle: its stages, their programs and thresholds, and how they are joined."""
+"""Describes manifest.json of a bundle: the stages with their programs and thresholds, and their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""plan.json: the gates of a plan and the core of each stage, as ``GatePlan.to_json`` writes it."""
+"""Describes plan.json: the gates of a plan and the core of each stage, as ``GatePlan.to_json`` writes them."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
     "manifest": _manifest,
     "scene": _scene,
 }
-"""For each described file, the function that imports its model; the other models are not imported."""
+"""The function that imports the model of each described file, so that only the model in use is imported."""
 
 
 def find_model(name: str) -> type[BaseModel]:

@@ -1,4 +1,4 @@
-"""summary.json of a finished run: the figures of the best plan beside those of the ungated backbone."""
+"""Describes summary.json of a finished run: the figures of the best plan and of the ungated backbone."""
 
 from __future__ import annotations
 
