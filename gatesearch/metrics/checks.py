@@ -27,7 +27,7 @@ def check_finite(what: str, **values: Tensor) -> None:
 
 
 def check_indices(what: str, values: Tensor, count: int) -> None:
-    """Check that values are integers [N] from 0 to below ``count``; an index of -1 would count as the last one.
+    """Check that values are integers [N] from 0 to below ``count``; an index of -1 would count as the last index.
 
     Raises:
         DataError: the values have another type or shape, or a number is out of range.

@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import multiclass_stat_scores
 from gatesearch.metrics.checks import check_indices, check_lengths
 from gatesearch.metrics.routes import describe_stops, reach_by_kind, share
 
-# Figures that need labels, by the names of summary.json.
+# Names of the figures that need labels, as in summary.json.
 LABELLED_FIGURES = ("accuracy", "accuracy_all_classes", "precision", "recall")
 
 
@@ -26,14 +26,14 @@ class Quality:
         accuracy: share of right answers. A positive is right if its own class is reported. A negative is right if no
             positive is reported, because a gate stopped it or the last stage predicted a negative class. The ungated
             backbone is scored in the same way.
-        accuracy_all_classes: share of samples with the right class, where each negative class counts as well. A stopped
-            sample counts as the negative class that is its gate's answer.
+        accuracy_all_classes: share of samples with exactly the right class, among positives and negatives. The class
+            of a stopped sample is the negative class that its gate answers with.
         precision: share of reported positives that are right.
         recall: share of positives that are reported with their own class.
         gate_recall: share of positives that pass every gate (GR).
         early_stop_rate: share of negatives that a gate stops (ES); each sample of the split counts once.
         gate_recalls: for each gate k, the share of positives that pass it, among those that reach it (GR_k).
-        passed: for each kind, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
+        passed: for each kind of sample, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
         layers: the report of each layer gate over the samples that reached it, by site.
     """
 
@@ -70,11 +70,11 @@ def quality(
     kind_names: Sequence[str],
     gates: int,
 ) -> Quality:
-    """Return the figures, given the exits and predictions of a cascade or of an exported bundle.
+    """Return the figures of a cascade or an exported bundle from its exits and predictions.
 
     Args:
         exits: index of the gate that stopped each sample, or ``gates`` if none did, [N].
-        predictions: class reported for each sample, [N]; the answer of its gate for a stopped sample.
+        predictions: class reported for each sample, [N]; for a stopped sample, the answer of its gate.
         labels: true class of each sample, [N].
         positive: whether each class is a positive, [classes].
         kinds: index into ``kind_names`` of every sample, [N]; 0 is positive.

@@ -1,4 +1,4 @@
-"""The quality of a codec with gates: fidelity, signal-to-noise ratio, and fidelity of each path."""
+"""The quality of a gated network that reconstructs its input: fidelity, signal-to-noise ratio, fidelity by path."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ SMALLEST_ENERGY = 1e-9  # lower bound that keeps ratios to silence finite
 class Fidelity:
     """Figures of one model on one split.
 
-    Fidelity is 1 - e / e(silence), where e is the mean error of the output and e(silence) that of silence. It is 1 for
-    a perfect output, and 0 for one that is no better than silence.
+    Fidelity is 1 - e / e(silence), where e is the mean error of the output and e(silence) the mean error of silence.
+    Fidelity is 1 for a perfect output, and 0 for an output that is no better than silence.
 
     Args:
         fidelity: the fidelity of the hard cascade.
         error: mean error e of the hard cascade.
-        snr_db: energy of the inputs divided by that of the error, in decibels.
+        snr_db: energy of the inputs divided by the energy of the error, in decibels.
         shares: share of the samples that leave at each gate, then the share that leaves at none; they add up to 1.
-        paths: fidelity if all samples left at each gate, then the fidelity if none left at a gate.
+        paths: for each gate, the fidelity if all samples left at this gate; then the fidelity if no sample left early.
         random: expected fidelity if samples took the paths at random, with the same ``shares``.
-        passed: for each kind, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
-        by_class: for each class, the share that leaves at a gate; training does not use the classes.
+        passed: for each kind of sample, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
+        by_class: for each class, the share of samples that leave at a gate; training does not use the classes.
         layers: the report of each layer gate, by site.
         gate_recalls: empty, since there are no positives.
     """
@@ -66,7 +66,7 @@ class Fidelity:
         return dict.fromkeys(LABELLED_FIGURES) | own
 
     def gated_summary(self) -> dict[str, Any]:
-        """Return the figures of the model's gates, by the names of summary.json; those about negatives are null."""
+        """Return the figures of the model's gates, by the names of summary.json; figures about negatives are null."""
         return {
             "early_stop_rate": None,
             "gate_recall": None,
@@ -90,13 +90,14 @@ def fidelity(
     kind_names: Sequence[str],
     classes: Sequence[str] = (),
 ) -> Fidelity:
-    """Return the figures, given the outputs and exits of a cascade.
+    """Return the figures of a cascade from its outputs and exits.
 
     Args:
         outputs: output waveform of each sample, [N, ...].
         originals: input waveform of each sample, [N, ...].
         exits: index of the gate at which each sample left, or the number of gates if it left at none, [N].
-        path_errors: error of each sample if it left at each gate, and if it left at none, [N, gates + 1].
+        path_errors: for each sample, its error on each path, [N, gates + 1]: if it left at the first gate, at the
+            second, and so on; and last, if it left at none.
         labels: class of each sample, [N]; only ``by_class`` uses it.
         kinds: index into ``kind_names`` of every sample, [N].
         kind_names: names of the kinds.

@@ -1,4 +1,4 @@
-"""Counts how far samples go through a cascade of gates."""
+"""Computes which share of the samples reaches each stage of a cascade."""
 
 from __future__ import annotations
 

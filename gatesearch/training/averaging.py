@@ -1,4 +1,4 @@
-"""The decay of the moving average of the weights, which a training returns as its result."""
+"""Computes the decay of the weights' moving average; a training returns this average as its result."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ MIN_WINDOWS = 10  # the average reaches back over at most 1 / MIN_WINDOWS of a t
 def averaging_decay(decay: float, steps: int) -> float:
     """Return the decay d of the moving average in a training of ``steps`` steps.
 
-    After each step, the average a of the weights w becomes d a + (1 - d) w. It covers a window of about 1 / (1 - d)
-    steps. The average starts from the weights after the first step, which keep a share d^(steps - 1). In a training of
-    fewer than ten windows, weights of the beginning would keep a large share. So the window is then a tenth of the
-    steps. The first weights then have a share below exp(-10). All weights of the first half, where the learning rate is
-    high, have a share below exp(-5). A longer training uses the decay of its recipe.
+    After each step, the average a of the weights w becomes d a + (1 - d) w. The average covers a window of about
+    1 / (1 - d) steps. It starts from the weights after the first step, which have a share d^(steps - 1) in the result.
+
+    In a training shorter than ten windows, this share would be large. So such a training gets a window of a tenth of
+    its steps. Its first weights then have a share below exp(-10) in the result. All weights of its first half, where
+    the learning rate is high, have together a share below exp(-5). A longer training uses the decay of its recipe.
 
     Args:
         decay: d for a long training, in [0, 1).

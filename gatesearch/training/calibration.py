@@ -61,7 +61,7 @@ def calibrate_from_logits(model: GatedModel, logits: Tensor, labels: Tensor, pos
 
 
 def default_answer(stopped: Tensor, reached: Tensor, positive: Tensor) -> int:
-    """Return a gate's answer for stopped samples: the negative class of which the gate stops the largest share.
+    """Return a gate's answer for stopped samples: the negative class with the largest share of stopped samples.
 
     Args:
         stopped: labels of the samples that the gate stops.
@@ -84,7 +84,7 @@ def calibrate_and_score(
 ) -> Quality:
     """Set a model's thresholds and answers, and return its quality on the hard cascade.
 
-    The logits and predictions of all samples are given, so that the model does not run.
+    The model does not run, because the caller passes the logits and predictions of all samples.
 
     Args:
         model: the gated model; its thresholds and answers are set in place.

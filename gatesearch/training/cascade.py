@@ -37,7 +37,11 @@ def run_cascade(model: GatedModel, features: Tensor) -> Cascade:
 
 
 def check_finite(values: Tensor, what: str) -> None:
-    """Refuse values [N, ...] that are not finite, because NaN would count as the first class."""
+    """Check that values [N, ...] are finite, because a prediction from NaN would be the first class.
+
+    Raises:
+        UserError: a value is not finite.
+    """
     wrong = int((~torch.isfinite(values.reshape(len(values), -1)).all(1)).sum()) if len(values) else 0
     if wrong:
         raise UserError(
@@ -74,9 +78,10 @@ def gate_logits(model: GatedModel, features: Tensor) -> Tensor:
 
 
 def path_errors(model: GatedModel, features: Tensor) -> Tensor:
-    """Return the error of every sample if it left at each gate, and if it left at none, [N, gates + 1].
+    """Return the error of every sample on each path, [N, gates + 1].
 
-    The output of a gate without an exit is silence.
+    Column k holds the errors if all samples left at gate k; the last column holds them if no sample left at a gate. The
+    output of a gate without an exit is silence.
     """
 
     def errors(output: GatedOutput, batch: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Writes Lightning's checkpoints completely or not at all, with a digest that is checked on reading.
+"""Writes Lightning's checkpoints completely or not at all, and checks their digests when it loads them.
 
 Lightning itself writes a checkpoint into the folder for temporary files and then moves it. If that folder is on another
 file system, the move is a copy, and a kill leaves half a file.
@@ -58,7 +58,7 @@ def read_checkpoint(path: Path, map_location: Any = None) -> dict[str, Any]:
 
 
 def find_checkpoint(path: Path, weights: Mapping[str, Tensor]) -> Path | None:
-    """Return the path of the checkpoint from which a training resumes; None if the training begins anew.
+    """Return the path of the checkpoint from which a training resumes; None if it starts from the first epoch.
 
     A checkpoint that is damaged or of another network is renamed to NAME.damaged, with a warning.
 

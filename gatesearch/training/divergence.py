@@ -53,7 +53,7 @@ class StopAtDivergence(Callback):
 
 
 def first_not_finite(model: nn.Module) -> str | None:
-    """Return the name of the first parameter or running statistic with a value that is not finite; None if all are.
+    """Return the name of the first parameter or running statistic that is not finite; None if all are finite.
 
     Other buffers may be infinite, such as a gate's threshold, which is -inf before its calibration.
     """

@@ -15,12 +15,12 @@ from gatesearch.frontends import Frontend
 from gatesearch.training.stream_split import StreamSplit, read_stream
 from gatesearch.training.stream_windows import StreamWindows, read_stream_windows
 
-CHUNK = 256  # samples that the front end reads at a time
+CHUNK = 256  # number of samples that the front end processes at once
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSplit:
-    """Features [N, *shape], labels [N] and kinds [N] of one split; and its stream if the data have one."""
+    """Features [N, *shape], labels [N] and kinds [N] of one split, and the split's stream if the data have one."""
 
     features: Tensor
     labels: Tensor
@@ -79,8 +79,8 @@ def prepare(
         renditions: number of augmented versions of the training split.
         seed: the seed of the augmentation.
         on_step: function that is called after each split and rendition.
-        trains: whether a training follows, which draws windows of the training stream. With ``augment`` it does not
-            draw them, but trains on the augmented versions of the training split.
+        trains: whether a training follows. Without ``augment``, the training draws windows from the training stream,
+            so the result holds these windows. With ``augment``, it uses the augmented training split instead.
 
     Raises:
         DataError: a feature is not finite; the message names the first such sample.
@@ -144,8 +144,8 @@ def _read_windows(data: StreamDataset, frontend: Frontend) -> StreamWindows | No
 class Batches:
     """Yields the training windows in shuffled batches.
 
-    With a training stream, each epoch draws new windows from it. Otherwise an epoch uses one rendition of each sample
-    of the bank. All windows are in memory, so that worker processes would cost more time than they save.
+    With a training stream, each epoch draws new windows from the stream. Otherwise an epoch uses one rendition of each
+    sample of the bank. All windows are in memory, so that worker processes would cost more time than they save.
 
     Args:
         features: the features of the data set.

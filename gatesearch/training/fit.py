@@ -33,7 +33,7 @@ from gatesearch.training.settings import GateSettings, Schedule
 from gatesearch.training.task import GatedTask
 
 CHECKPOINT = "last.ckpt"
-LEAST_SHARE = 0.01  # assumed share of a kind that the stream lacks, so that the gates still learn that kind
+LEAST_SHARE = 0.01  # assumed share of a kind that is absent from the stream, so that gates still learn this kind
 
 
 @dataclass
@@ -137,7 +137,7 @@ def fit(
         if checkpoint is not None:
             resume = {"ckpt_path": str(checkpoint), "weights_only": True}
     held_out = TensorDataset(features.validation.features, features.validation.labels)
-    steps.train()  # Lightning does not change modes, so modules in evaluation mode would stay frozen
+    steps.train()  # Lightning does not change modes; in evaluation mode, running statistics would not be updated
     with _quiet_lightning():
         trainer = pl.Trainer(
             max_epochs=schedule.epochs,
@@ -188,7 +188,8 @@ def _quiet_lightning() -> Iterator[None]:
 def _interrupts_as_exceptions() -> Iterator[None]:
     """Raise KeyboardInterrupt for Ctrl-C.
 
-    Lightning would turn Ctrl-C into an exit and ignore further signals. With the exception, the caller decides.
+    Lightning would turn Ctrl-C into an exit and ignore further signals. With the exception, the caller decides what
+    follows.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -200,7 +201,7 @@ def _interrupts_as_exceptions() -> Iterator[None]:
 
 @contextmanager
 def _one_sample_as_user_error(batch_size: int) -> Iterator[None]:
-    """Raise a UserError that says what to do if a batch normalisation refuses a batch of one value per channel."""
+    """Raise a UserError with advice if a batch normalisation refuses a batch of one value per channel."""
     try:
         yield
     except ValueError as error:
@@ -215,7 +216,7 @@ def _one_sample_as_user_error(batch_size: int) -> Iterator[None]:
 def _checkpoints(folder: Path) -> ModelCheckpoint:
     """Return the callback that saves a checkpoint after each epoch and overwrites the one before.
 
-    Lightning's ``save_last`` would not do: without a monitored best model, it saves nothing before the end.
+    Lightning's ``save_last`` would not suffice: without a monitored best model, it saves nothing before the end.
     """
     return ModelCheckpoint(
         folder,
@@ -231,8 +232,8 @@ def class_weights(features: Features, shares: Mapping[str, float]) -> Tensor:
 
     Args:
         features: the features of the data set, with the training split.
-        shares: share of each kind in the stream; empty to use the shares in the training split. A kind that the stream
-            lacks gets :data:`LEAST_SHARE`.
+        shares: share of each kind in the stream; empty to use the shares in the training split. A kind that is absent
+            from the stream gets :data:`LEAST_SHARE`.
     """
     kinds, labels = features.train.kinds, features.train.labels
     weights = torch.ones(len(features.positive))

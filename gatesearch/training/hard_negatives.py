@@ -19,11 +19,11 @@ from gatesearch.training.stream_windows import StreamWindows
 
 HARD_SHARE = 0.01  # share of the examined negatives that counts as hard
 SAMPLE_EPOCHS = 4  # a mining examines as many negatives as this number of epochs has windows
-MIN_EPOCHS = 4  # a shorter training does not mine, because it has learned too little at its middle
+MIN_EPOCHS = 4  # a shorter training does not mine, because halfway its network has learned too little
 
 
 class MineHardNegatives(Callback):
-    """Mines hard negatives halfway through a training; later epochs draw a share of their negatives from them.
+    """Mines hard negatives in the middle of a training; later epochs draw a share of their negatives from these.
 
     Checkpoints store the hard negatives, so that a resumed training draws the same windows.
 

@@ -1,4 +1,4 @@
-"""The importance of each channel for the trained backbone, from which the masks of gates start."""
+"""Computes the importance of each channel for the trained backbone; the masks of gates start from it."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ class Schedule:
         batch_size: number of samples per step.
         learning_rate: peak of AdamW's learning rate, which rises to the peak and then falls to zero along half a
             cosine.
-        weight_decay: weight decay of the weights; biases and the gates' control parameters have none.
+        weight_decay: weight decay of the weights; biases, masks and thresholds have none.
         label_smoothing: label smoothing of the cross entropy, in [0, 1).
         warmup: share of the steps in which the learning rate rises.
         averaging: decay d of the exponential moving average of the weights, a <- d a + (1 - d) w. The training returns
-            the average. It covers about 1 / (1 - d) steps, or a tenth of all steps if that is less. With 0, the
-            training returns the last weights.
+            the average. The average covers about 1 / (1 - d) steps, or a tenth of all steps if that is less. With 0,
+            the training returns the last weights.
         hard_negatives: share of hard negatives among the negatives in the second half of a training on a stream. Hard
             negatives are windows that the network takes for events halfway through the training. 0 for none.
     """
@@ -40,15 +40,15 @@ class GateSettings:
     """Settings of the training of gates, for all gate kinds.
 
     Args:
-        learning_rate_scale: learning rate of masks and thresholds, divided by that of the weights; at 1, masks would
-            hardly change.
-        head_learning_rate_scale: learning rate of the gates' heads, divided by that of the weights. It is above 1,
-            because heads start untrained in a trained backbone.
+        learning_rate_scale: learning rate of masks and thresholds, divided by the learning rate of the weights; at 1,
+            masks would hardly change.
+        head_learning_rate_scale: learning rate of the gates' heads, divided by the learning rate of the weights. It is
+            above 1, because heads start untrained in a trained backbone.
         alpha: weight of the gates' decisions in the loss.
         beta: weight of the gates' compression in the loss.
-        distillation: weight of the distance between the output of an exit and that of the whole network.
-        target: what a gate learns to pass: ``"label"``, positives; ``"network"``, samples that the network after the
-            gate takes for positives.
+        distillation: weight of the distance between the output of an exit and the output of the whole network.
+        target: the samples that a gate learns to pass. ``"label"``: samples with the label of a positive.
+            ``"network"``: samples that the network itself takes for positives.
         shares: share of each kind of sample in the stream for which gates are trained; empty for the shares of the
             training split.
     """

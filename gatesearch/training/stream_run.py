@@ -1,7 +1,8 @@
 """Runs a gated model once over a stream and returns the outputs of all its parts at every hop.
 
-A part's outputs at a hop do not depend on when its gate opened. So thresholds, smoothing, hold and detector need no
-further run of the network. For a stream of 15 minutes, this run takes longer than all later computations together.
+The output of a stage at a hop does not depend on the hops at which its gate was open. So one run suffices to try any
+thresholds, smoothing, hold and detector. For a stream of 15 minutes, this run takes longer than all later computations
+together.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class StreamRuns:
     A copy for another process starts without outputs.
     """
 
-    # Each entry holds its stream, so that no other stream gets the same identity.
+    # The keys contain id(stream). Each entry stores its stream, so that no later stream can get the same id.
     _scores: OrderedDict[tuple[str, int], tuple[StreamSplit, ChainScores]] = field(default_factory=OrderedDict)
 
     def run(self, model: GatedModel, stream: StreamSplit) -> ChainScores:

@@ -21,7 +21,7 @@ from gatesearch.metrics.streams import Background, Event
 from gatesearch.runtime.detector import Array
 from gatesearch.runtime.listener import StreamFormat
 
-CHUNK = 1024  # frames, or windows, that the front end reads at a time
+CHUNK = 1024  # number of frames, or of windows, that the front end processes at once
 POSITIVE = 0  # index of the positives among the kinds
 
 
@@ -57,7 +57,7 @@ class StreamSplit:
 
     @property
     def window_s(self) -> float:
-        """Length of a window in seconds, and the time at which the first one ends."""
+        """Length of a window in seconds; the first window of the stream ends at this time."""
         return self.format.window / self.format.rate
 
     @property
@@ -67,7 +67,7 @@ class StreamSplit:
 
     @property
     def signal_forms(self) -> dict[str, SignalFormat]:
-        """The signal that the level gate reads at each hop, by statistic."""
+        """The format in which the level gate reads the signal, for each statistic."""
         window, hop = self.format.window, self.format.hop
         frame = signal_frame(self.format.rate, window, hop)
         return {name: SignalFormat(statistic=name, window=window, hop=hop, frame=frame) for name in self.signal}

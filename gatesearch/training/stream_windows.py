@@ -1,7 +1,7 @@
-"""Training windows that are drawn from a stream at each epoch, at random offsets.
+"""Draws new training windows from a stream in each epoch, at random offsets.
 
-A network that trains on the same few thousand windows at every epoch overfits to them. The frames of a stream are
-computed once, and its windows share them. So new windows at each epoch cost no time.
+A network that trains on the same few thousand windows in every epoch overfits to them. The frames of a stream are
+computed once, and all windows share these frames. So new windows in each epoch take no extra time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_REPEATS = 8  # largest mean number of draws of one hard negative in an epoch
 
 @dataclass
 class StreamWindows:
-    """All windows of a stream from which an epoch draws; one window begins at each frame.
+    """All windows of a stream from which an epoch draws; one window starts at each frame.
 
     Args:
         features: features of the windows, [windows, *shape]; a view, because windows share frames.
@@ -59,8 +59,8 @@ class StreamWindows:
     def draw(self) -> Tensor:
         """Return the windows of an epoch in random order, as indices [count].
 
-        More windows hold a short event than a long one. Events are drawn in turn, so that short ones are not drawn more
-        often.
+        More windows hold a short event than a long one. Events are drawn in turn, so that short events are not drawn
+        more often than long ones.
         """
         positives = round(self.positive_share * self.count) if len(self.positives) else 0
         hard = min(round(self.hard_share * (self.count - positives)), MAX_REPEATS * len(self.hard))
@@ -78,7 +78,7 @@ class StreamWindows:
         return windows[torch.randperm(len(windows))]
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch, features [size, *shape] and labels [size]; a smaller last one is dropped."""
+        """Yield the batches of an epoch, features [size, *shape] and labels [size]; a smaller last batch is dropped."""
         for indices in self.draw().split(size)[: self.count // size]:
             yield self.features[indices], self.labels[indices]
 

@@ -22,7 +22,8 @@ Batch = tuple[Tensor, Tensor]
 # Lower bound on the probability with which a gate passes a sample, so that later gates still learn from samples that
 # earlier gates stop.
 MIN_REACH = 0.02
-# A gate learns to pass samples whose positives have more than this probability; few detectors have a lower threshold.
+# A network takes a sample for a positive if the positive classes have together more than this probability. Few
+# detectors have a lower threshold.
 ACCEPTED = 0.3
 
 
@@ -74,7 +75,7 @@ class GatedTask(pl.LightningModule):
         augment: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        # Depthwise convolutions run several times faster with the channels last in memory, on CPU as on GPU.
+        # Depthwise convolutions run several times faster with the channels last in memory, on CPUs and on GPUs.
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.goal = goal
         self.modules_with_loss = [module for module in model.modules() if isinstance(module, HasExtraLoss)]
@@ -118,8 +119,8 @@ class GatedTask(pl.LightningModule):
         errors = partial(self.goal.errors, features=features, labels=labels)
         positive, weight = self.positive[labels], self.class_weight[labels]
         if self.gate_settings.target == "network":
-            # A gate need not pass what the network would not report. The network itself, which gives this target, still
-            # learns the labels.
+            # A gate need not pass a sample that the network would not report. The network itself still learns the
+            # labels.
             positive = accepted(output.logits, self.positive)
         loss_weights = {
             "alpha": self.gate_settings.alpha,
@@ -155,8 +156,8 @@ class GatedTask(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with a learning rate that warms up linearly and then falls along half a cosine.
 
-        Mask and threshold parameters get their own rate and no weight decay. Other gate weights get a rate of their
-        own.
+        Masks and thresholds have a learning rate of their own and no weight decay. The heads of gates have a third
+        learning rate.
         """
         all_gates = [*self.model.cut_gates, *self.model.layer_gates.values()]
         control_parameters = {id(p) for gate in all_gates for p in gate.control_parameters()}

@@ -17,8 +17,8 @@ def fitting_threads() -> Iterator[None]:
     """Let PyTorch use no more threads than cores, and warn if other processes use these cores as well.
 
     With more threads than cores, each operation waits for a thread that does not run, and a step takes many times as
-    long. PyTorch ignores the quota of a container, so its default may be too high. A number that the user sets by
-    OMP_NUM_THREADS stays.
+    long. PyTorch ignores the CPU quota of a container, so its default number of threads may be too high. A number that
+    the user sets by OMP_NUM_THREADS is not changed.
     """
     threads = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:

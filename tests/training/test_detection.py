@@ -1,4 +1,4 @@
-"""The goal "detection": figures on a stream, with a detector that is tuned on the validation stream."""
+"""The goal ``detection``: figures on a stream, with a detector that is tuned on the validation stream."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ def data(windows: int = 60, **changes) -> StreamDataset:
 
 
 class Energy(nn.Module):
-    """A network of two layers; the energy of a window raises the logit of "burst" and lowers the other."""
+    """A network of two layers; a window with more energy has a higher logit of "burst" and a lower other logit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ GATED = GatePlan((PlacedGate.of("gc", "input", mode="channel", keep=1.0, recall=
 
 
 def operation(reference: float = 1.0, max_miss_rise: float = 0.05) -> Operation:
-    """Return an operation in which the last stage costs most, and catching up five hops."""
+    """Return an operation in which only the last stage costs; when it opens, it costs as much as five hops."""
     return Operation(
         price=lambda parts: sum(part.open_share + 4 * part.openings for part in parts[-1:]),
         reference=reference,
@@ -184,7 +184,7 @@ def test_a_model_runs_over_a_stream_once(problem, trained, monkeypatch):
     forward = trained.forward
     monkeypatch.setattr(trained, "forward", lambda batch: count.append(len(batch)) or forward(batch))
     goal.calibrate(trained, features.validation, features.positive, operation())
-    windows = len(features.validation.labels)  # on which thresholds are set before
+    windows = len(features.validation.labels)  # calibration first sets thresholds on these
     goal.assess(trained, features.validation)
     goal.assess(trained, features.test)
     goal.manifest_entries(trained)

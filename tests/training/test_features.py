@@ -126,7 +126,7 @@ def test_a_batch_larger_than_the_split_is_the_split(features: Features):
 
 
 class Spoils(Halves):
-    """A front end that has no finite features for one sample."""
+    """A front end that returns a feature that is not finite for one sample."""
 
     def __init__(self, level: float, value: float) -> None:
         super().__init__()

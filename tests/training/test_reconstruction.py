@@ -30,7 +30,7 @@ SHAPE = (1, 576, 1)
 
 
 def sounds(count: int, seed: int) -> FeatureSplit:
-    """Return steady tones, which a light decoder can reconstruct, and noise, which it cannot, all of one level."""
+    """Return tones, which a light decoder can reconstruct, and noise, which it cannot; all have the same level."""
     generator = torch.Generator().manual_seed(seed)
     time = torch.arange(SHAPE[1]) / 8000
     labels = torch.arange(count) % 2

@@ -1,4 +1,4 @@
-"""Streams as a network sees them: windows that share frames equal windows that are read one by one."""
+"""Windows of a stream that share frames have the same features as windows that are computed one by one."""
 
 import pytest
 import torch

@@ -122,7 +122,7 @@ def test_hard_negatives_are_the_negatives_that_the_network_takes_most_for_events
     looked_at = min(len(candidates), 4 * windows.count)
     assert len(hard) == round(0.01 * looked_at)
     assert torch.isin(hard, candidates).all()
-    # Of random candidates the hardest hundredth: at most so many of all candidates are harder than the least of them.
+    # Random candidates were examined and their hardest hundredth returned, so few of all candidates may be harder.
     threshold = posterior[torch.isin(candidates, hard)].min()
     assert (posterior > threshold).float().mean() < 0.1
 

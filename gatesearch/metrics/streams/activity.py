@@ -1,6 +1,7 @@
-"""The activity of a part of a plan on a stream: how often it runs, and how often it opens.
+"""The activity of a front end or a stage on a stream: the share of hops at which it runs, and how often it opens.
 
-The cost model prices a stream from these two figures.
+The cost model computes the price of a stream from these two figures. A part of a plan is its front end or a stage. A
+hop is the time from one decision to the next.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ Array = NDArray[Any]
 class Activity:
     """The activity of one part, per hop of the stream.
 
-    At a hop at which a part opens, it computes its whole window. At each further hop, it computes only new frames. So
-    the mean cost of a hop is ``openings x whole window + (open_share - openings) x hop``.
+    A part opens at a hop at which it runs, if it did not run at the hop before. When it opens, it computes its whole
+    window. At each further hop, it computes only new frames. So the mean cost of a hop is
+    ``openings x cost of a whole window + (open_share - openings) x cost of the new frames``.
 
     Args:
         open_share: share of the hops at which the part runs, from 0 to 1.
@@ -56,15 +58,14 @@ class Activity:
 
 
 STEADY = Activity(open_share=1.0, openings=0.0)
-"""The activity of a part that runs at every hop; it opened before the stream began."""
+"""The activity of a part that runs at every hop; it opened before the stream started."""
 
 
 def measure_activity(is_open: Array, was_open: bool = False) -> Activity:
     """Return the activity of a part from the hops at which it runs.
 
     Args:
-        is_open: whether the part runs at each hop, [hops]. The part opens at a hop at which it runs and at whose
-            predecessor it did not.
+        is_open: whether the part runs at each hop, [hops].
         was_open: whether the part ran at the hop before the first one.
 
     Raises:

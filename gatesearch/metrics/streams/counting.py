@@ -1,6 +1,6 @@
-"""Rules for counting hits, misses and false accepts: ours, and those of published benchmarks.
+"""Rules for counting hits, misses and false accepts: gatesearch's own rule, and the rules of published benchmarks.
 
-A miss rate depends on its rule: the same detections can score 12 % misses under one rule and 4 % under another. Each
+A miss rate depends on the rule: the same detections can have 12 % misses under one rule and 4 % under another. Each
 rule is a value, so that a report can show one run under several rules.
 """
 
@@ -37,13 +37,14 @@ class Counting:
     Args:
         name: name of the rule in reports.
         tolerance_s: time in seconds after the end of an event in which a detection still counts for the event.
-        matching: which detections belong to an event. ``"first"``: one detection; those up to ``repeat_s`` after it are
-            repeats, and later ones are false accepts. ``"all"``: all detections in the event's time that belong to no
-            earlier event. ``"each"``: like ``"all"``, but each detection counts as a hit, so that two hits on one event
-            hide a miss on another.
+        matching: which detections belong to an event. ``"first"``: one detection; detections up to ``repeat_s`` later
+            are repeats, and even later ones are false accepts. ``"all"``: all detections in the event's time that
+            belong to no earlier event. ``"each"``: like ``"all"``, but each detection counts as a hit, so that two hits
+            on one event hide a miss on another.
         repeat_s: time in seconds after a hit in which further detections are repeats, with matching ``"first"``.
-        debounce_s: time in seconds after a counted false accept in which further ones, of any class, are not counted.
-        smoothing: number of hops over which the benchmark averages outputs; None if it averages none.
+        debounce_s: time in seconds after a counted false accept in which further false accepts, of any class, are not
+            counted.
+        smoothing: number of hops over which the benchmark averages outputs; None if it does not average.
         stream_s: length of the benchmark's own stream in seconds; None if the length is free.
         claim: the figures that the benchmark requires; None if it requires none.
         source: the publication of the rule.
@@ -63,8 +64,8 @@ class Counting:
 GATESEARCH = Counting("gatesearch", source="docs/glossary.md, Streams")
 
 # The benchmark's runner adds one second to the end of an event, and one more in the comparison: two seconds in all. All
-# detections in an event's time belong to the event; the others are debounced. 8 false accepts in 1,200 s are 24 per
-# hour.
+# detections in an event's time belong to the event. All others are false accepts, which are debounced. 8 false accepts
+# in 1,200 s are 24 per hour.
 MLPERF_TINY = Counting(
     "mlperf_tiny",
     tolerance_s=2.0,
@@ -76,9 +77,9 @@ MLPERF_TINY = Counting(
     source="github.com/mlcommons/tiny, benchmark/runner, calc_detection_stats; MLPerf Tiny v1.3: at most 8 of each",
 )
 
-# Labels end half a second after the recording of a word. Every detection inside a label counts as a hit. There is no
-# debounce, because the tested engines have one. The benchmark also rounds labels outwards to frames of 32 ms; this rule
-# does not.
+# The benchmark's labels end half a second after the recording of a word. Every detection inside a label counts as a
+# hit. The benchmark does not debounce, because the engines that it tests do. It also rounds labels outwards to frames
+# of 32 ms; this rule does not.
 PICOVOICE = Counting(
     "picovoice",
     tolerance_s=0.5,
@@ -88,7 +89,8 @@ PICOVOICE = Counting(
     source="github.com/Picovoice/wake-word-benchmark, benchmark.py and mixer.py: words in noise at 10 dB",
 )
 
-# Positives are clips; each is one hit or one miss. False accepts are grouped over 50 predictions of 80 ms.
+# The benchmark's positives are clips; each clip is one hit or one miss. False accepts within 50 predictions of 80 ms
+# count once.
 OPENWAKEWORD = Counting(
     "openwakeword",
     tolerance_s=0.0,
@@ -99,8 +101,8 @@ OPENWAKEWORD = Counting(
     source="github.com/dscripka/openWakeWord, openwakeword/metrics.py and README.md, Project Goals",
 )
 
-# Positives are clips. After a false accept, the next one counts 75 predictions of 20 ms later at the earliest. The
-# benchmark also skips the first 75 predictions of a recording; this rule does not.
+# The benchmark's positives are clips. After a false accept, the next one counts 75 predictions of 20 ms later at the
+# earliest. The benchmark also skips the first 75 predictions of a recording; this rule does not.
 MICROWAKEWORD = Counting(
     "microwakeword",
     tolerance_s=0.0,
@@ -115,7 +117,7 @@ COUNTINGS = {rule.name: rule for rule in (GATESEARCH, MLPERF_TINY, PICOVOICE, OP
 
 
 def counting_rule(name: str, where: str = "counting") -> Counting:
-    """Return the rule of that name.
+    """Return the counting rule that has a name; ``where`` starts the error message.
 
     Raises:
         UserError: no rule has this name; the message names the nearest one.

@@ -1,7 +1,7 @@
 """The DET curve of a detector: miss rate and false accepts per hour at each threshold.
 
-DET is the detection error trade-off of Martin et al., Eurospeech 1997. Here, a rate per hour replaces the paper's share
-of trials.
+DET is the detection error trade-off of Martin et al., Eurospeech 1997. The paper's curve shows the share of trials with
+a false accept. This curve shows false accepts per hour instead.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class OperatingPoint:
 class DetCurve:
     """A detector's misses and false accepts at ascending thresholds.
 
-    Neither figure is monotonic in the threshold. With a refractory time, a lower threshold can suppress a detection,
-    because it adds another one just before.
+    Neither misses nor false accepts are monotonic in the threshold. With a refractory time, a lower threshold can
+    suppress a detection, because it adds another detection just before.
 
     Args:
         thresholds: ascending thresholds, [points]; each lies between two neighbouring outputs.
@@ -60,10 +60,10 @@ class DetCurve:
     events: int
 
     def operating_point(self, fa_per_hour: float) -> OperatingPoint:
-        """Return the point of the lowest threshold at which this and all higher thresholds keep ``fa_per_hour``.
+        """Return the point of the lowest threshold from which on no threshold makes more than ``fa_per_hour``.
 
-        A much lower threshold may keep the bound as well, because the refractory time hides most of its many
-        detections. Such a threshold is not chosen.
+        A much lower threshold may keep this bound as well, because the refractory time hides most of its many
+        detections. Such a threshold is not chosen, since thresholds above it break the bound.
 
         Raises:
             DataError: the curve has no such threshold.

@@ -19,12 +19,12 @@ from gatesearch.metrics.streams.scene_counts import SceneCounts
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The misses or the false accepts at one kind of background, or at one level of events.
+    """The misses or the false accepts at one kind of background, or in one band of the events' level.
 
     Args:
         count: number of misses or false accepts.
-        rate: for misses, their share of the events; for false accepts, their number per hour of this background; None
-            if it is unknown.
+        rate: for misses, their share of the events; for false accepts, their number per hour of this background. None
+            if the number of hours is unknown.
         interval: confidence interval of the rate; None if there is no rate.
     """
 
@@ -37,7 +37,7 @@ class Share:
 class StreamFigures:
     """Figures over all scenes of a split.
 
-    A latency is the time from the end of an event to its detection; it is negative if the detection comes first.
+    A latency is the time from the end of an event to its detection. It is negative for a detection before the end.
 
     Args:
         hours: length of all scenes in hours.
@@ -54,10 +54,10 @@ class StreamFigures:
         latency_p50_s: median latency in seconds; None if nothing was detected.
         latency_p95_s: 95th percentile of the latency in seconds; None if nothing was detected.
         misses_by_background: misses at each kind of background.
-        misses_by_snr: misses at each band of the event's level over the background.
+        misses_by_snr: misses in each band of the event's level over the background.
         false_accepts_by_background: false accepts at each kind of background.
-        false_accepts_by_snr: false accepts inside events, at each band of the event's level over the background; and
-            those outside events.
+        false_accepts_by_snr: false accepts inside events, in each band of the event's level over the background; also
+            false accepts outside events, under ``"no event"``.
     """
 
     hours: float
@@ -78,7 +78,7 @@ class StreamFigures:
     false_accepts_by_snr: Mapping[str, Share]
 
     def meets(self, claim: Claim) -> bool:
-        """Say whether the rates are within a claim; their intervals are not compared."""
+        """Say whether the rates are within a claim; the confidence intervals are not compared."""
         within = self.fa_per_hour <= claim.fa_per_hour
         return within and (claim.miss_rate is None or self.miss_rate <= claim.miss_rate)
 

@@ -1,6 +1,6 @@
 """Confidence intervals of false accepts per hour and of miss rates; lengths of streams for a claim.
 
-In an hour of stream there are often two false accepts or none, so that the rate alone says little.
+In an hour of stream there are often only two false accepts or none, so that the rate alone says little.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def poisson_interval(count: int, hours: float, confidence: float = CONFIDENCE) -
 
     For a count n, the bounds of its mean are half the chi-square quantiles with 2n and 2n + 2 degrees of freedom
     (Garwood, Biometrika 28, 1936). The code uses inverse incomplete gamma functions for these quantiles. For n = 0 the
-    lower bound is 0, so the whole error belongs to the upper bound: -ln(1 - confidence) / hours. At 95 % this is the
-    rule of three, 3 / hours (Hanley and Lippman-Hand, JAMA 249, 1983).
+    lower bound is 0, so the whole error probability belongs to the upper bound, -ln(1 - confidence) / hours. At 95 %
+    this is the rule of three, 3 / hours (Hanley and Lippman-Hand, JAMA 249, 1983).
 
     >>> [round(bound, 2) for bound in poisson_interval(0, 2.0)]
     [0.0, 1.5]

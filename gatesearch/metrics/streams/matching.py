@@ -166,9 +166,9 @@ def _take(own: Array, events: EventTimes, times: Array, counting: Counting) -> l
 
 
 def _mark_repeats(roles: Array, times: Array, repeat_s: float) -> Array:
-    """Return the roles of one class's detections at ascending ``times``, with those soon after a hit as repeats.
+    """Return the roles of one class's detections at ascending ``times``, where those soon after a hit are repeats.
 
-    This runs after all events have their detections, because a second event may follow the first closely.
+    This runs after all events have their detections: a detection soon after a hit may be the hit of a second event.
     """
     hit_times = np.concatenate([[-np.inf], times[roles >= 0]])
     since = times - hit_times[np.searchsorted(hit_times, times, "right") - 1]
@@ -176,7 +176,7 @@ def _mark_repeats(roles: Array, times: Array, repeat_s: float) -> Array:
 
 
 def _debounce(order: Array, times: Array, debounce_s: float, roles: Array) -> None:
-    """Change false accepts within ``debounce_s`` after a counted one to repeats, in place."""
+    """Change false accepts within ``debounce_s`` after a counted false accept to repeats, in place."""
     if debounce_s <= 0:
         return
     counted_s = -np.inf

@@ -37,16 +37,16 @@ class SceneCounts:
         misses: number of missed events.
         false_accepts: number of false accepts.
         gate_misses: number of misses for which the gates passed no window that holds the event; None if it is unknown.
-        latencies_s: for each detected event, the time in seconds from its end to the detection; negative if the
-            detection comes first.
+        latencies_s: for each detected event, the time in seconds from its end to the detection; negative for a
+            detection before the end.
         events_by_background: number of events at each kind of background.
         misses_by_background: number of missed events at each kind of background.
         false_accepts_by_background: number of false accepts at each kind of background.
         hours_by_background: length of the labelled stretches of each kind of background, in hours.
         events_by_snr: number of events in each band.
         misses_by_snr: number of missed events in each band.
-        false_accepts_by_snr: number of false accepts inside an event of any class, in each band of that event; those
-            outside are under ``"no event"``.
+        false_accepts_by_snr: number of false accepts inside an event of any class, by the band of that event; the
+            number of false accepts outside events is under ``"no event"``.
     """
 
     hours: float
@@ -138,8 +138,9 @@ def snr_band(snr_db: float | None) -> str:
 def events_passed(events: Sequence[Event], window_ends_s: Array, stopped: Array, window_s: float) -> list[bool]:
     """Return, for each event, whether the gates passed any window that holds it.
 
-    A window holds an event that lies inside the window. An event that is longer than a window is held by every window
-    that lies inside the event. Where no window holds an event, see :func:`holding_hops`.
+    A window holds an event that lies inside the window. A window also holds an event that is longer than the window, if
+    the window lies inside the event. If no window holds an event, the window that holds most of it counts; see
+    :func:`holding_hops`.
 
     Args:
         events: the events of the scene.
@@ -159,11 +160,11 @@ def events_passed(events: Sequence[Event], window_ends_s: Array, stopped: Array,
 
 
 def holding_hops(events: Sequence[Event], window_ends_s: Array, window_s: float) -> tuple[Array, Array]:
-    """Return, for each event, the hops whose windows hold it: the first one, and the one after the last, [events].
+    """Return, for each event, the first hop whose window holds it, and the hop after the last one, [events] each.
 
     A window that ends at t holds the event [start, end] if end <= t <= start + window. It lies inside a longer event if
     start + window <= t <= end. An event of about the length of a window may lie between two hops, so that no window
-    holds all of it. The window that holds most of it counts then.
+    holds all of it. Then the window that holds most of the event counts.
 
     Args:
         events: the events of the scene.

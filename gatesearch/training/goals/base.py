@@ -1,4 +1,4 @@
-"""The protocols of a goal, which defines loss and quality of a network, and of its quality figures."""
+"""The interface of a goal, which defines a network's loss and quality, and the interface of a goal's figures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Limits = Mapping[str, Callable[[Any, float, float], float]]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The targets of a goal that sets all gates of a plan together.
+    """The targets with which a goal calibrates all gates of a plan together.
 
     Args:
         price: function that returns the price of a plan over a stream, given the activities of the front end and of
             each stage.
         reference: quality of the ungated backbone, trained in the same way as the plan.
-        max_miss_rise: largest allowed rise of the share of missed events above the share of the ungated backbone.
+        max_miss_rise: largest allowed rise of the share of missed events above the ungated backbone's share.
         min_gate_recall: least share of events for which the gates pass at least one window that holds the event.
         signal_prices: energy that a gate before the front end adds to the price, by statistic.
     """
@@ -100,7 +100,7 @@ class Goal(Protocol):
         """Return two numbers per sample, [N] each; over a split, the quality is the ratio of their two sums."""
 
     def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
-        """Return by how many standard errors a model's quality exceeds that of answers that ignore the input."""
+        """Return by how many standard errors a model's quality exceeds the quality of answers without the input."""
 
     def calibrate(
         self, model: GatedModel, split: FeatureSplit, positive: Tensor, operation: Operation | None = None

@@ -39,7 +39,7 @@ class Classification:
 
     @property
     def limits(self) -> Limits:
-        """Limits on accuracy, on recall end to end, and on recall through the gates."""
+        """Limits on the drop of accuracy, on recall, and on gate recall."""
         return {
             "max_accuracy_drop": lambda figures, baseline, limit: baseline - limit - figures.accuracy,
             "min_recall": lambda figures, _, limit: limit - figures.recall,
@@ -63,7 +63,7 @@ class Classification:
         return F.cross_entropy(output, labels, reduction="none")
 
     def scores(self, output: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return 1 for each right answer and 0 for each wrong one; and 1 for each sample."""
+        """Return two numbers per sample: 1 for a right answer or 0 for a wrong one; and always 1."""
         right = (output.argmax(1) == labels).to(output.dtype)
         return right, torch.ones_like(right)
 
@@ -79,13 +79,13 @@ class Classification:
         return assess(model, split, self.positive, self.kind_names)
 
     def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
-        """Return by how many standard errors the accuracy exceeds that of answers that ignore the input.
+        """Return by how many standard errors the accuracy exceeds the accuracy of answers that ignore the input.
 
-        The comparison is with random answers, in which each class is as frequent as in the model's own. Such answers
-        are right with the probability p of Cohen's kappa (J. Cohen, "A coefficient of agreement for nominal scales",
-        1960): the sum over classes of the share of answers times the share of labels. Over N samples, their accuracy
-        has the standard error sqrt(p (1 - p) / N). A model that always gives the same answer has an excess of 0. A
-        model that answers at random has an expected excess of 0, however rare positives are.
+        The comparison is with random answers, in which each class is as frequent as in the model's own answers. Random
+        answers are right with the probability p of Cohen's kappa (J. Cohen, "A coefficient of agreement for nominal
+        scales", 1960). p is the sum over classes of the share of answers times the share of labels. Over N samples, the
+        accuracy of random answers has the standard error sqrt(p (1 - p) / N). A model that always gives the same answer
+        has an excess of 0. A model that answers at random has an expected excess of 0, however rare positives are.
         """
         cascade, _ = observed_cascade(model, split.features)
         answers, nothing = predictions(cascade, model.answers), len(self.positive)

@@ -37,7 +37,7 @@ class Detection(Classification):
         kind_names: names of the windows' kinds, "positive" first.
         classes: names of the network's outputs.
         validation: the stream on which the detector is tuned.
-        fa_per_hour: number of false accepts per hour that the detector may make on that stream.
+        fa_per_hour: number of false accepts per hour that the detector may make on the validation stream.
         runs: stores the outputs of the last few models on streams.
     """
 
@@ -51,7 +51,7 @@ class Detection(Classification):
 
     @property
     def limits(self) -> Limits:
-        """Limits on the rise of the miss rate over the baseline's, and on the recall through the gates."""
+        """Limits on the rise of the miss rate over the baseline's miss rate, and on gate recall."""
         return {
             "max_miss_rise": lambda figures, baseline, limit: _excess(baseline - limit, figures.value),
             "min_gate_recall": lambda figures, _, limit: _excess(limit, figures.gate_recall),
@@ -72,8 +72,9 @@ class Detection(Classification):
     ) -> str | None:
         """Set all gates of a model together with a detector, on the validation stream.
 
-        The gates store the thresholds; ``model.stream`` stores smoothing and hold as well. Without an operation or
-        without gates, each threshold is set alone on windows, and gates decide each hop by itself.
+        The gates store their thresholds. ``model.stream`` stores the thresholds as well, with smoothing and hold. If
+        ``operation`` is None or there are no gates, each threshold is set alone, on windows. Gates then decide at each
+        hop without smoothing or hold.
 
         Args:
             model: changed in place.
@@ -128,7 +129,7 @@ class Detection(Classification):
         return judge(run, split.stream, chain, self.tune(model), self.kind_names, layers)
 
     def manifest_entries(self, model: GatedModel) -> dict[str, Any]:
-        """Return the gates on the stream and the detector, tuned on the validation stream, and the stream's format."""
+        """Return the entries of the gates and of the detector, which is tuned on the validation stream."""
         return {
             DETECTOR: describe_detector(self.tune(model).settings, self.validation.format),
             STREAM_GATES: describe_chain(chain_settings(model)),
@@ -163,7 +164,7 @@ def detection_of(features: Features, classes: Sequence[str], fa_per_hour: float)
 
 
 def _excess(bound: float, value: float) -> float:
-    """Return by how much a share of events is below a bound; an excess as small as a rounding error counts as 0."""
+    """Return by how much a share of events is below a bound; a difference as small as a rounding error counts as 0."""
     excess = bound - value
     return 0.0 if 0 < excess < ROUNDING else excess
 

@@ -34,7 +34,7 @@ class DetectionQuality:
 
     Args:
         figures: figures of the detections.
-        chain: how the gates decide.
+        chain: the settings by which the gates decide.
         detector: the detector, tuned on the validation stream.
         gate_recall: share of events for which the gates pass at least one window that holds the event.
         passed: for each kind of hop, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
@@ -42,9 +42,9 @@ class DetectionQuality:
         layers: the report of each layer gate, by site.
         activities: activity of the front end and of each stage.
         stop_shares: for each kind of hop without an event, the share of its hops that each gate stops.
-        lost_events: for each gate, the number of undetected events that it loses: windows that hold the event reach the
-            gate, and it stops all of them.
-        hop_s: seconds from hop to hop.
+        lost_events: for each gate, the number of undetected events that it loses. A gate loses an event if windows that
+            hold the event reach the gate and the gate stops all of them.
+        hop_s: length of a hop in seconds.
     """
 
     figures: StreamFigures
@@ -157,7 +157,7 @@ def count_chain(
 
 
 def _count_lost(stream: StreamSplit, gates: Sequence[str], reached: Sequence[Array], lost: Array) -> dict[str, int]:
-    """Return, for each gate, the number of lost events of which a window reaches the gate and no window passes it.
+    """Return, for each gate, the number of lost events of which windows reach the gate and no window passes it.
 
     Args:
         stream: the stream.

@@ -23,7 +23,7 @@ from gatesearch.training.settings import Schedule
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """The goal of reconstruction of the input's waveform; it reads no labels.
+    """The goal of reconstruction: the output should equal the waveform at the input; labels are not used.
 
     Args:
         shape: the shape of one sample's features, (1, S, 1).
@@ -40,7 +40,7 @@ class Reconstruction:
 
     @property
     def limits(self) -> Limits:
-        """A limit on the drop of fidelity below the baseline's."""
+        """A limit on the drop of fidelity below the baseline's fidelity."""
         return {"max_fidelity_drop": lambda figures, baseline, limit: baseline - limit - figures.fidelity}
 
     def check(self, output: tuple[int, ...]) -> None:
@@ -65,7 +65,7 @@ class Reconstruction:
         return waveform_errors(output, features)
 
     def scores(self, output: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return, per sample, the error of silence minus that of the output; and the error of silence."""
+        """Return, per sample, the error of silence minus the error of the output; and the error of silence."""
         silence = waveform_errors(torch.zeros_like(features), features)
         return silence - waveform_errors(output, features), silence
 
@@ -93,7 +93,7 @@ class Reconstruction:
         return replace(figures, layers=layers)
 
     def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
-        """Return infinity if the fidelity is better than that of silence, else 0."""
+        """Return infinity if the fidelity is above 0, the fidelity of silence; else 0."""
         return math.inf if self.assess(model, split).value > 0 else 0.0
 
     def manifest_entries(self, model: GatedModel) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Reconstruction:
         return {}
 
     def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-        """Return the rows of fidelity, of other ways to route samples, and of the two paths' shares and sizes."""
+        """Return the rows of fidelity, of fidelity with other routing, and of the two paths' shares and sizes."""
         rows = [
             ("fidelity (test, hard cascade)", format_percent(ungated["quality"]), format_percent(gated["quality"])),
             ("signal to noise", f"{ungated['snr_db']:.1f} dB", f"{gated['snr_db']:.1f} dB"),

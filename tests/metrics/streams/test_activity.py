@@ -1,4 +1,4 @@
-"""Open shares and openings agree with a count by hand."""
+"""The share of hops at which a part runs, and its number of openings, agree with a count by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of streams: they add up over scenes, split by cause, background and level, with intervals."""
+"""Figures of streams: sums over scenes, shares by cause, background and level, and confidence intervals."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ BACKGROUNDS = [Background("kitchen", 0.0, 25.0), Background("quiet", 25.0, 1800.
 DETECTIONS = [
     Detection("yes", 20.4, 0.9),  # hit, 0.1 s before the end
     Detection("yes", 30.7, 0.9),  # hit, 0.2 s after the end
-    Detection("yes", 40.2, 0.9),  # false: "no" was said
-    Detection("yes", 5.0, 0.9),  # false, in the kitchen
-    Detection("no", 100.0, 0.9),  # false, in quiet
+    Detection("yes", 40.2, 0.9),  # a false accept: the word is "no"
+    Detection("yes", 5.0, 0.9),  # a false accept in the kitchen
+    Detection("no", 100.0, 0.9),  # a false accept in quiet
 ]
 
 
@@ -136,7 +136,7 @@ def test_an_event_passes_with_any_window_that_holds_it(seed: int, window_s: floa
             or (end - window_s >= event.start_s - 1e-9 and end <= event.end_s + 1e-9)
             for end in ends
         ]
-        if not any(held):  # the window whose end is nearest the middle of where a holding window would end
+        if not any(held):  # the window that holds most of the event counts
             middle = (event.start_s + window_s + event.end_s) / 2
             held = np.arange(60) == np.abs(ends - middle).argmin()
         expected.append(any(held & ~stopped))

@@ -1,4 +1,4 @@
-"""Confidence intervals equal those of textbooks; a short stream cannot prove a rate of false accepts."""
+"""Confidence intervals equal the values of textbooks; a short stream cannot prove a low rate of false accepts."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_a_second_word_close_by_has_its_own_detection() -> None:
 
 
 def test_words_that_overlap_lose_nothing() -> None:
-    """The short word inside the long one takes the only detection that it can have."""
+    """The short word inside the long word gets the only detection in its time; the long word gets the other."""
     events = [Event("yes", 1.0, 9.0), Event("yes", 2.0, 2.2)]
     assert match(events, detections_at(3.0, 8.0), GATESEARCH).event_hits.tolist() == [1, 0]
 
@@ -118,7 +118,7 @@ def test_counts_do_not_depend_on_the_order(scene: Any, counting: Counting, rando
     assert (other.misses(counting), other.false_accepts) == (result.misses(counting), result.false_accepts)
 
 
-# Four words of a stream and nine detections, which all rules count; times in seconds.
+# Four words of a stream and nine detections; each rule counts these detections. Times are in seconds.
 WORDS = [
     Event("marvin", 10.0, 10.6),
     Event("marvin", 20.0, 20.6),
@@ -129,14 +129,14 @@ CALLS = [
     Detection("marvin", time, 0.9)
     for time in (
         10.4,  # inside the first word
-        10.9,  # again, 0.3 s after its end
-        22.4,  # 1.8 s after the second word
-        32.7,  # 2.1 s after the third
-        40.2,  # inside the fourth
-        41.4,  # again, 1.2 s later, 0.4 s after its end
+        10.9,  # 0.3 s after the end of the first word
+        22.4,  # 1.8 s after the end of the second word
+        32.7,  # 2.1 s after the end of the third word
+        40.2,  # inside the fourth word
+        41.4,  # 0.4 s after the end of the fourth word, 1.2 s after the last detection
         50.0,  # far from any word
-        50.9,  # again, 0.9 s later
-        52.0,  # again, 1.1 s after that
+        50.9,  # 0.9 s after the last detection
+        52.0,  # 1.1 s after the last detection
     )
 ]
 # The detections by hand:
@@ -144,11 +144,11 @@ CALLS = [
 #                false.
 # mlperf_tiny    With a tolerance of 2 s, 10.4, 22.4 and 40.2 are hits; 10.9 and 41.4 belong to the same words. 32.7,
 #                50.0 and 52.0 are false. 50.9 is not counted, because it is within a second of 50.0.
-# picovoice      With a tolerance of 0.5 s, 10.4, 10.9, 40.2 and 41.4 count as four hits, as many as there are words.
-#                The other five are false.
+# picovoice      With a tolerance of 0.5 s, 10.4, 10.9, 40.2 and 41.4 are hits. There are four hits and four words, so
+#                no word counts as missed. The other five are false.
 # openwakeword   Without tolerance, 10.4 and 40.2 are hits. 10.9, 22.4, 32.7, 41.4 and 50.0 are false. 50.9 and 52.0
 #                are not counted, because they are within 4 s of 50.0.
-# microwakeword  As openwakeword, but with 1.48 s in place of 4 s, so 52.0 is false as well.
+# microwakeword  As for openwakeword, but within 1.48 s instead of 4 s. So 52.0 is false as well.
 BY_HAND = {  # misses, false accepts
     "gatesearch": (2, 6),
     "mlperf_tiny": (1, 3),
@@ -166,14 +166,14 @@ def test_each_published_rule_counts_as_by_hand(name: str) -> None:
 
 
 def test_mlperfs_debounce_starts_at_a_counted_false_accept() -> None:
-    """Of four detections 0.6 s apart, the third counts, 1.2 s after the first; the fourth is too near the third."""
+    """Four detections are 0.6 s apart. The third counts, 1.2 s after the first. The fourth is too near the third."""
     counting = counting_rule("mlperf_tiny")
     assert roles([], detections_at(5.0, 5.6, 6.2, 6.8), counting) == [FALSE_ACCEPT, REPEAT, FALSE_ACCEPT, REPEAT]
     assert roles([], detections_at(5.0, 6.0), counting) == [FALSE_ACCEPT, REPEAT]  # one second later is still within
 
 
 def test_mlperfs_runner_gives_a_detection_to_one_word_only() -> None:
-    """The first word takes all detections in its two seconds, even one inside of the second word."""
+    """The first word gets all detections up to two seconds after its end, even one inside the second word."""
     counting = counting_rule("mlperf_tiny")
     result = match([EVENT, Event("yes", 3.0, 3.5)], detections_at(2.4, 3.2), counting)
     assert result.misses(counting) == 1 and result.false_accepts == 0
