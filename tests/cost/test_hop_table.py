@@ -1,4 +1,7 @@
-"""Tests of the costs of one hop of a stream: those of blocks and gate heads, and the prices of plans."""
+"""Tests of the costs of one hop of a stream, for blocks, gate heads and whole plans.
+
+A hop is the time from one decision to the next. A step is the module that computes one hop.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def rewritten(width: int = 8, blocks: int = 2) -> nn.Module:
 
 @lru_cache
 def model() -> CostModel:
-    """Return the cost model of a small network on a core with a rate, which needs neither compiler nor clock."""
+    """Return the cost model of a small network on a core that counts MACs (multiply-accumulates) without a clock."""
     network = rewritten()
     features = torch.zeros(4, *SHAPE)
     sites, layers = cut_sites(network, features[:1]), layer_sites(network, features[:1])
@@ -143,7 +146,7 @@ def test_no_activity_of_the_gates_costs_less_than_the_bound(site, gates, shares)
     for passed, opened in shares[:gates]:
         share *= passed
         activities.append(Activity(share, share * opened))
-        assume(activities[-1] != STEADY)  # what a gate stops at no hop has no catch-up
+        assume(activities[-1] != STEADY)  # a steady part never catches up, so it may take less time than the bound
     price, bound = cost.price_stream(chosen, activities), cost.bound(chosen)
     assert price.energy.total_uj >= bound.energy.total_uj * (1 - 1e-9)
     assert price.longest_latency_us >= bound.longest_latency_us * (1 - 1e-9)

@@ -1,6 +1,7 @@
 """Tests of the cost of gated layers, on cores that can skip work and on cores that cannot.
 
-FBS computes a share of the channels. PG splits a layer by bits: high bits for all outputs, low bits for some.
+Feature boosting and suppression (FBS) computes a share of the channels. Precision gating (PG) splits a layer by bits:
+it computes the high bits for all outputs, and the low bits for some outputs.
 """
 
 from __future__ import annotations
@@ -194,7 +195,7 @@ def test_a_split_costs_a_second_layer_in_bytes_and_half_a_layer_and_less_bit_by_
         dense, split = price(model), price(model, SPLIT_AT_3, observed=seen)
         assert split.expected_latency_us - dense.expected_latency_us == pytest.approx(micros(model, more), abs=1e-9)
         assert (split.energy.total_uj > dense.energy.total_uj) == (more > 0)
-        # Expected MACs count bits as papers do, so they fall on every device.
+        # Expected multiply-accumulates count bits as papers do, so they fall on every device.
         assert split.expected_macs == pytest.approx(dense.expected_macs - macs * sparsity / 2)
 
 
@@ -238,7 +239,7 @@ def test_a_core_of_int8_programs_alone_runs_no_gated_layer() -> None:
 
 
 def three_core_model(base: CostModel) -> CostModel:
-    """Return a model of the same network on the cores of a phone, with made-up times.
+    """Return a model of the same network on the shipped device with three cores, with made-up times.
 
     The times are far too long for the stream of the other tests, so this model has a longer period.
     """
@@ -302,7 +303,7 @@ PLANS = every_plan()
 
 
 def splits(plan: GatePlan) -> list[PlacedGate]:
-    """Return the gates of a plan that compute a layer in two parts of its bits."""
+    """Return the gates of a plan that split a layer by bits."""
     layers = cost_model(BYTES).layers
     return [g for g in plan.gates if len(work_of(find(layers, g.site), g).calls) > 1]
 

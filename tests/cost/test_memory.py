@@ -1,4 +1,4 @@
-"""Tests of flash and SRAM in prices, against files and arenas of TensorFlow Lite Micro."""
+"""Tests that prices contain the flash and SRAM that files and arenas of TensorFlow Lite Micro take."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def microcontroller() -> Device:
 
 
 class Skips(nn.Module):
-    """A residual network, in which a map stays in memory until the sum behind several layers."""
+    """A residual network: the input of each block stays in memory until the sum at the end of the block."""
 
     def __init__(self, channels: int, blocks: int, length: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ def test_stages_that_lose_channels_take_the_memory_that_is_planned(data: st.Data
 @settings(max_examples=2, deadline=None)
 @given(keep=st.sampled_from([0.25, 0.5, 0.75]), site=st.sampled_from(["relu", "relu_1"]))
 def test_a_sum_behind_a_cut_that_removes_channels_takes_planned_memory_up_to_a_map(keep: float, site: str) -> None:
-    # The removed channels are restored before the sum. When that happens decides how long one more map lives.
+    # The removed channels are restored before the sum. The moment of this decides how long one more map is in memory.
     assert_close(Skips(16, 2, 2), (1, 16, 16), (gate(site, keep),), slack_bytes=SMALL_BYTES + 16 * 16 * 16)
 
 

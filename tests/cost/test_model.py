@@ -50,9 +50,10 @@ def core(name: str, timing: dict[str, Any], active: float, idle: float, **more: 
 
 
 def device(links: bool = True, **mcu: Any) -> Device:
-    """Return a device: a microcontroller (50 MAC/us) with the sensor, and a core for applications.
+    """Return a device with a microcontroller, which has the sensor, and with a core for applications.
 
-    The core for applications is half as fast as this host.
+    The microcontroller computes 50 multiply-accumulates (MACs) per microsecond. The core for applications is half as
+    fast as this host.
     """
     instructions = {
         "model": "instructions",
@@ -82,8 +83,9 @@ def device(links: bool = True, **mcu: Any) -> Device:
     )
 
 
-# Returns a cost surface. ``dense`` is the value with all channels active; ``i``, ``o`` and ``io`` are the values with
-# half of the input channels, half of the output channels, and half of both.
+# Returns a cost surface, as the latency table has it for each quantity of a block. ``dense`` is the value with all
+# channels active. ``i`` is the value with half of the input channels, ``o`` with half of the output channels, and
+# ``io`` with half of the input and half of the output channels.
 def surface(dense: float, **pruned: float) -> Surface:
     corners = {"i": (0.5, 1.0), "o": (1.0, 0.5), "io": (0.5, 0.5)}
     return Surface.fit({(1.0, 1.0): dense, **{corners[name]: value for name, value in pruned.items()}})
@@ -185,8 +187,8 @@ def test_price_by_hand() -> None:
 def test_the_plan_without_gates_is_the_sum_of_the_blocks(name: str, micros: float) -> None:
     [stage] = model().stages(GatePlan((), (name,)))
     assert (stage.macs, stage.flash_bytes, stage.sram_bytes) == (3000, 400, 30)
-    # Each reading on this host includes 2 us of call overhead (EMPTY). A stage of two blocks is one program and pays
-    # once.
+    # Each reading on this host includes 2 us of call overhead (EMPTY). A stage of two blocks is one program, so it has
+    # this overhead once.
     assert stage.cost.latency_us == pytest.approx(micros)
 
 
@@ -201,7 +203,7 @@ def test_a_gate_at_the_input_is_a_program_of_its_own() -> None:
 def test_activations_cross_in_the_cheapest_encoding() -> None:
     plan = GatePlan((gate("stem", 0.25, "activation"),), ("mcu", "app"))
     bytes_of = lambda result: result[1].cost.link_uj / 2e-3  # noqa: E731
-    # A bitmap of 16 bits and the values that are not zero, or all 16 values where that is less.
+    # What crosses is a bitmap of 16 bits with the nonzero values, or all 16 values if these take fewer bytes.
     assert bytes_of(model().stages(plan)) == pytest.approx((16 + 0.25 * 16 * 8) / 8)
     assert bytes_of(model().stages(plan, [0.5])) == pytest.approx((16 + 0.5 * 16 * 8) / 8)
     assert bytes_of(model().stages(plan, [1.0])) == pytest.approx(16)
@@ -223,7 +225,7 @@ def test_links_and_waking_cost_only_where_the_core_changes(plan: GatePlan) -> No
 
 
 def rates(count: int) -> st.SearchStrategy[list[float]]:
-    """Draw the shares of windows that reach each stage: 1 for the first, and never rising."""
+    """Draw the share of windows that reach each stage: 1 for the first stage, and never more than the stage before."""
     falling = st.lists(st.floats(0, 1), min_size=count - 1, max_size=count - 1).map(lambda r: sorted(r, reverse=True))
     return falling.map(lambda row: [1.0, *row])
 

@@ -1,6 +1,6 @@
 """Tests that plans on a core with kernels are priced by timings of these kernels.
 
-A fake clock and a fake converter fill the table: each layer takes the same time.
+A fake clock and a fake converter make the latency table, so that each layer takes the same time.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from gatesearch.search.pareto import front
 SHAPE = (1, 8, 8)
 NAMES = ("conv2.0", "conv3.0", "conv4.0")
 DENSE_INT8, DENSE_FLOAT, EMPTY = 20.0, 60.0, 1.0  # microseconds of every layer, and of a program without operators
-# Times as a share of the dense int8 layer: precision gating (PG) of 8 bits, 4 of them high, without open outputs; and
-# feature boosting and suppression (FBS) in float at its lowest density.
+# Times as a share of the dense int8 layer. SPLIT is that of precision gating (PG) with 8 bits, 4 of them high, and no
+# open outputs. BLOCKS is that of feature boosting and suppression (FBS) in float at its lowest density.
 SPLIT, BLOCKS = 1.3, 0.25
 HYBRID = 1.05  # the same share for FBS and PG in one layer, at the lowest density
 LOOP = Loop(run=5.0, stage=3.0, byte=0.01, crossings={"int8 float32": 0.02, "float32 int8": 0.03}, crossing=2.0)

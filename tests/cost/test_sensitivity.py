@@ -19,7 +19,7 @@ KNOWN = MeasuredPlan(SPLIT, PASSED)
 
 
 def cheapest(cost: CostModel) -> GatePlan:
-    """Return the plan of less energy: one that sometimes wakes the application core, or one that never does."""
+    """Return the plan that takes less energy: SPLIT sometimes wakes the application core, and ALONE never does."""
     prices = {SPLIT: cost.price(SPLIT, PASSED), ALONE: cost.price(ALONE, {kind: [1.0] for kind in PASSED})}
     return min(prices, key=lambda plan: prices[plan].energy.total_uj)
 

@@ -1,7 +1,7 @@
 """Tests that a network costs the same however its functions are written.
 
-A gate that is of no use saves nothing. A spelling is one way to write a function in PyTorch: by modules, functions,
-operators or einsum.
+A spelling is one way to write a function in PyTorch: by modules, functions, operators or einsum. Further tests check
+that work without products has a price, and that a gate that stops nothing saves nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DEVICES = ["bit_serial", "cortex_a", "made up"]
 
 
 def device_of(name: str) -> Device:
-    """Return a shipped device, or a device with counts of instructions but without a table."""
+    """Return a shipped device, or a made-up device whose core has a count of instructions but no kernel table."""
     if name != "made up":
         return load(name)
     timing = {
@@ -274,7 +274,7 @@ def test_work_without_products_follows_the_devices_figure(name: str) -> None:
         for each in (device, scale_constants(device, {path: 2.0}))
     )
     nominal, twice = (cost.stages(plan)[0].cost.latency_us for cost in costs)
-    values = 64 * 8 * (3 + 1)  # a softmax counts three passes over the values, and the mean at the end one
+    values = 64 * 8 * (3 + 1)  # a softmax takes three passes over the values, and the final mean takes one pass
     assert twice - nominal == pytest.approx(device.cores[0].latency_us(values * DEFAULT_MACS_PER_VALUE.value))
 
 

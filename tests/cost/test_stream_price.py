@@ -1,4 +1,8 @@
-"""Tests of the price of a plan over a stream: an opening costs a whole window, any other open hop costs a hop."""
+"""Tests of the price of a plan over a stream, from the costs of a hop and of a whole window.
+
+A hop is the time from one decision to the next. A stage computes a whole window at the hop at which its gate opens, and
+only new frames at any other hop.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,7 @@ def test_a_part_that_opens_costs_a_window_and_then_hops_by_hand() -> None:
     assert price.expected_macs == pytest.approx(first.macs + 0.1 * WINDOWS[1].macs + 0.2 * last.macs)
     mean_us = 2 + first.cost.total_us + 0.1 * WINDOWS[1].cost.total_us + 0.2 * last.cost.total_us
     assert price.expected_latency_us == pytest.approx(mean_us)
-    # The last stage catches up in the hop that takes longest; the first one and the front end never do.
+    # The last stage catches up in the hop that takes longest. The front end and the first stage never catch up.
     assert price.longest_latency_us == pytest.approx(2 + first.cost.total_us + WINDOWS[1].cost.total_us)
     compute = first.cost.compute_uj + 0.1 * WINDOWS[1].cost.compute_uj + 0.2 * last.cost.compute_uj
     assert price.energy.by_term["compute"] == pytest.approx(compute)

@@ -52,7 +52,10 @@ def test_one_or_two_corners_leave_the_other_share_flat(a: float, b: float, share
 
 
 def test_products_of_channels_are_exact_everywhere() -> None:
-    """The MACs of a convolution are a product of both shares, and those of a depthwise convolution linear in one."""
+    """Multiply-accumulates of a convolution are a product of both shares; those of a depthwise one depend on one share.
+
+    So a sum of such layers has the form of a surface.
+    """
     work = lambda i, o: 7 + 3 * i + 2 * o + 100 * i * o  # noqa: E731
     surface = Surface.fit({corner: work(*corner) for corner in [(1.0, 1.0), (0.5, 1.0), (1.0, 0.5), (0.5, 0.5)]})
     for i in (0.125, 0.25, 0.75):
@@ -83,7 +86,7 @@ STEM, BLOCK, HEAD = 24 * 2 * 9 * 3, 24 * 3 * 6, 12  # multiply-accumulates
 
 
 def counting(**more: Any) -> Device:
-    """Return a device with one core whose readings are MACs, so that no program is converted."""
+    """Return a device with one core whose readings are multiply-accumulates, so that no program is converted."""
     three = profile.load("three_core")
     mcu = three.cores[0]
     plain = mcu.model_copy(update={"timing": mcu.timing.model_copy(update={"table": None})})
@@ -97,7 +100,7 @@ def backbone() -> nn.Module:
 
 @pytest.fixture
 def sites(backbone: nn.Module) -> tuple[CutSite, ...]:
-    return cut_sites(backbone, FEATURES)  # the input, behind the stem, and where the linear layer begins
+    return cut_sites(backbone, FEATURES)  # at the input, behind the stem, and before the linear layer
 
 
 def test_blocks_are_the_parts_between_neighbouring_sites(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
@@ -156,7 +159,7 @@ def test_a_table_is_read_once(
     with pytest.MonkeyPatch.context() as patch:
         patch.delattr(table_reader, "read_pieces")
         assert build() == first
-    # With other weights the table is the same. Another clock or another machine needs another table.
+    # With other weights the table is the same. Another clock frequency or another machine needs another table.
     nn.init.ones_(backbone.get_submodule("stem.0").weight)  # type: ignore[arg-type]
     assert build() == first and len(list(tmp_path.iterdir())) == 1
     faster = counting().cores[0].model_dump()

@@ -1,6 +1,6 @@
 """Tests of rules that derive kernel timings from others.
 
-The rules are exact for timings that are products of factors. A budget limits the number of derived timings.
+The rules are exact for timings that are products of factors. The timing budget decides how many timings are derived.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def test_derived_times_are_exact_where_times_are_products(max_timings: int) -> N
 def test_the_budget_limits_the_number_of_derived_timings() -> None:
     grids = build_grids()
     total = sum(len(grid.points) for grid in grids.values())
-    # Even with an ample budget, shares below 1 are timed on the smallest and the largest shape of a variant alone.
+    # Even with an ample budget, shares below 1 are timed only on the smallest and the largest shape of a variant.
     ample = total - len(choose_derivations(grids, total))
     assert total - len(choose_derivations(grids, ample - 3)) == ample - 3
     assert total - len(choose_derivations(grids, 0)) < ample - 10

@@ -1,4 +1,7 @@
-"""A small gated DS-CNN on three cores, and windows of classes that it can distinguish."""
+"""A small gated network on three cores, and windows of classes that it can distinguish.
+
+The network is a DS-CNN: a convolutional network with depthwise-separable convolutions.
+"""
 
 from __future__ import annotations
 

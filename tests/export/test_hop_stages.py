@@ -1,4 +1,7 @@
-"""Programs by hops in a bundle: their files, and the line where a stage has none."""
+"""Tests of a bundle's programs by hops: their files, and the warning if a stage has none.
+
+A program by hops computes only the new frames of a window at each decision.
+"""
 
 from __future__ import annotations
 

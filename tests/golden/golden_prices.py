@@ -3,9 +3,9 @@
 ``models.json`` holds the models: the held-out set of ``gatesearch bench latency`` at commit f26ba90. Each model has a
 plan drawn with a seed, and the figures that its gates reported for one window.
 
-The latency tables of :data:`COUNTED_DEVICES` contain counts, so they are built anew. ``tables/`` holds the tables of
-:data:`RECORDED_DEVICES` for some of the networks, as commit f26ba90 wrote them. The table of ``host`` contains times,
-which differ from machine to machine.
+The latency tables of :data:`COUNTED_DEVICES` contain counts, so each test run builds them anew. The tables of
+:data:`RECORDED_DEVICES` contain times, which differ from machine to machine. So the folder ``tables/`` holds these
+tables for some of the networks, as commit f26ba90 wrote them.
 """
 
 from __future__ import annotations

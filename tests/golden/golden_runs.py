@@ -1,8 +1,8 @@
-"""Small whole runs of the command line, and the figures of their summaries that are recorded.
+"""Small complete runs of the command line, and the figures of their summaries that are compared with a record.
 
 Each run is a process of its own, with one thread, one worker and one seed, on a device whose prices do not depend on a
-clock. On the machine type of the record, its figures have to be equal. On other machine types, products round
-differently and trainings drift apart. :func:`differences_elsewhere` says which figures are compared there.
+clock. On the machine type that made a record, all figures have to equal the record. On other machine types, products
+round differently and trainings drift apart. :func:`differences_elsewhere` says which figures are compared there.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         "pick.attempts=1",
         *TOLERANT,
         "export.formats=[tflite]",
-        "space.layers.sites=[conv2.0,conv3.0]",  # few layers convert fast
+        "space.layers.sites=[conv2.0,conv3.0]",  # few layers, because each conversion takes time
         "space.kinds={pg: {bits: [8], high_bits: [4], mask: [m1], target: [0.0]}, "
         "fbs_pg: {density: [0.5], block: [1], bits: [8], high_bits: [4], mask: [3d], target: [0.0]}}",
     ),
@@ -94,13 +94,14 @@ LEFT_OUT: Mapping[str, str] = {
     "export.artifacts.sha256": "programs carry the names of Python modules and classes",
     "export.artifacts.bytes": "programs carry the names of Python modules and classes",
 }
-# Columns of trials.csv that are compared. Times of paths are measured on this host, and the digest stands for the plan.
+# Columns of trials.csv that are compared. The other columns are not: times of paths are measured on this host, and the
+# digest already identifies the plan.
 TRIAL_COLUMNS = ("state", "digest", "feasible", "on_front")
 TRIAL_FIGURES = ("accuracy", "expected_latency_us", "expected_energy_uj")
 
 EXACT = 1e-9  # relative, on the machine type of the record, where only the order of sums may differ
-# Tolerances on other machine types. A tenth is two of the 25 samples in a split of tones. Accuracies of digits runs,
-# which have 359 samples in a split, differ by less.
+# Tolerances on other machine types. In a run on tones, a split has 25 samples, so two samples may have other answers. In
+# a run on digits, a split has 359 samples, and accuracies differ by less.
 ACCURACY_TOLERANCE = 0.1
 PRICE_TOLERANCE = 0.1  # relative; prices depend on the pass rates of trained gates
 EXACT_EVERYWHERE = (
@@ -199,8 +200,8 @@ def differences_elsewhere(now: Mapping[str, Any], recorded: Mapping[str, Any]) -
     """Return a line for each figure that differs too much from the record of another machine type.
 
     Figures that do not depend on training have to be equal (:data:`EXACT_EVERYWHERE`). Accuracies may differ by
-    :data:`ACCURACY_TOLERANCE` and prices by the share :data:`PRICE_TOLERANCE`. Both are compared for the plans that
-    both runs tried and, if both runs picked the same best plan, for this plan.
+    :data:`ACCURACY_TOLERANCE` and prices by the share :data:`PRICE_TOLERANCE`. Accuracies and prices are compared for
+    each plan that both runs tried. They are also compared for the best plan, if both runs picked the same one.
     """
     here, there = now["summary"], recorded["summary"]
     result: list[str] = []

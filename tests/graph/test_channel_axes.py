@@ -1,4 +1,4 @@
-"""The axis that holds the channels of a tensor is found, and so are tensors with a class token."""
+"""Tests that the channel axis of each tensor is found, and whether the tensor has a class token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A layer with hooks is not a layer site, because a gate in its place would not run them."""
+"""Tests that a layer with hooks is no layer site, because a gate in its place would not run the hooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The MACs of operators against counts by hand, and operators that the table does not know."""
+"""Tests of the operator table: multiply-accumulates (MACs) as counted by hand, and unknown operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recurrent layers as layer sites: their tuples of outputs, their MACs, and cuts between them."""
+"""Tests of recurrent layers as layer sites: output tuples, multiply-accumulates, and cuts between layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gate is built only at a place that matches its site."""
+"""Tests that a gate is built only where the network agrees with the gate's site."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_gate_of_a_traced_stage_stands_where_its_site_says(net: Drawn) -> None
         for site in sites[1:]:
             gate = PlacedGate.of("gc", site.name, keep=0.5, mode="channel", recall=0.9)
             model = GatedModel(module, GatePlan((gate,), ("c", "c")), sites, CLASSES).eval()
-            # The stage before the gate has as many MACs as the site says.
+            # The stage before the gate has as many multiply-accumulates as the site says.
             [before] = [each for each in cut_sites(model.stages[0], x)[:1] if each.name == INPUT]
             assert before.macs_before + before.macs_after == site.macs_before
             assert model.stages[0](x).shape[1:] == site.shape

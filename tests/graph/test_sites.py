@@ -1,4 +1,4 @@
-"""Cut sites and layer sites of networks, and their multiply-accumulates against hand counts."""
+"""Tests of cut sites and layer sites of networks, with multiply-accumulates as counted by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces of networks with constants, operations in place, stored state and random numbers."""
+"""Tests of traces of networks with constants, operations in place, stored state or random numbers."""
 
 from __future__ import annotations
 

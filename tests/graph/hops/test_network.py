@@ -1,4 +1,7 @@
-"""Networks that run by hops give the same outputs as on whole windows, with gates open or closed."""
+"""Tests that networks give the same outputs by hops as on whole windows, with gates open or closed.
+
+A network that runs by hops computes only the new frames of a window at each decision.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,7 @@ def test_both_sides_of_any_cut_run_by_hops_each_with_a_gate_of_its_own(drawn, ho
     network, shape, stride = drawn
     network.double()
     nodes = [node.name for node in trace(network).graph.nodes if node.op == "call_module"]
-    inside = ("layer", "first", "second")  # beside a branch, two tensors cross a cut
+    inside = ("layer", "first", "second")  # two tensors cross a cut behind one of these modules
     names = [name for name in nodes if not any(each in name for each in inside)]
     assume(names)
     cut = data.draw(st.sampled_from(names))

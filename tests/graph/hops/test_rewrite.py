@@ -1,4 +1,7 @@
-"""Networks rewritten for hops: no padding in time, or causal padding, and the same weights."""
+"""Tests of networks rewritten to run by hops: no padding in time, or causal padding, and the same weights.
+
+A network that runs by hops computes only the new frames of a window at each decision.
+"""
 
 from __future__ import annotations
 

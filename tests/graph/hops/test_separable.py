@@ -1,4 +1,4 @@
-"""Poolings in two steps give what they gave in one, and a hop keeps one number for each frame."""
+"""Tests that a pooling in two steps gives the same result as in one, and needs less state on a stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that count instructions in QEMU: counts repeat, and a kit for a Cortex-M runs."""
+"""Tests of instruction counts in the emulator QEMU: counts repeat, and the kit for a Cortex-M runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatesearch.devices import profile
 from gatesearch.errors import UserError
 from tests import places
 
-SAMPLE = 60  # calls: convolutions with all and with some channels, FBS, precision gating and a gate's head
+SAMPLE = 60  # number of calls: convolutions, feature boosting and suppression (FBS), precision gating (PG)
 
 
 def test_a_board_that_is_not_there_is_one_line() -> None:

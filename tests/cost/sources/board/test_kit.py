@@ -134,7 +134,7 @@ def test_imported_cycles_need_a_clock_frequency_and_a_core(
     timing = device.core("mcu").timing
     assert timing.provenance == "measured" and device.core("npu") == profile.load("three_core").core("npu")
     assert isinstance(timing, profile.Measured)
-    assert timing.macs_per_us.value == pytest.approx(100, rel=1e-3)  # one tick each, without the empty call
+    assert timing.macs_per_us.value == pytest.approx(100, rel=1e-3)  # one tick each; the empty call is subtracted
     assert timing.frontend_us(1.0) == pytest.approx(profile.load("three_core").core("mcu").timing.frontend_us(1.0))
 
 

@@ -1,4 +1,4 @@
-"""Tests of the shipped kernel tables of cores: their errors are as stated, and they price networks."""
+"""Tests of the shipped kernel tables of cores: each table states its errors correctly and prices networks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_shipped_table_is_as_far_off_at_other_shapes_as_it_says(shipped: Board
 
 def test_a_shipped_table_has_every_call_that_is_listed(shipped: BoardTable) -> None:
     def key(call: KernelCall) -> tuple[Any, ...]:
-        # The share of open outputs of precision gating is observed; it differs a little from the requested one.
+        # The share of open outputs of precision gating is observed; it differs a little from the requested share.
         return (
             call.kernel,
             call.shape,
