@@ -100,8 +100,8 @@ TRIAL_COLUMNS = ("state", "digest", "feasible", "on_front")
 TRIAL_FIGURES = ("accuracy", "expected_latency_us", "expected_energy_uj")
 
 EXACT = 1e-9  # relative, on the machine type of the record, where only the order of sums may differ
-# Tolerances on other machine types. In a run on tones, a split has 25 samples, so two samples may have other answers. In
-# a run on digits, a split has 359 samples, and accuracies differ by less.
+# Tolerances on other machine types. In a run on tones, a split has 25 samples, so two samples may have other answers.
+# In a run on digits, a split has 359 samples, and accuracies differ by less.
 ACCURACY_TOLERANCE = 0.1
 PRICE_TOLERANCE = 0.1  # relative; prices depend on the pass rates of trained gates
 EXACT_EVERYWHERE = (
