@@ -23,19 +23,19 @@ static float real(void) { return (float)(next() % 2001) / 1000.0f - 1.0f; }
 static void *rooms[1024];
 static int taken;
 
-/* Allocates memory of zeros, 64 bytes longer than asked for. */
+/* Allocates a number of bytes, and 64 more, and sets them to zero. */
 static void *reserve(size_t bytes) {
   rooms[taken] = calloc(bytes + 64, 1);
   if (!rooms[taken]) puts("no memory left"), exit(1);
   return rooms[taken++];
 }
 
-/* Frees the memory of all earlier calls of room; a microcontroller cannot hold the arrays of all tests at once. */
+/* Frees the memory of all earlier calls of reserve; a microcontroller cannot hold the arrays of all tests at once. */
 static void leave(void) {
   while (taken) free(rooms[--taken]);
 }
 
-/* Prints a hash (FNV-1a, 32 bits) of n values; bytes is the size of one value. */
+/* Prints a hash (FNV-1a, 32 bits) of n values, each of the given number of bytes. */
 static void whole(const char *name, const void *values, int n, int bytes) {
   uint32_t sum = 2166136261u;
   for (int i = 0; i < n * bytes; i++) sum = (sum ^ ((const uint8_t *)values)[i]) * 16777619u;
@@ -89,8 +89,8 @@ static void convolutions(gs_conv c) {
   }
 }
 
-/* Runs feature boosting and suppression of blocks of channels, alone and with precision gating; then pooling and sums
-   in int8. */
+/* Runs feature boosting and suppression, alone and with precision gating, then pooling and sums in int8. Channels win
+   in groups of block. */
 static void chosen(gs_conv c, int block) {
   const int outputs = gs_height(&c) * gs_width(&c) * c.c_out, wide = GS_BLOCKS(c.c_out) * GS_BLOCK;
   const int values = c.h * c.w * c.c_in, operands = 4, taps = c.kh * c.kw * c.c_in * wide;
@@ -191,7 +191,7 @@ static void front_end(int frame) {
   whole("heard", out, 6 * FEATURES, 1);
 }
 
-/* Runs three steps of an LSTM layer in float32, with size cells and columns inputs. */
+/* Runs three steps of an LSTM layer in float32; the layer has size units and columns inputs. */
 static void steps(int size, int columns) {
   gs_matrix m[2];
   for (int i = 0; i < 2; i++) {
@@ -208,8 +208,8 @@ static void steps(int size, int columns) {
   floats("lstm", h, size);
 }
 
-/* Runs three steps of an LSTM layer in int8, and of a GRU layer where weights are dense. If hybrid, the weights have
-   the form of hybrid matrix decomposition (HMD). */
+/* Runs three steps of an LSTM layer in int8. If hybrid is set, the weights have the form of hybrid matrix decomposition
+   (HMD); else they are dense, and three steps of a GRU layer follow. */
 static void steps_u8(int size, int columns, int hybrid) {
   gs_matrix_u8 m[2];
   const int rich = hybrid ? size / 3 : size, parts = hybrid ? 2 : 0;
@@ -247,7 +247,7 @@ static void steps_u8(int size, int columns, int hybrid) {
 }
 
 int main(void) {
-  static char printing[BUFSIZ]; /* not on the heap, where it would divide the free memory */
+  static char printing[BUFSIZ]; /* is static, because on the heap it would divide the free memory */
   setvbuf(stdout, printing, _IOLBF, sizeof printing);
   convolutions((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}), leave();
   convolutions((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1}), leave();

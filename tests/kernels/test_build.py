@@ -1,4 +1,4 @@
-"""Compiling the kernels: the cache, broken compilers, and what runs without a compiler."""
+"""Tests of compiling the kernels: the cache, broken compilers, and the references that replace missing kernels."""
 
 from __future__ import annotations
 
@@ -93,7 +93,10 @@ echo object > "$last"
 
 @pytest.fixture
 def fake_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a script in place of a compiler; it writes a word as its output, and a line per call to ``fake.calls``."""
+    """Return a script that stands in for a compiler.
+
+    Its output file holds one word. Each call adds a line to ``fake.calls``.
+    """
     path = tmp_path / "fake"
     path.write_text(FAKE_COMPILER)
     path.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Kernels that skip channels, alone and with precision gating, against references and trained layers.
+"""Tests that kernels that skip channels equal their references and the trained layers.
 
 Feature boosting and suppression (FBS) picks the channels that are computed. A hybrid kernel combines FBS with precision
 gating (PG), which computes the low bits of some outputs only.
@@ -85,7 +85,7 @@ def precision_of(
     rng: np.random.Generator, g: Geometry, weight: np.ndarray, x: np.ndarray, split: tuple[int, int], group: int,
     share: float, operands: OperandSplit,
 ) -> Precision:  # fmt: skip
-    """Return precision gating whose thresholds open about ``share`` of all outputs; 0 closes all, 1 opens all."""
+    """Return a precision gate whose thresholds open about ``share`` of all outputs; 0 closes all, 1 opens all."""
     bits, low_bits = split
     step = float(np.float32(np.abs(x).max() / (2**bits - 1)))
     groups = -(-g.c_out // group)

@@ -20,7 +20,7 @@ from gatesearch.testing.kernels import CountedKernelConformance, KernelConforman
 
 # Convolutions: height, width, channels in and out, then kernel, stride, padding and dilation, two numbers each.
 SHAPES = ((5, 4, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1), (1, 1, 33, 17, 1, 1, 1, 1, 0, 0, 1, 1))
-# The shares of input and output channels that a gate leaves.
+# The shares of input and output channels that a gate computes.
 HALF = (("inputs", 0.5), ("outputs", 0.5))
 
 

@@ -1,4 +1,4 @@
-"""The convolution kernels in float32 and int8 against PyTorch and exact sums."""
+"""Tests of the convolution kernels: float32 against PyTorch, int8 against exact sums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernels for Arm, run in the emulator QEMU if it is installed, give the results of this machine."""
+"""Tests that the kernels for Arm, run in the emulator QEMU, give the same results as the kernels of this machine."""
 
 from __future__ import annotations
 

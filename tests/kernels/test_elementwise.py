@@ -1,4 +1,4 @@
-"""The small kernels: gate heads, pooling and sums."""
+"""Tests of the small kernels: gate heads, pooling and sums."""
 
 from __future__ import annotations
 

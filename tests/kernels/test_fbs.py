@@ -1,4 +1,4 @@
-"""The kernel of feature boosting and suppression (FBS) against its reference and the trained layer."""
+"""Tests that the kernel of feature boosting and suppression (FBS) equals its reference and the trained layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatesearch.plan import PlacedGate
 
 
 def trained(c_in: int, c_out: int, density: float, seed: int, block: int = 16, norm: bool = True) -> FBSConv2d:
-    """Return an FBS layer with random weights of the predictor and random statistics of batch normalisation."""
+    """Return an FBS layer whose predictor has random weights and whose batch normalisation has random statistics."""
     torch.manual_seed(seed)
     conv, batch_norm = nn.Conv2d(c_in, c_out, 3, padding=1), nn.BatchNorm2d(c_out)
     (

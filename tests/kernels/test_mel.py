@@ -1,4 +1,4 @@
-"""The kernels of the front ends: features of clips and of streams."""
+"""Tests of the kernels of the front ends: features of clips and of streams."""
 
 from __future__ import annotations
 

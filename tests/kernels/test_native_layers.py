@@ -1,4 +1,4 @@
-"""Layers that kernels run: rounding, normalisation, cleared blocks, sequences, and sample inputs."""
+"""Tests of trained layers that C kernels run: rounding, normalisation, cleared blocks, sequences, sample inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernels of precision gating against their integer reference and the layers that were trained."""
+"""Tests that the kernels of precision gating equal their integer reference and the trained layers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def kernel(
 ) -> tuple[PGConv, np.ndarray]:
     """Return a kernel of precision gating and an input for it.
 
-    The thresholds are the quantile ``quantile`` of the group means of the high bits' products, so they close about this
-    share of the outputs. None opens all outputs, 1 closes all.
+    A group's threshold is the quantile ``quantile`` of the group's means of the high bits' products. So the thresholds
+    close about this share of the outputs. None opens all outputs, 1 closes all.
     """
     rng = np.random.default_rng(seed)
     bits, low_bits = split

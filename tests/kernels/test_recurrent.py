@@ -1,4 +1,4 @@
-"""The kernels of LSTM and GRU steps against their references and PyTorch."""
+"""Tests that the kernels of LSTM and GRU steps equal their references and PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernels of whole int8 stages: depthwise convolutions, lookup tables, rescaling and streams."""
+"""Tests of the kernels that run whole int8 stages: depthwise convolutions, lookup tables, rescaling, streams."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_stream_lists_the_windows_above_the_threshold(library: Library) -> None:
 
 
 def test_a_lookup_table_maps_each_value_to_its_entry(library: Library) -> None:
-    """Arrays have no spare elements, so that sanitizers detect an access beyond their ends."""
+    """The arrays of this test have no padding, so that sanitizers detect an access beyond their ends."""
     rng = np.random.default_rng(0)
     windows, table = np.arange(256).astype(np.uint8).view(np.int8).reshape(4, 64), rng.permutation(256).astype(np.uint8)
     room, moved, passed = np.zeros(64, np.uint8), np.zeros(65, np.uint8), np.zeros(4, np.int32)

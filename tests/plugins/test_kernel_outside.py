@@ -1,4 +1,4 @@
-"""A gate with its own C kernel from another package: it conforms, is priced, runs, and is counted."""
+"""Tests of a gate and its C kernel from another package: conformance, export, timing, and instruction counts."""
 
 from __future__ import annotations
 

@@ -12,15 +12,15 @@
 #include "kernels.h"
 #include "simd.h"
 
-/* The channels of a map that are active (of an input) or win (of an output). */
+/* Channels of a feature map: the active channels of an input, or the winning channels of an output. */
 typedef struct {
   const int32_t *channels; /* ascending */
   int32_t n;
   const uint16_t *masks; /* a bit for each channel of each block of 16 */
 } gs_channels;
 
-/* List the channels of some groups of size channels, size being 1 or 16. groups lists n_groups of them; NULL means
-   all. */
+/* List the channels of n_groups groups of size channels each; size is 1 or 16. groups holds the indices of the groups;
+   NULL means all groups. at points to free scratch memory. */
 GS_INLINE gs_channels gs_list_channels(const int32_t *groups, int n_groups, int size, int channels, char **at) {
   const int blocks = GS_BLOCKS(channels);
   int32_t *list = gs_reserve(at, (size_t)blocks * GS_BLOCK * sizeof(int32_t));
@@ -43,8 +43,8 @@ GS_INLINE size_t gs_list_size(int channels) {
   return GS_BLOCKS(channels) * (GS_BLOCK * sizeof(int32_t) + sizeof(uint16_t)) + 192;
 }
 
-/* Copy the values of the channels of k together, out of a row of whole blocks. to has room for k->n values and 16
-   more. */
+/* Copy the values of the channels in k from a row of whole blocks to to, without gaps. to has room for k->n values and
+   16 more. */
 GS_INLINE void gs_copy_words(const uint32_t *from, const gs_channels *k, int blocks, uint32_t *to) {
 #if defined(__AVX512F__)
   for (int b = 0; b < blocks; b++) {
@@ -57,7 +57,8 @@ GS_INLINE void gs_copy_words(const uint32_t *from, const gs_channels *k, int blo
 #endif
 }
 
-/* Do the same for four rows of bytes; word i of to holds the four bytes of channel i. */
+/* Copy the channels in k from four rows of bytes to to, without gaps; word i of to gets the four bytes of the i-th
+   channel. */
 GS_INLINE void gs_copy_quads(const int8_t *const *rows, const gs_channels *k, int blocks, uint32_t *to) {
 #if defined(__AVX512F__)
   for (int b = 0; b < blocks; b++) {
@@ -83,11 +84,12 @@ GS_INLINE void gs_copy_quads(const int8_t *const *rows, const gs_channels *k, in
 #endif
 }
 
-/* List the indices of the count largest values of g [n], ascending; of equal values the first win. No g is negative.
+/* List the indices of the count largest values of g [n], ascending. Among equal values, the first win. No value of g is
+   negative.
 
-   The bits of floats that are not negative, read as whole numbers, have the same order as the floats. The first loop
-   finds the smallest winning value bit by bit, from the highest bit on: a bit is 1 if at least count values reach the
-   number with this bit. Then all larger values win, and the first of those that are equal. */
+   Floats that are not negative have the same order as their bits, taken as whole numbers. The first loop computes the
+   smallest winning value bit by bit, from the highest bit on: a bit is 1 if at least count values are as large as the
+   number with this bit. All larger values win. The remaining winners are the first values that equal it. */
 static void gs_largest(const float *g, int n, int count, int32_t *out) {
   uint32_t least = 0;
   for (uint32_t bit = 1u << 30; bit; bit >>= 1) {
@@ -121,9 +123,9 @@ static void gs_largest(const float *g, int n, int count, int32_t *out) {
 /* Pick the winning groups and list their channels.
 
    The predictor of FBS computes g = relu(phi mean + rho) from the mean of each active input channel; x [pixels][in->n]
-   holds the active channels alone. The groups with the largest g win; out takes their indices. The output of winner i
-   is then scale[i] z + shift[i], z being its convolution: g boosts the batch normalisation slope z + offset, and beta
-   is added. */
+   holds the active channels alone. The groups with the largest g win; out receives their indices. A layer's output is
+   g (slope z + offset) + beta, where z is the convolution, and slope and offset are the batch normalisation. The
+   function writes it as scale[i] z + shift[i] for the i-th winning channel. */
 GS_INLINE gs_channels gs_choose(const gs_conv *c, const gs_fbs *f, const float *x, const gs_channels *in, int32_t *out,
                             float **scale, float **shift, char **at) {
   const int wide = GS_BLOCKS(c->c_out) * GS_BLOCK;
@@ -156,8 +158,7 @@ GS_INLINE size_t gs_choose_scratch(const gs_conv *c) {
          gs_list_size(c->c_out) + 1024;
 }
 
-/* Return the channels of k out of x [pixels][channels], copied to [pixels][k->n]; where k has all channels, x
-   itself. */
+/* Return a copy [pixels][k->n] of the channels in k of x [pixels][channels]; if k has all channels, return x itself. */
 GS_INLINE const float *gs_copy_pixels(const float *x, int pixels, int channels, const gs_channels *k, char **at) {
   if (k->n == channels) return x;
   float *copy = gs_reserve(at, (size_t)pixels * k->n * sizeof(float));
@@ -165,8 +166,8 @@ GS_INLINE const float *gs_copy_pixels(const float *x, int pixels, int channels, 
   return copy;
 }
 
-/* Write the values of the winners, rows [pixels][stride], to their channels of y [pixels][channels]. With whole, all
-   other channels of y become 0. */
+/* Write the values of the winners, rows [pixels][stride], to the winners' channels of y [pixels][channels]. If whole is
+   set, all other channels of y become 0. */
 GS_INLINE void gs_spread_rows(const float *rows, int stride, int pixels, int channels, const gs_channels *k, int block,
                               int whole, float *y) {
   if (whole && k->n < channels) memset(y, 0, (size_t)pixels * channels * sizeof(float));

@@ -1,11 +1,11 @@
 /* Encodes a tensor that crosses from one core to the next, so that fewer bytes cross.
 
-   The encodings are its active channels alone, or a bitmap and the values that are not zero. No Python code calls these
-   functions; tests/kernels/driver.c runs them on every instruction set. */
+   One encoding holds the active channels alone. The other holds a bitmap and the values that are not zero. No Python
+   code calls these functions; tests/kernels/driver.c runs them on every instruction set. */
 #include "kernels.h"
 #include "simd.h"
 
-/* The loop of copy_channels for values of one type, in which channels need not hold whole blocks. */
+/* The loop of copy_channels for values of one type; the channels need not form whole blocks. */
 #define GS_COPY_VALUES(value_t)                                                \
   for (int p = 0; p < pixels; p++, x += (size_t)stride * bytes) {              \
     for (int i = 0; i < n; i++, out += bytes) {                                \
@@ -13,7 +13,8 @@
     }                                                                          \
   }
 
-/* Copy the n channels that channels lists from x [pixels][stride] to out [pixels][n]; a value takes 1, 2 or 4 bytes. */
+/* Copy n channels of x [pixels][stride] to out [pixels][n]. The array channels lists them; a value has 1, 2 or 4
+   bytes. */
 void GS(copy_channels)(const char *x, int pixels, int stride, const int32_t *channels, int n, int bytes, char *out) {
   int first = 0, blocks = n % GS_BLOCK == 0;
   for (; blocks && first < n; first += GS_BLOCK) {
@@ -41,7 +42,7 @@ int GS(pack_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values) 
   for (int i = 0; i < n; i += 8) {
     unsigned bits = 0;
     for (int k = 0; k < GS_MIN(8, n - i); k++) {
-      /* Written always, counted only where it is not zero: no branch that could be mispredicted. */
+      /* The value is always written, but counted only if it is not zero. So no branch can be mispredicted. */
       values[count] = x[i + k];
       bits |= (unsigned)(x[i + k] != 0) << k;
       count += x[i + k] != 0;

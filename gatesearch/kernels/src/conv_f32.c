@@ -1,8 +1,8 @@
 /* Convolution in float, of all channels or only of the active blocks of 16 channels.
 
-     y = act(scale conv(x) + shift)
-   act is a ReLU or the identity. gatesearch/kernels/conv.py calls it, and so do the kernels of feature boosting and
-   suppression. recurrent_weights.py packs the rows of matrices with conv_f32_pack. */
+     y = act(scale conv(x) + shift)        x [h][w][c_in], y [h'][w'][c_out]
+   act is a ReLU or the identity. gatesearch/kernels/conv.py calls conv_f32, and so do the kernels of feature boosting
+   and suppression. recurrent_weights.py packs the rows of matrices with conv_f32_pack. */
 #include "image.h"
 #include "kernels.h"
 #include "tile.h"
@@ -47,8 +47,9 @@ GS_INLINE void finish_f32(const gs_conv *c, const float *sums, int pixel, int bl
   if (n_channels < GS_BLOCK) memcpy(to, value, n_channels * sizeof(float));
 }
 
-/* Convolve x [h][w][c_in] to y [h'][w'][c_out]. in and out list the active blocks of input and output channels, NULL
-   means all; no other block is read or written. scale and shift hold a value for each of 16 * blocks_out channels. */
+/* Convolve x [h][w][c_in] to y [h'][w'][c_out]. in and out list the active blocks of input and output channels; NULL
+   means all blocks. Other blocks are neither read nor written. scale and shift hold 16 * blocks_out values, one for
+   each channel. */
 void GS(conv_f32)(const gs_conv *c, const float *x, const int32_t *in, int n_in, const float *packed,
                   const int32_t *out, int n_out, const float *scale, const float *shift, int relu, float *y,
                   void *scratch) {

@@ -1,7 +1,8 @@
 /* Convolution in int8, of all channels or only of the active blocks of 16 channels.
 
-   Activations are uint8, weights int8 and sums int32. gatesearch/kernels/conv.py calls it, and so do fbs.c and stage.c.
-   A kit's runner calls prepare_conv and run_conv. */
+   Activations are uint8, weights int8 and sums int32. gatesearch/kernels/conv.py calls conv_u8, and so do fbs.c and
+   stage.c. With GS_KIT defined, the file instead holds prepare_conv and run_conv, for a program that times kernels on a
+   board (kit.h). */
 #ifndef GS_KIT
 #include "image.h"
 #include "kernels.h"
@@ -13,7 +14,7 @@ GS_PAD(u8, uint8_t, 0)
 size_t GS(conv_u8_size)(const gs_conv *c) { return gs_packed(c) * GS_BLOCKS(c->c_out); }
 
 /* Pack weights [c_out][c_in][kh][kw] as [blocks_out][steps][16 in / 4][16 out][4 in], with zeros where there is no
-   channel; and sum them over the taps and 16 input channels, sums [blocks_out][blocks_in][16 out]. */
+   channel. Also write to sums [blocks_out][blocks_in][16 out] their sums over the taps and 16 input channels. */
 void GS(conv_u8_pack)(const gs_conv *c, const int8_t *weights, int8_t *packed, int32_t *sums) {
   const gs_geometry g = gs_geometry_of(c);
   const int taps = c->kh * c->kw, blocks_in = g.blocks_in;
@@ -38,8 +39,8 @@ size_t GS(conv_u8_scratch)(const gs_conv *c) {
          g.blocks_out * GS_BLOCK * sizeof(int32_t) + 320;
 }
 
-/* Write the output of one pixel and one block to y, from position at on: sums + start, converted as kind says.
-   n_channels is the number of channels of the block that exist. */
+/* Write the outputs of one pixel and one block of channels to y, from position at on. The outputs are sums + start,
+   converted as kind says. n_channels is the number of channels from the block's first to the last of the layer. */
 GS_INLINE void finish_u8(const int kind, const int32_t *sums, int n_channels, const int32_t *start, const float *scale,
                          const float *shift, int zero_out, void *y, size_t at) {
   int32_t begun[GS_BLOCK];
@@ -48,7 +49,8 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int n_channels, co
     if (n_channels >= GS_BLOCK) memcpy((int32_t *)y + at, begun, sizeof(begun));
     else memcpy((int32_t *)y + at, begun, n_channels * sizeof(int32_t));
   } else if (kind == GS_BYTES) {
-    /* A loop for each width of value: one loop over several widths would be compiled to narrow vectors. */
+    /* Each width of value has its own loop. The compiler would translate one loop over several widths to narrow
+       vectors. */
     float real[GS_BLOCK];
     int32_t whole[GS_BLOCK];
     uint8_t value[GS_BLOCK], *to = (uint8_t *)y + at;
@@ -83,13 +85,13 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int n_channels, co
     break;
 
 /* Convolve x [h][w][c_in], in which the byte zero represents 0, to y [h'][w'][c_out]. in and out list the active blocks
-   of input and output channels, NULL means all; no other block is read or written. bias, scale and shift hold a value
-   for each of 16 * blocks_out channels. y holds, by kind:
+   of input and output channels; NULL means all blocks. Other blocks are neither read nor written. bias, scale and shift
+   hold 16 * blocks_out values, one for each channel. y holds, by kind:
      GS_SUMS    int32   s = conv(x - zero) + bias
      GS_BYTES   uint8   round(scale s + shift) + zero_out, clipped to 0 .. 255
      GS_FLOATS  float   scale s + shift
-   Tiles compute conv(x - GS_OFFSET). start makes up for the difference: (GS_OFFSET - zero) times the sum of the weights
-   of the active input blocks, plus the bias. */
+   Tiles compute conv(x - GS_OFFSET), where the instruction set decides whether GS_OFFSET is 0 or 128. start corrects
+   the difference: it is the bias plus (GS_OFFSET - zero) times the sum of the weights of the active input blocks. */
 void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t *in, int n_in, const int8_t *packed,
                  const int32_t *sums, const int32_t *out, int n_out, const int32_t *bias, const float *scale,
                  const float *shift, int kind, int zero_out, void *y, void *scratch) {
@@ -142,7 +144,7 @@ void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t
   }
 }
 
-#else /* with GS_KIT: how a kit prepares a call and makes it */
+#else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
 /* Prepare a call in which the row's shares of the blocks are active. */

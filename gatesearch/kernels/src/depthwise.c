@@ -1,14 +1,16 @@
 /* Depthwise convolution in int8: each channel has a filter of its own.
 
-   Maps are uint8, weights int8; the int32 sums are requantised to bytes. gatesearch/kernels/depthwise.py and stage.c
-   call it. A kit's runner calls prepare_depthwise and run_depthwise. */
+   Feature maps are uint8, weights int8; the int32 sums are requantised to bytes. gatesearch/kernels/depthwise.py and
+   stage.c call depthwise_u8. With GS_KIT defined, the file instead holds prepare_depthwise and run_depthwise, for a
+   program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
 #include "kernels.h"
 
 /* Compute y = round(scale (sum of (x - zero) w + bias)) + zero_out, half to even, clipped to 0 .. 255.
 
    x is [h][w][c], y [h'][w'][c], weights [kh][kw][c], bias and scale [c]. zero and zero_out are the bytes of x and of y
-   that represent 0. Taps outside the map add nothing. */
+   that represent 0. Taps outside the map add nothing. At the end, adding and subtracting 1.5 * 2^23 (12582912) rounds
+   half to even. */
 void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t *weights, const int32_t *bias,
                       const float *scale, int zero_out, uint8_t *y) {
   const int height = gs_height(c), width = gs_width(c), channels = c->c_out;
@@ -44,7 +46,7 @@ void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t
   }
 }
 
-#else /* with GS_KIT: how a kit prepares a call and makes it */
+#else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
 /* Prepare a call of a row's shape. */

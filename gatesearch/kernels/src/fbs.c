@@ -7,7 +7,8 @@
    slope and offset are the batch normalisation, one value for each channel; act is a ReLU or the identity. Inactive
    input blocks are not read.
 
-   gatesearch/kernels/fbs.py calls fbs_f32 and fbs_u8. A kit's runner calls prepare_fbs and run_fbs. */
+   gatesearch/kernels/fbs.py calls fbs_f32 and fbs_u8. With GS_KIT defined, the file instead holds prepare_fbs and
+   run_fbs, for a program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
 #include "kernels.h"
 
@@ -37,7 +38,7 @@ static void decide(const gs_conv *c, const gs_fbs *f, const float *u, const int3
 }
 
 /* Compute the layer in float, x [h][w][c_in] to y [h'][w'][c_out]; losing blocks of y keep their values. in lists the
-   active input blocks, NULL means all; out takes the winning blocks, ascending. */
+   active input blocks, NULL means all; out receives the indices of the winning blocks, ascending. */
 void GS(fbs_f32)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_t *in, int n_in, const float *packed,
                  int relu, float *y, int32_t *out, void *scratch) {
   const int wide = GS_BLOCKS(c->c_out) * GS_BLOCK;
@@ -49,7 +50,7 @@ void GS(fbs_f32)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_
   GS(conv_f32)(c, x, in, n_in, packed, out, f->winners, scale, shift, relu, y, at);
 }
 
-/* Compute the layer for x and y in uint8, in which the byte 0 represents 0; so clipping to bytes is also a ReLU.
+/* Compute the layer for x and y in uint8. In both, the byte 0 represents 0, so clipping to bytes is also a ReLU.
    level_in, level_weight and level_out are the real values of a step of x, of a weight and of y. no_bias holds
    zeros. */
 void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level_in, const int32_t *in, int n_in,
@@ -75,10 +76,10 @@ void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level
   GS(conv_u8)(c, x, 0, in, n_in, packed, sums, out, f->winners, no_bias, scale, shift, GS_BYTES, 0, y, at);
 }
 
-#else /* with GS_KIT: how a kit prepares a call and makes it */
+#else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
-/* Prepare a call in which the row's shares of the blocks are active and win. */
+/* Prepare a call in which the row's shares of the input blocks are active and of the output blocks win. */
 static void prepare_fbs(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;

@@ -1,33 +1,33 @@
 /* Feature boosting and suppression (FBS) and precision gating (PG) in one layer (Huang et al. 2020).
 
    FBS picks the output channels that win; no other channel is computed. Phase one of PG multiplies the high bits of the
-   input for all outputs of the winners, phase two adds the low bits for those outputs that are open. A group of
-   channels opens at a pixel where the mean of its winners' high products exceeds the group's threshold. fbs.c and pg.c
-   have the formulas of either gate.
+   input for all outputs of the winners. Phase two adds the low bits for open outputs alone. A group of channels is open
+   at a pixel if the mean of its winners' results of phase one exceeds the group's threshold. fbs.c has the formulas of
+   FBS, pg.c those of PG.
 
    x and y are float. Levels of x have at most 16 bits, weights 8 or 9 bits; products are int32. The filters of the
-   winners are gathered for each sample, so that what follows is a dense convolution of fewer channels: chosen.h says
-   why.
+   winners are gathered for each sample, and a dense convolution of fewer channels follows; chosen.h says why.
 
-   gatesearch/kernels/fbs_pg.py calls fbs_pg. A kit's runner calls prepare_fbs_pg and run_fbs_pg. */
+   gatesearch/kernels/fbs_pg.py calls fbs_pg. With GS_KIT defined, the file instead holds prepare_fbs_pg and run_fbs_pg,
+   for a program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
 #include "chosen.h"
 #include "tile.h"
 
-/* What lies in scratch memory during a call, for the dense layer of the active inputs and the winners. Its channels are
-   counted from 0, without gaps; a high product is an output of phase one, a low product one of phase two. */
+/* The contents of scratch memory during a call. They describe a dense layer from the active inputs to the winners; its
+   channels are numbered from 0 without gaps. A high product is a result of phase one, a low product of phase two. */
 typedef struct {
-  gs_conv c;                 /* the shape of that layer; its input channels are the operands of the active inputs */
+  gs_conv c;                 /* the shape of the layer; its input channels are the operands of the active inputs */
   gs_geometry g;             /* derived from that shape */
   const uint8_t *high, *low; /* the high and the low part of the input, padded */
   const int8_t *packed;      /* the gathered weights, as tiles read them */
-  int32_t *offsets, *start;  /* where the patch of each output pixel begins; by output channel: what is added to every
-                                sum, to correct for GS_OFFSET */
+  int32_t *offsets, *start;  /* offsets: where the patch of each output pixel begins. start: for each output channel,
+                                the number that is added to every sum to correct for GS_OFFSET */
   gs_step *steps;            /* the 16 input channels of each tap */
   int32_t n_steps;
   float *rows;               /* outputs, [pixels][16 * blocks_out] */
-  int64_t *limit;            /* by group: the group is open where the high products of its winners sum to more */
-  int32_t *single;           /* the same by channel, for groups of 1 */
+  int64_t *limit;            /* by group: it is open if the sum of its winners' high products is greater */
+  int32_t *single;           /* for groups of 1: the same limit by channel */
   int64_t *sums;             /* [groups][pixels]: sum of the high products of the winners of a group */
   int32_t *group;            /* by channel: index of its group among the groups that have winners; -1 beyond the last */
   int32_t groups;            /* number of groups that have winners */
@@ -35,8 +35,8 @@ typedef struct {
   int32_t *list;             /* pixels at which the current block has an open output */
 } gs_hybrid;
 
-/* Return the bytes of scratch memory that a call of fbs_pg needs, whatever wins; operands are those of an input
-   channel. */
+/* Return the bytes of scratch memory that a call of fbs_pg needs, for any winners; operands is the number of operands
+   of an input channel. */
 size_t GS(fbs_pg_scratch)(const gs_conv *c, int operands) {
   const gs_conv wide = gs_fewer(c, c->c_in * operands, c->c_out);
   const gs_conv narrow = gs_fewer(c, GS_MIN(wide.c_in, GS_BLOCK - 1), c->c_out);
@@ -51,9 +51,10 @@ size_t GS(fbs_pg_scratch)(const gs_conv *c, int operands) {
 
 /* Round x [pixels][n] to levels and write their high and their low bits, each [pixels][operands n].
 
-   The operands of the n channels are the positive part of x and, with sign, the negative part. With wide,
-   weights have 9 bits and are split as w = 2 (w >> 1) + (w & 1), so each operand occurs twice: doubled for w >> 1, and
-   as it is for w & 1. High and low bits are separate bytes here, so doubling cannot carry from one to the other. */
+   The operands of the n channels are the positive part of x and, if sign is set, the negative part. If wide is set,
+   weights have 9 bits and are split as w = 2 (w >> 1) + (w & 1). Each operand then occurs twice: doubled for the weight
+   w >> 1, and unchanged for w & 1. High and low bits are in separate bytes, so doubling cannot carry from one to the
+   other. */
 static void planes(const float *x, int pixels, int n, const gs_split *s, uint8_t *high, uint8_t *low) {
   const int wide = s->wide, operands = (1 + wide) * (1 + s->sign), mask = (1 << s->low_bits) - 1;
   for (int p = 0; p < pixels; p++, x += n, high += operands * n, low += operands * n) {
@@ -63,7 +64,7 @@ static void planes(const float *x, int pixels, int n, const gs_split *s, uint8_t
         float level = (side ? -x[i] : x[i]) / s->step;
         level = level > s->top ? s->top : level;
         level = level > 0 ? level : 0;
-        const int whole = (int)((level + 12582912.0f) - 12582912.0f); /* to even */
+        const int whole = (int)((level + 12582912.0f) - 12582912.0f); /* rounds half to even */
         to_high[i] = (uint8_t)(whole >> s->low_bits);
         to_low[i] = (uint8_t)(whole & mask);
       }
@@ -103,8 +104,8 @@ static void gather_u8(const gs_conv *c, int operands, const int8_t *taps, const 
   }
 }
 
-/* Lay out the scratch memory at at, split the input into it and gather the weights. x [pixels][in->n] holds the active
-   channels alone. */
+/* Divide the scratch memory behind the address at, split the input into high and low bits, and gather the weights.
+   x [pixels][in->n] holds the active channels alone. */
 static gs_hybrid hybrid_of(const gs_conv *c, const gs_split *s, const float *x, const gs_channels *in,
                            const gs_channels *out, char *at) {
   const int operands = (1 + s->wide) * (1 + s->sign), size = c->h * c->w * operands * in->n;
@@ -143,9 +144,9 @@ static gs_hybrid hybrid_of(const gs_conv *c, const gs_split *s, const float *x, 
   return h;
 }
 
-/* Compute the limit of each group that has winners. The mean of its n winners exceeds the threshold where level
-   2^low_bits sum > threshold n, sum being that of their high products. Sums are whole numbers, so this is
-   sum > floor(floor(threshold n / level) / 2^low_bits). */
+/* Compute the limit of each group that has winners. Let n be the number of its winners, and sum the sum of their high
+   products. Their mean exceeds the threshold if level 2^low_bits sum > threshold n. Sums are whole numbers, so this is
+   the same as sum > floor(floor(threshold n / level) / 2^low_bits), and the right side is the limit. */
 static void limits(gs_hybrid *h, const gs_split *s, const gs_channels *out) {
   const int outs = h->g.blocks_out * GS_BLOCK;
   for (int k = 0, next; k < out->n; k = next, h->groups++) {
@@ -183,8 +184,8 @@ GS_INLINE void add_groups(const gs_hybrid *h, const int32_t *sums, int block, in
   }
 }
 
-/* Phase one: write the high products of all winners to rows, and keep what decisions need: masks for groups of 1, else
-   the sums of groups. Without low bits there is nothing to decide. */
+/* Phase one: write the high products of all winners to rows, and store the data for decisions. These are masks for
+   groups of 1, else the sums of groups. Without low bits there is nothing to decide. */
 static void high_products(const gs_hybrid *h, const gs_split *s) {
   const int outs = h->g.blocks_out * GS_BLOCK, pixels = h->g.pixels;
   const float scale = s->level * (float)(1 << s->low_bits);
@@ -225,8 +226,8 @@ static void decide_block(const gs_hybrid *h, int block) {
   }
 }
 
-/* Phase two: for each block, compute the low products of the pixels that have an open output, clear those of closed
-   outputs and add the rest to rows. Return the number of open outputs. */
+/* Phase two: for each block, compute the low products of the pixels that have an open output, set the products of
+   closed outputs to 0, and add the products to rows. Return the number of open outputs. */
 static int32_t low_products(const gs_hybrid *h, const gs_split *s) {
   const int outs = h->g.blocks_out * GS_BLOCK, pixels = h->g.pixels;
   int32_t open = 0;
@@ -235,7 +236,7 @@ static int32_t low_products(const gs_hybrid *h, const gs_split *s) {
     const uint16_t *masks = h->masks + (size_t)block * pixels;
     int n = 0;
     for (int p = 0; p < pixels; p++) {
-      h->list[n] = p; /* written always, counted only where an output is open: no branch that could be mispredicted */
+      h->list[n] = p; /* always written, but counted only if an output is open: so no branch can be mispredicted */
       n += masks[p] != 0;
       open += __builtin_popcount(masks[p]);
     }
@@ -264,8 +265,8 @@ static int32_t low_products(const gs_hybrid *h, const gs_split *s) {
 
 /* Compute the layer, x [h][w][c_in] to y [h'][w'][c_out], and return the number of open outputs.
 
-   in lists n_in groups of in_size channels of x that are active; NULL means all. out takes the winning groups,
-   ascending. With relu a ReLU follows. With whole, the channels of y that lose are cleared; else they keep their
+   in lists n_in groups of in_size channels of x that are active; NULL means all. out receives the winning groups,
+   ascending. If relu is set, a ReLU follows. If whole is set, the losing channels of y become 0; else they keep their
    values. */
 int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const float *x, const int32_t *in, int n_in,
                    int in_size, int relu, int whole, float *y, int32_t *out, void *scratch) {
@@ -284,11 +285,11 @@ int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const f
   return open;
 }
 
-#else /* with GS_KIT: how a kit prepares a call and makes it */
+#else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
-/* Prepare a call with a threshold that opens the row's share of the winners' outputs. The threshold is found by
-   bisection, with a run of the kernel for each step. */
+/* Prepare a call with a threshold that opens the row's share of the winners' outputs. Bisection computes the threshold,
+   with a run of the kernel for each step. */
 static void prepare_fbs_pg(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int32_t *v = k->row->variant;
@@ -302,7 +303,7 @@ static void prepare_fbs_pg(gs_call *k) {
   const int outputs = gs_height(&k->c) * gs_width(&k->c) * GS_MIN(k->n_out * v[0], k->c.c_out);
   k->outputs = outputs;
   const int share = k->row->share[2], sought = share > 0 && share < 1000;
-  float low = -4e6f, high = 4e6f; /* no mean of products is so large */
+  float low = -4e6f, high = 4e6f; /* every mean of products lies between */
   for (int round = 0; round < (sought ? 15 : 1); round++) {
     const float middle = sought ? (low + high) / 2 : share ? low : high;
     for (int i = 0; i < k->c.c_out; i++) threshold[i] = middle;

@@ -3,7 +3,8 @@
    A convolution computes only the channels that win; fbs.c has the formulas. The winners need not be neighbours. So
    their filters are gathered for each sample, and a dense convolution of fewer channels follows; chosen.h says why.
 
-   gatesearch/kernels/fbs_single.py calls fbs_single. A kit's runner calls prepare_fbs_single and run_fbs_single. */
+   gatesearch/kernels/fbs_single.py calls fbs_single. With GS_KIT defined, the file instead holds prepare_fbs_single and
+   run_fbs_single, for a program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
 #include "chosen.h"
 
@@ -30,7 +31,7 @@ static void gather_f32(const gs_conv *c, const float *taps, const gs_channels *i
   }
 }
 
-/* Return the bytes of scratch memory that a call of fbs_single needs, whatever wins. */
+/* Return the bytes of scratch memory that a call of fbs_single needs, for any winners. */
 size_t GS(fbs_single_scratch)(const gs_conv *c) {
   const gs_conv narrow = gs_fewer(c, GS_MIN(c->c_in, GS_BLOCK - 1), c->c_out);
   const size_t conv = GS_MAX(GS(conv_f32_scratch)(c), GS(conv_f32_scratch)(&narrow));
@@ -41,9 +42,9 @@ size_t GS(fbs_single_scratch)(const gs_conv *c) {
 
 /* Compute the layer, x [h][w][c_in] to y [h'][w'][c_out].
 
-   in lists n_in groups of in_size channels of x that are active; NULL means all. out takes the winning groups of
-   f->block channels, ascending. With relu a ReLU follows. With whole, the channels of y that lose are cleared; else
-   they keep their values. */
+   in lists n_in groups of in_size channels of x that are active; NULL means all. out receives the winning groups of
+   f->block channels, ascending. If relu is set, a ReLU follows. If whole is set, the losing channels of y become 0;
+   else they keep their values. */
 void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_t *in, int n_in, int in_size,
                     const float *taps, int relu, int whole, float *y, int32_t *out, void *scratch) {
   char *at = scratch;
@@ -62,7 +63,7 @@ void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int
   gs_spread_rows(output, won.n, pixels, c->c_out, &won, f->block, whole, y);
 }
 
-#else /* with GS_KIT: how a kit prepares a call and makes it */
+#else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
 /* Prepare a call in which the row's shares of the inputs are active and of the outputs win. */

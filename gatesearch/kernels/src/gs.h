@@ -1,8 +1,8 @@
-/* What all kernels share: the shape of a convolution, names, blocks and scratch memory.
+/* Definitions that all kernels share: the shape of a convolution, names, blocks and scratch memory.
 
    The kernels are C11 with GNU extensions. They allocate nothing and need no library beyond the compiler's own. Each
-   file is compiled once for each instruction set. The build defines GS_SUFFIX as the name of the set, and GS(name) is
-   the name of a function for that set: gs_NAME_SUFFIX. simd.h holds most of what differs between sets.
+   file is compiled once for each instruction set. The build defines GS_SUFFIX as the name of the set; GS(name) is then
+   the function's name for that set, gs_NAME_SUFFIX. Most code that differs between sets is in simd.h.
 
    Channels come in blocks of 16: gates skip whole blocks, and one 512-bit register holds a block of floats. Activations
    are [height][width][channels]. Sizes are in elements unless a name says bytes. The caller provides the scratch
@@ -24,7 +24,7 @@
 #define GS_BLOCK 16
 #define GS_INLINE static inline __attribute__((always_inline))
 #define GS_UNROLL _Pragma("GCC unroll 16")
-#define GS_LOOP _Pragma("GCC unroll 1") /* for loops over 16 channels: unrolled, they would not become one vector */
+#define GS_LOOP _Pragma("GCC unroll 1") /* for loops over 16 channels: not unrolled, they become one vector */
 #define GS_BLOCKS(n) (((n) + GS_BLOCK - 1) / GS_BLOCK)
 #define GS_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define GS_MAX(a, b) ((a) > (b) ? (a) : (b))
@@ -41,18 +41,20 @@ typedef struct {
   int32_t x, w;
 } gs_step;
 
-/* Reserve bytes of the scratch memory at *at, from the next cache line (64 bytes) on, and move *at behind them. */
+/* Reserve a block of scratch memory that begins at the first multiple of 64 bytes (a cache line) from *at on; move *at
+   behind the block. */
 GS_INLINE void *gs_reserve(char **at, size_t bytes) {
   char *block = (char *)(((uintptr_t)*at + 63) & ~(uintptr_t)63);
   *at = block + bytes;
   return block;
 }
 
-/* Height and width of a convolution's output. */
+/* Return the height of a convolution's output. */
 GS_INLINE int32_t gs_height(const gs_conv *c) {
   return (c->h + 2 * c->pad_h - c->dilation_h * (c->kh - 1) - 1) / c->stride_h + 1;
 }
 
+/* Return the width of a convolution's output. */
 GS_INLINE int32_t gs_width(const gs_conv *c) {
   return (c->w + 2 * c->pad_w - c->dilation_w * (c->kw - 1) - 1) / c->stride_w + 1;
 }

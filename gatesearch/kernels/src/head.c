@@ -1,13 +1,14 @@
-/* The head of a gate: pooling over pixels, a linear layer, and the choice of winners.
+/* The heads of gates: pooling over pixels, a linear layer, and the choice of winning blocks of channels.
 
    gatesearch/kernels/elementwise.py calls gate_f32, for gates at cuts. fbs.c and chosen.h call the pooling and winners.
-   A kit's runner calls prepare_gate and run_gate. */
+   With GS_KIT defined, the file instead holds prepare_gate and run_gate, for a program that times kernels on a board
+   (kit.h). */
 #ifndef GS_KIT
 #include "kernels.h"
 #include "simd.h"
 
 /* Compute the mean of each channel over the pixels of x [pixels][channels] and, unless largest is NULL, the maximum.
-   active lists n_active blocks, NULL means all; other channels keep their values. */
+   active lists n_active blocks, NULL means all; the results of other channels keep their values. */
 void GS(pool_f32)(const float *x, int pixels, int channels, const int32_t *active, int n_active, float *mean,
                   float *largest) {
   const int blocks = GS_BLOCKS(channels);
@@ -37,7 +38,8 @@ void GS(pool_f32)(const float *x, int pixels, int channels, const int32_t *activ
   }
 }
 
-/* Do the same for bytes, with the exact sum instead of the mean. */
+/* Compute the exact sum of each channel over the pixels of x, uint8 [pixels][channels], and, unless largest is NULL,
+   the maximum. active lists n_active blocks, NULL means all. */
 void GS(pool_u8)(const uint8_t *x, int pixels, int channels, const int32_t *active, int n_active, int32_t *total,
                  uint8_t *largest) {
   const int blocks = GS_BLOCKS(channels);
@@ -83,8 +85,8 @@ float GS(gate_f32)(const float *x, int pixels, int channels, const float *w_mean
   return sum;
 }
 
-/* List the count blocks with the largest mean of g [channels], ascending; of equal blocks the first win. No g is
-   negative, and there are at most 1024 blocks. */
+/* List the count blocks with the largest mean of g [channels], ascending. Among blocks with equal means, the first win.
+   No value of g is negative, and there are at most 1024 blocks. */
 void GS(winners)(const float *g, int channels, int count, int32_t *out) {
   const int blocks = GS_BLOCKS(channels);
   float score[1024], least = 0;
@@ -112,10 +114,10 @@ void GS(winners)(const float *g, int channels, int count, int32_t *out) {
   }
 }
 
-#else /* with GS_KIT: how a kit prepares a call and makes it */
+#else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
-/* Prepare a call for a map of a row's shape. */
+/* Prepare a call for a feature map of the row's shape. */
 static void prepare_gate(gs_call *k) {
   k->c = conv_of(k->row->shape);
   k->x = reals(k->c.h * k->c.w * k->c.c_in);

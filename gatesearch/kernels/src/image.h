@@ -1,10 +1,10 @@
 /* Prepares the input of a convolution: pads the image, and lists which values each output reads.
 
-   A patch is what one output reads: the input channels at every tap of the kernel. A step is 16 input channels of one
-   tap. Tiles read an output's patch step by step, so an image must have whole blocks of 16 channels and a border as
-   wide as the padding. An image that lacks them is copied. With fewer than 16 channels and several taps, most of a
-   block would be padding; each patch is then copied by itself, its taps side by side without padding (the image is
-   unfolded). */
+   The patch of an output is the set of values that it reads: the input channels at every tap of the kernel. A step is
+   16 input channels of one tap. Tiles (tile.h) read a patch step by step. So an image must have whole blocks of 16
+   channels and a border as wide as the padding; otherwise it is copied into such an image. With fewer than 16 channels
+   and several taps, most of a block would be padding. Then the image is unfolded instead: each patch is copied by
+   itself, with its taps side by side. */
 #ifndef GS_IMAGE_H
 #define GS_IMAGE_H
 
@@ -12,7 +12,7 @@
 
 /* Sizes that follow from a convolution's shape. */
 typedef struct {
-  int32_t pixels;      /* outputs of a channel */
+  int32_t pixels;      /* output pixels */
   int32_t blocks_in;   /* blocks of 16 input channels */
   int32_t blocks_out;  /* blocks of 16 output channels */
   int32_t width;       /* width of the padded image */
@@ -97,8 +97,8 @@ GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int chan
   return g->patch ? tap * c->c_in + channel : tap * g->blocks_in * GS_BLOCK + channel;
 }
 
-/* gs_copy_TYPE copies n values in blocks of 16, as far as whole blocks lie before end; it may write up to 15 values
-   more. */
+/* gs_copy_TYPE copies n values from an array that ends at end. It copies blocks of 16 while whole blocks lie before
+   end, so it may write up to 15 values too many. */
 #define GS_COPY(type, value_t)                                                                                      \
   GS_INLINE void gs_copy_##type(value_t *to, const value_t *from, int n, const value_t *end) {                      \
     for (; n > 0 && end - from >= GS_BLOCK; n -= GS_BLOCK, to += GS_BLOCK, from += GS_BLOCK) {                      \
@@ -109,9 +109,10 @@ GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int chan
 
 /* gs_pad_TYPE copies the active channels of an image into a padded image, or unfolds the image into patches.
 
-   The border holds fill. The values that complete a block of channels, or a patch, meet weights of zero. They are
-   filled only with clear, for floats: memory that was never written may hold NaN, and 0 times NaN is NaN.
-   gs_unfold_TYPE writes all patches; gs_fill_TYPE fills the active blocks of some border pixels. */
+   The border holds the value fill. The values that complete a block of channels, or a patch, are multiplied with
+   weights of zero. For integers they may hold anything. For floats, clear is set and they are filled too: memory that
+   was never written may hold NaN, and 0 times NaN is NaN. gs_unfold_TYPE writes all patches; gs_fill_TYPE fills the
+   active blocks of some border pixels. */
 #define GS_PAD(type, value_t, clear)                                                                                   \
   GS_COPY(type, value_t)                                                                                               \
   static void gs_unfold_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, value_t fill,                 \

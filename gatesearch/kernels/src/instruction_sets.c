@@ -1,7 +1,7 @@
-/* The instruction sets for which kernels are compiled, and whether this processor has one.
+/* Says for which instruction sets the kernels are compiled, and which of these sets this processor has.
 
    gatesearch/kernels/library.py calls both functions to load the best kernels. The build defines GS_SETS as the names
-   with commas between, the best first. */
+   of the sets with commas between, the best first. */
 #include <string.h>
 
 #if defined(__aarch64__) && defined(__linux__)
@@ -11,7 +11,7 @@
 /* Return the names of the compiled sets, with commas between, the best first. */
 const char *gs_sets(void) { return GS_SETS; }
 
-/* Return whether this processor has a set. */
+/* Return whether this processor has the instruction set of the given name. */
 int gs_supports(const char *set) {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_cpu_init();

@@ -67,7 +67,7 @@ typedef struct {
 int GS(hear)(const gs_stream *s, const int8_t *window);
 int GS(stream)(const gs_stream *s);
 
-/* The parameters of FBS beside those of its convolution; fbs.c has the formulas in which they stand. */
+/* The parameters of FBS apart from its convolution; fbs.c has the formulas in which they stand. */
 typedef struct {
   const float *phi; /* weights of the predictor, packed as a 1 x 1 convolution */
   const float *rho, *slope, *offset, *beta; /* each [16 * blocks_out] */
@@ -85,7 +85,7 @@ typedef struct {
   const int32_t *sums;    /* sums of the weights over all taps, [operands c_in][16 * blocks_out] */
   const float *threshold; /* by group, in units of the output */
   float step, top, level; /* real value of a level of x; largest level; real value of a step of the product */
-  int32_t low_bits;       /* bits that only open outputs add; 0: there is no second phase */
+  int32_t low_bits;       /* number of low bits, which only open outputs add; with 0 there is no second phase */
   int32_t group;          /* channels that share a decision */
   int32_t wide;           /* whether weights have 9 bits, which are split into w >> 1 and w & 1 */
   int32_t sign;           /* whether x may be negative */
@@ -96,13 +96,13 @@ typedef struct {
 typedef struct {
   const int8_t *packed;  /* weights, packed by conv_u8_pack */
   const int32_t *sums;   /* sums of weights, from conv_u8_pack */
-  const int8_t *rows;    /* weights from pg_rows, for single open outputs; NULL: whole blocks with one are computed */
-  const int64_t *limit;  /* by group: a group opens where the sum of its high products is greater */
+  const int8_t *rows;    /* weights from pg_rows, to compute open outputs one by one; NULL: compute whole blocks */
+  const int64_t *limit;  /* by group: a group is open if the sum of its outputs of phase one is greater */
   const int32_t *single; /* the same limit for groups of 1, [16 * blocks_out]; INT32_MAX beyond the last channel */
   const float *bias;     /* [16 * blocks_out] */
   float level;           /* real value of a step of the product */
   int32_t bytes;         /* bytes of a value of x, 1 or 2 */
-  int32_t low_bits;      /* bits that phase two adds, at most 8; phase one has at most 8 bits as well */
+  int32_t low_bits;      /* bits of phase two, at most 8; phase one also has at most 8 bits */
   int32_t group;         /* channels that share a decision: 1, 8, a multiple of 16, or all */
   int32_t split;         /* bits of the low part of x: low_bits, or low_bits + 1 where x holds doubled levels */
 } gs_pg;
@@ -127,7 +127,7 @@ size_t GS(fbs_pg_scratch)(const gs_conv *c, int operands);
 int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const float *x, const int32_t *in, int n_in,
                    int in_size, int relu, int whole, float *y, int32_t *out, void *scratch);
 
-/* The weights of a recurrent layer's gates, [gates * height][columns], in one of three forms. */
+/* The weights of the gates of an LSTM or GRU, [gates * height][columns], in one of three forms. */
 enum { GS_DENSE, GS_HMD, GS_CSR };
 typedef struct {
   int32_t kind, gates, height, columns;
@@ -147,14 +147,14 @@ void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bi
 void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
                   const float *x, float *h, void *scratch);
 
-/* The weights of a recurrent layer's gates in int8, for inputs in uint8; kind is GS_DENSE or GS_HMD. */
+/* The weights of the gates of an LSTM or GRU in int8, for inputs in uint8; kind is GS_DENSE or GS_HMD. */
 typedef struct {
   int32_t kind, gates, height, columns, dense_rows, parts; /* as in gs_matrix */
-  int32_t zero;         /* the value of x that means 0 */
+  int32_t zero;         /* the value of x that represents 0 */
   const int8_t *packed; /* the rows that gs_matrix packs */
   const int32_t *sums;  /* sum of the weights of each packed row */
-  const float *scale;   /* what converts a row of W (x - zero) to steps of 2^-12, [gates * height] */
-  const float *middle;  /* HMD: what scales the product c_j x_j to the range of int16, [gates][parts] */
+  const float *scale;   /* factors that convert each row of W (x - zero) to steps of 2^-12, [gates * height] */
+  const float *middle;  /* HMD: factors that scale the products c_j x_j to the range of int16, [gates][parts] */
   const int8_t *down;   /* HMD: the columns b_j, [gates][parts][height - dense_rows] */
 } gs_matrix_u8;
 
@@ -194,37 +194,39 @@ void GS(unpack_nonzero)(const uint8_t *bitmap, const uint8_t *values, int n, uin
 /* A mel front end. Band i of the mel spectrum is a weighted sum of neighbouring bins of the Fourier transform, from bin
    first[i] on. Its weights are weights[starts[i]] up to, but without, weights[starts[i + 1]].
 
-   fft, frame and stride are samples: of a transform, of a frame, and from one frame to the next. bins, mels and
-   features are values of a frame: of its spectrum, of its mel spectrum, and of the output. */
+   fft, frame and stride are numbers of samples: in a Fourier transform, in a frame, and from one frame to the next.
+   bins, mels and features are numbers of values for each frame: in its spectrum, in its mel spectrum, and in the
+   output. */
 typedef struct {
   int32_t fft, frame, stride, bins, mels, features;
-  float steps;          /* steps of the int8 output in one standard deviation */
+  float steps;          /* number of steps of the int8 output in one standard deviation */
   const float *window;  /* the window function, [frame] */
   const float *turn;    /* cosines and sines of -4 pi k / fft, [2][fft / 4] */
   const float *split;   /* cosines and sines of -2 pi k / fft, [2][bins] */
   const int32_t *first, *starts; /* [mels], [mels + 1] */
   const float *weights;
   const float *dct;     /* the cosine transform, [mels][features]; NULL: the mel spectrum is the output */
-  const float *mean, *std; /* by which features are normalised, [features] */
+  const float *mean, *std; /* mean and standard deviation by which features are normalised, [features] */
 } gs_mel;
 
 size_t GS(mel_scratch)(const gs_mel *m);
 void GS(mel)(const gs_mel *m, const float *samples, int n, int8_t *out, void *scratch);
 void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *heard, int frames, int8_t *window, void *scratch);
 
-/* The level gate on a stream and its state: the numbers of a window's frames, and the frame that is not whole yet.
+/* The settings and the state of the level gate on a stream.
 
-   kind is that of level.c. A frame of the spread and of the level has block samples, and bins is not used; a block of
-   the flatness has block samples and a spectrum of bins. All state begins with zeros. */
+   kind is one of the statistics that level.c names. A frame has block samples, a window has frames frames. Only the
+   flatness uses bins, the number of values of a spectrum. The state is a number for each frame of the window, and the
+   samples of the frame that is not complete. At the start of a stream all state is zero. */
 typedef struct {
   int32_t kind, block, frames, bins;
-  int32_t filled, place;    /* samples of the present frame, and where the oldest number is */
-  uint64_t magnitude;       /* of the present frame so far */
-  int64_t total, squares;   /* of the numbers */
+  int32_t filled, place;    /* filled: samples in the incomplete frame. place: index of the oldest number */
+  uint64_t magnitude;       /* sum of the magnitudes of the samples in the incomplete frame */
+  int64_t total, squares;   /* sum of the numbers, and sum of their squares */
   const int16_t *logs;      /* table of logarithms, [128] */
   const int16_t *filters;   /* the real parts of a spectrum's filters, then the imaginary ones, [2][bins][block] */
   int32_t *numbers;         /* [frames] */
-  int16_t *rest;            /* samples of the present block of the flatness, [block] */
+  int16_t *rest;            /* for the flatness: samples of the incomplete frame, [block] */
 } gs_level;
 
 int64_t GS(level)(gs_level *l, const int16_t *samples, int n);

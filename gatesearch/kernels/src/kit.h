@@ -4,9 +4,9 @@
    kernel, a shape, a variant and shares of work. The helpers allocate the memory of a row, fill it with random numbers
    and pack weights.
 
-   With GS_KIT defined, a kernel's C file holds two functions instead of the kernel: prepare_NAME(gs_call *) allocates
-   and fills what the call needs, and run_NAME(gs_call *) runs the kernel. The kit's rows.h includes these files. It
-   numbers the kernels as GS_KERNEL_NAME and calls the functions of a row's kernel.
+   With GS_KIT defined, a kernel's C file holds two functions instead of the kernel. prepare_NAME(gs_call *) allocates
+   and fills the arrays of a call; run_NAME(gs_call *) runs the kernel. The kit's file rows.h includes these C files,
+   numbers the kernels as GS_KERNEL_NAME, and calls the functions of a row's kernel.
 
    The build may define GS_ROOM, the bytes of memory for one row, and GS_ARENA, the address of that memory. Without
    GS_ARENA the memory is an array. */
@@ -36,7 +36,7 @@ static char *const arena = (char *)GS_ARENA;
 static char arena[GS_ROOM] __attribute__((aligned(64)));
 #endif
 static size_t used;
-static int too_little; /* whether a row needs more memory than there is; its other calls of reserve return NULL */
+static int too_little; /* whether a row needs more memory than there is; the row's later calls of reserve return NULL */
 /* Reserve bytes of a row's memory, filled with zeros. */
 static void *reserve(size_t bytes) {
   const size_t whole = (bytes + 127) & ~(size_t)63; /* kernels may read up to 64 bytes too far */
@@ -99,7 +99,7 @@ static gs_conv conv_of(const int32_t *s) {
   return (gs_conv){s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11]};
 }
 
-/* Return the number of blocks in a share of the channels, in thousandths, at least one. */
+/* Return the number of blocks in a share of the channels, at least one; share is in thousandths. */
 static int blocks_left(int channels, int share) {
   const int all = GS_BLOCKS(channels), left = (all * share + 500) / 1000;
   return GS_MIN(all, GS_MAX(1, left));
@@ -113,7 +113,7 @@ static void pick_blocks(gs_call *k) {
   if (k->n_out < GS_BLOCKS(k->c.c_out)) k->out = first_blocks(k->n_out);
 }
 
-/* Return the number of weights, and of outputs, of a convolution. */
+/* Return the number of weights of a convolution, and the number of its outputs. */
 static int weights_of(const gs_conv *c) { return c->c_out * c->c_in * c->kh * c->kw; }
 static int outputs_of(const gs_conv *c) { return gs_height(c) * gs_width(c) * c->c_out; }
 
@@ -139,17 +139,17 @@ static int taps_of(const gs_call *k, int operands) {
   return k->c.kh * k->c.kw * k->c.c_in * operands * GS_BLOCKS(k->c.c_out) * GS_BLOCK;
 }
 
-/* Return n of all indices of channels or blocks, at equal distances, because winners are seldom neighbours. */
+/* Return n indices of channels or blocks, spread evenly over all, because winners are seldom neighbours. */
 static int32_t *apart(int n, int all) {
   int32_t *indices = reserve((size_t)n * sizeof(int32_t));
   for (int i = 0; indices && i < n; i++) indices[i] = (int32_t)((int64_t)i * all / n);
   return indices;
 }
 
-/* Return a share, in thousandths, of a number, at least 1. */
+/* Return a share of the number all, at least 1; share is in thousandths. */
 static int left_of(int all, int share) { return GS_MIN(all, GS_MAX(1, (all * share + 500) / 1000)); }
 
-/* Prepare what fbs_single and fbs_pg share, for channels that win in groups of block. */
+/* Prepare the data that fbs_single and fbs_pg have in common, for channels that win in groups of block. */
 static void prepare_chosen(gs_call *k, int block) {
   const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
   const int groups_in = (k->c.c_in + block - 1) / block, groups = (k->c.c_out + block - 1) / block;

@@ -1,17 +1,19 @@
-/* The level gate on a stream: one number of the window that ends with the newest sample, in whole numbers.
+/* The level gate on a stream: a whole-number statistic of the window that ends with the newest sample.
 
-   gatesearch/gates/level/ holds the same in Python: statistics.py what is computed, hops.py how a stream computes it.
-   gatesearch/kernels/level.py calls it. A kit's runner calls prepare_level and run_level. */
+   Samples are int16. In gatesearch/gates/level/, statistics.py defines the statistics and hops.py computes the same in
+   Python. gatesearch/kernels/level.py calls level. With GS_KIT defined, the file instead holds prepare_level and
+   run_level, for a program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
 #include "kernels.h"
 
+/* The statistics: standard deviation and mean of the frames' logarithmic levels, and how far spectra are below flat. */
 enum { GS_SPREAD, GS_LEVEL, GS_FLATNESS };
-#define GS_LOG_BITS 8       /* a logarithm counts in 2^-8 octaves */
-#define GS_FRACTION_BITS 16 /* a statistic counts in 2^-16 octaves */
-#define GS_INDEX_BITS 7     /* of the mantissa choose an entry of the table of logarithms */
-#define GS_FILTER_BITS 14   /* a filter's weights count in 2^-14 */
+#define GS_LOG_BITS 8       /* a logarithm is in units of 2^-8 octaves */
+#define GS_FRACTION_BITS 16 /* a statistic is in units of 2^-16 octaves */
+#define GS_INDEX_BITS 7     /* number of mantissa bits that select an entry of the table of logarithms */
+#define GS_FILTER_BITS 14   /* a filter's weights are in units of 2^-14 */
 
-/* 256 times the binary logarithm of a value from 1; logs is the table of a mantissa's first seven bits. */
+/* Return 256 times the binary logarithm of a value of at least 1; logs is a table over the mantissa's first 7 bits. */
 GS_INLINE int32_t whole_logarithm(const int16_t *logs, uint64_t value) {
   const int exponent = 63 - __builtin_clzll(value);
   const uint64_t mantissa = exponent > GS_INDEX_BITS ? value >> (exponent - GS_INDEX_BITS)
@@ -19,7 +21,7 @@ GS_INLINE int32_t whole_logarithm(const int16_t *logs, uint64_t value) {
   return exponent * (1 << GS_LOG_BITS) + logs[mantissa - (1 << GS_INDEX_BITS)];
 }
 
-/* The whole part of a square root below 2^31, bit by bit from the highest. */
+/* Return the whole part of a square root that is below 2^31, computed bit by bit from the highest. */
 static int64_t whole_root(uint64_t value) {
   uint64_t root = 0;
   for (int bit = 30; bit >= 0; bit--) {
@@ -29,12 +31,12 @@ static int64_t whole_root(uint64_t value) {
   return (int64_t)root;
 }
 
-/* The quotient rounded down; C rounds towards zero. */
+/* Return the quotient rounded down; the division of C rounds towards zero. */
 GS_INLINE int64_t floor_quotient(int64_t value, int64_t divisor) {
   return value / divisor - (value % divisor < 0);
 }
 
-/* How far the spectrum of a block is below flat, summed over its bins, in 1/256 octaves. */
+/* Return how far the spectrum of a frame is below flat, summed over its bins, in 1/256 octaves. */
 static int32_t spectral_deficit(const gs_level *l, const int16_t *block) {
   const int bins = l->bins;
   int64_t sum = 0, logarithms = 0;
@@ -54,7 +56,7 @@ static int32_t spectral_deficit(const gs_level *l, const int16_t *block) {
   return (int32_t)(bins * (int64_t)flat - logarithms);
 }
 
-/* Put the number of a whole frame in the place of the oldest one. */
+/* Replace the oldest frame's number by the number of a new frame, and update the sums. */
 static void push_number(gs_level *l, int32_t number) {
   const int64_t old = l->numbers[l->place];
   l->total += number - old;
@@ -63,8 +65,8 @@ static void push_number(gs_level *l, int32_t number) {
   l->place = l->place + 1 < l->frames ? l->place + 1 : 0;
 }
 
-/* Take n samples of a stream; return the statistic of the last frames. Before there are l->frames of them, it is of no
-   meaning. */
+/* Take n samples of a stream, and return the statistic of the last l->frames frames. Until the stream has as many
+   frames, the result has no meaning. */
 int64_t GS(level)(gs_level *l, const int16_t *samples, int n) {
   while (n > 0) {
     const int count = GS_MIN(n, l->block - l->filled);
@@ -87,7 +89,7 @@ int64_t GS(level)(gs_level *l, const int16_t *samples, int n) {
   return whole_root((uint64_t)(count * l->squares - l->total * l->total) * (uint64_t)(scale * scale)) / count;
 }
 
-#else /* with GS_KIT: how a kit prepares a call and makes it */
+#else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
 /* Prepare the gate for a row's shape: samples of a hop, samples of a frame, frames of a window, bins of a spectrum. */

@@ -35,9 +35,9 @@ static float *transform(int n, const float *turn, float *from, float *to) {
 
 /* Return the natural logarithm of x > 0, with an error of about 2^-22.
 
-   x = 2^e (1 + f), with 1 + f from sqrt(1/2) to sqrt(2); log x = e log 2 + log(1 + f). The polynomial for log(1 + f) is
-   that of the Cephes library. log 2 is split into 0.693359375 - 2.12194440e-4, so that e times the first part is
-   exact. */
+   The number is split as x = 2^e (1 + f), with 1 + f from sqrt(1/2) to sqrt(2), so log x = e log 2 + log(1 + f). The
+   polynomial for log(1 + f) is from the Cephes library. log 2 is split into 0.693359375 - 2.12194440e-4, because e
+   times 0.693359375 is exact. */
 GS_INLINE float logarithm(float x) {
   int32_t bits;
   memcpy(&bits, &x, 4);
@@ -74,9 +74,9 @@ static void compute_frame(const gs_mel *m, const float *samples, int8_t *out, vo
   for (int k = m->frame / 2; k < n; k++) a[k] = a[n + k] = 0;
   if (m->frame % 2) a[m->frame / 2] = samples[m->frame - 1] * m->window[m->frame - 1];
   const float *re = transform(n, m->turn, a, b), *im = re + n;
-  /* Z is that transform. The transform of the even samples is (Z_k + conj(Z_-k)) / 2, that of the odd samples
-     (Z_k - conj(Z_-k)) / 2i. The spectrum is the first plus the second rotated by -2 pi k / fft. size is its
-     magnitude. */
+  /* Z is the transform of these n values. The transform of the even samples is (Z_k + conj(Z_-k)) / 2, and that of the
+     odd samples is (Z_k - conj(Z_-k)) / 2i. The spectrum is the first of the two plus the second rotated by
+     -2 pi k / fft. size is the magnitude of the spectrum. */
   for (int k = 0; k < bins; k++) {
     const int index = k < n ? k : 0, mirror = k && k < n ? n - k : 0;
     const float even_re = re[index] + re[mirror], even_im = im[index] - im[mirror];
@@ -101,7 +101,7 @@ static void compute_frame(const gs_mel *m, const float *samples, int8_t *out, vo
   for (int k = 0; k < m->features; k++) {
     float step = (mel[k] - m->mean[k]) / m->std[k] * m->steps;
     step = step > 127.0f ? 127.0f : step < -128.0f ? -128.0f : step;
-    out[k] = (int8_t)(int32_t)((step + 12582912.0f) - 12582912.0f); /* half to even */
+    out[k] = (int8_t)(int32_t)((step + 12582912.0f) - 12582912.0f); /* rounds half to even */
   }
 }
 
@@ -110,9 +110,9 @@ void GS(mel)(const gs_mel *m, const float *samples, int n, int8_t *out, void *sc
   for (int i = 0; i < n; i++, samples += m->stride, out += m->features) compute_frame(m, samples, out, scratch);
 }
 
-/* Take the new samples of a stream, m->stride for each of n new frames, and move the features of these frames into
-   window [frames][features] from its end. history holds the last m->frame - m->stride samples between calls, and has
-   room for the new ones. */
+/* Take the new samples of a stream, m->stride for each of n new frames. Move the rows of window [frames][features] up
+   by n, and write the features of the new frames to its last rows. history holds the last m->frame - m->stride samples
+   between calls, and has room for the new samples. */
 void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *history, int frames, int8_t *window, void *scratch) {
   const int old = m->frame - m->stride, added = n * m->stride, remaining = GS_MAX(frames - n, 0);
   memcpy(history + old, samples, added * sizeof(float));

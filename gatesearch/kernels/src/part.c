@@ -1,11 +1,12 @@
-/* Steps around kernels that replace layers: rounding, normalising, clearing, loops over time.
+/* Helper functions for kernels that replace layers: rounding, normalising, clearing, and loops over time.
 
-   They take and return float32 in C order. The classes of trained layers in gatesearch/kernels call them: pg.py
-   (levels, spread, affine), fbs.py (clear), recurrent.py (recurrence). */
+   Real values are float32 in C order. In gatesearch/kernels, pg.py calls levels_f32, spread_f32 and affine_f32, fbs.py
+   calls clear_f32, and recurrent.py calls recurrence. */
 #include "kernels.h"
 #include "simd.h"
 
-/* Round x [n] / step to whole levels from 0 to top, ties to even. A level takes bytes (1 or 2) of out. */
+/* Round x [n] / step to whole levels from 0 to top, half to even. Each level takes 1 or 2 bytes of out, as bytes says.
+   */
 void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, void *out) {
   uint8_t *narrow = out;
   uint16_t *wide = out;
@@ -13,7 +14,7 @@ void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, voi
     float level = x[i] / step;
     level = level > top ? top : level;
     level = level > 0 ? level : 0;
-    level = (level + 12582912.0f) - 12582912.0f; /* adding 1.5 * 2^23 leaves no bits behind the point: rounds to even */
+    level = (level + 12582912.0f) - 12582912.0f; /* 1.5 * 2^23 leaves no bits for fractions: rounds half to even */
     if (bytes == 1) {
       narrow[i] = (uint8_t)(int32_t)level;
     } else {
@@ -24,10 +25,10 @@ void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, voi
 
 /* Round x [pixels][channels] to levels and write the operands of each pixel one after the other.
 
-   The operands of all channels of a pixel are the positive part of x and, with sign, the negative part. With
-   wide, weights have 9 bits and are split as w = 2 (w >> 1) + (w & 1), so each operand is written twice: doubled for
-   w >> 1, and as it is for w & 1. Doubling must not carry the low part of a level into its high part. So with wide
-   there is a zero bit between the high part and the low part, and the low part takes low_bits + 1 bits. */
+   The operands of a pixel are the positive part of its channels and, if sign is set, the negative part. If wide is set,
+   weights have 9 bits and are split as w = 2 (w >> 1) + (w & 1). Each operand is then written twice: doubled for the
+   weight w >> 1, and unchanged for w & 1. Doubling must not carry the low part of a level into its high part. So there
+   is a zero bit between the two parts, and the low part takes low_bits + 1 bits. */
 void GS(spread_f32)(const float *x, int pixels, int channels, float step, float top, int low_bits, int wide, int sign,
                     int bytes, void *out) {
   uint8_t *narrow = out;
@@ -49,8 +50,7 @@ void GS(spread_f32)(const float *x, int pixels, int channels, float step, float 
   }
 }
 
-/* Compute y = act(y scale + shift) in place, y [pixels][channels]. With relu, act is a ReLU; else it is the
-   identity. */
+/* Compute y = act(y scale + shift) in place, y [pixels][channels]. act is a ReLU if relu is set, else the identity. */
 void GS(affine_f32)(float *restrict y, int pixels, int channels, const float *restrict scale,
                     const float *restrict shift, int relu) {
   const float floor = relu ? 0.0f : -__FLT_MAX__;
@@ -62,7 +62,7 @@ void GS(affine_f32)(float *restrict y, int pixels, int channels, const float *re
   }
 }
 
-/* Set the blocks of y [pixels][channels] to zero that active does not list. */
+/* Set to zero the blocks of y [pixels][channels] that active does not list. */
 void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *active, int n_active) {
   for (int block = 0, i = 0; block < GS_BLOCKS(channels); block++) {
     if (i < n_active && active[i] == block) {
@@ -74,8 +74,8 @@ void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *active, in
   }
 }
 
-/* Run all steps of an LSTM or GRU in one direction, from a state of zero. x is [steps][columns]. Row t of y, the state
-   h after step t, begins at y + t stride. h and c hold the state; c is NULL for a GRU. */
+/* Run all steps of an LSTM or GRU in one direction, from a state of zero. x is [steps][columns]. The state h after step
+   t is written to y + t stride. h and c hold the state; c is NULL for a GRU. */
 void GS(recurrence)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
                     const float *x, int steps, int backwards, float *h, float *c, float *y, int stride,
                     void *scratch) {

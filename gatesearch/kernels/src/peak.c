@@ -1,13 +1,13 @@
 /* Loops that run at the limits of a processor: products of values in registers, and reading memory.
 
-   Their rates are what the times of kernels are compared with; no kernel calls them. */
+   The times of kernels are compared with the rates of these loops; no kernel calls them. */
 #include "kernels.h"
 #include "simd.h"
 
-enum { CHAINS = 12 }; /* sums that grow side by side, so that an addition need not wait for the one before */
+enum { CHAINS = 12 }; /* number of independent sums, so that an addition need not wait for the one before */
 
-/* Do rounds times the multiply-accumulates of bytes that peak_size states. Each sum begins with another value; else the
-   compiler would merge equal sums. */
+/* Run a number of rounds of multiply-accumulates of bytes; peak_size says how many are in a round. Each sum begins with
+   another value, because the compiler would merge equal sums. */
 int32_t GS(peak_u8)(int rounds, const uint8_t *x, const int8_t *w) {
   gs_vi acc[CHAINS];
   const gs_quad a = gs_load_quad(x);
@@ -24,7 +24,7 @@ int32_t GS(peak_u8)(int rounds, const uint8_t *x, const int8_t *w) {
   return sum;
 }
 
-/* Do the same with floats. */
+/* Run a number of rounds of multiply-accumulates of floats; peak_size says how many are in a round. */
 float GS(peak_f32)(int rounds, const float *x, const float *w) {
   gs_vf acc[CHAINS];
   const gs_vf a = gs_load_f(x), b = gs_load_f(w);
@@ -40,13 +40,13 @@ float GS(peak_f32)(int rounds, const float *x, const float *w) {
   return sum;
 }
 
-/* Write the multiply-accumulates of one round to sizes: of bytes, then of floats. */
+/* Write the numbers of multiply-accumulates in one round to sizes: first of bytes, then of floats. */
 void GS(peak_size)(int32_t *sizes) {
   sizes[0] = CHAINS * GS_LANES_I * 4;
   sizes[1] = CHAINS * GS_LANES;
 }
 
-/* Read n values, a multiple of 64, rounds times. */
+/* Read n values a number of times, which rounds says; n is a multiple of 64. */
 float GS(peak_read)(const float *x, int n, int rounds) {
   gs_vf acc[4];
   float out[GS_BLOCK];
@@ -55,7 +55,7 @@ float GS(peak_read)(const float *x, int n, int rounds) {
     for (int i = 0; i < n; i += 4 * GS_LANES) {
       GS_UNROLL for (int k = 0; k < 4; k++) acc[k] = gs_max(acc[k], gs_load_f(x + i + k * GS_LANES));
     }
-    __asm__ volatile("" : : : "memory"); /* makes the compiler read the memory again in the next round */
+    __asm__ volatile("" : : : "memory"); /* forces the program to read the memory again in the next round */
   }
   gs_store_f(out, gs_max(gs_max(acc[0], acc[1]), gs_max(acc[2], acc[3])));
   return out[0];

@@ -3,7 +3,7 @@
      x = 2^low_bits high + low     y = level (2^low_bits conv(high) + open conv(low)) + bias
 
    Phase one computes conv(high) for every output. Phase two adds conv(low) to the open outputs alone (open is 1 or 0).
-   A group of outputs is open where the sum of its conv(high) exceeds the group's limit. A group is one output, some
+   A group of outputs is open if the sum of its conv(high) exceeds the group's limit. A group is one output, some
    channels of a pixel, or all channels of a pixel (the masks 3d, M2 and M1 of gatesearch/gates/pg).
 
    x holds unsigned levels (uint8 or uint16), weights are int8, sums are int32, y is float. level is the real value of a
@@ -14,7 +14,8 @@
      8                    whole blocks of 16 outputs in which one is open; closed outputs are discarded
      1                    single outputs, each a dot product of its own; or whole blocks, as for 8
 
-   gatesearch/kernels/pg_conv.py calls pg and pg_dense. A kit's runner calls prepare_pg and run_pg. */
+   gatesearch/kernels/pg_conv.py calls pg and pg_dense. With GS_KIT defined, the file instead holds prepare_pg and
+   run_pg, for a program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
 #include "image.h"
 #include "kernels.h"
@@ -37,17 +38,16 @@ void GS(pg_rows)(const gs_conv *c, const int8_t *weights, int8_t *rows) {
   }
 }
 
-/* What lies in scratch memory during a call. A high product is an output of phase one, a low product one of phase
-   two. */
+/* The contents of scratch memory during a call. A high product is a result of phase one, a low product of phase two. */
 typedef struct {
   uint8_t *high, *low;   /* the high and the low part of x, padded */
   int32_t *offsets;      /* where the patch of each output pixel begins */
   gs_step *steps;        /* the 16 input channels of each tap */
   int32_t *start;        /* by output channel: added to every sum, to correct for GS_OFFSET */
   int32_t *sums;         /* [blocks_out][pixels]: sum of the 16 high products of a block */
-  uint16_t *masks;       /* [blocks_out][pixels], for groups of 1 or 8: a bit for each open output of a block. listed
-                            moves the masks together: mask i of a block then belongs to pixel i of its list */
-  int32_t *list, *count; /* the open pixels of each group, and how many they are */
+  uint16_t *masks;       /* [blocks_out][pixels], for groups of 1 or 8: a bit for each open output of a block. The
+                            function listed removes empty masks; mask i then belongs to pixel i of the block's list */
+  int32_t *list, *count; /* the open pixels of each group, and their number */
   int n_steps;
 } gs_pg_work;
 
@@ -60,8 +60,8 @@ size_t GS(pg_scratch)(const gs_conv *c) {
          blocks * (pixels * (2 * sizeof(int32_t) + sizeof(uint16_t)) + sizeof(int32_t)) + GS_BLOCK * sizeof(int32_t) + 1024;
 }
 
-/* Functions that split values of a type: NAME_run splits n values into high and low parts. NAME splits an image and
-   pads both parts with zeros, around the image and up to whole blocks of channels. */
+/* Defines functions that split values of a type. NAME_run splits n values into high and low parts. NAME splits an image
+   and pads both parts with zeros, around the image and up to whole blocks of channels. */
 #define GS_SPLIT(name, value_t)                                                                                  \
   GS_INLINE void name##_by(const value_t *restrict from, int n, const int low_bits, uint8_t *restrict high,      \
                            uint8_t *restrict low) {                                                              \
@@ -101,7 +101,7 @@ size_t GS(pg_scratch)(const gs_conv *c) {
 GS_SPLIT(split_1, uint8_t)
 GS_SPLIT(split_2, uint16_t)
 
-/* Lay out the scratch memory of a call, split x into it, and list pixels and steps. */
+/* Divide the scratch memory of a call, split x into high and low parts, and list pixels and steps. */
 static gs_pg_work prepared(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const void *x, void *scratch) {
   char *at = scratch;
   const size_t pixels = g->pixels, blocks = g->blocks_out;
@@ -141,8 +141,8 @@ static gs_pg_work prepared(const gs_conv *c, const gs_geometry *g, const gs_pg *
 /* Return whether a block of 16 channels holds several groups, each with a decision of its own. */
 GS_INLINE int small_groups(const gs_conv *c, const gs_pg *p) { return p->group < GS_BLOCK && p->group < c->c_out; }
 
-/* Return a bit for each of 16 outputs that is open, from their high products, in groups of 1 or 8. first is the index
-   of the first channel. */
+/* Return 16 bits, of which bit k is 1 if output k of a block is open. sums holds the high products of the block; groups
+   have 1 or 8 outputs. first is the index of the block's first channel. */
 GS_INLINE unsigned open_bits(const gs_conv *c, const gs_pg *p, const int32_t *sums, int first) {
   if (p->group == 1) return gs_greater(sums, p->single + first);
   unsigned bits = 0;
@@ -154,9 +154,9 @@ GS_INLINE unsigned open_bits(const gs_conv *c, const gs_pg *p, const int32_t *su
   return c->c_out - first < GS_BLOCK ? bits & ((1u << (c->c_out - first)) - 1) : bits;
 }
 
-/* Write scale sums + bias to y; where bias is NULL, add scale sums to y. Each row has sums of 16 channels, of which the
-   first n_channels exist; rows of sums lie stride apart. Row r goes to pixel at[r] of y, or to pixel r if at is NULL.
-   */
+/* Write scale * sums + bias to y; if bias is NULL, add scale * sums to y. Each row has the sums of 16 channels, of
+   which the first n_channels exist; rows of sums lie stride apart. Row r goes to pixel at[r] of y, or to pixel r if at
+   is NULL. */
 GS_INLINE void write_rows(const int32_t *sums, int stride, int rows, float scale, const float *bias, int n_channels,
                           int c_out, const int32_t *at, float *y) {
   const gs_vf factor = gs_set_f(scale);
@@ -176,14 +176,14 @@ GS_INLINE void write_rows(const int32_t *sums, int stride, int rows, float scale
   }
 }
 
-/* Copy the 16 sums of a pixel and a block, as far as their channels exist, to where they stand in [h'][w'][c_out]. */
+/* Copy the sums of a pixel and a block, as far as their channels exist, to their positions in to [h'][w'][c_out]. */
 GS_INLINE void write_sums(const gs_conv *c, const int32_t *sums, int pixel, int block, int32_t *to) {
   const int first = block * GS_BLOCK;
   memcpy(to + (size_t)pixel * c->c_out + first, sums, GS_MIN(GS_BLOCK, c->c_out - first) * sizeof(int32_t));
 }
 
 /* Compute the products of a tile (some pixels by some blocks of outputs) from patches of the high or the low part.
-   Where the instruction set subtracts GS_OFFSET from its inputs, w->start makes up for that. */
+   The instruction set may subtract GS_OFFSET from the inputs; adding w->start corrects the sums. */
 GS_INLINE void products(const gs_conv *c, const gs_pg *p, const gs_pg_work *w, const uint8_t *const *patch, int rows,
                         int block, int columns, int32_t *tile) {
   const int8_t *weights[GS_MOST_COLUMNS];
@@ -194,8 +194,8 @@ GS_INLINE void products(const gs_conv *c, const gs_pg *p, const gs_pg_work *w, c
   }
 }
 
-/* Phase one: write 2^low_bits level conv(high) + bias to y, and keep what decisions need: masks for groups of 1 or 8,
-   else the sum of each block. high, unless NULL, takes the sums. */
+/* Phase one: write 2^low_bits level conv(high) + bias to y, and store the data for decisions. These are masks for
+   groups of 1 or 8, else the sum of each block. high, unless NULL, receives conv(high). */
 static void first_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, float *y,
                         int32_t *high) {
   const float scale = p->level * (float)(1 << p->low_bits);
@@ -229,11 +229,10 @@ static void first_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p, 
   }
 }
 
-/* Decide which outputs are open, and list the pixels that have some; span is the number of blocks that share a list,
-   which is 1 for groups of 16 or fewer channels. Return the number of open outputs.
+/* Decide which outputs are open, and list the pixels that have open outputs. Return the number of open outputs. span is
+   the number of blocks that share a list; it is 1 for groups of 16 or fewer channels.
 
-   The loops write a pixel always and count it only where it is open: so they need no branch that could be
-   mispredicted. */
+   The loops always write a pixel, but count it only if it is open. So no branch can be mispredicted. */
 static int32_t listed(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, int span) {
   int32_t open = 0;
   for (int i = 0; i * span < g->blocks_out; i++) {
@@ -269,8 +268,8 @@ static int32_t listed(const gs_conv *c, const gs_geometry *g, const gs_pg *p, co
   return open;
 }
 
-/* Phase two by whole blocks: compute conv(low) of the listed pixels, clear the products of closed outputs, and add the
-   rest to y. low, unless NULL, takes the sums. */
+/* Phase two by whole blocks: compute conv(low) of the listed pixels, set the products of closed outputs to 0, and add
+   level * conv(low) to y. low, unless NULL, receives conv(low). */
 static void second_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, int span,
                          float *y, int32_t *low) {
   for (int block = 0, columns; block < g->blocks_out; block += columns) {
@@ -300,8 +299,8 @@ static void second_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p,
   }
 }
 
-/* elements_N computes the low products of N outputs of one pixel. A patch has runs of length values, which lie stride
-   apart; each weight row holds the same values one after the other. */
+/* elements_N computes the low products of N outputs of one pixel. A patch consists of runs of length values; runs lie
+   stride apart. A weight row holds the weights of all runs, one run after the other. */
 #define GS_ELEMENTS(n)                                                                            \
   static __attribute__((noinline)) void elements_##n(const uint8_t *patch, const int8_t *const *w, \
                                                      int runs, int length, int stride, int32_t *out) { \
@@ -321,8 +320,8 @@ GS_ELEMENTS(4)
 static void single_outputs(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, float *y,
                            int32_t *low) {
   const int channels = g->blocks_in * GS_BLOCK, size = g->steps * GS_BLOCK;
-  /* The taps of one row of the kernel are neighbours in memory, and so one run, unless the kernel is dilated. A patch
-     that was copied whole is a single run. */
+  /* The taps of one row of the kernel are neighbours in memory, and so form one run, unless the kernel is dilated. A
+     patch of an unfolded image is a single run. */
   const int joined = g->patch || c->dilation_w == 1;
   const int runs = g->patch ? 1 : c->kh, length = g->patch ? g->patch : c->kw * channels;
   for (int block = 0; block < g->blocks_out; block++) {
@@ -366,7 +365,7 @@ static void single_outputs(const gs_conv *c, const gs_geometry *g, const gs_pg *
 }
 
 /* Convolve x [h][w][c_in], of p->bytes a value, in two phases to y [h'][w'][c_out]. Return the number of open outputs.
-   high and low, unless NULL, take conv(high) and conv(low), [h'][w'][c_out]; low is 0 for closed outputs. */
+   high and low, unless NULL, receive conv(high) and conv(low), [h'][w'][c_out]; low is 0 for closed outputs. */
 int32_t GS(pg)(const gs_conv *c, const gs_pg *p, const void *x, float *y, int32_t *high, int32_t *low, void *scratch) {
   const gs_geometry g = gs_geometry_of(c);
   const gs_pg_work w = prepared(c, &g, p, x, scratch);
@@ -405,7 +404,7 @@ void GS(pg_dense)(const gs_conv *c, const gs_pg *p, const void *x, float *y, voi
   }
 }
 
-#else /* with GS_KIT: how a kit prepares a call and makes it */
+#else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
 /* Compare two int64 for qsort, smaller first. */
@@ -414,8 +413,8 @@ static int by_size(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Prepare a call with a limit that opens the row's share of all groups. A first run with a limit that nothing exceeds
-   returns the high products; the limit is a quantile of their sums by group. */
+/* Prepare a call with a limit that opens the row's share of all groups. A first run, with a limit that no sum exceeds,
+   returns the high products. The limit is then a quantile of their sums by group. */
 static void prepare_pg(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK, count = k->row->variant[0], outputs = outputs_of(&k->c);

@@ -1,13 +1,13 @@
-/* Operators between convolutions on maps of bytes: pooling over windows, and the sum of two maps.
+/* Operators on uint8 feature maps between convolutions: pooling over windows, and the sum of two maps.
 
-   gatesearch/kernels/pool.py and elementwise.py call them. A kit's runner calls prepare_pool, run_pool, prepare_sum and
-   run_sum. */
+   gatesearch/kernels/pool.py calls pool_window_u8, elementwise.py calls sum_u8. With GS_KIT defined, the file instead
+   holds prepare_pool, run_pool, prepare_sum and run_sum, for a program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
 #include "kernels.h"
 #include "simd.h"
 
-/* Pool x [h][w][c_in] to y [h'][w'][c_in]: with largest, each output is the largest value of its channel's window; else
-   it is the mean, rounded half up. Only the part of a window inside the map counts. */
+/* Pool x [h][w][c_in] to y [h'][w'][c_in]. If largest is set, each output is the largest value of its channel in the
+   window; else it is the mean, rounded half up. Only the part of a window inside the map counts. */
 void GS(pool_window_u8)(const gs_conv *c, const uint8_t *x, int largest, uint8_t *y) {
   const int height = gs_height(c), width = gs_width(c), channels = c->c_in;
   for (int row = 0; row < height; row++) {
@@ -42,7 +42,8 @@ void GS(pool_window_u8)(const gs_conv *c, const uint8_t *x, int largest, uint8_t
   }
 }
 
-/* Compute y = round(scale_x x + scale_z z + shift), half to even, clipped to 0 .. 255; x, z and y are [n]. */
+/* Compute y = round(scale_x x + scale_z z + shift), half to even, clipped to 0 .. 255; x, z and y are [n]. Adding and
+   subtracting 1.5 * 2^23 (12582912) rounds. */
 void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float scale_z, float shift,
                 uint8_t *restrict y) {
   for (int i = 0; i < n; i++) {
@@ -52,7 +53,7 @@ void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float 
   }
 }
 
-#else /* with GS_KIT: how a kit prepares a call and makes it */
+#else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
 /* Prepare a pooling of a row's shape. */

@@ -2,13 +2,13 @@
 
    Hybrid matrix decomposition (HMD, Thakker et al. 2019) writes the matrix of each gate as
      W = [A; b_1 c_1 | ... | b_J c_J]     W x = [A x; sum over j of (c_j . x_j) b_j]
-   A holds the dense rows. Below them are J parts, side by side: each is a column b_j times a row c_j, and x_j
-   are the inputs of its columns. A and the rows c_j of all gates make one dense product with x. What remains is a
-   weighted sum of the J columns b_j for each gate. A step reads each weight once, and reading the weights takes most of
-   its time.
+   A holds the dense rows. Below them are J parts, side by side. Part j is a column b_j times a row c_j, and x_j holds
+   the inputs of the part's columns. The program first multiplies A and the rows c_j of all gates by x, as one dense
+   matrix. It then adds a weighted sum of the J columns b_j for each gate. A step reads each weight once, and reading
+   the weights takes most of its time.
 
-   gatesearch/kernels/recurrent_step.py calls the steps. A kit's runner calls prepare_lstm, run_lstm, prepare_gru and
-   run_gru. */
+   gatesearch/kernels/recurrent_step.py calls lstm_step and gru_step. With GS_KIT defined, the file instead holds
+   prepare_lstm, run_lstm, prepare_gru and run_gru, for a program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
 #include "kernels.h"
 #include "tile.h"
@@ -26,7 +26,7 @@ size_t GS(step_scratch)(const gs_matrix *of_x, const gs_matrix *of_h) {
   return wide * (GS_BLOCK * sizeof(float) + sizeof(gs_step)) + (2 * tall + product) * GS_BLOCK * sizeof(float) + 512;
 }
 
-/* Compute y = W x or, with add, y += W x, for packed rows; x and y hold whole blocks. */
+/* Compute y = W x or, if add is set, y += W x, for packed rows of W; x and y hold whole blocks. */
 static void packed_product(const float *packed, int blocks_out, int blocks_in, const float *x, const gs_step *steps,
                            int add, float *y) {
   const size_t size = (size_t)blocks_in * GS_BLOCK * GS_BLOCK;
@@ -44,8 +44,8 @@ static void packed_product(const float *packed, int blocks_out, int blocks_in, c
   }
 }
 
-/* Return the sum of values[k] x[columns[k]]. It loads x one value at a time, which was faster than gather instructions
-   on the processors on which it was measured. */
+/* Return the sum of values[k] x[columns[k]]. The loop loads x one value at a time, which was faster than gather
+   instructions on the processors that were measured. */
 GS_INLINE float sparse_dot(const float *values, const uint16_t *columns, int n, const float *x) {
   float acc[4] = {0, 0, 0, 0}; /* four sums, so that an addition need not wait for the one before */
   int k = 0;
@@ -56,7 +56,7 @@ GS_INLINE float sparse_dot(const float *values, const uint16_t *columns, int n, 
   return (acc[0] + acc[1]) + (acc[2] + acc[3]);
 }
 
-/* Add W x to y [gates * height, up to whole blocks], for a matrix of any form. */
+/* Add W x to y for a matrix W of any form; y has gates * height values, padded to whole blocks. */
 static void add_product(const gs_matrix *m, const float *x, float *y, char *at) {
   if (m->kind == GS_CSR) {
     for (int row = 0; row < m->gates * m->height; row++) {
@@ -99,7 +99,7 @@ static void add_product(const gs_matrix *m, const float *x, float *y, char *at) 
   }
 }
 
-/* Return e^x with a relative error of about 1e-7, for any x (clipped to -87 .. 88); after the Cephes library.
+/* Return e^x with a relative error of about 1e-7, by the method of the Cephes library; x is clipped to -87 .. 88.
 
    x = n log 2 + r with a whole number n, so e^x = 2^n e^r. A polynomial computes e^r; n goes into the exponent's
    bits. */
@@ -124,8 +124,8 @@ GS_INLINE float gs_exp(float x) {
 /* Return 1 / (1 + e^-x). */
 GS_INLINE float gs_sigmoid(float x) { return 1.0f / (1.0f + gs_exp(-x)); }
 
-/* Return tanh x: 1 - 2 / (e^2x + 1) for large |x|; a polynomial of the Cephes library for |x| < 0.625, where the
-   difference would lose its digits. */
+/* Return tanh x. For large |x| it is 1 - 2 / (e^2x + 1). For |x| < 0.625 this difference would lose its digits, so a
+   polynomial of the Cephes library replaces it. */
 GS_INLINE float gs_tanh(float x) {
   const float square = x * x;
   float p = -5.70498872745e-3f;
@@ -138,7 +138,7 @@ GS_INLINE float gs_tanh(float x) {
   return square < 0.390625f ? small : large;
 }
 
-/* Replace the states h and c [height] of an LSTM by the next ones, for an input x [columns].
+/* Replace the states h and c [height] of an LSTM by the next states, for an input x [columns].
 
      c = sigmoid(f) c + sigmoid(i) tanh(g)    h = sigmoid(o) tanh(c)
    Rows of the gates are in torch's order, i f g o. bias is the sum of the biases of x and of h. */
@@ -158,7 +158,7 @@ void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bi
   }
 }
 
-/* Replace the state h [height] of a GRU by the next one, for an input x [columns].
+/* Replace the state h [height] of a GRU by the next state, for an input x [columns].
 
      n = tanh(n_x + sigmoid(r) n_h)    h = (1 - sigmoid(z)) n + sigmoid(z) h
    Rows of the gates are in torch's order, r z n (reset, update and fresh below). */
@@ -180,12 +180,12 @@ void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bia
   }
 }
 
-#else /* with GS_KIT: how a kit prepares a call and makes it */
+#else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
-/* Return a random matrix of low rank (LMF), U V, as a hybrid matrix without dense rows: the columns of U are the b_j,
-   the rows of V the c_j, each over all columns. share is the share of a dense matrix's weights that both have, in
-   thousandths. */
+/* Return a random product U V of low-rank matrix factors (LMF), as a hybrid matrix without dense rows. The columns of U
+   are the b_j; the rows of V are the c_j, each over all columns. share is the number of weights of U and V in
+   thousandths of the dense matrix's weights. */
 static gs_matrix factors(int gates, int height, int columns, int share) {
   const int rank = GS_MAX(1, (int)((int64_t)height * columns * share / (1000 * (height + columns))));
   const gs_conv shape = {1, 1, columns, gates * rank, 1, 1, 1, 1, 0, 0, 1, 1};
@@ -200,7 +200,7 @@ static gs_matrix matrix(int gates, int height, int columns, int dense_rows, int 
   return (gs_matrix){dense ? GS_DENSE : GS_HMD, gates, height, columns, dense_rows, parts, packed, down, NULL, NULL, NULL};
 }
 
-/* Prepare a step of a cell with a number of gates. */
+/* Prepare a step of a cell that has the given number of gates. */
 static void prepare_step(gs_call *k, int gates) {
   const int columns = k->row->shape[1], height = k->row->shape[2];
   const int dense_rows = (height * k->row->share[0] + 500) / 1000, parts = k->row->variant[0];

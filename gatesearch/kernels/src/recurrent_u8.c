@@ -9,8 +9,8 @@
 #include "kernels.h"
 #include "tile.h"
 
-/* Return the number of rows that are multiplied with x: all rows of dense matrices; of HMD the dense rows and a row for
-   each part. */
+/* Return the number of rows that are multiplied with x. A dense matrix has all its rows; an HMD matrix has its dense
+   rows and one row for each part. */
 GS_INLINE int product_rows_u8(const gs_matrix_u8 *m) {
   return m->kind == GS_HMD ? m->gates * (m->dense_rows + m->parts) : m->gates * m->height;
 }
@@ -32,8 +32,8 @@ GS_INLINE int32_t nearest(float x) {
 /* Compute z += scale W (x - zero), z [gates * height], in steps of 2^-12.
 
    Tiles compute W (x - GS_OFFSET); adding (GS_OFFSET - zero) times the sum of a row's weights corrects the zero. For
-   HMD the products with the parts' rows c_j are scaled to int16 first; each then multiplies its column b_j, and their
-   sum is added to the rows below the dense ones. */
+   HMD, the product with each part's row c_j is first scaled to int16. It then multiplies the part's column b_j. The sum
+   over all parts is added to the rows below the dense rows. */
 static void add_product_u8(const gs_matrix_u8 *m, const uint8_t *x, float *restrict z, char *at) {
   const int blocks_in = GS_BLOCKS(m->columns), rows = product_rows_u8(m), blocks_out = GS_BLOCKS(rows);
   const size_t size = (size_t)blocks_in * GS_BLOCK * GS_BLOCK;
@@ -74,16 +74,16 @@ static void add_product_u8(const gs_matrix_u8 *m, const uint8_t *x, float *restr
   }
 }
 
-/* Return a table's entry for an int16, rounded to the nearest of the 2049 arguments, which lie 32 apart. */
+/* Return a table's entry for an int16. The table has 2049 arguments, 32 apart; the value is rounded to the nearest. */
 GS_INLINE int32_t looked_up(const int16_t *table, int32_t value) { return table[(value + 32768 + 16) >> 5]; }
 
-/* Return the byte of a state from a product in steps of 2^-30: rounded to steps of 2^-7, 128 for 0. */
+/* Return a product in steps of 2^-30 as the byte of a state, in steps of 2^-7; the byte 128 represents 0. */
 GS_INLINE uint8_t as_byte(int32_t product) {
   const int32_t value = ((product + (1 << 22)) >> 23) + 128;
   return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-/* Replace the states h and c [height] of an LSTM by the next ones, for an input x [columns].
+/* Replace the states h and c [height] of an LSTM by the next states, for an input x [columns].
 
      c = f c + i g    h = o tanh(c)
    Rows of the gates are in torch's order, i f g o. bias is the sum of the biases of x and of h, in steps of 2^-12. */
@@ -105,7 +105,7 @@ void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const 
   }
 }
 
-/* Replace the state h [height] of a GRU by the next one, for an input x [columns].
+/* Replace the state h [height] of a GRU by the next state, for an input x [columns].
 
      n = tanh(n_x + r n_h)    h = (1 - z) n + z h
    Rows of the gates are in torch's order, r z n (reset, update and fresh below). Biases are in steps of 2^-12. */

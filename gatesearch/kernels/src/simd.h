@@ -1,16 +1,16 @@
 /* Vectors and products of bytes, under common names, for each instruction set.
 
-   The compiler's flags select one section of this file: AVX-512 with VNNI, AVX2, Neon, MVE (Cortex-M55), or plain C, in
-   which a Cortex-M4 multiplies bytes with SMLAD. With GS_PORTABLE defined, Arm cores run the plain C. A vector holds
-   GS_LANES floats or GS_LANES_I int32. Each section defines
+   The compiler's flags select one section of this file: AVX-512 with VNNI, AVX2, Neon, MVE (Cortex-M55), or plain C. In
+   plain C, a Cortex-M4 multiplies bytes with SMLAD. With GS_PORTABLE defined, Arm cores run plain C alone. A vector
+   holds GS_LANES floats or GS_LANES_I int32. Each section defines
      gs_vf, gs_vi          a vector of floats, and of int32, with functions such as gs_load_f and gs_fma (acc + a b)
      gs_quad, gs_weights   the same four bytes of an input in each lane, and four weights for each lane
      gs_dot(acc, a, w)     adds to each lane the exact sum of four products (a - GS_OFFSET) w. GS_OFFSET is 128 for sets
-                           that multiply only signed bytes; kernels correct their sums for it
-     GS_ROWS, GS_COLUMNS   outputs, and blocks of 16 channels, of the largest tile whose sums stay in registers
+                           that multiply only signed bytes, else 0; kernels correct their sums for the offset
+     GS_ROWS, GS_COLUMNS   output pixels, and blocks of 16 channels, of the largest tile whose sums stay in registers
 
-   The functions gs_run, gs_block_sums, gs_greater and gs_list_greater serve precision gating. AVX-512 has its own; the
-   other sets share those at the end of the file, where comments say what they compute. */
+   The functions gs_run, gs_run_sums, gs_block_sums, gs_greater and gs_list_greater serve precision gating. AVX-512 has
+   its own versions. The other sets share the versions at the end of the file, where comments say what they compute. */
 #ifndef GS_SIMD_H
 #define GS_SIMD_H
 
@@ -100,8 +100,8 @@ GS_INLINE int gs_list_greater(const int32_t *values, int n, int32_t limit, int32
 #define GS_COLUMNS 1
 typedef __m256 gs_vf;
 typedef __m256i gs_vi;
-/* The bytes of each lane as int16: bytes 0 and 2 in even, 1 and 3 in odd. Products of int16 are summed in int32. The
-   instruction for products of bytes, vpmaddubsw, would sum them in int16 and saturate. */
+/* The four bytes of each lane as int16: bytes 0 and 2 in even, 1 and 3 in odd. Products of int16 are summed in int32.
+   The instruction for products of bytes, vpmaddubsw, would sum the products in int16 and saturate. */
 typedef struct {
   __m256i even, odd;
 } gs_quad;
@@ -195,7 +195,7 @@ GS_INLINE gs_weights gs_load_weights(const int8_t *p) { return vldrbq_s8(p); }
 GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) {
   const int16x8_t two = vaddq_s16(vmullbq_int_s8(a, w), vmulltq_int_s8(a, w));
   acc = vaddq_s32(acc, vaddq_s32(vmovlbq_s16(two), vmovltq_s16(two)));
-  __asm__("" : "+w"(acc)); /* makes the compiler add here; it would add later, and need more than eight registers */
+  __asm__("" : "+w"(acc)); /* makes the compiler add at once; if it added later, it would need more than 8 registers */
   return acc;
 }
 
@@ -285,12 +285,12 @@ GS_INLINE unsigned gs_greater(const int32_t *a, const int32_t *b) {
   for (int k = 0; k < GS_BLOCK; k++) bits |= (unsigned)(a[k] > b[k]) << k;
   return bits;
 }
-/* List the indices of the values that are greater than a limit, and return their number. list has room for n and 16
-   more. */
+/* List the indices of the values that are greater than a limit, and return the number of indices. list has room for
+   n + 16 indices. */
 GS_INLINE int gs_list_greater(const int32_t *values, int n, int32_t limit, int32_t *list) {
   int count = 0;
   for (int i = 0; i < n; i++) {
-    list[count] = i; /* written always, counted only where it is greater: no branch that could be mispredicted */
+    list[count] = i; /* always written, but counted only if the value is greater: so no branch can be mispredicted */
     count += values[i] > limit;
   }
   return count;

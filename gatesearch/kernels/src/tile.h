@@ -1,10 +1,12 @@
-/* The inner loop of all convolutions: sums of a few pixels by a few blocks of 16 channels.
+/* The inner loop of all convolutions: it computes tiles, each of a few pixels by a few blocks of 16 channels.
 
-   The sums of such a tile stay in registers. A row is the address of a pixel's patch, the values that it reads. A step
-   is the offset of 16 input channels of one tap, in a patch and in the packed weights of a column. Dense layers list
-   all steps and pixels, gated layers fewer; so channels and pixels that a gate leaves out cost no multiplication.
-   gs_sized_f32 and gs_sized_u8 are the entries: gs_sized_TYPE(rows, columns, patches, weights, steps, n_steps, out)
-   writes the sums to out [rows][columns][16]. rows and columns come from gs_rows and gs_columns. */
+   The sums of a tile stay in registers. A row of a tile is one output pixel; the pixel's patch holds the input values
+   that it reads. A column is one block of 16 output channels. A step is 16 input channels of one tap; it holds their
+   offsets in a patch and in the packed weights of a column. Dense layers list all steps and pixels, gated layers fewer.
+   So channels and pixels that a gate leaves out cost no multiplication.
+
+   Kernels call gs_sized_TYPE(rows, columns, patches, weights, steps, n_steps, out), where TYPE is f32 or u8. It writes
+   the sums to out [rows][columns][16]. gs_rows and gs_columns return the numbers of rows and columns to pass. */
 #ifndef GS_TILE_H
 #define GS_TILE_H
 
@@ -49,7 +51,7 @@ GS_INLINE void gs_tile_f32(const int rows, const int columns, const float *const
   }
 }
 
-/* Compute a tile of products of bytes, four input channels at a time; sums are of (x - GS_OFFSET) w. */
+/* Compute a tile of products of bytes, four input channels at a time. A sum adds up (x - GS_OFFSET) w. */
 GS_INLINE void gs_tile_u8(const int rows, const int columns, const uint8_t *const *x, const int8_t *const *w,
                           const gs_step *steps, int n_steps, int32_t *out) {
   gs_vi acc[GS_ROWS][GS_MOST_COLUMNS][GS_VECTORS_I];
@@ -88,9 +90,9 @@ GS_INLINE void gs_tile_u8(const int rows, const int columns, const uint8_t *cons
   }
 }
 
-/* GS_SIZED defines a function for one size of tile, which keeps its sums in registers. GS_SIZES lists the sizes that an
-   instruction set has; GS_SMALLER is the number of rows of the next smaller tiles than those of GS_ROWS rows. GS_CHOICE
-   defines all functions of a type and gs_sized_TYPE, which calls the function of a size. */
+/* GS_SIZED defines a function for one size of tile. GS_SIZES lists the sizes that an instruction set has: tiles of
+   GS_ROWS rows, of GS_SMALLER rows and of one row. GS_CHOICE defines the functions of a type for all sizes, and
+   gs_sized_TYPE, which calls the function for a size. */
 #define GS_SIZED(type, x_t, w_t, o_t, r, c)                                                                      \
   static __attribute__((noinline)) void gs_##type##_##r##_##c(const x_t *const *x, const w_t *const *w,          \
                                                               const gs_step *steps, int n_steps, o_t *out) {     \
@@ -128,12 +130,12 @@ GS_INLINE void gs_tile_u8(const int rows, const int columns, const uint8_t *cons
 GS_CHOICE(f32, float, float, float)
 GS_CHOICE(u8, uint8_t, int8_t, int32_t)
 
-/* Return the rows of the next tile when left rows remain. A tile may have more rows than remain; it then repeats its
-   last. */
+/* Return the number of rows of the next tile when left rows remain. A tile may have more rows than remain; it then
+   computes the last row several times. */
 GS_INLINE int gs_rows(int left) { return left > GS_SMALLER ? GS_ROWS : left > 1 ? GS_SMALLER : 1; }
 
-/* Return the columns of the next tile when left columns remain. Two tiles of two columns are faster than three and
-   one. */
+/* Return the number of columns of the next tile when left columns remain. Two tiles of two columns are faster than one
+   of three columns and one of one column. */
 GS_INLINE int gs_columns(int left) {
   return left == 4 && GS_COLUMNS == 3 ? 2 : GS_MIN(left, GS_COLUMNS);
 }

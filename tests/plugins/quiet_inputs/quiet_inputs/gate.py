@@ -64,7 +64,7 @@ class QuietLinear(nn.Module):
         self.register_buffer("counts", torch.zeros(2, dtype=torch.int64), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs, computed without small inputs."""
+        """Return the outputs, to which inputs below the limit add nothing."""
         read = x.abs() >= self.limit
         if not self.training and not torch.compiler.is_compiling():
             self.counts += torch.stack([read.sum(), torch.tensor(x.numel())])

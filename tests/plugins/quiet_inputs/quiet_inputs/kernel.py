@@ -18,7 +18,7 @@ from gatesearch.kernels.library import ADDRESS, FLOAT, INT, Signatures, bind_cal
 
 
 class QuietLayer:
-    """A trained layer for the kernel, with weights [inputs, outputs]."""
+    """A trained layer that the kernel runs, with weights [inputs, outputs]."""
 
     absorbs_norm: ClassVar[bool] = False
     reads: ClassVar[tuple[int, ...]] = ()
@@ -67,7 +67,7 @@ class QuietLayer:
         return [bind_call(self.library.function("quiet_f32"), arguments, x, y, self)]
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
-        """Return the kernel's result by NumPy, summed column by column as in C."""
+        """Return the layer's output, computed in NumPy; it sums column by column as the C code does."""
         rows = x.reshape(-1, len(self.weights))
         y = np.tile(self.bias, (len(rows), 1))
         read = ~((rows < np.float32(self.limit)) & (rows > -np.float32(self.limit)))
@@ -100,7 +100,7 @@ class QuietKernel(LayerKernel):
         return float(math.prod(call.shape))
 
     def work(self, call: KernelCall, tile: int) -> dict[str, float]:
-        """Return how often each part of the C code runs; the price is a sum over these terms."""
+        """Return how often each loop of the C code runs, by name; the estimated time is a weighted sum of these."""
         rows, columns, height = call.shape
         read = rows * columns * dict(call.remaining).get("read", 1.0)
         return {
@@ -118,7 +118,7 @@ class QuietKernel(LayerKernel):
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
         """Return a random layer and random inputs.
 
-        The call says which share of the inputs is read; the other inputs are zero.
+        The call says which share of the inputs the kernel reads; the other inputs are zero.
         """
         rows, columns, height = call.shape
         x = generator.standard_normal((rows, columns)).astype(np.float32)

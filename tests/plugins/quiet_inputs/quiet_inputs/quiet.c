@@ -1,10 +1,13 @@
-/* A linear layer that leaves out inputs with a magnitude below a limit, in float32. Each remaining input adds a column
-   of the weights. kernel.py calls it.
+/* A linear layer in float32 that leaves out inputs with a magnitude below a limit.
 
-   y [rows][height] = act(x [rows][columns] W + bias), where W is [columns][height]. */
+     y [rows][height] = act(x [rows][columns] W + bias)        W is [columns][height]
+   Each input that is not left out adds a row of W, times its value, to y. act is a ReLU or the identity. kernel.py
+   calls quiet_f32. With GS_KIT defined, the file instead holds prepare_quiet and run_quiet, for a program that times
+   kernels on a board (kit.h of gatesearch). */
 #ifndef GS_KIT
 #include "kernels.h"
 
+/* Compute the layer. */
 void GS(quiet_f32)(const float *x, int rows, int columns, int height, float limit, const float *weights,
                    const float *bias, int relu, float *y) {
   for (int row = 0; row < rows; row++, x += columns, y += height) {
@@ -18,13 +21,14 @@ void GS(quiet_f32)(const float *x, int rows, int columns, int height, float limi
   }
 }
 
-#else /* functions for kits, which time the kernel on boards */
+#else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
 void GS(quiet_f32)(const float *x, int rows, int columns, int height, float limit, const float *weights,
                    const float *bias, int relu, float *y);
 
-/* Prepares a call: the share of inputs that the call reads is 1, and the others are 0, below the limit. */
+/* Prepare a call. The row says which share of the inputs the call reads: these inputs are 1, the others 0, which is
+   below the limit. */
 static void prepare_quiet(gs_call *k) {
   const int32_t *s = k->row->shape;
   float *x = reserve((size_t)s[0] * s[1] * sizeof(float));
@@ -35,7 +39,7 @@ static void prepare_quiet(gs_call *k) {
   k->y = reserve((size_t)s[0] * s[2] * sizeof(float));
 }
 
-/* Makes the call. */
+/* Run a prepared call. */
 GS_INLINE void run_quiet(gs_call *k) {
   const int32_t *s = k->row->shape;
   GS(quiet_f32)(k->x, s[0], s[1], s[2], 0.5f, k->w, k->bias, 0, k->y);
