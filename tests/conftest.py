@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from gatesearch.training import Features
 
-# Torch reads this as it is imported. With tensors as small as those of the tests, several threads would mostly wait for
-# each other.
+# PyTorch reads this variable when it is imported. The tensors of the tests are so small that several threads would
+# mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Examples may be slow: the machine may be busy with other work.
+# The examples of hypothesis may be slow, because other programs may use the machine.
 settings.register_profile(
     "patient",
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    derandomize="CI" in os.environ,  # same examples in each CI run: only a change can make one fail
+    derandomize="CI" in os.environ,  # same examples in each CI run: only changed code can fail
 )
 settings.load_profile("patient")
 
@@ -37,7 +37,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Yield a working folder for all tests of a file, with a cache of its own, so that the tests share cost tables."""
-    from tests.places import working_in  # imported here, as it imports torch
+    from tests.places import working_in  # imported here, because it imports torch, which is slow
 
     folder = tmp_path_factory.mktemp(request.module.__name__.removeprefix("test_"))
     with working_in(folder):
@@ -46,7 +46,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def features() -> Features:
-    """Return small feature maps of three classes, the first of them positive, and two versions of training samples."""
+    """Return small feature maps of three classes, the first one positive; each training sample has two versions."""
     import torch  # imported here: tests without torch do not wait for it
 
     from gatesearch.training import Features, FeatureSplit

@@ -1,4 +1,4 @@
-"""Working folder and cache for the runs of a test."""
+"""A context in which a test works in a folder of its own, with a cache inside it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Tests that the example gates of docs/gates.md work as plug-ins.
 
-They conform, are searched and are exported.
+Each gate passes the conformance suite, is searched and is exported.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     info.mkdir()
     (package / "__init__.py").touch()
     points = ["[gatesearch.gates]"]
-    for name, code in zip(EXAMPLES, codes, strict=False):  # the blocks after these are those of tests/plugins
+    for name, code in zip(EXAMPLES, codes, strict=False):  # later blocks of code belong to tests/plugins
         (package / f"{name}.py").write_text(code)
         points.append(f"{name} = page_of_gates.{name}:{name.capitalize()}")
     (info / "METADATA").write_text(METADATA)

@@ -10,8 +10,8 @@ from pathlib import Path
 import gatesearch
 
 PACKAGE = Path(gatesearch.__file__).parent
-# A program for a process of its own, since other tests have already imported the package in this one. It imports
-# packages of others first, so that what those change is not counted.
+# This program runs in a new process, because the process of the tests has already imported the package. The program
+# first imports packages of other projects, so that changes which these packages make do not count.
 PROGRAM = """
 import importlib, json, logging, os, random, signal, sys, threading, warnings
 

@@ -1,4 +1,4 @@
-"""Tests of rules for names and expressions; CONTRIBUTING.md gives the reasons."""
+"""Tests that the package keeps its rules for names and expressions; CONTRIBUTING.md gives the reasons."""
 
 from __future__ import annotations
 

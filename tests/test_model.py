@@ -1,6 +1,6 @@
 """Tests of the gated model.
 
-With open gates it equals its backbone. Samples that a gate stops skip later stages.
+With open gates, the model equals its backbone. Samples that a gate stops skip later stages.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def gated(model: nn.Module, shape: tuple[int, ...], names: Sequence[str] | None 
 
 
 class Count:
-    """Counts the samples that reach each stage, and those of each call of a layer inside it."""
+    """Counts the samples that reach each stage, and the samples in each call of a layer of that stage."""
 
     def __init__(self, model: GatedModel) -> None:
         self.samples = [0] * len(model.stages)
@@ -53,7 +53,7 @@ class Count:
 def with_median_thresholds(model: GatedModel, x: Tensor) -> GatedModel:
     """Set thresholds that stop about half of the samples that arrive at each gate.
 
-    Each threshold lies between the logits of two samples, as rounding differs with the size of a batch.
+    Each threshold lies between the logits of two samples, because rounding depends on the batch size.
     """
     alive = torch.ones(len(x), dtype=torch.bool)
     for k, output in enumerate(model.eval()(x).gates):
@@ -247,7 +247,7 @@ def image_net() -> nn.Module:
     net = MCifarNet(CLASSES, IMAGE, width=0.125)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # average over all batches; else differences vanish within eight layers
+            module.momentum = None  # statistics over all batches; without this, samples differ too little
     return with_trained_statistics(net, IMAGE)
 
 
@@ -298,7 +298,7 @@ def test_feature_boosting_at_density_one_equals_the_backbone_with_its_norm():
     with torch.no_grad():  # without its random weights the predictor returns |gamma| of the norm
         model.layer_gates["conv3.0"].predictor.weight.zero_()
     torch.testing.assert_close(model(x).logits, backbone(x), atol=1e-4, rtol=1e-4)
-    assert model(x).logits.std(0).min() > 0.01  # outputs differ between samples, so equality means something
+    assert model(x).logits.std(0).min() > 0.01  # outputs differ between samples, so the comparison above is not trivial
 
 
 def test_layer_gates_do_not_change_the_stages():

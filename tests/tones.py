@@ -1,6 +1,6 @@
 """A folder of WAV files for tests, and a recipe small enough for them.
 
-Even a tiny network can tell the words apart.
+Each word is a tone of its own pitch, so even a tiny network can tell the words apart.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from gatesearch._lib.cores import available_cores, describe_load
 
 
 def machine(folder: Path, membership: str, files: dict[str, str]) -> tuple[Path, Path]:
-    """Write files as Linux's control groups have them; return their folder and the file that names the process's group.
+    """Write the files of Linux's control groups; return their folder and the file that names the process's group.
 
-    ``files`` are texts by path within the folder.
+    ``files`` holds the text of each file by its path within the folder.
     """
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

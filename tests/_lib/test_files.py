@@ -1,4 +1,4 @@
-"""Tests that files are written whole or not at all, whatever file system temporary files are on."""
+"""Tests that files are written whole or not at all, even if temporary files are on another file system."""
 
 from __future__ import annotations
 

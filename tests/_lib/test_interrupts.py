@@ -12,7 +12,10 @@ from gatesearch._lib import console, interrupts
 
 
 class InterruptIgnorer:
-    """Sends a signal to its own process as it is deleted; Python ignores exceptions that a destructor raises."""
+    """An object that sends a signal to its own process when Python deletes it.
+
+    Python ignores exceptions that a destructor raises.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number

@@ -14,14 +14,14 @@ def test_calls_take_turns():
     order: list[str] = []
     calls = {name: (lambda name=name: order.append(name)) for name in "abc"}
     timing.interleaved(calls, rounds=3, min_seconds=0.0)
-    assert "".join(order[3:]) == "abc" * 3  # before them, each was called once to warm up
+    assert "".join(order[3:]) == "abc" * 3  # the first three calls warm up
 
 
 def test_a_turn_repeats_a_short_call_and_reports_one_call(monkeypatch):
-    clock = iter(range(0, 10**9, 1000))  # every reading of the clock is 1 us later
+    clock = iter(range(0, 10**9, 1000))  # the clock moves on by 1 us at each query
     monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: next(clock))
     result = timing.interleaved({"a": lambda: next(clock)}, rounds=4, min_seconds=10e-6)["a"]
-    # A turn has 16 calls of 1 us each; the reading of the clock at its end adds 1 us.
+    # A turn has 16 calls of 1 us each; the query of the clock at the end of the turn adds 1 us.
     assert result == timing.Timing(17 / 16, 17 / 16, 4)
 
 

@@ -34,7 +34,7 @@ class Forward(nn.Module):
 
 
 def set_child(network: nn.Module, index: int, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """Replace the layer with parameters at an index (modulo their number) by ``change`` of it."""
+    """Replace one of the layers that have parameters, at an index modulo their number, by the result of ``change``."""
     names = [name for name, module in network.named_children() if list(module.parameters())]
     name = names[index % len(names)]
     network.set_submodule(name, change(network.get_submodule(name)))

@@ -1,4 +1,4 @@
-"""Tests of M-CifarNet: it has the layers and size of Gao et al. 2018, and can be gated and cut."""
+"""Tests that M-CifarNet has the layers and size of Gao et al. 2019, and can be gated and cut."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ def test_deeper_networks_have_more_of_the_same_blocks(depth: int, params: int) -
 def test_a_block_can_be_gated_inside_and_cut_behind() -> None:
     net = resnet20()
     sites = cut_sites(net, torch.zeros(1, 3, 32, 32))
-    # The site behind the last block of a stage has the name of the stage. Behind the last block of all, only pooling
-    # follows before the classifier, so its site is "flatten".
+    # The site behind the last block of a stage has the name of the stage. Between the last block of the network and the
+    # classifier there is only pooling, so the site behind that block is "flatten".
     behind = ["stage1.0", "stage1.1", "stage1", "stage2.0", "stage2.1", "stage2", "stage3.0", "stage3.1"]
     assert [site.name for site in sites] == ["input", "stem", *behind, "flatten"]
     assert [site.shape for site in sites[2::3]] == [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
@@ -44,7 +44,7 @@ def test_a_block_can_be_gated_inside_and_cut_behind() -> None:
     for block in BLOCKS:
         conv1, conv2 = layers[f"{block}.conv1"], layers[f"{block}.conv2"]
         assert (conv1.norm, conv1.activation) == (f"{block}.norm1", f"{block}.relu1")
-        assert (conv2.norm, conv2.activation) == (f"{block}.norm2", None)  # a sum lies between it and the activation
+        assert (conv2.norm, conv2.activation) == (f"{block}.norm2", None)  # a sum lies between norm2 and the activation
         assert (conv1.source, conv2.source) == (None, f"{block}.conv1")
 
 

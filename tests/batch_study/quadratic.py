@@ -2,8 +2,8 @@
 
 It is taken from Zhang et al. 2019, "Which algorithmic choices matter at which batch sizes?" (arXiv 1907.04164). The
 loss is 1/2 sum h_i theta_i^2, with curvatures h_i and parameters theta_i. The noise of the gradient has a variance in
-proportion to h_i / batch. The expected loss follows a linear recursion, so the fewest steps over any set of configs are
-known without training.
+proportion to h_i / batch. The expected loss follows a linear recursion. So the fewest steps that any of some configs
+needs can be computed without training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ START = 1 / np.sqrt(SIZE * CURVATURE)  # initial parameters: a loss of 1/2, with
 
 
 class NoisyQuadratic:
-    """The problem; ``samples`` stands in for the size of a training split."""
+    """The training problem; ``samples`` stands in for the size of a training split."""
 
     def __init__(self, samples: int = 100_000) -> None:
         self.samples = samples
@@ -53,10 +53,11 @@ class Descent:
 
 
 def expected_steps(configs: Sequence[Config], batch: int, goal: float, most: int) -> float:
-    """Return the fewest steps after which a config's expected loss reaches the goal, without decay of the rate.
+    """Return the fewest steps after which the expected loss of any config reaches the goal, at a constant rate.
 
     Each direction has the state x = (theta, speed) and the step x <- A x + b noise. The second moments E[x x^T] after a
-    step follow from those before it: A E[x x^T] A^T + b b^T var(noise). Their three entries are tt, ts and ss.
+    step are A E[x x^T] A^T + b b^T var(noise), with the second moments before the step. In the code, tt, ts and ss are
+    the entries of E[x x^T].
     """
     rate = np.array([c.learning_rate(0, 1) for c in configs])[:, None]
     m = np.array([c.momentum for c in configs])[:, None]

@@ -31,7 +31,7 @@ Result = tuple[Pilot, tuple[BatchStudy, ...]]
 
 
 def run(path: Path, settings: Settings = SMALL, space: Space = STEADY, seed: int = 0) -> tuple[Result, int]:
-    """Return the findings of a study, and the number of steps that it took."""
+    """Return the results of a study, and the number of training steps that the study took."""
     problem = NoisyQuadratic()
     return Study(problem, settings, path, epochs=1, seed=seed, space=space).run(), problem.steps
 

@@ -33,7 +33,10 @@ sources:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with settings of a scene, and two words of ten speakers; one speaker validates and one tests."""
+    """Return a folder with settings of a scene, and recordings of two words by ten speakers.
+
+    One speaker is in the validation split, one in the test split, and the others are in the training split.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     lists: dict[int, list[str]] = {8: [], 9: []}

@@ -16,7 +16,7 @@ from gatesearch.compile import tflite
 def pooled(hidden: Tensor, kernel: tuple[int, int]) -> Tensor:
     """Return the mean and the maximum of maps [N, C, H, W] over windows, flattened: [N, 2 C x remaining positions].
 
-    It uses operators that every engine and the NPU (neural processing unit) can run.
+    The function uses only operators that every engine and a neural processing unit (NPU) can run.
     """
     maps = [functional.avg_pool2d(hidden, kernel), functional.max_pool2d(hidden, kernel)]
     if tuple(hidden.shape[2:]) == kernel:
@@ -71,7 +71,7 @@ class Tail(nn.Module):
 
 
 class Averages(nn.Module):
-    """The mean of each map, computed by ``mean``, which the NPU cannot run."""
+    """Computes the mean of each map by ``mean``, which an NPU cannot run."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         return hidden.mean((2, 3))

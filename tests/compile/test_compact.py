@@ -14,7 +14,7 @@ from gatesearch.runtime.program import Program
 
 @pytest.mark.parametrize("width", [4, 96])
 def test_micro_computes_what_the_reference_does_however_large_the_weights(width: int) -> None:
-    """The quantiser writes the weights of the wider network after the file's tables; compaction moves them inside."""
+    """The quantiser writes the weights of the wider network behind the file's tables; compaction moves them inside."""
     torch.manual_seed(0)
     layers = nn.Conv2d(3, width, 3), nn.ReLU(), nn.Conv2d(width, width, 3), nn.ReLU(), nn.Conv2d(width, 4, 3)
     x = torch.randn(4, 3, 9, 9)

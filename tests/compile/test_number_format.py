@@ -1,4 +1,4 @@
-"""Tests of the stages that are float32, because int8 would cost too much accuracy, and their costs."""
+"""Tests of stages that are exported in float32 because int8 suits them badly, and of their prices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of int8 programs with ranges that int8 cannot represent without a repair."""
+"""Tests of int8 programs whose ranges and biases can be represented only after a repair."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatesearch.runtime.program import Program
 
 
 class Dead(nn.Module):
-    """Two convolutions with a ReLU6 between them, whose input is at most ``top`` on the samples."""
+    """Two convolutions with a ReLU6 between them; on the samples, the input of the ReLU6 is at most ``top``."""
 
     def __init__(self, top: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Tests of Vela's compilation for an NPU: cache, cycles, and operators that an NPU cannot run."""
+"""Tests of compiling for a neural processing unit (NPU) with Vela: cache, cycles, operators on the CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatesearch.compile import flatbuffer, vela
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of a test's own cache."""
+    """Yield the cache folder of a test, which no other test uses."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     yield tmp_path / "gatesearch" / "vela"
 

@@ -1,4 +1,4 @@
-"""Tests of device profiles: the shipped ones load, and a mistake gives one line."""
+"""Tests of device profiles: shipped profiles load, and a mistake in a profile gives an error of one line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def written() -> dict:
 
 @pytest.fixture()
 def broken(written, tmp_path):
-    """A function that changes one value of three_core (None deletes it), loads it, and returns the error."""
+    """Return a function that changes one value of a profile, loads the profile, and returns the error.
+
+    The profile is a copy of three_core; None as the value deletes the key.
+    """
 
     def change(*path_and_value) -> str:
         *path, key, value = path_and_value

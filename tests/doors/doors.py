@@ -1,4 +1,4 @@
-"""A "door" is an entry for user input; this module damages valid inputs and takes them through doors."""
+"""Damages valid inputs at random, and passes them to each entry for user input, called a door."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Seeds(NamedTuple):
 
 
 Door = Callable[[Seeds, Random, Path], str]
-"""A function that damages an input in an empty working folder and reads it; it returns the input's name for reports."""
+"""A function that damages an input in an empty working folder, passes it to the door, and returns the input's name."""
 
 
 def write_seeds(folder: Path) -> Seeds:

@@ -1,4 +1,4 @@
-"""Damage to folders of sounds and archives of arrays, written by hand; no random change produces it."""
+"""Hand-written damage to folders of sounds and archives of arrays, which no random change produces."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Hostile inputs for each door, written by hand; no random change of a valid input produces them.
+"""Hand-written hostile inputs for each door, which is an entry for user input, such as a recipe or a bundle.
 
-A door is an entry for inputs, such as recipes or bundles. Each hostile input is a function of the valid inputs and an
-empty working folder, which calls the door. The call must end with an error of one line, or with success where the input
-has a meaning.
+No random change of a valid input produces these inputs. Each one is a function that gets the valid inputs and an empty
+working folder, and calls the door. The call must end with an error of one line, or with success if the input is valid.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Hostile = Callable[[Seeds, Path], object]
 
 
 def hostile_yaml(load: Callable[[Path], object], text: Callable[[Seeds], str]) -> dict[str, Hostile]:
-    """Return hostile YAML files for a door that reads one."""
+    """Return hostile inputs for a door that reads a YAML file."""
 
     def build(change: Callable[[str], bytes]) -> Hostile:
         def enter(seeds: Seeds, folder: Path) -> object:

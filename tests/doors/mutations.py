@@ -1,4 +1,4 @@
-"""Ways to damage inputs: trees of values, texts, arrays and files."""
+"""Functions that damage inputs at random: trees of values, texts, arrays and files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ VALUES: tuple[Any, ...] = (
 )
 # Values that YAML can hold and JSON cannot.
 YAML_VALUES: tuple[Any, ...] = (*VALUES, datetime.date(2026, 1, 1), b"bytes", {"a", "b"})
-# Values that only a program can hand over.
+# Values that only a program can pass as arguments.
 OBJECTS: tuple[Any, ...] = (
     *(make() for make in PYTHON_VALUES.values()),
     *(
@@ -249,7 +249,7 @@ def mutate_file(path: Path, random: Random) -> None:
 
 
 def mutate_arrays(arrays: dict[str, Any], random: Random) -> dict[str, Any]:
-    """Return the arrays with one change: another type or shape, odd numbers, an array too few or too many."""
+    """Return the arrays with one change: another type or shape, odd numbers, a missing array or an additional one."""
     arrays = dict(arrays)
     name = random.choice(list(arrays))
     array = arrays[name]

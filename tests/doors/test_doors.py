@@ -1,4 +1,4 @@
-"""Damaged inputs at every door end in success or one line: no traceback, no hang, no stray files.
+"""Tests that damaged inputs end in success or an error of one line: no traceback, no hang, no stray files.
 
 A door is an entry for inputs, such as recipes or bundles. ``pytest -m faults tests/doors -s`` tries all 3,500 damaged
 inputs and every hostile input that is written by hand. To try one damaged input again, set ``GATESEARCH_DOORS_CASE`` to
@@ -31,7 +31,7 @@ SEED = 14
 
 
 class Hang(BaseException):
-    """An input takes longer than the limit; as a BaseException, it passes every ``except Exception``."""
+    """An input takes longer than the limit; this BaseException passes every ``except Exception``."""
 
 
 @contextmanager
@@ -61,10 +61,10 @@ def list_files(folder: Path, *spared: Path) -> set[Path]:
 
 
 def try_one(enter: Callable[[Path], object], sandbox: Path) -> str:
-    """Take one input through a door; return "refused" or "accepted", or else the fault.
+    """Pass one input to a door; return "refused", "accepted" or a description of the fault.
 
     Args:
-        enter: function that makes the input in an empty working folder and takes it through the door.
+        enter: function that makes the input in an empty working folder and passes it to the door.
         sandbox: folder that contains the working folder; the input must not write to other places in it.
     """
     work = sandbox / "work"
@@ -94,7 +94,7 @@ def try_one(enter: Callable[[Path], object], sandbox: Path) -> str:
 
 
 def try_many(door: str, inputs: Mapping[str, Callable[[Path], object]], sandbox: Path) -> None:
-    """Take named inputs through a door; fail with the names of those that have a fault."""
+    """Pass named inputs to a door; fail with the names of the inputs that cause a fault."""
     counts: Counter[str] = Counter()
     faults = []
     for name, enter in inputs.items():

@@ -1,4 +1,4 @@
-"""Hostile texts, written by hand: YAML files, overrides, manifests and plans."""
+"""Hand-written hostile texts: YAML files, overrides, manifests and plans."""
 
 from __future__ import annotations
 
