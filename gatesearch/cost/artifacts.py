@@ -1,4 +1,4 @@
-"""Prices a plan on the engines that run its exported files, where the search assumed other engines.
+"""Prices a plan on the engines that run its exported files, if the search assumed other engines.
 
 An engine is the software that runs a core's programs. A search may price a core with an engine for which no exporter
 writes files, such as gatesearch's own kernels. The exported files of such a core run on another engine, at another
@@ -36,7 +36,7 @@ def describe_artifacts(
     observed: Mapping[str, Mapping[str, float]] | None = None,
     price: Callable[[CostModel], Price] | None = None,
 ) -> Iterator[str]:
-    """Yield a line for each core whose files run on another engine than the priced one, and one line for the plan.
+    """Yield a line for each core whose files run on another engine than its price assumes, and a line for the plan.
 
     Args:
         cost: the cost model that gave the printed price.

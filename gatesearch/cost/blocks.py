@@ -89,7 +89,8 @@ def pieces_of(
         backbone: the backbone in evaluation mode; only its shapes matter, not its weights.
         sites: the cut sites, in order.
         features: a few samples [n, *shape].
-        variants: one placed gate for each variant of cut gates (see :func:`variant_of`); its site does not matter.
+        variants: one placed gate for each variant of cut gates, see :func:`variant_of`; the site of these gates does
+            not matter.
         layers: the layers that gates may replace.
     """
     check_sites(backbone, tuple(features.shape[1:]), sites, layers)
@@ -132,7 +133,7 @@ def _blocks_and_heads(
 def _pruned_block(
     stage: fx.GraphModule, hidden: Tensor, begin: CutSite | None, end: CutSite | None
 ) -> dict[PieceKey, Piece]:
-    """Return a block with every combination of channel shares at its two ends."""
+    """Return the pieces of a block: one for each combination of channel shares at its two ends."""
     name = INPUT if begin is None else begin.name
     pieces = {}
     for i in _channel_choices(begin):
@@ -146,7 +147,7 @@ def _pruned_block(
 def _pruned(
     stage: fx.GraphModule, hidden: Tensor, ends: tuple[CutSite | None, CutSite | None], key: PieceKey
 ) -> StageGraph:
-    """Return a stage between two sites at the channel shares of a piece, with samples of its input."""
+    """Return the stage between two sites with the channel shares of a piece, and samples of the stage's input."""
     inputs, outputs = (
         _channel_choices(site)[share] for site, share in zip(ends, (key.inputs, key.outputs), strict=True)
     )
@@ -172,10 +173,10 @@ def _with_neighbours(
     """Return larger pieces for blocks that mix no channels, such as a block with a single depthwise layer.
 
     A cut at one end of such a block removes channels. Alone, the block has to restore these channels at its output, or
-    to select the remaining channels at its input. A stage that continues past the block does neither: the channels stay
-    missing up to the next layer that mixes channels, and that layer shrinks. So the larger piece holds all blocks up to
-    that layer. The latency table then subtracts the readings of the other blocks, with the same channels missing. A
-    stage that ends with the block itself gets the same reading, as if the stage continued.
+    to select the remaining channels at its input. In a stage of more blocks, neither happens: the channels are missing
+    up to the next layer that mixes channels, and that layer shrinks. So the larger piece holds all blocks up to that
+    layer. The latency table then subtracts the readings of the other blocks, with the same channels missing. A stage
+    that holds this block alone gets the same reading.
 
     Args:
         backbone: the backbone in evaluation mode.

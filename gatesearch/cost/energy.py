@@ -5,11 +5,11 @@ Stage ``k`` runs for the share ``R_k`` of the stream's windows, its reach. The e
     E = E_sense + E_frontend + sum_k R_k [E_link,k + E_wake,k + E_compute,k + E_weights,k]
       + sum_cores P_idle T
 
-``E_sense`` and ``E_frontend`` are the energies of the sensor and of the front end. ``E_compute,k`` runs stage ``k`` and
-``E_weights,k`` fetches its weights. ``E_link,k`` moves the tensor that enters the stage from another core, and
-``E_wake,k`` wakes the stage's core. Both are zero if the stage before ran on the same core; for the first stage, the
-core of the front end counts as the core before. ``P_idle`` is the idle power of a core, and ``T`` is the time from
-window to window.
+``E_sense`` and ``E_frontend`` are the energies of the sensor and of the front end. ``E_compute,k`` is the energy to run
+stage ``k``, and ``E_weights,k`` the energy to fetch its weights. ``E_link,k`` is the energy to move the tensor that
+enters the stage from another core, and ``E_wake,k`` the energy to wake the stage's core. ``E_link,k`` and ``E_wake,k``
+are zero if the stage before ran on the same core; for the first stage, the core of the front end counts as the core
+before. ``P_idle`` is the idle power of a core, and ``T`` is the time from window to window.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class StageCost:
         latency_us: time of its kernels.
         compute_uj: energy of its kernels.
         weights_uj: energy to fetch its weights.
-        link_us: time to move the tensor that enters it from another core.
+        link_us: time to move the tensor that enters the stage from another core.
         link_uj: energy to move that tensor.
         wake_us: time to wake its core; zero if the core is already awake.
         wake_uj: energy to wake its core.
@@ -121,8 +121,8 @@ def expected_energy(
     Args:
         stages: the cost of each stage, in order.
         reached: share of the windows that reach each stage, [stages]; see :func:`gatesearch.cost.stream_shares.reach`.
-        idle_mw: idle power of *every* core of the device, also of cores that run no stage. A core draws it during the
-            whole period; its active power is what it draws in addition while it runs.
+        idle_mw: idle power of *every* core of the device, also of cores that run no stage. A core draws its idle power
+            during the whole period, and its active power in addition while it runs.
         period_s: seconds from window to window.
         sense_core: the core that computes the front end.
         sense_uj: the sensor's energy for one window.

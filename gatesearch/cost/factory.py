@@ -1,4 +1,8 @@
-"""Builds the cost model that prices every plan of a search, from a backbone, its sites and a device."""
+"""Builds the cost model that prices every plan of a search, from a backbone, its sites and a device.
+
+A hop is the time from one decision on a stream to the next. A network that runs by hops computes only the new frames of
+a window at each decision.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +105,7 @@ def read_table(
         sites: the cut sites that gates may use.
         layers: every layer site of the backbone.
         features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` calibrate the quantisation.
-        variants: one placed gate of each variant of cut gates.
+        variants: one placed gate for each variant of cut gates.
         gates: every gate that may replace a layer.
         replaces_layers: whether gates may replace layers. If not, only recurrent layers are timed by themselves,
             because kernels run them even without a gate.
@@ -160,7 +164,7 @@ def read_hop_table(
         features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` calibrate the quantisation.
         frames: the time axis of the features, and the number of frames from one decision of a phase to its next.
         phases: number of states (*phases*) that take turns from hop to hop; above 1 if strides do not divide the hop.
-        variants: one placed gate of each variant of cut gates.
+        variants: one placed gate for each variant of cut gates.
         frontend_macs: multiply-accumulates of the front end, per hop.
         timing_seconds: seconds that timings on this host may take.
         cache: folder of cached tables; None builds the table anew.

@@ -12,7 +12,7 @@ from gatesearch.devices.profile import Device
 
 
 def memory_overflows(device: Device, estimates: Sequence[StageEstimate]) -> dict[str, float]:
-    """Return by how much each memory is exceeded, as a share of its size; empty if everything fits.
+    """Return the excess of each memory that is too small, as a share of its size; empty if everything fits.
 
     The flash of a core holds the programs of all its stages. Its SRAM holds the tensors of one stage at a time, and the
     states that all its stages keep from hop to hop.
@@ -67,7 +67,7 @@ def violations(
 def overloads(
     mean: Mapping[str, float], worst: Mapping[str, float], max_utilisation: float | None = MAX_UTILISATION
 ) -> dict[str, float]:
-    """Return by how much cores are too busy for the stream, as shares of the period; empty if all keep up.
+    """Return the excess of each core that is too busy for the stream, as a share of the period; empty if all keep up.
 
     The keys for a core ``app`` are ``"app.utilisation"`` (worst case) and ``"app.mean utilisation"``.
 

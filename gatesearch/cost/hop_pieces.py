@@ -1,8 +1,9 @@
 """Builds the *step* of each block and gate head of a backbone: the module that computes one hop of a stream.
 
-A hop is the time from one decision to the next. A piece is a separately timed module of the backbone, such as a block.
-Latency sources count, compile or time a step in the same way as the piece for a whole window. A step holds its state as
-constants, so that it has one input, like every other piece.
+A hop is the time from one decision to the next. Its fresh frames are the frames that the window before did not contain.
+A piece is a separately timed module of the backbone, such as a block. Latency sources count, compile or time a step in
+the same way as the piece for a whole window. A step holds its state as constants, so that it has one input, like every
+other piece.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The costs of one hop of a stream: a latency table, and the sizes of the states that go from hop to hop.
+"""The costs of one hop of a stream: a latency table, and the sizes of the states between hops.
 
-A backbone that runs by hops computes only the new frames of a window at each decision.
+A hop is the time from one decision to the next. A backbone that runs by hops computes only the new frames of a window
+at each decision, and passes a state to the next hop.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Curve:
         return [sorted({point[i] for point in self.points}) for i in range(len(self.names))]
 
     def __call__(self, shares: Mapping[str, float]) -> float:
-        """Return the reading at some remaining shares; a share that is missing from the argument is 1.
+        """Return the reading at the given shares of remaining work; a share that is missing from the argument is 1.
 
         Outside the grid, the reading is extrapolated from the two nearest points of an axis, but not below zero.
         """

@@ -80,7 +80,7 @@ class LayerChange:
         return total
 
     def cost(self, kernels: Kernels) -> float:
-        """Return the time divided by the time of the dense int8 layer; the gate's MACs count at the layer's rate."""
+        """Return the time divided by that of the dense int8 layer; the gate's own MACs count at the layer's rate."""
         if self.work is None:
             return kernels.cost((8, 8), self.read)
         calls = sum(call.size * kernels.cost(call.bits, (*call.remaining, *self.read)) for call in self.work.calls)

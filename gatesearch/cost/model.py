@@ -126,9 +126,9 @@ class CostModel:
         Args:
             plan: gates, and a core for every stage.
             densities: for each cut gate, the measured share of the site's values that are not zero behind the gate;
-                suppressed channels count as zero. With None, before training, the gate's parameters imply the share.
-            observed: by site, the shares that were measured for each layer gate (its report). Without a report, before
-                training, the gate has the least work that its parameters allow.
+                suppressed channels count as zero. None before training: the gate's parameters then imply the share.
+            observed: by site, the shares that were measured for each layer gate (its report). Before training there is
+                no report: the gate then has the least work that its parameters allow.
 
         Raises:
             UserError: a site or core of the plan does not exist.
@@ -169,7 +169,7 @@ class CostModel:
             changes: changes of layers, by site.
             width: bytes of a value of the stage before.
             entered: bits that enter the stage if each value has 8 bits.
-            key: the stage's key in caches; None if measured reports of layer gates also decide the changes.
+            key: the stage's key in caches; None if the changes also depend on measured reports of layer gates.
         """
         work = self._pricer.stage(core, entering, leaving, changes, key)
         loop_us = self._pricer.loop_us(core, before, entering, leaving, (width, work.width))
@@ -459,8 +459,8 @@ class CostModel:
     def bound(self, plan: GatePlan) -> Price:
         """Return a lower bound of a plan's price: its price at the lowest pass rates that its gates' parameters allow.
 
-        At these rates every gate stops all negatives. It also stops the share of positives that its exit is meant to
-        answer. If the stages run by hops, every gate stays closed.
+        At these rates every gate stops all negatives. A gate with an exit also stops the share of positives that the
+        exit is meant to answer. If the stages run by hops, every gate stays closed.
         """
         if self.hops is not None:
             return self._stream_bound(plan)

@@ -30,7 +30,7 @@ class Programs:
 
     Args:
         pieces: the pieces by key.
-        counts: MACs, values and bytes of each piece.
+        counts: multiply-accumulates, values and bytes of each piece.
         models: .tflite models by number format (``"int8"``, ``"float32"``) and piece, for the pieces whose model some
             core needs.
     """

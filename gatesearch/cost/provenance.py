@@ -94,7 +94,7 @@ def layer_bases(
     gates: Iterable[PlacedGate],
     costs: Mapping[str, KernelCosts],
 ) -> Iterator[tuple[str, str, Basis, int]]:
-    """Yield core, gate kind, basis, and the number of layer gates with that basis."""
+    """Yield, for layer gates, a core, a gate kind, a basis, and the number of gates with this core, kind and basis."""
     layer_gates = list(gates)
     for core in device.cores:
         counts = Counter(
@@ -107,7 +107,7 @@ def layer_bases(
 def cut_bases(
     device: Device, variants: Sequence[PlacedGate], sites: Sequence[CutSite]
 ) -> Iterator[tuple[str, str, Basis, int]]:
-    """Yield core, gate kind, basis, and the number of sites, for cut gates."""
+    """Yield, for cut gates, a core, a gate kind, the basis of this kind on this core, and the number of cut sites."""
     for core in device.cores:
         for kind in dict.fromkeys(gate.kind for gate in variants):
             yield core.name, kind, cut_basis(core), len(sites)

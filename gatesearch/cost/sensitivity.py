@@ -1,9 +1,9 @@
 """Sensitivity analysis: how much a run's result depends on the assumed constants of a device.
 
-The powers, wake-ups and links that a profile assumes are right to an order of magnitude only. A claim should also hold
+The assumed powers, wake-ups and links of a profile are accurate only to an order of magnitude. A claim should also hold
 on a device whose constants are half as large, or one and a half times as large. The analysis multiplies each assumed
-constant, and groups of them, by both factors. It prices the plan and its baseline again, and says how the gain and the
-choice of the plan change.
+constant, and groups of these constants, by both factors. It prices the plan and its baseline again, and says how the
+gain and the choice of the plan change.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 class MeasuredPlan(NamedTuple):
-    """A plan and the measurements of its gates, as arguments of a price.
+    """A plan and the measurements of its gates, from which a cost model computes the plan's price.
 
-    They are the arguments of :meth:`gatesearch.cost.model.CostModel.price`. If there are activities, they are the
-    arguments of :meth:`gatesearch.cost.model.CostModel.price_stream`.
+    :meth:`gatesearch.cost.model.CostModel.price` explains the fields. If there are activities,
+    :meth:`gatesearch.cost.model.CostModel.price_stream` computes the price, and explains the fields.
     """
 
     plan: GatePlan

@@ -1,4 +1,7 @@
-"""The energy per hop of a gate that decides on the signal, before the front end."""
+"""The energy per hop of a gate that decides on the signal, before the front end.
+
+A hop is the time from one decision to the next.
+"""
 
 from __future__ import annotations
 

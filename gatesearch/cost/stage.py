@@ -83,7 +83,7 @@ class BlockWork(NamedTuple):
 
 
 class _Programs:
-    """Counts the programs of a stage: each stretch of plain layers between kernels is one."""
+    """Counts the programs of a stage: each stretch of plain layers between kernels is one program."""
 
     def __init__(self) -> None:
         self._order: list[bool] = []  # True for a plain stretch, False for a kernel
@@ -270,7 +270,7 @@ class StagePricer:
         )
 
     def _head_overhead(self, head: Mapping[str, Surface], name: str, leaving: PlacedCut) -> float:
-        """Return one overhead of a gate's head in bytes; in the file, a second result of the program adds to it."""
+        """Return the bytes of one overhead of a gate's head; that of the file includes the program's second result."""
         own = head[name](1.0, leaving.channel_share) if name in head else 0.0
         return own + (RESULT_BYTES if name == "file_overhead_bytes" else 0.0)
 

@@ -72,7 +72,7 @@ def price_by_hops(
         device: the device, with its cores and the power of its sensor.
         frontend_us: time of the front end, in microseconds.
         period_s: seconds from hop to hop.
-        phases: number of states that take turns in each stage; each catches up when its gate opens.
+        phases: number of states that take turns in each stage; every state catches up when the stage's gate opens.
 
     Raises:
         ValueError: the numbers of stages and activities differ.

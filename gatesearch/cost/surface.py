@@ -2,10 +2,10 @@
 
 The measured or estimated cost is called a *reading*. Gates at cuts remove channels. The work of a convolution or a
 linear layer is proportional to the product of its input and output channels. The work of a depthwise layer, a
-normalisation or a pool is linear in one of the two. A call has a fixed cost. A block is a sum of such layers, so its
-reading is ``a + b i + c o + d i o``: i is the share of input channels that remains, o the share of output channels.
-Four readings, with all and with half of the channels on either side, determine the four coefficients. Between these
-four points the surface is exact wherever time is proportional to work.
+normalisation or a pool is proportional to one of these two numbers. A call has a fixed cost. A block is a sum of such
+layers, so its reading is ``a + b i + c o + d i o``. Here, i is the share of input channels that remains, and o is the
+share of output channels. Four readings, with all and with half of the channels on either side, determine the four
+coefficients a, b, c and d. Between these four points the surface is exact if time is proportional to work.
 """
 
 from __future__ import annotations

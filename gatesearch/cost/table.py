@@ -106,7 +106,7 @@ class HostTimings:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> HostTimings:
-        """Rebuild from the entry that :meth:`Table.to_json` writes."""
+        """Rebuild the timings from the entry that :meth:`Table.to_json` writes."""
         return cls(**{**raw, "kernels": Recorded.from_dict(raw["kernels"]), "loop": Loop(**raw["loop"])})
 
 

@@ -6,23 +6,24 @@ times to measure. But a time is close to a product of factors: one for the shape
 share. So the ratio of two times changes little from shape to shape, and other times can be derived from it. If a ratio
 was measured on two shapes, the rules use the geometric mean, because factors multiply.
 
-The outermost shapes of a variant are the one with the least and the one with the most work; the others are its inner
-shapes. The base variant of a kernel is the one with the most shapes. The full point of a grid has the full share on
-every axis; a reduced point has a smaller share on some axis. The rules are sorted by the error that they risk, the
-smallest first:
+The base variant of a kernel is the variant with the most shapes. The outermost shapes of a variant are its shape with
+the least work and its shape with the most work; its other shapes are inner shapes. The full point of a grid has the
+full share on every axis. A point is reduced on an axis if its share there is smaller.
 
-1. A point with smaller shares on several axes is the product of the full point and of one ratio for each of these axes.
-   Each ratio is that of the point reduced on this axis alone to the full point.
-2. A point of another variant on an inner shape is the same point of the base variant on that shape, times the ratio of
-   the two variants on the outermost shapes.
-3. A point of another variant with a smaller share of channels is the variant's full point, times the ratio of the
-   reduced to the full point of the base variant on the same shape.
-4. A point of the base variant with a smaller share of channels on an inner shape is the full point on that shape, times
-   the ratio of the reduced to the full point on the outermost shapes.
-5. A point of the base variant with a smaller share of open outputs on an inner shape is derived in the same way as in
+Each rule derives the times of some points. The rules are sorted by the error that they risk, the smallest first:
+
+1. Points that are reduced on several axes. The time is that of the full point, times one ratio for each of these axes:
+   the time of the point that is reduced on this axis alone, divided by the time of the full point.
+2. Points of another variant than the base variant, on an inner shape. The time is that of the base variant at the same
+   point on the same shape, times the ratio of the two variants on the outermost shapes.
+3. Points of another variant that are reduced on an axis of channels. The time is that of the variant's full point,
+   times the base variant's ratio of the reduced point to the full point on the same shape.
+4. Points of the base variant that are reduced on an axis of channels, on an inner shape. The time is that of the full
+   point, times the ratio of the reduced point to the full point on the outermost shapes.
+5. Points of the base variant that have a smaller share of open outputs, on an inner shape. The time is computed as in
    rule 4.
 
-Rules 1 and 2 always apply; where both can derive a point, rule 2 is used. Rules 3 to 5 apply point by point, in this
+Rules 1 and 2 always apply; if both can derive a point, rule 2 is used. Rules 3 to 5 apply point by point, in this
 order, only until the remaining timings fit the budget.
 """
 
@@ -97,7 +98,7 @@ def resolve(timed: Mapping[Hashable, float], derivations: Mapping[Hashable, Deri
 
 
 def _multi_axis_points(grids: Mapping[Key, Grid]) -> Derivations:
-    """Rule 1: derive a point with smaller shares on several axes; the ratios of each axis alone multiply."""
+    """Rule 1: derive points that are reduced on several axes from the points that are reduced on one of them."""
     for key, grid in grids.items():
         for point in grid.points:
             axes = grid.reduced_axes(point)
@@ -163,7 +164,7 @@ def _derive_interior(grids: Mapping[Key, Grid], names: Sequence[str]) -> Derivat
 def _derive_by_ratio(
     grids: Mapping[Key, Grid], key: Key, reference: Key, ends: Sequence[tuple[Key, Key]]
 ) -> Derivations:
-    """Derive every point of ``key`` from the same point of ``reference`` and its ratio on pairs of keys.
+    """Derive every point of ``key`` from the same point of ``reference``, scaled by the ratio of the pairs ``ends``.
 
     Points are matched by their index, not by their shares. A kernel lists the points of all its grids in the same order
     but rounds shares to whole rows or channels, so the same point is a slightly different share on another shape. If

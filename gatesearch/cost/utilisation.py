@@ -23,9 +23,9 @@ def mean_utilisation(
 
     Args:
         runs: costs of the stages and exits.
-        shares: for each of them, the share of the windows for which it runs.
+        shares: for each stage or exit, the share of the windows for which it runs.
         period_us: microseconds from window to window.
-        always: by core, microseconds of work for every window: the front end.
+        always: by core, microseconds of the work that every window needs, which is the front end.
 
     >>> runs = [StageCost("mcu", 400.0, 0.0), StageCost("app", 900.0, 0.0, wake_us=100.0)]
     >>> mean_utilisation(runs, [1.0, 0.25], 1000.0, {"mcu": 200.0})
@@ -43,9 +43,9 @@ def worst_utilisation(
     """Return the share of the period for which each core is busy when every window takes the path that is worst for it.
 
     Args:
-        paths: the stages and exits that a window may run, one after the other.
+        paths: each sequence of stages and exits that a window may run.
         period_us: microseconds from window to window.
-        always: by core, microseconds of work for every window: the front end.
+        always: by core, microseconds of the work that every window needs, which is the front end.
     """
     worst: dict[str, float] = {}
     for path in paths:
@@ -55,7 +55,7 @@ def worst_utilisation(
 
 
 def describe_overload(worst: Mapping[str, float], period_us: float) -> str:
-    """Return a text about the busiest core, such as ``app is busy 33 ms of a period of 1 ms``.
+    """Return a phrase about the busiest core, such as ``app is busy 33 ms of a period of 1 ms``.
 
     >>> describe_overload({"mcu": 0.5, "app": 33.0}, 1000.0)
     'app is busy 33 ms of a period of 1 ms'

@@ -62,9 +62,9 @@ def _passes(count: int) -> Callable[..., int]:
 
 
 def _batch_norm(x: Tensor, *rest: Any, output: Any) -> int:
-    """Return the work of a batch normalisation: one pass, or three where it computes mean and spread of its input.
+    """Return the work of a batch normalisation: one pass, or three if it computes mean and spread of its input.
 
-    PyTorch runs an instance normalisation as a batch normalisation with such statistics.
+    PyTorch runs an instance normalisation as a batch normalisation that computes mean and spread.
     """
     return x.numel() * (NORM_PASSES if has_own_statistics(rest) else 1)
 

@@ -39,7 +39,7 @@ VIEWS = {
 
 
 def replace_in_place(graph: fx.Graph, model: nn.Module) -> None:
-    """Replace each in-place operation of a graph by the plain one, and connect all later readers to it.
+    """Replace each in-place operation of a graph by its plain form, and connect all later readers to the new node.
 
     Args:
         graph: the graph of the model, which is changed.

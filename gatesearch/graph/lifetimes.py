@@ -15,7 +15,7 @@ ALIGNMENT_BYTES = 16
 
 
 class Lifetime(NamedTuple):
-    """The time for which a tensor is in memory.
+    """The time for which a tensor is in memory, in steps of a program.
 
     Args:
         size_bytes: size of the tensor.

@@ -205,7 +205,7 @@ class OperatorCounter(TorchDispatchMode):
     def _decompose(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Run an operator as the operators that it consists of, and count those.
 
-        The calls go to ``super()``, so that a derived class does not run its own steps for the end of the context.
+        The method enters and leaves the context by ``super()``, because a derived class may do more when it leaves.
         """
         super().__enter__()
         try:

@@ -92,7 +92,7 @@ class _Trace(NamedTuple):
         )
 
     def module(self, model: nn.Module) -> fx.GraphModule:
-        """Return the graph as a module that shares the model's modules; only this module gets the constants."""
+        """Return the graph as a module that shares the model's modules; only the returned module gets the constants."""
         with untouched(model):
             vars(model).update(self.constants)
             return fx.GraphModule(model, self.graph)
@@ -138,7 +138,7 @@ def _graph(model: nn.Module) -> _Trace:
     graph = tracer.trace(model)
     before = len(graph.nodes)
     for node in reversed(graph.nodes):
-        # In `output, _ = lstm(x)` nothing reads the state. Without its removal, it would seem to cross every later cut.
+        # In `output, _ = lstm(x)` nothing reads the state. An unread node would seem to cross every later cut.
         if node.op == "call_function" and node.target is operator.getitem and not node.users:
             graph.erase_node(node)
     return _Trace(graph if len(graph.nodes) == before else _renamed(graph), tracer.constants)

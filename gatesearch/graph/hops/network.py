@@ -24,8 +24,9 @@ State = tuple[Tensor, ...]
 class HopNetwork(nn.Module):
     """One step of a network by hops: (fresh frames, *state) -> (output, *state).
 
-    The state is an input and an output, so that every engine can run the program: LiteRT, TensorFlow Lite Micro, Vela,
-    ONNX Runtime and C. The converter litert-torch would drop a buffer that a module changes, without a message.
+    Fresh frames are the frames that the window before did not contain. The state is an input and an output, so that
+    every engine can run the program: LiteRT, TensorFlow Lite Micro, Vela, ONNX Runtime and C. The converter
+    litert-torch would drop a buffer that a module changes, without a message.
 
     The output of a step equals the output of one pass over a longer stretch of frames. ``memory`` selects the stretch:
 
@@ -36,8 +37,8 @@ class HopNetwork(nn.Module):
     - ``"stream"``: all frames since the window of :meth:`catch_up`. Recurrent layers keep their state, and frames of
       the stream replace the zeros that are padded before a window. Reductions read the last window.
 
-    A part of a plan can be such a network as well. Its input is the tensor that crosses the cut before it. If that
-    tensor has a time axis, the part before outputs only its fresh frames.
+    A part of a plan can be such a network as well. The part's input is the tensor that crosses the cut before the part.
+    If that tensor has a time axis, the part before the cut outputs only the tensor's fresh frames.
 
     Args:
         network: maps windows [N, *shape] to a tensor; weights are shared, not copied.

@@ -31,7 +31,7 @@ class Part:
         phases: number of phases, each with a state of its own.
 
     Raises:
-        UserError: the network has no time axis, or its hop is no multiple of the phases.
+        UserError: the network has no time axis, or its hop is no multiple of the number of phases.
     """
 
     def __init__(self, network: HopNetwork, phases: int = 1) -> None:

@@ -73,7 +73,7 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
 
 
 def find_candidates(traced: fx.GraphModule, work: NodeProfile) -> list[tuple[fx.Node, int]]:
-    """Return each node whose output is the only tensor that later nodes read, with the MACs up to its end.
+    """Return each node whose output is the only tensor that later nodes read, and the MACs up to and with the node.
 
     A MAC is one multiply-accumulate.
     """

@@ -19,8 +19,8 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
     """Return every convolution without groups, linear and recurrent layer, in the order in which they run.
 
     Some layers are no sites. A gate for a layer that is called twice would have to serve two places. A gate for a layer
-    with hooks or with computed weights would not run the hooks or compute the weights. An LSTM or GRU is no site if it
-    does not take the batch first, starts from a state or projects its output.
+    with hooks or with computed weights would not run the hooks or compute the weights. An LSTM or GRU is no site if the
+    batch is not its first axis, if the network passes a first state to it, or if it projects its output.
 
     Args:
         model: maps [N, *shape] to logits.

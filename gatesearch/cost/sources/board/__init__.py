@@ -1,4 +1,4 @@
-"""Kernel tables of cores, counted in an emulator or timed on a board, as a source of latencies."""
+"""Prices modules by the kernel table of a core, whose readings were counted in an emulator or timed on a board."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class CallCounter(OperatorLog):
     """A context in which a module's operators are recorded as kernel calls in int8, or else as MACs.
 
     Every operator of :meth:`~gatesearch.graph.operator_log.OperatorLog.operations` is counted in one of the two ways.
-    An operator without products for which there is no kernel counts as a sum of as many values as it processes.
+    An operator that has neither products nor a kernel counts as a sum of as many values as it processes.
 
     Attributes:
         calls: the kernel calls, once the context has ended.

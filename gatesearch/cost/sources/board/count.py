@@ -137,8 +137,8 @@ def count(board: str, listed: Sequence[KernelCall], others: Sequence[KernelCall]
 
     Args:
         board: a name of :data:`BOARDS`.
-        listed: the calls to whose counts the table's model is fitted, the empty call first.
-        others: held-out calls, which measure the table's error.
+        listed: the calls whose counts determine the table's model; the empty call comes first.
+        others: held-out calls, whose counts show the error of the table's model.
 
     Raises:
         UserError: there is no such board, or a tool is missing or fails.

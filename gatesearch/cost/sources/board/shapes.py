@@ -59,7 +59,7 @@ LEVELS = ((640, 320, 50, 31), (160, 160, 100, 31), (1280, 320, 50, 31), (320, 64
 OTHER_LEVELS = ((960, 240, 66, 31), (512, 128, 125, 31))
 PAIRS = ((1.0, 0.5), (0.5, 1.0), (0.25, 0.5))  # shares of inputs and outputs
 SHARES = (0.25, 0.5, 1.0)
-SHARES_KEPT = (0.25, 0.5)  # shares of a dense matrix's parameters that factors of low rank have
+SHARES_KEPT = (0.25, 0.5)  # parameters of low-rank factors, as shares of the dense matrix's parameters
 
 
 def table_calls() -> tuple[KernelCall, ...]:

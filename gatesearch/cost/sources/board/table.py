@@ -43,8 +43,8 @@ class Reading(_Strict):
         variant: parameters other than the shape that make another program.
         remaining: shares of the work that remain, by name; the key ``left`` of the file. The share ``open`` is the
             share of outputs that the precision gate opened.
-        shortest: the shortest time or count of all turns; the key ``taken`` of the file.
-        median: the median of all turns, unless it equals the shortest; the key ``middle`` of the file.
+        shortest: the shortest time or count of all repetitions (turns); the key ``taken`` of the file.
+        median: the median of all repetitions, unless it equals the shortest; the key ``middle`` of the file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

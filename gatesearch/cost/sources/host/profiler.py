@@ -77,9 +77,9 @@ def read(
 ) -> HostReadings:
     """Time programs and kernels on one thread, until their timings agree or the budget is spent.
 
-    Operators take turns only with operators of their own network, so that the caches are as in that network. In turns
-    with all operators, they are up to a third slower. Programs of many operators are timed alone. Kernels are timed
-    alone as well, because a network reads their arrays only once per window.
+    Operators take turns only with operators of their own network, so that the caches are as in that network. If all
+    operators took turns, they would be up to a third slower. Programs of many operators are timed alone. Kernels are
+    timed alone as well, because a network reads their arrays only once per window.
 
     Args:
         programs: .tflite models by name; programs of the same ``network`` run together.
@@ -150,7 +150,7 @@ class _Choice:
 def _choose(
     unique: Mapping[str, split_operators.Operator], grids: Mapping[Key, TimedGrid], max_timings: int
 ) -> _Choice:
-    """Choose the operators and kernel points to time, at most a number of them if possible.
+    """Choose the operators and kernel points to time, at most ``max_timings`` of them if possible.
 
     Kernel points are derived first, until those that remain fit beside the operators that cannot be interpolated. Then
     operators are interpolated until all timings fit.
@@ -175,7 +175,7 @@ def _operator_groups(
     choice: _Choice,
     network: Callable[[Name], object],
 ) -> dict[object, dict[Hashable, Call]]:
-    """Return the operators to time by group; each is in one group, that of the first network that contains it."""
+    """Return the operators to time by group; each operator is in the group of the first network that contains it."""
     groups: dict[object, dict[Hashable, Call]] = {}
     placed = set(choice.operators)
     for name, keys in sums.items():

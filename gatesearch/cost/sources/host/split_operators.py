@@ -31,9 +31,9 @@ class Operator(NamedTuple):
     """One operator as a model.
 
     Args:
-        key: a key that operators with the same time share. They have the same kind and options, inputs and outputs of
-            the same shapes and types, constants in the same places, and the same values of short integer constants (a
-            shape, axes). Weights do not matter.
+        key: a key that is equal for operators with equal times. Such operators have the same kind and options, the same
+            shapes and types of inputs and outputs, and constants at the same positions. Their short integer constants
+            (a shape, axes) have the same values. Weights do not matter.
         name: the kind, such as ``CONV_2D`` or ``PAD+CONV_2D``.
         model: the .tflite model.
         family: a key of all operators whose times differ only because their work differs.
@@ -48,7 +48,7 @@ class Operator(NamedTuple):
 
     @property
     def is_large_matmul(self) -> bool:
-        """Whether it multiplies matrices on more than a few values; such operators take most of a network's time."""
+        """Whether the operator multiplies matrices of more than a few values; these take most of a network's time."""
         return self.name.split("+")[-1] in MATMUL_OPS and self.family[0] != "few"
 
 
@@ -147,7 +147,7 @@ def split_all(models: Mapping[Name, bytes]) -> tuple[dict[Name, list[str]], dict
     programs of their own, such operators would take little more time than the call itself.
 
     Returns:
-        For each model the keys of its operators, whose times add up to that of the model; and the operators by key.
+        By model, the keys of its operators, whose times add up to the time of the model; and the operators by key.
     """
     sums: dict[Name, list[str]] = {}
     by_key: dict[str, Operator] = {}
