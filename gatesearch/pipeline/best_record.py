@@ -1,4 +1,4 @@
-"""Builds the part of a run's record about the best plan: figures on the test split, costs and energy."""
+"""Builds the entries on the best plan in a run's record: figures on the test split, costs and energy."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def describe_best(outputs: RunOutputs, figures: BestFigures, layers: list[dict[s
             figures.gated,
             figures.densities,
             figures.mean_sparsity,
-            # A stream at another prevalence has other openings, which nobody measured.
+            # At another prevalence gates open at other times, and those openings are not measured.
             problem.recipe.stream.prevalences if has_negatives and problem.features.test.stream is None else (),
         ),
     }
@@ -134,7 +134,10 @@ def describe_energy(figures: BestFigures, best: Mapping[str, Any]) -> dict[str, 
 
 
 def _fixed_terms(figures: BestFigures) -> list[str]:
-    """Return the terms of the energy that the plan cannot reduce: a gate on the signal saves work of the front end."""
+    """Return the terms of the energy that the plan cannot reduce.
+
+    The front end is one of these terms, unless a gate on the signal saves work of the front end.
+    """
     gated, ungated = figures.price.energy.by_term, figures.ungated_price.energy.by_term
     return [term for term in prevalence.FIXED_TERMS if term != "frontend" or gated[term] >= ungated[term]]
 

@@ -15,9 +15,9 @@ CHECKSUMS_FILE = "logs/checksums.json"
 class Checksums:
     """The SHA-256 digests of the files of a run folder, in ``logs/checksums.json``.
 
-    The digest of the new content is stored before the file is replaced. A kill between these two steps leaves the old
-    file, so the digest of the old content stays valid, too. The entry of the file of digests itself is the digest of
-    all other entries.
+    The digest of a file's new content is stored before the file is replaced. If the process is killed between these two
+    steps, the old file remains, so the digest of the old content stays valid, too. ``logs/checksums.json`` also has an
+    entry for itself: the digest of all other entries.
 
     Args:
         folder: the run folder.
@@ -27,7 +27,7 @@ class Checksums:
         self._folder = folder
 
     def expect(self, name: str, content: bytes) -> None:
-        """Store the digest of the content that will be written to a file next."""
+        """Store the digest of the content that is about to be written to a file."""
         digests = self._read()
         present = self._present_digest(name)
         old = [present] if present in digests.get(name, []) else []

@@ -12,7 +12,7 @@ from gatesearch.training import Figures
 
 
 def price_violations(recipe: Recipe, cost: CostModel, plan: GatePlan) -> dict[str, float]:
-    """Return by how much a plan breaks each constraint that its price alone decides; at most 0 for one it keeps."""
+    """Return by how much a plan breaks each constraint on its price, by name; at most 0 for a kept constraint."""
     violations = dict(cost.violations(plan))
     if recipe.constraints.latency_ms is not None:
         violations["latency_ms"] = excess_latency_ms(recipe, cost, plan)
@@ -20,7 +20,7 @@ def price_violations(recipe: Recipe, cost: CostModel, plan: GatePlan) -> dict[st
 
 
 def is_affordable(recipe: Recipe, cost: CostModel, plan: GatePlan) -> bool:
-    """Return whether a plan keeps each constraint that its price alone decides."""
+    """Return whether a plan keeps each constraint on its price."""
     return all(excess <= 0 for excess in price_violations(recipe, cost, plan).values())
 
 
@@ -31,7 +31,7 @@ def excess_latency_ms(recipe: Recipe, cost: CostModel, plan: GatePlan) -> float:
 
 
 def quality_violations(problem: Problem, figures: Figures, reference: float) -> dict[str, float]:
-    """Return by how much a model breaks each constraint on quality, by name; positive for a broken one.
+    """Return by how much a model breaks each constraint on quality, by name; positive for a broken constraint.
 
     Args:
         problem: the problem, whose recipe sets the limits.

@@ -152,8 +152,8 @@ def _try_variant(
         variant: the gate kind and the parameters that need a program of their own.
         choices: the slots that the variant fits, each with the gates of the variant.
         cores: names of the cores that run the ungated network.
-        whole_way: whether to try slots with a whole export until one succeeds, and the rest with the passes alone. If
-            False, all slots are tried with the passes alone.
+        whole_way: whether to try slots with a complete export until one succeeds, and the remaining slots with the
+            passes alone. If False, all slots are tried with the passes alone.
     """
     samples = problem.features.train.features[:SAMPLES]
     to_bundle = partial(

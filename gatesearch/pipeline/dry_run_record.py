@@ -40,10 +40,10 @@ class Refusal(NamedTuple):
 
 
 def read_record(problem: Problem, folder: RunFolder) -> list[Refusal] | None:
-    """Return the refusals of an earlier dry run of the same problem; None where there was none."""
+    """Return the refusals of an earlier dry run of the same problem; None if there was no such dry run."""
     stored = folder.load(DRY_RUN_FILE, _parse, "the dry run is repeated")
     if stored is None:
-        # A run of an older version has no record. Where it has a best plan, its network can be exported.
+        # A run of an older version has no record. If it has a best plan, its network can be exported.
         return [] if (folder / "best/plan.json").exists() else None
     digest, refusals = stored
     return refusals if digest == _digest(problem) else None
@@ -80,7 +80,7 @@ def _parse(content: bytes) -> tuple[str, list[Refusal]]:
 
 
 def _digest(problem: Problem) -> str:
-    """Return a digest of everything that decides a dry run, such as network, space and formats, without the weights."""
+    """Return a digest of everything on which a dry run depends: network, space, device and formats, not the weights."""
     network = problem.backbone
     content = [
         revision(),
@@ -98,7 +98,7 @@ def _digest(problem: Problem) -> str:
 
 
 def _source(kind: type[nn.Module]) -> str:
-    """Return the source code of a module's class, because a trace may not show all of it; for PyTorch's, the name."""
+    """Return the source code of a module's class, because a trace may show a part; for PyTorch's classes, the name."""
     if kind.__module__.startswith("torch."):
         return kind.__qualname__
     try:

@@ -53,20 +53,20 @@ class Evaluator:
     def _reference(self) -> float:
         """The quality of the ungated backbone with which a plan is compared.
 
-        On a stream, one more epoch moves the misses at a few false accepts by more than gates may. So the ungated
-        backbone trains as long as a plan does.
+        On a stream, one more epoch of training can change the miss rate by more than constraints allow to gates. So the
+        ungated backbone trains for as long as a plan does.
         """
         if self.problem.features.validation.stream is None:
             return self.baseline.quality
-        # The search also tries the plan without gates, and that trial takes this model.
+        # The search also tries the plan without gates; its trial uses this model.
         ungated = self._models[()] = train_trial(GatePlan(), self.problem, self.baseline, self.folder)
         return self.problem.goal.assess(ungated, self.problem.features.validation).value
 
     def _judge(self, plan: GatePlan) -> tuple[Figures, str | None]:
         """Return the figures of a plan's model and, if there is one, a doubt about its gates.
 
-        Cores change nothing in training. They change the prices for which the gates of a stream are set, and nothing
-        else: without a stream, plans with equal gates have the same figures.
+        The cores of a plan do not change its training. On a stream they change the plan's price, for which calibration
+        sets the gates. Without a stream, plans with equal gates have the same figures.
         """
         problem, validation = self.problem, self.problem.features.validation
         operation = operation_for(problem, self.cost, plan, self._reference)

@@ -44,7 +44,7 @@ class PlanBundle:
         path: the path of the bundle.
         manifest: the manifest of the bundle.
         model: the best plan's model, with the thresholds and answers of the artifacts. They differ from the trained
-            ones, because artifacts round differently.
+            thresholds and answers, because artifacts round differently.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class PlanBundle:
 
 
 def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder) -> PlanBundle:
-    """Write the bundle of the best plan, or read it if the run folder holds it; the model is not changed."""
+    """Write the bundle of the best plan, or load it if the run folder holds it; the best model is not changed."""
     path = folder / BUNDLE
     made_from = {"weights": _digest_weights(best.model), "formats": list(problem.recipe.export.formats)}
     folder.write_json("best/plan.json", best.trial.plan.to_dict())
@@ -73,7 +73,7 @@ def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder)
 
 
 def _holds_bundle(folder: RunFolder, best: BestPlan, made_from: Mapping[str, Any]) -> bool:
-    """Return whether the folder holds a complete bundle of the best plan's weights; print damage and changes."""
+    """Return whether the folder holds a complete bundle of the best plan's weights; print damages and changes."""
     path = folder / BUNDLE
     if not (path / MANIFEST).exists():
         return False
@@ -115,7 +115,7 @@ def verify(problem: Problem, bundle: PlanBundle) -> verification.Parity:
 
 
 def describe_parity(parity: verification.Parity) -> str:
-    """Return the lines on the agreement of the artifacts with the model, and on the check of each file."""
+    """Return lines that say how far the artifacts agree with the model, and how each file was checked."""
     if parity.prediction_agreement is None:
         outputs = f"outputs to {parity.output_snr_db:.1f} dB"
     else:

@@ -29,7 +29,7 @@ from gatesearch.report.record.trials import add_plans, learning_curves, trial_ro
 from gatesearch.report.terminal import print_summary
 
 SUMMARY_VERSION = 1  # version of the format of summary.json, which docs/schemas/summary.json describes
-# The keys of the data that summary.json holds.
+# The keys of the entries ``data`` and ``baseline`` of summary.json.
 DATA_KEYS = ("name", "source", "synthetic", "train", "validation", "test", "positive_share", "test_by_kind")
 BASELINE_KEYS = ("accuracy", "quality", "macs", "params", "latency_us", "energy_uj", "core")
 
@@ -51,7 +51,7 @@ def build_record(
         "energy_uj": figures.ungated_price.energy.total_uj,
     }
     if problem.hops is not None:
-        reference["macs"] = round(figures.ungated_price.expected_macs)  # per hop, like those of the plan
+        reference["macs"] = round(figures.ungated_price.expected_macs)  # per hop, like the MACs of the plan
     sensitivity_json = sensitivity.sensitivity_summary(
         cost,
         measured_plan(plan, figures.gated, figures.densities),

@@ -1,6 +1,6 @@
-"""Places a gate as an engineer might do by hand, to compare it with the searched plan.
+"""Places one gate by a simple rule, as an engineer might do by hand, for comparison with the searched plan.
 
-The gate has the recipe's first gate kind and default parameters, and stands behind the third block.
+The gate has the recipe's first gate kind and default parameters. It stands behind the third block.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ BLOCK = 3  # number of the block behind which the gate stands
 
 
 def place_by_hand(problem: Problem, cost: CostModel) -> list[GatePlan]:
-    """Return the plan on each choice of cores that can run it; on every choice if none can.
+    """Return the plan on each choice of cores that can run it, or on every choice if none can.
 
-    The gate stands at the searched site nearest to the end of the third block. If the recipe's space does not contain
-    the default of a parameter, the gate has another value of the space, because the latency table contains no others.
+    The gate stands at the site of the search space nearest to the end of the third block. If the space does not contain
+    the default of a parameter, the gate has another value of the space, because the latency table has no other values.
 
     Raises:
         UserError: the space has no gate kind for cut sites.

@@ -35,10 +35,10 @@ PathTimes = Mapping[str, Mapping[str, float]]
 def measure_front(
     problem: Problem, baseline: Baseline, cost: CostModel, trials: SearchResult, folder: RunFolder
 ) -> PathTimes:
-    """Return, by plan digest, the measured and the predicted time [us] of plans that run on this host alone.
+    """Return, by plan digest, the measured and the predicted time [us] of plans whose cores are all this host.
 
-    Each time is for one window that passes every gate, without the front end. Plans of the front are measured with
-    untrained gates, the best objective first, until :data:`FRONT_TIMEOUT_S` is over.
+    Each time is for one window that passes every gate, without the front end. The plans of the front are measured with
+    untrained gates, in the order of the recipe's objective, until :data:`FRONT_TIMEOUT_S` is over.
     """
     stored = folder.load(FRONT_TIMES_FILE, _parse_times, "the front is measured again")
     if stored is not None:
@@ -61,7 +61,7 @@ def measure_front(
 
 
 def describe_front(times: PathTimes, trials: SearchResult) -> str:
-    """Return the line on the error of predicted times, over the measured plans of the front."""
+    """Return a line that says by how much predicted times differ from measured times, over plans of the front."""
     errors = sorted(abs(row["predicted_us"] / row["measured_us"] - 1) for row in times.values())
     median = errors[len(errors) // 2]
     count = f"{len(errors)} of {len(trials.front)} plans of the front"
@@ -84,7 +84,7 @@ def measure_stream(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> S
 
 
 def warn_of_engines(cost: CostModel, best: BestPlan, stream: StreamTiming) -> None:
-    """Warn where the best plan's files need another engine than its price assumes, or are slower than without gates.
+    """Warn if the best plan's files need another engine than its price assumes, or if its gates save no time.
 
     Args:
         cost: the cost model of the plan's device.
@@ -121,8 +121,8 @@ def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: Co
     observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
     timed = executable.time_models({"run": executable.assemble(model, calibration, problem.device)}, calibration[:1])
     costs = [estimate.cost for estimate in cost.stages(plan, observed=observed)]
-    # The profile may say that a core is slower than this host by a factor. The measured times are times of the host, so
-    # the predicted times are divided by that factor.
+    # The device profile may say that a core is slower than this host by a factor. Measured times are times of this
+    # host, so predicted times are divided by the factor.
     slowdown = {c.name: c.timing.latency_us(1.0) for c in problem.device.cores if c.timing.model == "litert"}
     predicted = sum(part.latency_us / slowdown[part.core] for part in costs)
     return {"measured_us": timed.us["run"], "predicted_us": predicted}

@@ -1,4 +1,4 @@
-"""Builds the opening of a run's record, when its search begins, and the record of an unfinished run."""
+"""Builds the first part of a run's record, when its search starts, and the record of an unfinished run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPENING_FILE = "logs/begun.json"
 
 
 def opening_record(problem: Problem, cost: CostModel, folder: RunFolder) -> dict[str, Any]:
-    """Return the part of a run's record that can be written when its search begins."""
+    """Return the part of a run's record that can be written when its search starts."""
     recipe, data = problem.recipe, problem.data
     plan, ungated = cost.ungated()
     return {
@@ -69,7 +69,7 @@ def opening_record(problem: Problem, cost: CostModel, folder: RunFolder) -> dict
 
 
 def unfinished_record(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None:
-    """Return the record of an unfinished run, made from its folder alone; None where record.json is complete."""
+    """Return the record of an unfinished run, built from its folder alone; None if record.json is complete."""
     trials = Study.find(recipe, folder).read()
     finished = folder.read("record.json", parse_record)
     if finished is not None and len(finished["trials"]) == len(trials.trials):
@@ -104,7 +104,7 @@ def count_test_windows(problem: Problem) -> dict[str, int]:
 
 
 def read_histories(folder: RunFolder, files: dict[str, str]) -> dict[str, History]:
-    """Return the learning curves in the folder by name; ``files`` holds the name of each curve's file under logs/."""
+    """Return the learning curves in the folder, by name; ``files`` maps each curve's name to its file under logs/."""
     curves = {
         name: folder.load(f"logs/{file}.json", _parse_history, "the report has no such learning curve")
         for name, file in files.items()

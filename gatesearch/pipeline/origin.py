@@ -1,4 +1,4 @@
-"""Stores the recipe and digests of data and network of a new run, to name changes when it is resumed."""
+"""Stores a run's recipe and digests of its data and network, and names changes when the run resumes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORIGIN_FILE = "logs/origin.json"
 MAX_KEYS = 8  # largest number of keys that one warning names
 NEUTRAL_KEYS = ("search.executor", "search.storage")  # where trials are tried and stored; this changes no result
 DIGEST_DIGITS = 16
-# Keys that older runs do not have, with the value that stands for what those runs did.
+# Keys that runs of older versions lack, each with the value by which those runs worked.
 OLDER_DEFAULTS = (("stream.by", "windows"),)
 
 
@@ -43,7 +43,7 @@ def describe_origin(problem: Problem) -> dict[str, Any]:
 
 
 def list_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each of recipe, data and weights that has changed.
+    """Return a sentence for each change: of the recipe, of the data, and of the network's first weights.
 
     >>> origin = {"recipe": {"seed": 0, "name": "kws"}, "data": {"train": "ab"}, "weights": "cd"}
     >>> list_differences(origin, origin | {"recipe": {"seed": 1, "name": "kws"}})

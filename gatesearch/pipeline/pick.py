@@ -21,7 +21,7 @@ from gatesearch.search.result import SearchResult, Trial
 
 @dataclass(frozen=True)
 class BestPlan:
-    """The best plan of a run, retrained, beside the ungated backbone, retrained in the same way.
+    """The retrained best plan of a run, and the ungated backbone, retrained in the same way.
 
     Args:
         trial: the trial that evaluated the plan.
@@ -41,10 +41,10 @@ def retrain_best(
 ) -> BestPlan:
     """Return the best plan: the first in the recipe's ranking that keeps the constraints after its retraining.
 
-    A short training can flatter a plan. So the retrained model must keep the constraints on the validation split,
-    against the ungated backbone that was retrained in the same way. If it breaks one, the next plan of the ranking is
-    retrained. Where no plan keeps the constraints, the plan with the smallest violation is the best, and warnings name
-    the constraints that it breaks.
+    After its short training a plan can look better than it is. So its retrained model must keep the constraints on the
+    validation split, relative to the ungated backbone, retrained in the same way. If the model breaks a constraint, the
+    next plan of the ranking is retrained. If no plan keeps the constraints, the plan with the smallest violation is the
+    best plan, and warnings name the constraints that it breaks.
     """
     ungated = retrain("ungated", cost.ungated()[0], problem, baseline, folder)
     validation = problem.features.validation
@@ -67,7 +67,7 @@ def retrain_best(
 
 
 def repick(recipe: Recipe, trials: SearchResult, rejected: frozenset[str], cost: CostModel) -> GatePlan | None:
-    """Return the plan that the recipe's rule picks at other prices, from the short trainings of the search.
+    """Return the plan that the recipe's rule would pick at other prices, from the short trainings of the search.
 
     Args:
         recipe: the recipe with the rule.
@@ -76,7 +76,7 @@ def repick(recipe: Recipe, trials: SearchResult, rejected: frozenset[str], cost:
         cost: the cost model with the other prices.
 
     Returns:
-        The plan; None where no plan keeps the latency, or where the trials do not hold the shares of windows that
+        The plan; None if no plan keeps the limit on latency, or if the trials do not hold the shares of windows that
         passed.
     """
     repriced = []

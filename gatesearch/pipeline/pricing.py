@@ -28,8 +28,8 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
 
     Args:
         problem: network, sites, device and stream.
-        backbone: the backbone, trained or not, since prices do not depend on weights; it is not changed.
-        folder: the folder of the run, which stores the latency table; None for no folder.
+        backbone: the backbone, trained or not, because prices do not depend on weights; it is not changed.
+        folder: the folder of the run, which stores the latency table; None to store nothing.
     """
     stream = problem.features.validation.stream
     cost = factory.build_cost_model(
@@ -52,13 +52,13 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
 
 
 def check_prices(problem: Problem, cost: CostModel) -> None:
-    """Refuse a device on which no plan keeps the constraints that its price alone decides.
+    """Refuse a device on which every plan breaks a constraint on its price.
 
-    This function does not check a space of more than :data:`MAX_PLANS` plans; the search proposes its simplest plans
+    A space of more than :data:`MAX_PLANS` plans is not checked; a search of such a space proposes its simplest plans
     first.
 
     Raises:
-        UserError: every plan breaks such a constraint.
+        UserError: every plan breaks a constraint on its price.
     """
     if len(problem.space) > MAX_PLANS:
         return
@@ -75,7 +75,7 @@ def check_prices(problem: Problem, cost: CostModel) -> None:
 
 
 def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None) -> Table:
-    """Return the latency table in the run folder, or else in the user's cache, or else a new one."""
+    """Return the latency table from the run folder or the user's cache, or else build a new one."""
     if folder is not None:
         stored = folder.load(TABLE_FILE, lambda text: Table.from_json(text.decode()), "the blocks are read again")
         if stored is not None and not (missing := stored.lacks(problem.device)):

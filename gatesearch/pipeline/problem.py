@@ -25,7 +25,7 @@ from gatesearch.search.space import Space
 from gatesearch.search.space_builder import build_space
 from gatesearch.training import GOALS, Features, GateSettings, Goal, Schedule, prepare
 
-FEW_CLIPS = 20  # clips of a synthetic class, if only the shapes of the data matter
+FEW_CLIPS = 20  # number of clips in each class of a synthetic data set, if only the shapes of the data matter
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
 FEATURE_KEYS = ("time_masks", "time_width", "freq_masks", "freq_width")
 IMAGE_KEYS = ("pad", "flip", "cutout")
@@ -77,7 +77,7 @@ class Problem:
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """Share of each kind of window in use: as in the validation stream, or else as the recipe says."""
+        """Share of each kind of window in use: from the validation stream if there is one, else from the recipe."""
         stream = self.features.validation.stream
         if stream is not None:
             return stream.shares(self.features.kind_names)
@@ -85,18 +85,18 @@ class Problem:
 
     @property
     def period_s(self) -> float:
-        """Seconds from window to window: the hop of the stream, or else the recipe's ``stream.period_s``."""
+        """Seconds from one window to the next: the hop of the stream, or else the recipe's ``stream.period_s``."""
         stream = self.features.validation.stream
         return self.recipe.stream.period_s if stream is None else stream.hop_s
 
     def schedule(self, step: Group | None = None) -> Schedule:
-        """Return the schedule of the recipe's training, with the keys that a step such as ``recipe.retrain`` sets."""
+        """Return the schedule of the recipe's training; ``step``, such as ``recipe.retrain``, may set keys anew."""
         training = self.recipe.training
         return Schedule(**(training if step is None else training.updated(step)).model_dump())
 
 
 class Inputs(NamedTuple):
-    """The network and the data that a calling program passes; they replace those that a recipe names."""
+    """The network and the data that a calling program passes in place of those that a recipe names."""
 
     backbone: nn.Module
     dataset: Dataset
@@ -110,12 +110,12 @@ def load_problem(
     Args:
         recipe: a checked recipe.
         inputs: a network and data in place of those that the recipe names.
-        with_features: whether a training follows, which needs augmented clips or windows of a stream; prices of plans
-            do not.
-        only_shapes: whether only the shapes of the data matter; then a synthetic set has few clips.
+        with_features: whether a training follows. A training needs augmented clips or windows of a stream; the prices
+            of plans need neither.
+        only_shapes: whether only the shapes of the data matter; a synthetic data set then has few clips.
 
     Raises:
-        UserError: a thing that the recipe names does not exist or does not fit.
+        UserError: something that the recipe names does not exist or does not fit.
     """
     device = profile.load(recipe.device)
     dataset = (
@@ -201,7 +201,7 @@ def load_problem(
 
 
 def _check_rate(recipe: Recipe, dataset: Dataset, frontend: Frontend) -> None:
-    """Refuse a front end of sound that could only assume the sample rate of the data."""
+    """Refuse data without a sample rate if the front end needs the rate and the recipe does not set it."""
     needed = "sample_rate" in frontend.arguments and "sample_rate" not in recipe.frontend.arguments
     if needed and dataset.sample_rate is None:
         raise UserError(
@@ -211,7 +211,7 @@ def _check_rate(recipe: Recipe, dataset: Dataset, frontend: Frontend) -> None:
 
 
 def describe_data(problem: Problem) -> str:
-    """Return the line on the origin of the data and the size of each split."""
+    """Return a line that names the origin of the data and the size of each split."""
     dataset = problem.data
     label = "synthetic data" if dataset.synthetic else "data"
     sizes = f"{len(dataset.train)} train, {len(dataset.validation)} validation, {len(dataset.test)} test"
@@ -219,13 +219,13 @@ def describe_data(problem: Problem) -> str:
 
 
 def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, nn.Module]:
-    """Return the modules that change inputs and features in training, for sound or for images.
+    """Return the modules that augment inputs and features in training; None for inputs that are not augmented.
 
     Raises:
         UserError: a key for images is set for sound, or a key for sound is set for images.
     """
     inputs = dataset.train.inputs
-    # Data of a sensor have a sample rate, too, but several axes. Augmentation of sound is for one channel.
+    # Data of a sensor also have a sample rate, but several channels. Augmentation of sound is for one channel.
     sound = dataset.sample_rate is not None and inputs.ndim == 2
     for key in IMAGE_KEYS if not sound and inputs.ndim != 4 else ():
         if getattr(chosen, key) != type(chosen).model_fields[key].default:
@@ -245,7 +245,7 @@ def load_data(recipe: Recipe, only_shapes: bool = False) -> Dataset:
 
     Args:
         recipe: a checked recipe.
-        only_shapes: whether a synthetic set may have few clips.
+        only_shapes: whether only the shapes of the data matter; a synthetic data set then has few clips.
     """
     arguments = dict(recipe.data.arguments)
     if only_shapes and arguments.get("root") is None and "clips_per_class" in arguments:

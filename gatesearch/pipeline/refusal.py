@@ -1,4 +1,7 @@
-"""Cleans up after a run that an error ends: removes its files before the first training, else stores the error."""
+"""Cleans up after a run that ends with an error.
+
+Before the first training, the files of the run are removed. Later, the error is stored as a warning of the run.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,17 @@ from pathlib import Path
 from gatesearch.errors import UserError
 from gatesearch.pipeline.run_dir import RunFolder
 
-# Checkpoints and weights of the baseline. One of them exists as soon as the first training has begun.
+# Checkpoints and weights of the baseline. One of them exists as soon as the first training has started.
 BEGUN = ("logs/baseline", "baseline.ckpt")
 
 
 @contextmanager
 def removed_unless_begun(folder: RunFolder, earlier: frozenset[str] | None) -> Iterator[None]:
-    """Remove the files of a new run that is refused before its first training begins.
+    """Remove the files of a new run that is refused before its first training starts.
 
     Args:
         folder: the folder of the run; this process holds its lock.
-        earlier: the result of :func:`list_entries` from before the run made its folder.
+        earlier: the entries of the folder before the run, as :func:`list_entries` returned them.
     """
     try:
         yield
@@ -33,7 +36,7 @@ def removed_unless_begun(folder: RunFolder, earlier: frozenset[str] | None) -> I
 
 @contextmanager
 def stored_refusal(folder: RunFolder) -> Iterator[None]:
-    """Store the error that ends a session as a warning of the run, where it is an error that the user can fix."""
+    """Store an error that ends a session as a warning of the run, if a user can fix the error."""
     try:
         yield
     except UserError as error:
@@ -43,7 +46,7 @@ def stored_refusal(folder: RunFolder) -> Iterator[None]:
 
 
 def list_entries(path: Path | None) -> frozenset[str] | None:
-    """Return the names in a folder; None where the folder does not exist or has no name yet."""
+    """Return the names in a folder; None if the folder does not exist, or if ``path`` is None."""
     if path is None:
         return None
     try:

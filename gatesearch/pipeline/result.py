@@ -1,4 +1,4 @@
-"""The values that a run's steps return: for callers of a run, and for the run's record."""
+"""Data classes that hold the values that a run's steps return, for callers and for the run's record."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 ungated_hops     the ungated backbone; each hop computes only the new frames
 ungated_windows  the ungated backbone; each hop computes the whole window
-level_gate       a gate that decides by one number of the signal; front end and backbone run only while it is open
+level_gate       a gate that decides by the signal's level; front end and backbone run only while this gate is open
 hand_placed      a gate of the recipe's first kind behind the third block, with default parameters
 smaller_ungated  the same backbone with fewer channels, at about the mean power of the picked plan
 """
@@ -26,7 +26,7 @@ from gatesearch.pipeline.training import Baseline, retrain
 from gatesearch.plan import GatePlan
 
 EVERY_WINDOW = Activity(open_share=1.0, openings=1.0)
-"""A part that catches up on the whole window at every hop."""
+"""The activity of a part that computes the whole window at every hop."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Rival:
 
     Args:
         model: the trained and calibrated model.
-        plans: the model's gates on each choice of cores; the plan with the least mean power is used.
+        plans: the model's gates on each choice of cores; the comparison takes the plan with the least mean power.
         cost: the cost model that prices the plans.
         has_signal_gate: whether a gate on the signal may stand before the front end.
         whole_windows: whether every hop computes the whole window.
@@ -56,7 +56,7 @@ class Rival:
         return min(priced, key=lambda pair: pair[1].energy.total_uj)
 
     def price_plan(self, plan: GatePlan, activities: Sequence[Activity], signal: str | None = None) -> Price:
-        """Return the price of one of its plans at the activities of the front end and of each stage.
+        """Return the price of one of the rival's plans at the activities of the front end and of each stage.
 
         Args:
             plan: one of :attr:`plans`.
@@ -101,7 +101,7 @@ class RivalInputs:
 def train_rivals(inputs: RivalInputs, names: Sequence[str]) -> Rivals:
     """Train the rivals with these names, or load them if the run folder holds them.
 
-    A rival that cannot be built is left out, with a warning.
+    A rival that cannot be built is missing in the result, and a warning says why.
     """
     models, missing = {}, {}
     for name in names:

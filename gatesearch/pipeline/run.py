@@ -52,7 +52,7 @@ def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None)
     earlier = list_entries(out)
     folder = RunFolder.new(recipe.name or "run", out)
     with folder.named_in_errors(), folder.driver_lock():
-        check_unused(folder.path)  # checked again under the lock, so that no other run can begin in this folder
+        check_unused(folder.path)  # checked again under the lock: another process may have started a run in the folder
         with removed_unless_begun(folder, earlier):
             folder.write("recipe.yaml", to_yaml(recipe))
             mark_run(folder.path, recipe)
@@ -73,8 +73,8 @@ def resume(
         path: the run folder.
         until: the last step to do, one of :data:`STEPS`.
         inputs: a network and data of the calling program, in place of those that the recipe names.
-        trust: whether to follow the modules and clusters that the folder's recipe names, from now on, even if the
-            folder was not made on this machine.
+        trust: whether to use the modules and clusters that the folder's recipe names, in this and in later calls, even
+            if the folder was made on another machine.
         warnings: the warnings that the caller printed, for the run's record.
 
     Raises:
@@ -94,7 +94,7 @@ def resume(
 
 
 def check_ready(recipe: Recipe) -> None:
-    """Refuse a run that cannot reach its end, before it has a folder and before its first training.
+    """Refuse a run that cannot reach its end; call this before the run has a folder.
 
     Raises:
         UserError: an extra is missing, or the batch size is not resolved yet.
@@ -171,7 +171,7 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
 
 
 def report(path: Path, *, trust: bool = False) -> None:
-    """Write the report of a run's results so far, even while the run goes on; see :func:`resume` for ``trust``."""
+    """Write the report of a run's results so far, even during the run; see :func:`resume` for ``trust``."""
     try:
         unfinished = unfinished_record(load_run(path, trust=trust), RunFolder(path))
     except DamagedFile as error:

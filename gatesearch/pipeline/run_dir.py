@@ -1,4 +1,4 @@
-"""The run folder: writes and reads a run's files so that a run can stop at any moment and continue."""
+"""The run folder: writes and reads the files of a run, which may stop at any moment and continue later."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 
 class RunFolder:
-    """The folder of a run. Its methods write files whole or not at all, and notice damaged files when they read.
+    """The folder of a run. Its methods write files completely or not at all, and detect damaged files when they read.
 
     Args:
         path: the folder, which is created if it does not exist.
@@ -87,7 +87,7 @@ class RunFolder:
         return lock_with_owner(self.path / DRIVER_FILE, f"run folder {self.path}")
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """Write a file whole or not at all.
+        """Write a file completely or not at all.
 
         Raises:
             UserError: a folder has the name of the file, or the run folder cannot be written.
@@ -103,11 +103,11 @@ class RunFolder:
             raise UserError(f"{self.path / name}: cannot be written: {error.strerror or error}") from None
 
     def write_json(self, name: str, value: Any) -> Path:
-        """Write JSON, whole or not at all."""
+        """Write a JSON file, completely or not at all."""
         return self.write(name, json.dumps(value, indent=1, allow_nan=False))
 
     def write_csv(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Path:
-        """Write a table, whole or not at all."""
+        """Write a table as a CSV file, completely or not at all."""
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, columns)
         writer.writeheader()
@@ -115,7 +115,7 @@ class RunFolder:
         return self.write(name, text.getvalue())
 
     def read(self, name: str, parse: Callable[[bytes], R]) -> R | None:
-        """Return the value in a file, or None where the file does not exist yet.
+        """Return the value in a file, or None if the file does not exist yet.
 
         Args:
             name: the name of the file.
@@ -137,16 +137,16 @@ class RunFolder:
             raise DamagedFile(self.path / name, f"is damaged: {first_line(error)}") from error
 
     def read_json(self, name: str) -> Any:
-        """Return the JSON in a file, or None where the file does not exist yet; see :meth:`read` for errors."""
+        """Return the JSON in a file, or None if the file does not exist yet; see :meth:`read` for errors."""
         return self.read(name, json.loads)
 
     def load(self, name: str, parse: Callable[[bytes], R], remedy: str) -> R | None:
-        """Return the value in a file, or None where it has to be made; a damaged file is set aside with a warning.
+        """Return the value in a file, or None if it is missing or damaged; a damaged file is renamed with a warning.
 
         Args:
             name: the name of the file.
             parse: turns the bytes of the file into a value.
-            remedy: a clause for the warning, which says what happens because the file is damaged.
+            remedy: a clause for the warning; it says what the run does because the file is damaged.
         """
         try:
             return self.read(name, parse)
@@ -156,7 +156,7 @@ class RunFolder:
             return None
 
     def check_outputs(self) -> None:
-        """Set aside each damaged file that no step reads, with a warning."""
+        """Rename each damaged file among those that no step reads, with a warning."""
         for name in OUTPUT_FILES:
             self.load(name, bytes, "a run to its end writes it anew")
 
@@ -167,20 +167,20 @@ class RunFolder:
 
     @contextmanager
     def stored_warnings(self) -> Iterator[None]:
-        """Store every warning of the context in the folder at once, so that a killed run keeps its warnings."""
+        """Store each warning of the context in the folder immediately, so that a killed run keeps its warnings."""
 
         with console.pass_warnings(self.store_warning):
             yield
 
     def store_warning(self, text: str) -> None:
         """Store a warning that was printed; an equal warning is not stored again."""
-        self.warnings()  # a damaged file of warnings or checksums causes a warning itself, which is stored first
+        self.warnings()  # if the file of warnings or of checksums is damaged, this call stores a warning about it first
         stored = self.warnings()
         if text not in stored:
             self.write_json(WARNINGS_FILE, [*stored, text])
 
     def seconds(self) -> dict[str, float]:
-        """Return the seconds of each step, and of all steps (``total``), summed over the sessions of the run."""
+        """Return the seconds of each step and of all steps (``total``), each summed over the sessions of the run."""
         account = self.load(SECONDS_FILE, json.loads, "the seconds of earlier sessions are lost")
         return dict(account or {})
 
@@ -206,7 +206,7 @@ class RunFolder:
             raise
 
     def set_aside_obstacle(self, directory: str, file: str) -> None:
-        """Set aside a file that has the name of a folder to be written, and a folder that has the name of a file."""
+        """Rename a file that stands in the place of a folder, and a folder that stands in the place of a file."""
         if (self.path / directory).is_file():
             set_aside(self.path / directory)
         if (self.path / file).is_dir():

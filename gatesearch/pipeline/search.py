@@ -30,7 +30,7 @@ CHECKPOINTS = "logs/trials"
 
 
 def search(problem: Problem, baseline: Baseline, cost: CostModel, folder: RunFolder) -> SearchResult:
-    """Try plans until the study holds as many trials as the recipe asks for, those of earlier sessions included."""
+    """Try plans until the study holds as many trials as the recipe asks for; trials of earlier sessions count."""
     folder.write_json(OPENING_FILE, opening_record(problem, cost, folder))
     evaluate = Evaluator(problem, baseline, cost, folder / CHECKPOINTS)
     result = _drive(problem, cost, folder, evaluate)
@@ -49,7 +49,7 @@ def write_trials(
 
 
 def describe_search(problem: Problem, result: SearchResult) -> str:
-    """Return the line on the number of plans that were tried, and of plans on the front."""
+    """Return a line with the numbers of plans that were tried, were ruled out, and are on the front."""
     states = [trial.state for trial in result.trials]
     decided = states.count("complete") + states.count("priced_out") + states.count("failed")
     failed = f"{states.count('failed')} failed, " if "failed" in states else ""

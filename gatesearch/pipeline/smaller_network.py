@@ -31,9 +31,9 @@ from gatesearch.search.space_builder import build_space
 
 WIDTH = "width"
 """The argument of a backbone's builder that scales its channels."""
-TOLERANCE = 0.05  # of the mean power
-MAX_TABLES = 3  # that are read to come near it
-WIDTH_STEP_CHANNELS = 4
+TOLERANCE = 0.05  # share by which the mean power may exceed its target
+MAX_TABLES = 3  # largest number of networks whose latency tables are built in order to come near the target
+WIDTH_STEP_CHANNELS = 4  # step from width to width, if the width is a number of channels
 WIDTH_STEPS = 8  # number of steps, if the width is a factor
 
 
@@ -55,12 +55,12 @@ class _Candidate(NamedTuple):
 
 
 def train_smaller(problem: Problem, ungated: Price, power_mw: float, folder: RunFolder) -> SmallerNetwork:
-    """Train the widest network that comes to a mean power, as the baseline is trained.
+    """Train the widest network with at most about the target mean power, in the same way as the baseline.
 
     Args:
-        problem: whose backbone it is.
+        problem: the run's problem, with the backbone at full width.
         ungated: the ungated backbone's price over the stream.
-        power_mw: the mean power to come to.
+        power_mw: the target of the mean power, in milliwatts.
         folder: the folder of the run.
 
     Raises:
@@ -74,10 +74,14 @@ def train_smaller(problem: Problem, ungated: Price, power_mw: float, folder: Run
 
 
 def _choose(problem: Problem, ungated: Price, power_mw: float) -> tuple[_Candidate, Problem, CostModel]:
-    """Return the widest network that keeps the power within :data:`TOLERANCE`, or the narrowest; its problem and cost.
+    """Return the widest network that keeps the power within :data:`TOLERANCE`, or else the narrowest.
 
-    What the ungated backbone spends in its stage is taken to shrink with multiplications, the rest to stay. Where the
-    network's own table of latencies says that it spends more, the next one is narrower by as much.
+    The first estimate of a network's energy takes the energy of the ungated backbone's stage in proportion to the MACs,
+    and leaves the remaining energy unchanged. If the network's own latency table gives more energy, later estimates are
+    multiplied by the ratio, and a narrower network is tried.
+
+    Returns:
+        The network, the problem with this network, and its cost model.
     """
     budget_uj = power_mw * problem.period_s * 1e3
     work_uj = math.fsum(ungated.energy.by_stage[0].values())
@@ -85,7 +89,7 @@ def _choose(problem: Problem, ungated: Price, power_mw: float) -> tuple[_Candida
     candidates = _list_candidates(problem)
     if not candidates:
         raise UserError(f"backbone {problem.recipe.backbone} cannot be narrower")
-    excess = 1.0  # what a network spends over its estimate
+    excess = 1.0  # ratio of a network's energy to its estimate
     for _ in range(MAX_TABLES):
         shares = {each.width: each.macs / problem.sites[0].macs_after for each in candidates}
         fitting = [each for each in candidates if rest_uj + excess * work_uj * shares[each.width] <= budget_uj]
@@ -107,21 +111,21 @@ def _list_candidates(problem: Problem) -> list[_Candidate]:
         try:
             candidates.append(_build(problem, width))
         except UserError:
-            continue  # not every network has every width: heads of attention divide it
+            continue  # some widths cannot be built: the number of attention heads must divide the width
     return candidates
 
 
 def ungated_plans(cost: CostModel) -> list[GatePlan]:
-    """Return the ungated backbone on each core that can run it; on every core where none can."""
+    """Return the ungated backbone on each core that can run it, or on every core if none can."""
     plans = [GatePlan((), (name,)) for name in cost.device.core_names]
     return [plan for plan in plans if not cost.violations(plan)] or plans
 
 
 def narrower_widths(recipe: Recipe) -> Iterator[float]:
-    """Yield widths below that of the recipe's backbone, the widest first.
+    """Yield widths below the width of the recipe's backbone, the widest first.
 
     Raises:
-        UserError: the builder has no such argument.
+        UserError: the backbone's builder has no argument for its width.
     """
     parameters = parameters_of(load_plugin(GROUP, recipe.backbone, "backbone"))
     if WIDTH not in parameters:
@@ -134,7 +138,7 @@ def narrower_widths(recipe: Recipe) -> Iterator[float]:
 
 
 def _build(problem: Problem, width: float) -> _Candidate:
-    """Return the network with a width, initialised from the recipe's seed, by hops if the run's network is by hops."""
+    """Return the network of a width, initialised from the recipe's seed; it runs by hops if the run's network does."""
     pl.seed_everything(problem.recipe.seed, verbose=False)
     backbone = backbones.build(
         problem.recipe.backbone,

@@ -1,4 +1,4 @@
-"""Names the steps of a run that are commands of their own, in their order, with the help of each."""
+"""Names the steps of a run that are commands of their own, in their order, with a help text for each."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ STEPS: Mapping[str, str] = {
     "verify": "Compare every artifact with the model.",
     "report": "Write report.html of a run, also while it goes on.",
 }
-"""Each step with the help of its command."""
+"""The help text of each step's command, by the name of the step."""

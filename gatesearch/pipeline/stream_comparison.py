@@ -40,7 +40,8 @@ class StreamResult:
     Args:
         rival: the model and its prices.
         plan: the model's gates, and the cores of its stages.
-        settings, detector: the settings of the gates and the detector, from the validation stream.
+        settings: the settings of the gates, set on the validation stream.
+        detector: the detector, tuned on the validation stream.
         run: the parts that run at each hop of the test stream.
         price: the mean price of a hop of the test stream.
         detections, counts, figures: the detections, the counts of hits and errors, and the figures that follow.
@@ -97,7 +98,7 @@ class StreamComparison:
     """The results of the picked plan and of its rivals.
 
     Args:
-        max_miss_rate: the bound on the miss rate on the validation stream; some rivals may not be able to keep it.
+        max_miss_rate: the bound on the miss rate on the validation stream; a rival may be unable to keep the bound.
         picked: the result of the best plan.
         rivals: the result of each rival, by name.
         missing: by the name of a missing rival, the reason in one line.
@@ -110,7 +111,7 @@ class StreamComparison:
 
     @property
     def strongest(self) -> str | None:
-        """The name of the rival with the least mean power, among rivals that keep the miss rate, or else among all."""
+        """The name of the rival with the least mean power, among rivals that keep the bound, or else among all."""
         able = {
             name: result
             for name, result in self.rivals.items()

@@ -64,7 +64,7 @@ class StreamHops:
 def prepare_for_hops(
     backbone: nn.Module, shape: tuple[int, ...], frontend: Frontend, hop: int
 ) -> tuple[nn.Module, StreamHops | None]:
-    """Return a backbone that runs by hops, and a description of how it does.
+    """Return a backbone that runs by hops, and a description of the way in which it runs.
 
     If a layer or the front end cannot run by hops, the result is the unchanged backbone and None, and a warning names
     the obstacle.
@@ -94,7 +94,7 @@ def _count_phases(network: nn.Module, shape: tuple[int, ...], frames: Frames) ->
     """Return the smallest number of phases with which every stride divides the hop.
 
     Raises:
-        UserError: a layer cannot run by hops, whatever the number of phases.
+        UserError: a layer cannot run by hops with any number of phases.
     """
     traced, fewest = trace(network), None
     for phases in range(1, MAX_PHASES + 1):
@@ -110,7 +110,7 @@ def _count_phases(network: nn.Module, shape: tuple[int, ...], frames: Frames) ->
 
 
 def late_catch_ups(cost: CostModel, plan: GatePlan) -> list[str]:
-    """Return a line for each stage behind a gate whose catch-up takes longer than a hop: its first answers are late."""
+    """Return a line for each stage that, when its gate opens, catches up for longer than a hop and so answers late."""
     hop_ms = cost.period_s * 1e3
     lines = []
     for k, stage in enumerate(cost.stages(plan)[1:] if cost.runs_by_hops(plan) else (), 1):

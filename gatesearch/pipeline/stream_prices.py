@@ -21,7 +21,8 @@ from gatesearch.training import Figures, Operation
 from gatesearch.training.goals.detection_quality import DetectionQuality
 
 CLOSED = Activity(open_share=0.0, openings=0.0)
-OPENS_OFTEN = Activity(open_share=1.0, openings=1 / 16)  # in every phase, an opening still costs a window of its own
+# With up to 8 phases, phases x openings stays below open_share; a price clips this product at open_share.
+OPENS_OFTEN = Activity(open_share=1.0, openings=1 / 16)
 
 
 def price_figures(cost: CostModel, plan: GatePlan, figures: Figures, densities: Sequence[float] | None = None) -> Price:

@@ -21,7 +21,7 @@ def stream_entry(problem: Problem, comparison: StreamComparison | None) -> dict[
     if comparison is None:
         return {}
     stream = problem.features.test.stream
-    assert stream is not None  # goal detection has one
+    assert stream is not None  # the goal detection has a test stream
     fa_per_hour = problem.recipe.stream.fa_per_hour
     kinds = problem.features.kind_names
     results = {"picked": comparison.picked, **comparison.rivals}
@@ -44,7 +44,7 @@ def stream_entry(problem: Problem, comparison: StreamComparison | None) -> dict[
 
 
 def result_entry(result: StreamResult, stream: StreamSplit, kinds: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of the plan or of a rival."""
+    """Return the figures of the picked plan or of a rival, as an entry of summary.json."""
     figures, detector = result.figures, result.detector
     settings, gate = detector.settings, result.settings.signal
     return {
@@ -110,7 +110,7 @@ def _describe_signal(gate: SignalGate) -> dict[str, Any]:
 
 
 def _curve(curve: DetCurve) -> dict[str, list[float]]:
-    """Return the points of a curve at which a value changes, from many false accepts to few."""
+    """Return the points of a curve at which a value changes, in order of decreasing false accepts."""
     rates, misses = curve.fa_per_hour, curve.miss_rates
     moves = np.append(True, (np.diff(rates) != 0) | (np.diff(misses) != 0))
     return {"fa_per_hour": rates[moves].tolist(), "miss_rate": misses[moves].tolist()}

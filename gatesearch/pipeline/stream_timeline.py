@@ -1,4 +1,4 @@
-"""Computes what a report draws of the test stream: level, running parts, events, detections and power by part."""
+"""Computes the data of a report's drawing of the test stream: level, running parts, events, detections, power."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from gatesearch.runtime.chain import measure_parts
 from gatesearch.runtime.detector import Array
 from gatesearch.training.stream_split import StreamSplit
 
-BINS = 120  # number of intervals of the whole stream, for level and power
+BINS = 120  # number of intervals into which the stream is divided, for level and power
 DETAIL_S = 60.0  # length of the stretch that is drawn in detail
 DETAIL_STEP_S = 5.0  # time between the starts of the stretches to choose from
 INT16_BITS, OCTAVE_DB = 15, 20 * math.log10(2)
 
 
 def build_timeline(result: StreamResult, stream: StreamSplit) -> dict[str, Any]:
-    """Return the values of the drawing, ready for JSON.
+    """Return the data of the drawing, ready for JSON.
 
-    Times are in seconds from the start of the stream; levels are in decibels relative to a full scale of 1. ``open``
-    has, for each part that does not always run, the stretches in which it runs.
+    Times are in seconds from the start of the stream; levels are in decibels relative to a full scale of 1. For each
+    part that does not always run, ``open`` holds the stretches in which the part runs.
     """
     outcome = match(stream.events, result.detections, GATESEARCH)
     events = [
@@ -70,7 +70,7 @@ def name_parts(result: StreamResult) -> list[str]:
 
 
 def join_parts(names: Sequence[str], runs: Sequence[Array]) -> dict[str, Array]:
-    """Return whether each part runs at each hop, without parts that always run; parts that run together are joined.
+    """Return for each part whether it runs at each hop, without parts that always run; equal neighbours are joined.
 
     >>> some = np.array([True, False])
     >>> list(join_parts(["front end", "stage 0", "stage 1"], [some, some, ~some]))
@@ -86,7 +86,7 @@ def join_parts(names: Sequence[str], runs: Sequence[Array]) -> dict[str, Array]:
 
 
 def level_db(stream: StreamSplit) -> Array | None:
-    """Return the level of the window that ends at each hop, in decibels; None if the stream is not sound."""
+    """Return the level of the window that ends at each hop, in decibels; None for a stream that is not sound."""
     if "level" not in stream.signal:
         return None
     frame = signal_frame(stream.format.rate, stream.format.window, stream.format.hop)
@@ -96,7 +96,7 @@ def level_db(stream: StreamSplit) -> Array | None:
 
 
 def open_stretches(runs: Array, ends_s: Array, hop_s: float) -> list[list[float]]:
-    """Return start and end of each stretch in which a part runs.
+    """Return the start and the end of each stretch in which a part runs, in seconds.
 
     >>> open_stretches(np.array([True, True, False, True]), np.array([1.0, 1.5, 2.0, 2.5]), 0.5)
     [[0.5, 1.5], [2.0, 2.5]]
@@ -135,7 +135,7 @@ def choose_detail(events: list[dict[str, Any]], detections: list[dict[str, Any]]
     times, weights = np.array(weighted).reshape(-1, 2).T
     inside = (times >= starts[:, None] + 1) & (times < starts[:, None] + DETAIL_S - 1)
     scores = inside @ weights if len(times) else np.zeros(len(starts))
-    # Of several stretches with the largest score, the function takes the middle one: its events lie near its middle.
+    # Among stretches with the largest score, the function takes the middle one, in whose middle the events lie.
     best = np.flatnonzero(scores == scores.max())
     return float(starts[best[len(best) // 2]])
 

@@ -1,4 +1,4 @@
-"""Finds the Optuna study of a run: the place where its trials are stored, and the name of the study."""
+"""Finds the Optuna study of a run: the file or database that stores its trials, and the study's name there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STUDY_FILE = "study.json"
 
 
 class Study(NamedTuple):
-    """The place of a study, which Optuna opens, and the name of the study there."""
+    """The file or database of a study, which Optuna opens, and the name of the study there."""
 
     place: Place
     name: str
@@ -24,7 +24,7 @@ class Study(NamedTuple):
     def find(cls, recipe: Recipe, folder: RunFolder) -> Study:
         """Return the study of a run.
 
-        Many runs share a database. So a study in a database gets a name of its own, which the run folder stores.
+        Several runs may share a database. So a study in a database has a name of its own, which the run folder stores.
         """
         if recipe.search.storage == "journal":
             return cls(folder / "study.journal", STUDY)

@@ -19,7 +19,7 @@ from gatesearch.pipeline.weights import load_weights, store_weights
 from gatesearch.plan import GatePlan
 from gatesearch.training import GateSettings, Operation, Schedule, fit, saliency
 
-MIN_STANDARD_ERRORS = 2.0  # least distance above chance, in standard errors; random answers reach it once in 44 runs
+MIN_STANDARD_ERRORS = 2.0  # smallest accepted excess over chance; random answers reach it once in 44 runs
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def train_baseline(problem: Problem, folder: RunFolder) -> Baseline:
 
 
 def check_learned(problem: Problem, model: GatedModel, quality: float) -> None:
-    """Check that the baseline learned something, because gates of a network that answers at random save nothing.
+    """Check that the baseline learned something; gates in a network that answers at random are useless.
 
     Raises:
         UserError: the baseline is no better than answers that ignore the input; the error says what to try.
@@ -99,7 +99,7 @@ def retrain(
 def train_trial(plan: GatePlan, problem: Problem, baseline: Baseline, folder: Path) -> GatedModel:
     """Return the model of a plan, trained for as long as a trial lasts; its gates are not calibrated yet.
 
-    An interrupted training continues from its last whole epoch, in any process or node that shares the folder.
+    An interrupted training continues from its last completed epoch, in any process or node that shares the folder.
 
     Args:
         plan: the plan to build.

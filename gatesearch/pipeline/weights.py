@@ -16,10 +16,10 @@ from gatesearch.training.checkpoints import describe_difference
 
 
 def load_weights(model: nn.Module, name: str, folder: RunFolder) -> bool:
-    """Load weights from a file into a model; return False where there is no usable file.
+    """Load weights from a file into a model, and return True; return False if there is no usable file.
 
     Args:
-        model: the model; it is unchanged where the answer is False.
+        model: the model; it does not change if the function returns False.
         name: the name of the file in the run folder; a damaged file is set aside with a warning.
         folder: the folder of the run.
 
@@ -42,7 +42,7 @@ def load_weights(model: nn.Module, name: str, folder: RunFolder) -> bool:
 
 
 def store_weights(model: nn.Module, name: str, folder: RunFolder) -> None:
-    """Write a model's weights; warn where they differ from the weights that an earlier session wrote.
+    """Write a model's weights; warn if they differ from the weights that an earlier session wrote.
 
     Raises:
         UserError: the weights are not finite.
