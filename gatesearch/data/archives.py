@@ -1,4 +1,4 @@
-"""Reads users' .npz archives, and reports a broken file in one line."""
+"""Reads users' .npz archives; the error for a broken file is one line."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def read_archive(path: Path, where: str, unreadable: str = "cannot be read") -> Arrays:
-    """Return the arrays of an .npz, without running code that it may hold.
+    """Return the arrays of an .npz, without running code that the file may contain.
 
     Args:
         path: the path of the archive.
-        where: the start of an error's line.
-        unreadable: the words about a file that is no archive; the reason follows them.
+        where: the start of an error message.
+        unreadable: the part of the message that says that the file is no archive; the reason follows.
 
     Raises:
         UserError: the file does not exist, or is no archive of plain arrays.
@@ -60,7 +60,7 @@ def check_whole(array: npt.NDArray[Any], name: str, where: str, *, count: int, m
     Args:
         array: the array.
         name: the name of the array, for the error.
-        where: the start of the error's line.
+        where: the start of the error message.
         count: the required length of the array.
         most: the largest allowed number; None for no limit.
 

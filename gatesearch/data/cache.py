@@ -55,7 +55,7 @@ def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 def read(path: Path) -> Arrays | None:
-    """Return the arrays; None where the file is missing or corrupt; a warning tells of a corrupt file."""
+    """Return the arrays, or None if the file is missing or corrupt; a corrupt file gives a warning."""
     if not path.exists():
         return None
     try:

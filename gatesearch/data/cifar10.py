@@ -43,9 +43,9 @@ def load(
 ) -> Dataset:
     """Load CIFAR-10.
 
-    The validation split is taken from the 50,000 training images; the test split is the usual 10,000. The validation
-    split and a smaller training split keep the shares of the classes. At one seed and one size of the validation split,
-    a smaller training split is a subset of a larger one.
+    The validation split is taken from the 50,000 training images; the test split is the usual 10,000. Classes have the
+    same shares in the validation split and in a smaller training split as in all training images. With the same seed
+    and the same validation split, a smaller training split is a subset of a larger one.
 
     Args:
         root: an .npz with ``x_train``, ``y_train``, ``x_test`` and ``y_test`` (uint8 [N, 32, 32, 3], labels [N]); or
@@ -54,7 +54,7 @@ def load(
         train: number of training images, for short protocols; None for all images that are not held out.
         validation: number of images that are held out for validation.
         seed: the seed of the split.
-        positives: ``"all"``, which leaves no negatives; or the classes to wake for, and the others are negatives.
+        positives: the classes to wake for, with all others as negatives; or ``"all"``, for no negatives.
 
     Returns:
         A data set of uint8 images [N, 3, 32, 32], with the channels red, green and blue, and ten classes.

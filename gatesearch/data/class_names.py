@@ -11,7 +11,7 @@ import torch
 
 from gatesearch.errors import DataError, quote
 
-POSITIVE_KIND = "positive"  # stands for all positives together, beside the names of negative classes
+POSITIVE_KIND = "positive"  # the name of all positives together, used beside the names of negative classes
 
 
 def to_flags(values: Any, where: str) -> tuple[bool, ...]:

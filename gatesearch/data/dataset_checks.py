@@ -29,7 +29,7 @@ def check_dataset(data: Any, *, warns: bool = True) -> Dataset:
 
     Args:
         data: the data set that a loader returned or a program passed.
-        warns: whether to print doubts; False where the same data are checked again.
+        warns: whether to print doubts; False if the same data are checked again.
 
     Raises:
         DataError: the value is no data set, or the data set would give wrong figures.
@@ -76,7 +76,7 @@ def _check_shapes(data: Dataset) -> None:
 
 
 def _check_kinds(data: Dataset) -> None:
-    """Refuse a split without positives or without a negative class, because each of them has figures of its own."""
+    """Refuse a split without positives or without a negative class, because figures of each of them are reported."""
     if not any(data.positive):
         raise DataError(f"data {data.name!r}: no class is a positive: nothing would ever be reported")
     for name in SPLITS:
@@ -92,7 +92,7 @@ def _check_kinds(data: Dataset) -> None:
 
 
 def _check_values(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
-    """Refuse values that are not finite, or that have another scale than they should have."""
+    """Refuse values that are not finite, too large, or in a wrong scale for sound."""
     for name, scan in scans.items():
         split = getattr(data, name)
         for index in (~scan.finite).nonzero().flatten().tolist()[:1]:
@@ -130,7 +130,7 @@ def _check_scale(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
 
 
 def _check_overlap(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
-    """Refuse a split whose samples are all in another split, because its figures would say nothing of new samples."""
+    """Refuse a split whose samples are all in another split: its figures would say nothing about new samples."""
     for first, second in permutations(SPLITS, 2):
         own, others = scans[first].first_indices(), scans[second].first_indices()
         if own and own.keys() <= others.keys():
@@ -141,7 +141,7 @@ def _check_overlap(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
 
 
 def _check_noise(data: Dataset) -> None:
-    """Refuse background that cannot be added to a clip."""
+    """Refuse background noise that is too short for a clip or not finite."""
     if data.noise is None:
         return
     samples, needed = data.noise.shape[-1], data.train.inputs.shape[-1]

@@ -55,7 +55,7 @@ def _check_layout(data: Dataset, scans: Mapping[str, SplitScan]) -> Iterator[str
 
 
 def _list_constant_samples(data: Dataset, split: Split, scan: SplitScan, name: str) -> Iterator[str]:
-    """Yield a line for each class with constant samples, except classes of silence, which may hold them."""
+    """Yield a line for each class with constant samples, except classes of silence, which may have such samples."""
     if split.inputs[0].numel() < 2:
         return
     for label, class_name in enumerate(data.classes):

@@ -20,7 +20,7 @@ def load(seed: int = 0, positives: Sequence[str] | str = "all") -> Dataset:
 
     Args:
         seed: the seed of the split.
-        positives: ``"all"``, which leaves no negatives; or the digits to wake for, and the others are negatives.
+        positives: the digits to wake for, with all others as negatives; or ``"all"``, for no negatives.
 
     Returns:
         A data set of uint8 images [N, 1, 8, 8], from 0 to 255 in 17 steps, with ten classes.

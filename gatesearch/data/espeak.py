@@ -21,7 +21,7 @@ NOISE_SEED = 1  # the seed of the synthesiser, which is fixed because all variat
 
 
 class Utterance(NamedTuple):
-    """A text, and the way to say it.
+    """A text, and the voice, pace and pitch in which it is spoken.
 
     Args:
         text: the text.
@@ -56,7 +56,7 @@ def synthesise(utterances: Sequence[Utterance]) -> Iterator[tuple[int, Int16Wave
             'data.root: null synthesises speech, which needs eSpeak NG: pip install "gatesearch[speech]";'
             " or set data.root to a folder of recordings"
         )
-    # -P keeps the worker's folder off the module path, because its types.py would hide that of the standard library.
+    # -P keeps the worker's folder off the module path. The types.py in this folder would hide the standard module.
     command = [sys.executable, "-P", str(Path(__file__).with_name("espeak_worker.py"))]
     payload = json.dumps({"seed": NOISE_SEED, "utterances": utterances}).encode()
     with tempfile.TemporaryFile() as errors:

@@ -1,8 +1,8 @@
 """The subprocess that synthesises speech with eSpeak NG; :mod:`gatesearch.data.espeak` starts it.
 
-eSpeak NG has the licence GPL-3 and keeps its state in globals, so it never enters the process of the caller. Python
-runs the worker by its path with ``-P``, because this folder has a ``types.py``. So the worker imports neither the
-package nor torch.
+eSpeak NG has the licence GPL-3 and keeps its state in globals, so only this subprocess loads it. Python runs the worker
+by its path with ``-P``, because the ``types.py`` in this folder would hide the standard module. The worker imports
+neither the package nor torch.
 
 Standard input holds JSON: ``{"seed": int, "utterances": [[text, voice, words a minute, pitch, pitch range], ...]}``.
 Standard output holds the sample rate as a little-endian uint32. Then come, for each utterance in order, the number of
@@ -25,7 +25,7 @@ UNKNOWN_VOICE_STATUS = 3  # exit status
 def main() -> int:
     """Synthesise the utterances on standard input; return the exit status.
 
-    It is 0 for success, 1 if eSpeak NG does not start, and 3 for a voice that eSpeak NG does not have.
+    The status is 0 for success, 1 if eSpeak NG does not start, and 3 for a voice that eSpeak NG does not have.
     """
     import espeakng_loader
 

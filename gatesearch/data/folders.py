@@ -26,7 +26,7 @@ class Tree:
         root: the folder.
         files: for each class folder, the paths by file name; both are sorted, and names are in Unicode's composed form.
         listed: the split of each ``<folder>/<file>`` in the split lists; None where the tree has no such lists.
-        remarks: lines that say what was left out.
+        remarks: lines that say which files and folders were left out.
     """
 
     root: Path
@@ -35,7 +35,7 @@ class Tree:
     remarks: tuple[str, ...] = ()
 
     def split_of(self, folder: str, file: str) -> str:
-        """Return the split of a file: by the lists, else 80/10/10 by :func:`hashed_split`."""
+        """Return the split of a file: from the split lists, or without lists 80/10/10 by :func:`hashed_split`."""
         if self.listed is not None:
             return self.listed.get(f"{folder}/{file}", "train")
         return hashed_split(speaker_of(folder, file))
@@ -90,7 +90,7 @@ def _remark(contents: Mapping[str, WavFiles]) -> list[str]:
 
 
 def speaker_of(folder: str, file: str) -> str:
-    """Return the speaker in a file's name, or the folder and the file where the name has no speaker.
+    """Return the speaker in a file's name, or the folder and the file if the name has no speaker.
 
     >>> speaker_of("yes", "0bac8a71_nohash_1.wav"), speaker_of("yes", "a.wav")
     ('0bac8a71', 'yes/a')

@@ -29,11 +29,11 @@ def load(
     """Load windows of six axes, split so that no subject is in two splits.
 
     Args:
-        root: an .npz, or a folder with ``har_windows.npz``, that holds ``x`` [N, steps, 6] (three axes of acceleration,
-            three of rotation), ``y`` [N] indices into ``classes``, ``subject`` [N] and ``is_test`` [N]; None makes a
-            synthetic set.
+        root: an .npz, or a folder with ``har_windows.npz``; None makes a synthetic set. The .npz holds ``x``
+            [N, steps, 6] (three axes of acceleration, three of rotation), ``y`` [N] with indices into ``classes``,
+            ``subject`` [N], ``is_test`` [N] and ``classes``.
         seed: the seed of the choice of validation subjects, and of the synthetic set.
-        positives: ``"all"``, which leaves no negatives; or the classes to wake for.
+        positives: the classes to wake for, with all others as negatives; or ``"all"``, for no negatives.
         validation_subjects: number of subjects for validation, out of those that are not for test.
         windows_per_subject: number of windows of each subject in the synthetic set.
 

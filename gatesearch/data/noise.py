@@ -42,7 +42,7 @@ def hum(rng: np.random.Generator, samples: int, sample_rate: int) -> FloatWavefo
 
 
 def babble(rng: np.random.Generator, samples: int, sample_rate: int) -> FloatWaveform:
-    """Make a few far voices: bands of noise centred between 200 and 4000 Hz, which swell at the pace of syllables."""
+    """Make a few distant voices: bands of noise around 200 to 4000 Hz that swell at the pace of syllables."""
     time = np.arange(samples) / sample_rate
     hertz = np.fft.rfftfreq(samples, 1 / sample_rate)
     total = np.zeros(samples)

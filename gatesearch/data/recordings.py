@@ -1,4 +1,4 @@
-"""Finds recordings to cut windows from: a folder of WAV files, an archive, or synthetic speech."""
+"""Finds the recordings from which windows are cut: a folder of WAV files, an archive, or synthetic speech."""
 
 from __future__ import annotations
 
@@ -59,8 +59,9 @@ class Recordings:
 def from_folder(root: Path) -> Recordings:
     """Find WAV files at any depth; all files in one folder of the top level have the same label.
 
-    Lists of Speech Commands (``validation_list.txt``, ``testing_list.txt``) give the splits. Without them, a group is a
-    speaker where names tell it (``<speaker>_nohash_<n>.wav``), or else a file.
+    Lists of Speech Commands (``validation_list.txt``, ``testing_list.txt``) give the splits. Without lists, a group has
+    all files of a speaker, if the file names contain the speaker (``<speaker>_nohash_<n>.wav``). Any other file is a
+    group of its own.
 
     Raises:
         UserError: there is no WAV file, or one cannot be read.
@@ -177,11 +178,11 @@ def synthesise(
     cache_dir: str | Path | None,
     progress: Progress | None,
 ) -> Recordings:
-    """Synthesise words and noise, enough for a number of windows; see :mod:`gatesearch.data.synthetic`."""
+    """Synthesise enough words and noise for a number of windows; see :mod:`gatesearch.data.synthetic`."""
     from gatesearch.data import synthetic
 
     # A clip holds two windows, 70 % of the clips are for training, and the classes are the words and two kinds of
-    # noise. There are 20 % more clips than that takes, because some are too quiet.
+    # noise. The factor 1.2 makes 20 % more clips than needed, because some clips are too quiet.
     clips = max(synthetic.FEWEST_CLIPS, round(1.2 * windows / 2 / 0.7 / (len(WORDS) + len(folders.BACKGROUND_FOLDERS))))
     data = synthetic.load(
         WORDS,

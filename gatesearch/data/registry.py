@@ -20,17 +20,17 @@ GROUP = "gatesearch.data"
 
 
 def dataset_names() -> tuple[str, ...]:
-    """Return the names that :func:`load_dataset` knows, sorted."""
+    """Return the names of all installed data sets, sorted."""
     return plugin_names(GROUP)
 
 
 def shows_progress(name: str) -> bool:
-    """Return whether a data set takes an argument ``progress``, which it calls with (done, total)."""
+    """Return whether a data set takes an argument ``progress``, a function that it calls with (done, total)."""
     return name in dataset_names() and "progress" in parameters_of(load_plugin(GROUP, name, "data.name"))
 
 
 def load_dataset(name: str, **arguments: Any) -> Dataset:
-    """Load a data set by name; a plug-in adds one as an entry point of the group ``gatesearch.data``.
+    """Load a data set by name; a plug-in adds a data set by an entry point of the group ``gatesearch.data``.
 
     Args:
         name: the recipe's ``data.name``: an entry point, or ``package.module:Name`` for any function that returns a

@@ -42,7 +42,7 @@ def load(
         seconds: length of a window.
         windows: largest number of windows to train on; validation and test get a quarter as many each.
         seed: the seed of the choice of windows and splits, and of the synthesised set.
-        cache_dir: folder of the synthesised set; None is the user's cache folder.
+        cache_dir: folder of the synthesised set; None for the user's cache folder.
         progress: called with (done, total) while the set is synthesised.
 
     Returns:
@@ -50,7 +50,7 @@ def load(
         scale are left out.
 
     Raises:
-        UserError: the file or folder does not exist, it holds nothing usable, or too little for three splits.
+        UserError: the file or folder does not exist, holds nothing usable, or holds too little for three splits.
     """
     samples = round(sample_rate * seconds)
     if samples < 1 or windows < 8:

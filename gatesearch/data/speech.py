@@ -17,7 +17,7 @@ from gatesearch.data.types import SPLITS, Dataset, Split
 from gatesearch.data.wav import Progress
 from gatesearch.errors import UserError
 
-LARGEST_REST_RATIO = 2.0  # largest size of a negative class of several folders, over that of the mean positive class
+LARGEST_REST_RATIO = 2.0  # largest size of a negative class of several folders, divided by a positive's mean size
 
 Files = list[tuple[str, int]]  # "<folder>/<file>", label
 
@@ -52,7 +52,7 @@ def load(
         sample_rate: samples per second of the clips; files with a higher rate are resampled.
         seconds: length of a clip; files are cropped or padded at both ends.
         skip_bad_files: whether to leave unusable files out and to say so in ``source``, instead of raising an error.
-        cache_dir: folder of the synthetic set; None is the user's cache folder.
+        cache_dir: folder of the synthetic set; None for the user's cache folder.
         progress: called with (done, total) as files are read or synthesised.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Converts the arrays of a split to the types that the package uses, or refuses them in one line.
+"""Converts the arrays of a split to the types that the package uses, or refuses them with an error of one line.
 
-A conversion changes the type alone. An array is refused where the conversion would change a value, or where the array
-could mean two things.
+A conversion changes the type alone. An array is refused if the conversion would change a value, or if the array could
+mean two things.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gatesearch.errors import DataError, quote
 
-# Integer types whose full scale is that of their content, such as uint8 for images and int16 for sound.
+# Integer types whose full scale is also the full scale of images or sound, such as uint8 for images.
 SCALED_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32)
 LARGEST_LABEL = 2**31  # no data set has so many classes
 LARGEST_NARROW_VALUE = 65535  # int32 values up to this are probably numbers of a narrower type
@@ -29,7 +29,7 @@ def to_inputs(values: Any, what: str = "inputs") -> Tensor:
         what: the word for the inputs in messages.
 
     Raises:
-        DataError: the inputs are no tensor or numpy array, or their type does not tell their scale.
+        DataError: the inputs are no tensor or numpy array, or their scale does not follow from their type.
 
     >>> to_inputs(np.zeros((2, 3))).dtype
     torch.float32

@@ -47,7 +47,7 @@ def speak_words(
     longest: dict[str, list[int]] = {}
     for utterance, (voice_rate, wave) in zip(utterances, espeak.synthesise(utterances), strict=True):
         up, down = sample_rate // gcd(sample_rate, voice_rate), voice_rate // gcd(sample_rate, voice_rate)
-        if taps is None:  # scipy's default filter, designed once here, because scipy would design it for each clip
+        if taps is None:  # scipy's default filter, designed only once; scipy itself would design it for each clip
             most = max(up, down)
             taps = signal.firwin(20 * most + 1, 1 / most, window=("kaiser", 5.0))
         word = trim(signal.resample_poly(wave.astype(np.float64), up, down, window=taps))

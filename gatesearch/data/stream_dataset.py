@@ -15,10 +15,10 @@ class StreamDataset(Dataset):
     """Windows that are cut from scenes, together with the scenes.
 
     Args:
-        streams: a scene for ``"validation"`` and one for ``"test"``. Where there is one for ``"train"``, each epoch
-            draws new windows from it.
+        streams: a scene for ``"validation"`` and one for ``"test"``. If there is a scene for ``"train"``, each epoch
+            draws new training windows from it.
         window_s: length of a window in seconds.
-        hop_s: seconds from decision to decision.
+        hop_s: length of a hop in seconds: the time from one decision to the next.
         positive_share: share of the training windows with an event in them.
         inside: share of an event that has to lie in a window to make it a positive.
 
@@ -34,7 +34,7 @@ class StreamDataset(Dataset):
     inside: float = 1.0
 
     def __post_init__(self) -> None:
-        # ``slots=True`` makes a new class, so super() without arguments would refer to the class before it.
+        # ``slots=True`` replaces the class by a new one, and super() without arguments would refer to the old class.
         Dataset.__post_init__(self)
         for name in ("validation", "test"):
             if name not in self.streams:

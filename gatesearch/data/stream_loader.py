@@ -39,11 +39,11 @@ def load(
 
     Args:
         sources: sources of clips, as in the settings of a scene; None for synthetic speech and noise.
-        phrase, root, positives: take the place of the sources; see
+        phrase, root, positives: replace the sources; see
             :func:`gatesearch.data.scenes.speech_defaults.wake_word_sources`.
         hours: length of the scene of each split, in hours.
         seconds: length of a window in seconds.
-        hop_ms: milliseconds from decision to decision.
+        hop_ms: length of a hop in milliseconds: the time from one decision to the next.
         windows: number of training windows in an epoch.
         positive_share: share of the windows with an event in them.
         inside: share of an event that has to lie in a window to make it a positive.
@@ -100,7 +100,7 @@ def from_scenes(
         scenes: one scene each for train, validation and test.
         name, source, synthetic: see :class:`gatesearch.data.types.Dataset`.
         window_s: length of a window in seconds.
-        hop_s: seconds from decision to decision.
+        hop_s: length of a hop in seconds: the time from one decision to the next.
         windows: number of training windows; validation and test get a fifth as many each.
         positive_share: share of the windows with an event in them.
         inside: share of an event that has to lie in a window to make it a positive.

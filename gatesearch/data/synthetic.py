@@ -141,7 +141,7 @@ def _generate_clips(
 
 
 def _words(positives: Sequence[str], negatives: Mapping[str, Sequence[str]], split: str) -> list[tuple[str, ...]]:
-    """Return the words that the clips of each class speak in a split, or the name of background noise."""
+    """Return the words that are spoken in the clips of each class in a split; noise has its name in place of a word."""
     class_vocabulary = {*positives, *(word for class_words in negatives.values() for word in class_words)}
     other_words = tuple(word for word in (*voices.WORDS, *voices.ONLY_IN[split]) if word not in class_vocabulary)
     words: list[tuple[str, ...]] = [(word,) for word in positives]

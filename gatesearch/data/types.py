@@ -53,8 +53,8 @@ class Split:
 class Dataset:
     """Training, validation and test split, and the meaning of their labels.
 
-    The positives together are one *kind*, and each negative class is a kind of its own. A gate tells kinds apart, and
-    the stream of a device in use has a share of each.
+    The positives together are one *kind*, and each negative class is a kind of its own. Gates pass different shares of
+    each kind, and the stream of a device in use contains a share of each kind.
 
     Args:
         name: short name for tables.
@@ -66,7 +66,7 @@ class Dataset:
         validation: the split on which thresholds are set and plans are picked.
         test: the split of the reported figures.
         noise: background from the training split only [M, samples], or None.
-        sample_rate: samples per second, or None where inputs are no signals in time.
+        sample_rate: samples per second, or None if inputs are not signals in time.
 
     Raises:
         DataError: a label has no class, a class has no flag, two classes have one name, a negative class is named

@@ -61,8 +61,8 @@ def read(path: Path, sample_rate: int) -> Int16Waveform:
     """Read one file of any sample format as int16 [samples]; channels are averaged.
 
     A file with a higher sample rate is resampled. A file with a lower rate is refused: its upper band would be empty,
-    and a network would recognise a class of such files by that. A float file that exceeds full scale by less than 6 dB
-    is clipped, with a warning.
+    and a network would recognise a class of such files by the empty band. A float file that exceeds full scale by less
+    than 6 dB is clipped, with a warning.
 
     Raises:
         UserError: the file is not a readable WAV file, is empty or cut short, has a lower sample rate, has values that

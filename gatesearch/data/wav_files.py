@@ -56,7 +56,7 @@ def list_folder(folder: Path, where: str) -> dict[str, Path]:
 
 
 def find_wavs(folder: Path, where: str) -> WavFiles:
-    """Find the WAV files of one folder; hidden files are listed apart."""
+    """Find the WAV files of one folder; hidden files are listed separately."""
     result = WavFiles()
     for name, path in list_folder(folder, where).items():
         suffix = Path(name).suffix.lower()
@@ -74,7 +74,7 @@ def find_wavs(folder: Path, where: str) -> WavFiles:
 def walk_wavs(root: Path, where: str) -> Iterator[tuple[str, WavFiles]]:
     """Yield a root and each folder below it, by the name within the root, with its WAV files.
 
-    Links to folders are followed. Each folder comes once, even where links make a circle.
+    Links to folders are followed. Each folder comes once, even if links make a circle.
     """
     seen_folders: set[str] = set()
     pending = [("", root)]

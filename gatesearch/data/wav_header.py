@@ -1,4 +1,4 @@
-"""Checks the header of a WAV file against the file's size and for contradictions.
+"""Checks that the header of a WAV file fits the file's size and does not contradict itself.
 
 libsndfile does not report a file that was cut short, or a header whose fields contradict each other.
 """
@@ -11,9 +11,9 @@ from pathlib import Path
 from gatesearch.errors import UserError
 
 RIFF_HEAD, CHUNK_HEAD = 12, 8  # bytes
-# A program that writes to a pipe does not know the size in advance. It leaves one of these sizes, or a huge one.
+# A program that writes to a pipe cannot know the size in advance. Its header has one of these sizes, or a huge size.
 OPEN_ENDED_SIZES = (0, 0xFFFFFFFF)
-SMALLEST_PLACEHOLDER = 0x7FFF0000  # a size from here on is a placeholder, too
+SMALLEST_PLACEHOLDER = 0x7FFF0000  # this size and larger sizes are placeholders, too
 MAX_CHUNKS = 10_000
 FORMAT_BYTES = 16  # size of the fields that every format chunk has
 PLAIN_FORMATS = (1, 3, 6, 7)  # integers, floats, A-law and mu-law, which store one value after the other
@@ -77,7 +77,7 @@ def _check_sound(path: Path, declared: int, present: int) -> None:
 
 
 def _check_rest(path: Path, declared: int, start: int, size: int) -> None:
-    """Refuse bytes after the sound that are neither a whole chunk nor zeros: the header declares too little sound."""
+    """Check that zeros or a whole chunk follow the sound; other bytes show that the header declares too little."""
     if declared in OPEN_ENDED_SIZES or size <= start:
         return
     with path.open("rb") as file:

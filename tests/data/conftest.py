@@ -30,7 +30,7 @@ def write_wav(tmp_path: Path) -> Writer:
 
 @pytest.fixture
 def tree(tmp_path: Path, write_wav: Writer) -> Path:
-    """A folder like Speech Commands: three words and silence, with 2, 1 and 1 clips each in the splits of its lists."""
+    """A folder like Speech Commands: three words and silence, each with 2, 1 and 1 clips for the three splits."""
     lists: dict[str, list[str]] = {"validation": [], "testing": []}
     for number, word in enumerate(["yes", "no", "bird", "_silence_"], 1):
         for clip, split in enumerate(["train", "train", "validation", "testing"]):

@@ -1,4 +1,4 @@
-"""Tests that shipped data sets pass the conformance suite, which names each broken promise."""
+"""Tests that shipped data sets pass the conformance suite, and that the suite names each broken requirement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every shipped front end passes the conformance suite, and the suite names each broken promise."""
+"""Every shipped front end passes the conformance suite, and the suite names each broken requirement."""
 
 from __future__ import annotations
 

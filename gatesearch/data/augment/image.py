@@ -16,7 +16,7 @@ class ImageAugment(nn.Module):
     those of torch's global generator on the images' device. Memory format and dtype stay as they are.
 
     Args:
-        pad: pixels by which the crop may leave the image on any side, as if the image had a border of so many zeros.
+        pad: width in pixels of a border of zeros around the image; the crop lies anywhere in the image with its border.
         flip: whether half of the images are mirrored left to right.
         cutout: side of the square that is cut out, in pixels; 0 cuts nothing. The centre of the square is anywhere in
             the image, so a part of the square may fall outside. The method, and a side of 16 pixels for CIFAR-10, are
@@ -54,14 +54,14 @@ class ImageAugment(nn.Module):
             visible &= ~(hole_rows[:, :, None] & hole_columns[:, None, :])
         rows = rows.clamp(0, height - 1)[:, :, None]
         columns = columns.clamp(0, width - 1)[:, None, :]
-        # Indexing selects whole pixels. So the channels become the last axis here, and move back afterwards.
+        # Indexing selects whole pixels. So the channels become the last axis before indexing, and move back afterwards.
         pixels = images.permute(0, 2, 3, 1)[sample, rows, columns]
         augmented = pixels.masked_fill_(~visible.unsqueeze(-1), 0).permute(0, 3, 1, 2)
         order = torch.contiguous_format if images.is_contiguous() else torch.channels_last
         return augmented.contiguous(memory_format=order)
 
     def _draw_crop(self, count: int, size: int, device: torch.device) -> Tensor:
-        """Draw crops; return the index of the image's row (or column) for each one of the result, [count, size]."""
+        """Draw crops; return the image's row (or column) for each row (or column) of the result, [count, size]."""
         positions = torch.arange(size, device=device).expand(count, -1)
         if not self.pad:
             return positions

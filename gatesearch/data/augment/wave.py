@@ -11,7 +11,9 @@ from gatesearch._lib.tensors import to_float
 from gatesearch.data.augment.arguments import check_not_negative, check_range
 from gatesearch.errors import UserError
 
-QUIETEST_RMS = 1e-3  # root mean square (-60 dB of full scale); quieter noise counts as this, as it may be rounding only
+# A root mean square (-60 dB of full scale). Noise below it is treated as noise of this level, because it may consist of
+# rounding errors alone.
+QUIETEST_RMS = 1e-3
 
 
 class WaveAugment(nn.Module):
@@ -22,7 +24,8 @@ class WaveAugment(nn.Module):
     sign and a random signal-to-noise ratio over the whole clip. The result is clipped to +-1.
 
     Args:
-        noise: background [M, any length of at least a clip], from the training split only; None adds no noise.
+        noise: background recordings [M, samples], each at least as long as a clip, from the training split only; None
+            adds no noise.
         shift_ms: largest shift either way, in milliseconds.
         noise_probability: share of clips that get noise.
         snr_db: lowest and highest signal-to-noise ratio, in decibels.
@@ -62,8 +65,8 @@ class WaveAugment(nn.Module):
         if self.speed[0] <= 0:
             raise UserError(f"augment.speed: {list(speed)!r}; wanted: factors above 0")
         self.noise_length = 0 if noise is None or not len(noise) else noise.shape[1]
-        # The buffer holds the noise twice in a row, so that a whole clip follows any offset. Checkpoints leave it out,
-        # because it is data.
+        # The buffer holds the noise twice in a row, so that a whole clip follows any offset. Checkpoints do not contain
+        # the noise, because it is data.
         doubled = torch.cat([noise, noise], 1) if noise is not None and self.noise_length else None
         self.register_buffer("noise", doubled, persistent=False)
 
@@ -92,9 +95,9 @@ class WaveAugment(nn.Module):
         speed = _uniform(count, self.speed, waves.device)
         shift = _uniform(count, (-self.shift, self.shift), waves.device)
         middle = (samples - 1) / 2
-        # The position in the padded clip from which each output sample is read. Speed acts around the middle of the
-        # clip. Position 1 is the first sample, because a zero stands before it. Operations are in place where they can
-        # be: new memory takes more time than the arithmetic.
+        # Each output sample is read at one of these positions in the padded clip. Speed acts around the middle of the
+        # clip. Position 1 is the first sample, because a zero stands before it. Operations are in place where possible,
+        # because new memory takes more time than the arithmetic.
         positions = torch.arange(samples, device=waves.device) - middle - shift
         positions.mul_(speed).add_(middle + 1).clamp_(0, samples + 1)
         padded = nn.functional.pad(waves, (1, 2))  # a zero on each side, and one for the right neighbour
@@ -108,7 +111,7 @@ class WaveAugment(nn.Module):
         device = waves.device
         row = torch.randint(len(noise), (count,), device=device)
         offset = torch.randint(self.noise_length, (count,), device=device)
-        # A view of every window of the flat buffer; index_select on its rows copies each clip in one stretch.
+        # ``windows`` is a view with one row for each start in the flat buffer; selecting rows copies whole clips.
         windows = noise.view(-1).unfold(0, samples, 1)
         clips = to_float(windows.index_select(0, row * noise.shape[1] + offset))
         power = _power(waves) / 10 ** (_uniform(count, self.snr_db, device) / 10)

@@ -10,9 +10,9 @@ These calls lead from settings to windows:
     windows  = draw_windows(scene, 1.0, 16_000, seed=0)
     windows  = mine_windows(scene, false_accepts, 1.0, seed=0)
 
-:func:`read_recording` makes a scene of a user's recording with a label track. ``write_spec`` and ``read_spec`` store a
-specification in a file, and ``reload_sources`` loads its sources again. ``outline_spec`` returns the contents of its
-scene without the samples.
+:func:`read_recording` makes a scene of a user's recording with a label track. ``write_spec`` writes a specification to
+a file, and ``read_spec`` reads it. ``reload_sources`` loads the sources of a specification again. ``outline_spec``
+returns the contents of a specification's scene without the samples.
 """
 
 from gatesearch.data.scenes.check import check_scenes

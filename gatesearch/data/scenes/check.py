@@ -23,9 +23,9 @@ def check_scenes(
 
     Args:
         scenes: scenes or their outlines; each names its split.
-        classes: the classes that a detector knows; None takes the classes of each scene.
+        classes: the classes that a detector can report; None takes the classes of each scene.
         fa_per_hour: a rate of false accepts per hour; the scenes for validation and for test have to be long enough to
-            show that a detector stays below it. None for no such claim.
+            show that a detector stays below this rate. None for no such claim.
 
     Raises:
         DataError: an event lies outside its scene or overlaps another event, a class is unknown, a scene has no events,
@@ -48,7 +48,7 @@ def check_scenes(
 
 
 def smallest_claim(hours: float) -> float:
-    """Return an upper bound (95 %) of the false accepts per hour of a detector that had none in ``hours`` hours.
+    """Return the upper bound (95 % confidence) on false accepts per hour, if there were none in ``hours`` hours.
 
     >>> smallest_claim(1.5)
     2.0
@@ -57,7 +57,7 @@ def smallest_claim(hours: float) -> float:
 
 
 def _check_scene(scene: Outline, classes: Sequence[str]) -> None:
-    """Check that events have known classes, do not overlap and lie in the scene, as its segments do."""
+    """Check that events have valid classes and do not overlap, and that events and segments lie in the scene."""
     where = f"scene {scene.name!r}"
     if not scene.events:
         raise DataError(f"{where}: holds no events; wanted: one or more to detect")

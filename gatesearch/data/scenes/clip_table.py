@@ -45,7 +45,7 @@ class ClipTable:
         return self._index[key]
 
     def list_sources(self) -> tuple[SpecSource, ...]:
-        """Return the sources of the clips, each with a digest of its clips that the scene uses."""
+        """Return the sources of the clips, each with a digest of the clips that the scene uses from it."""
         digests: dict[str, list[str]] = {}
         for entry in self.entries:
             digests.setdefault(entry.source, []).append(entry.digest)

@@ -1,4 +1,4 @@
-"""Draws the specification of a scene of sound: room tone, backgrounds in turn, events on top."""
+"""Draws the specification of a scene of sound: room tone, one background after another, and events over them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def draw_segments(
     rate: float,
 ) -> list[SpecSegment]:
     """Return segments in random order that fill a scene; the share of each kind is exact to the sample."""
-    # Rounded cumulative shares: the samples of the kinds add up to the length of the scene.
+    # The cumulative shares are rounded, so the samples of all kinds add up to the length of the scene.
     bounds = np.rint(np.cumsum([0.0, *shares.values()]) / sum(shares.values()) * samples).astype(int)
     lengths: list[tuple[str, int]] = []
     for kind, first, end in zip(shares, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
@@ -126,7 +126,7 @@ def _draw_room_tone(
 def _fill_segment(
     rng: np.random.Generator, settings: SceneSettings, table: ClipTable, segment: SpecSegment, cycle: _Cycle
 ) -> Iterator[SpecPiece]:
-    """Yield pieces of a segment's kind in turn, all at about one level, with pauses between utterances."""
+    """Yield pieces of a segment's kind one after another, all at about one level, with pauses between utterances."""
     rate = table.sources.sample_rate
     level_db = rng.uniform(*settings.level_db)
     position, end = segment.start, segment.start + segment.samples
@@ -138,8 +138,8 @@ def _fill_segment(
         clip = cycle.next()
         wave = table.sources.read(clip)
         length = min(len(wave), end - position)
-        # A recording that is too long for the rest of the segment begins at a random sample. An utterance begins at its
-        # start.
+        # A recording that is too long for the rest of the segment is cut at a random sample. An utterance always plays
+        # from its start.
         clip_start = 0 if segment.kind in UTTERANCES else int(rng.integers(len(wave) - length + 1))
         gain = _scale(wave[clip_start : clip_start + length], level_db)
         yield SpecPiece(clip=table.add(clip), clip_start=clip_start, start=position, samples=length, gain=gain)

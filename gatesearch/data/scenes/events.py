@@ -16,7 +16,7 @@ from gatesearch.data.waveforms import INT16_FULL_SCALE
 from gatesearch.errors import UserError
 
 SPEECH_KINDS = ("speech", "near_word")
-TRIALS_PER_EVENT = 200  # random places to try for an event before the scene counts as full
+TRIALS_PER_EVENT = 200  # number of random places that are tried for an event before the scene counts as full
 PEAK_ROOM = 0.98 * INT16_FULL_SCALE  # largest peak of background and event together
 
 Backgrounds = tuple[list[SpecPiece], list[SpecClip]]
@@ -43,7 +43,7 @@ def draw_events(
     Args:
         rng: the generator of every random choice.
         settings: the settings of the scene.
-        add_clip: adds a clip to the table of the scene's clips, and returns its index.
+        add_clip: function that adds a clip to the table of the scene's clips, and returns the clip's index.
         sources: the sources of the clips.
         classes: the classes of the events.
         segments: the segments of the background.
@@ -86,8 +86,8 @@ def place_events(
 ) -> list[tuple[int, str]]:
     """Return the first sample of each event and the kind of its background.
 
-    A place is drawn evenly over the scene. It is drawn again where the event would be within ``gap_s`` of another event
-    or would cross the border of a segment.
+    All places in the scene are equally likely. A place is drawn again if the event would be within ``gap_s`` of another
+    event or would cross the border of a segment.
 
     Raises:
         UserError: no place is left for an event.
@@ -169,14 +169,14 @@ def _draw_gain(
 ) -> tuple[float, float | None]:
     """Return the factor on an event's samples, and its signal-to-noise ratio in decibels.
 
-    A random ratio sets the level of the event, within the bounds of ``event_db`` and with room for the peak of event
-    and background together. The returned ratio is that of the final level, so it is right even where a bound changed
-    the level.
+    A random ratio sets the level of the event. The level is limited to ``event_db``, and so that the peak of event and
+    background together fits. The returned ratio is computed from the final level, so it is right even if a limit
+    changed the level.
     """
     event_power, floor_power = max(power(wave), SMALLEST_POWER), power(background)
     wanted_db = to_decibels(floor_power) + rng.uniform(*settings.snr_db)
     lowest_db, highest_db = settings.event_db
-    if wanted_db < lowest_db:  # in a pause or a quiet room, where people do not whisper
+    if wanted_db < lowest_db:  # the background is a pause or a quiet room, but people do not whisper there
         wanted_db = rng.uniform(lowest_db, (lowest_db + highest_db) / 2)
     level_db = min(wanted_db, highest_db)
     gain = 10 ** (level_db / 20) / event_power**0.5

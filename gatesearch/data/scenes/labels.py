@@ -21,12 +21,12 @@ from gatesearch.metrics.streams.events import Background, Event
 
 TRACK_SUFFIXES = (".txt", ".csv")
 ROUNDING_S = 0.001  # the last label may exceed the recording by this time, because label tracks round
-UNLABELLED = "recording"  # kind of background where no label names one
+UNLABELLED = "recording"  # kind of background if no label of the track marks one
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One line of a label track: a text from ``start_s`` to ``end_s``, and the place of the line for errors."""
+    """One line of a label track: a text from ``start_s`` to ``end_s``; ``place`` is file and line, for errors."""
 
     start_s: float
     end_s: float
@@ -37,8 +37,8 @@ class Label:
 def read_labels(path: Path) -> list[Label]:
     """Read a label track: Audacity's (start, end and label, separated by tabs) or CSV (``start,end,label``).
 
-    Times are in seconds. Empty lines, the head of a CSV, and Audacity's lines of frequencies, which begin with a
-    backslash, are skipped.
+    Times are in seconds. The function skips empty lines, the head of a CSV, and Audacity's lines of frequencies, which
+    start with a backslash.
 
     Returns:
         The labels in the order of their starts.
@@ -113,16 +113,16 @@ def read_recording(
 ) -> Scene:
     """Return a labelled recording as a scene.
 
-    A label marks background where its text is a kind of background (quiet, environment, speech, near_word, music,
-    noise) and not one of the classes. Any other label marks an event.
+    A label marks background if its text is a kind of background (quiet, environment, speech, near_word, music, noise)
+    and not one of the classes. Any other label marks an event.
 
     Args:
         path: a WAV file of any sample rate and sample format.
-        rate: the sample rate of the scene in Hz; None: that of the recording.
-        track: the label track; None: the one beside the recording.
-        classes: the classes that events may have; None: all classes in the track.
+        rate: the sample rate of the scene in Hz; None for the recording's own rate.
+        track: the label track; None for the track beside the recording.
+        classes: the classes that events may have; None for all classes in the track.
         split: the split of the recording.
-        speaker: id of the speaker in the recording; checks then find the same speaker in another split.
+        speaker: id of the speaker in the recording, with which checks find a speaker who is in two splits.
 
     Raises:
         UserError: the file or the track cannot be read, a label lies outside the recording, two events overlap, or a

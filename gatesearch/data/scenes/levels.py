@@ -10,7 +10,7 @@ from gatesearch.data.waveforms import INT16_FULL_SCALE
 
 FRAME_S = 0.01
 MARGIN_S = 0.05  # added at both ends of the active frames, because a word is quieter at its ends
-# Largest distance of an active frame below the loudest frame, and least distance above the floor.
+# Largest distance of an active frame below the loudest frame; least distance above the quietest tenth of the frames.
 PEAK_RANGE_DB, FLOOR_DISTANCE_DB = 30.0, 6.0
 SMALLEST_POWER = 1e-12  # power as a share of full scale, below the rounding of int16
 
@@ -41,7 +41,7 @@ def find_active(wave: Samples, rate: float) -> tuple[int, int]:
     """Return the first sample of the active part of a clip, and the sample after its last one.
 
     A frame of 10 ms is active if it is less than 30 dB below the loudest frame and more than 6 dB above the quietest
-    tenth. Such a search is needed because a recording of one second may hold half a second of word. A clip with an even
+    tenth. The search is needed because a word may fill only half of a recording of one second. A clip with an even
     level is active as a whole.
 
     >>> wave = np.zeros(1600, np.int16)

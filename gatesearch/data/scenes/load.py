@@ -39,10 +39,10 @@ DRAWERS: Mapping[str, tuple[str, str]] = {
 def load_sources(settings: SceneSettings) -> Sources:
     """Load the clips of the settings' split, and print a warning for each doubt.
 
-    Where no source of sound has a quiet clip, generated noise stands in for it, with a warning.
+    If no source of sound has a quiet clip, generated noise replaces the quiet clips, with a warning.
 
     Raises:
-        UserError: a source cannot be used, or sound stands beside another signal.
+        UserError: a source cannot be used, or there are other sources beside a source of motion or of frames.
     """
     signal = find_signal(settings)
     rate = settings.sample_rate or (SOUND_RATE_HZ if signal == "sound" else None)
@@ -62,7 +62,7 @@ def find_signal(settings: SceneSettings) -> str:
     """Return the signal of the sources: sound, motion or frames.
 
     Raises:
-        UserError: a source of motion or of frames stands beside another source.
+        UserError: there are other sources beside a source of motion or of frames.
     """
     signals = [source.kind if source.kind in DRAWERS else "sound" for source in settings.sources]
     other = next((signal for signal in signals if signal != "sound"), "sound")
@@ -86,8 +86,8 @@ def reload_sources(spec: SceneSpec, roots: Mapping[str, str] | None = None) -> S
 
     Args:
         spec: the specification of a scene.
-        roots: by name of the source, its folder or file on this machine; the other sources lie where the specification
-            says.
+        roots: for the name of a source, its folder or file on this machine; other sources keep the paths that the
+            specification holds.
 
     Raises:
         UserError: a source cannot be loaded, or ``roots`` names a source that does not exist.

@@ -14,8 +14,8 @@ from gatesearch.data.scenes.types import Samples, Scene
 from gatesearch.data.waveforms import INT16_FULL_SCALE
 from gatesearch.errors import UserError
 
-STRETCH_S = 30.0  # length of a scene that is mixed at once; it bounds the memory of the mix, and changes no sample
-FADE_S = 0.01  # length of the fade at either end of a piece, without which its cut would click
+STRETCH_S = 30.0  # length of the part of a scene that is mixed at once; it limits memory and changes no sample
+FADE_S = 0.01  # length of the fade at both ends of a piece; without a fade, the cut would click
 
 Mix = npt.NDArray[np.float32]
 Addend = SpecPiece | SpecEvent

@@ -20,7 +20,7 @@ from gatesearch.data.scenes.types import Samples
 from gatesearch.errors import UserError
 
 KEYS = ("x", "label", "offsets", "subject", "classes", "sample_rate")
-TEST_SHARE = 0.25  # share of the subjects that are for test, where no setting or file names them
+TEST_SHARE = 0.25  # share of the subjects that are for test, if no setting or file names test subjects
 
 Subjects = npt.NDArray[np.integer]
 
@@ -29,7 +29,7 @@ def load_motion(settings: Motion, split: SplitName, sample_rate: float | None) -
     """Return the streams of a split's subjects, each with its runs of activities.
 
     The .npz holds ``x`` [samples, axes], ``label`` [samples] with indices into ``classes``, ``offsets`` [streams + 1],
-    ``subject`` [streams], ``sample_rate`` (Hz), and perhaps ``device`` [streams].
+    ``subject`` [streams], ``sample_rate`` (Hz), and optionally ``device`` [streams].
 
     Raises:
         UserError: the file does not exist or has another form, an activity, a device or a subject is unknown, there are

@@ -1,4 +1,4 @@
-"""Texts for synthetic speech: words that sound like a wake word, and sentences without one."""
+"""Texts for synthetic speech: words that sound like a wake word, and sentences that contain no wake word."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-# Words that differ from a word of Speech Commands by a sound or two. None of them sounds the same as the word, because
-# it would be the event itself under another label.
+# Words that differ from a word of Speech Commands by a sound or two. None of them sounds exactly like the word: such a
+# word would be the event itself under another label.
 NEAR_WORDS: Mapping[str, tuple[str, ...]] = {
     "yes": ("yet", "guess", "less", "yesterday"),
     "no": ("snow", "low", "nose", "note"),
@@ -37,14 +37,14 @@ OBJECTS = (
 
 
 VOWELS = "aeiouy"
-ONSETS = ("m", "t", "l", "b", "f")  # first sounds that take the place of a word's own
+ONSETS = ("m", "t", "l", "b", "f")  # sounds that replace the first sound of a word
 VOWEL_SWAPS: Mapping[str, str] = {"a": "o", "e": "a", "i": "u", "o": "i", "u": "e", "y": "o"}
 
 
 def find_near_words(events: Sequence[str]) -> tuple[str, ...]:
-    """Return words and phrases that sound like one of the events and are none.
+    """Return words and phrases that sound like one of the events but are not events.
 
-    For a word in ``NEAR_WORDS`` they are the listed ones. For any other word or phrase they are made up.
+    For a word in ``NEAR_WORDS``, these are the listed words. For any other word or phrase, they are invented.
 
     >>> find_near_words(["go"])
     ('goat', 'glow', 'ago', 'grow')
@@ -63,8 +63,8 @@ def find_near_words(events: Sequence[str]) -> tuple[str, ...]:
 def make_near_phrases(phrase: str) -> tuple[str, ...]:
     """Return phrases that differ from a phrase by a sound or by a word: the mistakes that a detector makes first.
 
-    A phrase of several words gives each of its words alone. Then in each word the first sound changes, or the first
-    vowel. eSpeak NG pronounces an invented word by the rules of the voice's language.
+    For a phrase of several words, the result holds each word alone. It also holds the phrase with one word changed: the
+    word's first sound or its first vowel. eSpeak NG pronounces an invented word by the rules of the voice's language.
 
     >>> make_near_phrases("robin")
     ('mobin', 'tobin', 'ribin')
@@ -78,7 +78,10 @@ def make_near_phrases(phrase: str) -> tuple[str, ...]:
 
 
 def _change_words(words: Sequence[str], change: int) -> list[str]:
-    """Return the phrase once for each word, with that word changed; a word without a vowel has no change."""
+    """Return the phrase once for each word, with that word changed; words without a vowel are not changed.
+
+    ``change`` selects the change: 0 or 1 for another first sound, 2 for another first vowel.
+    """
     phrases = []
     for place, word in enumerate(words):
         first = next((k for k, letter in enumerate(word) if letter in VOWELS), None)
@@ -92,7 +95,7 @@ def _change_words(words: Sequence[str], change: int) -> list[str]:
 
 
 def draw_sentence(rng: np.random.Generator, events: Sequence[str]) -> str:
-    """Return a random sentence that holds none of the events as a word.
+    """Return a random sentence that contains none of the events as a word.
 
     >>> sentence = draw_sentence(np.random.default_rng(0), ["no"])
     >>> len(sentence.split()) >= 4

@@ -37,12 +37,12 @@ class Clip:
         source: the name of the clip's source.
         name: the name of the clip within its source.
         recording: id of the recording from which the clip was cut; no two splits share a recording.
-        speaker: id of the person who speaks or moves; no two splits share a speaker. None where the source does not
-            name speakers.
+        speaker: id of the person who speaks or moves; no two splits share a speaker. None if the source does not name
+            speakers.
         label: class of the event in the clip; None for background.
         kind: kind of background; None for an event.
         read: returns the samples at the rate of the scene.
-        runs: the stretches of each class in the clip, where the clip is labelled sample by sample.
+        runs: the stretches of each class in a clip that is labelled sample by sample; empty for other clips.
     """
 
     source: str
@@ -140,9 +140,9 @@ class Sources:
 
 
 def name_place(root: str) -> str:
-    """Return the name of a source's folder or file, with which the ids of its recordings and speakers begin.
+    """Return the name of a source's folder or file; the ids of its recordings and speakers start with this name.
 
-    The name of the source would not do: two settings may give one folder two names, or two folders one name.
+    The name of the source would not suffice: two settings may give one folder two names, or two folders one name.
 
     >>> name_place("data/speech_commands/")
     'speech_commands'

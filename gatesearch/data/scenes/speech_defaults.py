@@ -59,12 +59,12 @@ def wake_word_sources(
     positives: Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[Mapping[str, Any]] | None:
-    """Return the sources of clips for a wake word: the listed ones, or those for a typed phrase or for a folder.
+    """Return the sources of clips for a wake word: ``sources`` itself, or sources for a typed phrase or a folder.
 
     Args:
         sources: the sources as settings list them; a phrase or a folder replaces them.
         phrase: one or several phrases that eSpeak NG speaks in many voices; phrases that sound alike become negatives.
-        root: folder with one folder of WAV files for each word; words that are no positives become other speech.
+        root: folder with one folder of WAV files for each word; words that are not positives become other speech.
         positives: folders of the words to wake for; None for the events of ``sources``, or the only folder.
         seed: the seed of synthetic sources.
 

@@ -19,7 +19,7 @@ from gatesearch.data.spoken_words import draw_utterance, speak_words
 from gatesearch.data.waveforms import FloatWaveform, to_int16
 
 VERSION = 1  # a part of the file's name in the cache; it changes whenever the clips change
-HELD_OUT_SHARE = 0.5  # utterances of validation, and of test, as a share of those of the training split
+HELD_OUT_SHARE = 0.5  # number of utterances in validation, and in test, divided by the number in training
 LONGEST_UTTERANCE_S = 6.0
 UTTERANCE_PEAK, NOISE_PEAK = 0.5, 0.5  # as a share of full scale; a scene sets the levels when it is drawn
 
@@ -33,7 +33,7 @@ MAKERS: Mapping[str, Sequence[Maker]] = {
 
 
 def load_speech(settings: SyntheticSpeech, split: SplitName, sample_rate: float) -> Source:
-    """Return words, near words and sentences in the split's own voices and accents, from the cache if they are there.
+    """Return words, near words and sentences in the split's own voices and accents; a cache stores them.
 
     Raises:
         UserError: eSpeak NG is not installed, or makes no sound for a word.

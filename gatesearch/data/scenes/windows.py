@@ -12,7 +12,7 @@ from gatesearch.data.scenes.types import Samples, Scene
 from gatesearch.data.scenes.window_labels import PARTIAL, UNLABELLED, Indices, label_windows, needed_samples
 from gatesearch.errors import UserError
 
-MAX_ROUNDS = 50  # largest number of rounds; each round draws the windows again that the one before left out
+MAX_ROUNDS = 50  # largest number of rounds; a round replaces the windows that the round before left out
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def draw_windows(
         positive_share: share of the windows with an event in them; events take turns.
         inside: share of an event that has to lie in a window, above 0 and up to 1. An event that is longer than the
             window has to fill the window.
-        negatives: negative class of each kind of background; None: each kind is a class of its own name.
-        classes: order of the classes; None: those of the scene, then the negative classes.
+        negatives: negative class of each kind of background; None makes each kind a class with the kind's name.
+        classes: order of the classes; None for the classes of the scene, then the negative classes.
 
     Raises:
         UserError: a window is longer than the scene, a share is out of range, a class is unknown, there is no room for
@@ -144,7 +144,7 @@ def mine_windows(
     negatives: Mapping[str, str] | None = None,
     classes: Sequence[str] | None = None,
 ) -> Windows:
-    """Return hard negatives: windows at and around those that a network accepted falsely.
+    """Return hard negatives: windows that a network accepted falsely, and windows around them.
 
     A window that holds any part of an event, or lies outside the scene, is left out and counted.
 
@@ -156,8 +156,8 @@ def mine_windows(
         copies: number of windows for each false accept; the first is the accepted window, the others lie up to
             ``jitter_s`` away from it.
         jitter_s: largest offset in seconds.
-        negatives: negative class of each kind of background; None: each kind is a class of its own name.
-        classes: order of the classes; None: those of the scene, then the negative classes.
+        negatives: negative class of each kind of background; None makes each kind a class with the kind's name.
+        classes: order of the classes; None for the classes of the scene, then the negative classes.
 
     Raises:
         UserError: a window is longer than the scene, a time is not finite, or a class is unknown.

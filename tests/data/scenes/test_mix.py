@@ -54,7 +54,7 @@ def test_the_same_settings_draw_the_same_scene_and_another_seed_another() -> Non
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32))
 def test_the_ratio_of_an_event_is_the_one_in_the_mix(seed: int) -> None:
-    """The power of an event is compared with that of the background pieces under it."""
+    """The power of an event is compared with the power of the background pieces under the event."""
     spec, sources = draw_sound(short_settings(seed=seed), make_sources()), make_sources()
     clips = ClipSequence(spec.clips, sources)
     for event in spec.events:

@@ -1,4 +1,4 @@
-"""Phrases that sound like a given phrase differ from it, and every phrase with a vowel has some."""
+"""Tests of near phrases, which sound like a phrase: they differ from it, and each phrase with a vowel has some."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -34,7 +34,7 @@ YES, NO = Event("yes", 2.0, 2.5), Event("no", 15.0, 18.0)
     ("start", "inside", "label"),
     [
         (0, 1.0, "quiet"),
-        (10, 1.0, "quiet"),  # the window ends at sample 20, where the event begins
+        (10, 1.0, "quiet"),  # the window ends at sample 20, where the event starts
         (11, 1.0, None),  # the window holds one sample of the event's five
         (14, 1.0, None),  # the window holds four of five
         (15, 1.0, "yes"),
@@ -120,7 +120,7 @@ def test_negative_classes_are_those_of_the_recipe() -> None:
 def test_hard_negatives_lie_where_the_network_was_wrong_and_touch_no_event() -> None:
     scene = make_toy((YES, NO))
     windows = mine_windows(scene, [1.0, 2.3, 5.0, 0.5, 14.0], 1.0, seed=0)
-    # The window that ends at 2.3 s holds a part of "yes", and the one that ends at 0.5 s begins before the scene.
+    # The window that ends at 2.3 s holds a part of "yes", and the window that ends at 0.5 s starts before the scene.
     assert windows.starts.tolist() == [0, 40, 130]
     assert windows.left_out == 2
     assert [windows.classes[label] for label in windows.labels] == ["quiet", "quiet", "speech"]
