@@ -1,1 +1,1 @@
-"""Turns a model into a bundle of files with a manifest, and checks it against the model."""
+"""Turns a model into a bundle of files with a manifest, and checks the bundle against the model."""

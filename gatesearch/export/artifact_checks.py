@@ -60,7 +60,7 @@ def check_artifacts(bundle: Bundle, windows: Array) -> tuple[ArtifactCheck, ...]
         windows: features [n, *shape], channels first; the first :data:`MAX_WINDOWS` are used.
 
     Raises:
-        UserError: a file is missing, or its sha256 is not the manifest's.
+        UserError: a file is missing, or its sha256 differs from that in the manifest.
     """
     checks: list[ArtifactCheck] = []
     for k, run, exit_run in _run_stages(bundle, windows[:MAX_WINDOWS]):

@@ -57,7 +57,8 @@ def write_bundle(
         describe: a function that returns further entries of the manifest, such as a detector's. Its argument is a copy
             of the model with the new thresholds.
         input_range: smallest and largest feature of a front end that returns int8 steps; else None.
-        hops: how a stream runs the model by hops; None for whole windows.
+        hops: how a stream runs the model by hops, which are the steps from one decision to the next; None for whole
+            windows.
 
     Raises:
         UserError: a weight of the model is not finite.
@@ -94,7 +95,7 @@ def write_bundle(
 
 
 def artifacts(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return every artifact that a manifest names: those of each stage, of its exit, and of its hops."""
+    """Return every artifact that a manifest names: files of each stage, of its gate's exit, and of its hops."""
     entries = []
     for stage in manifest["stages"]:
         entries += stage["artifacts"]

@@ -30,9 +30,9 @@ VALIDATION_WINDOWS = 8  # windows that set thresholds; few, because reference ke
 def prepare_untrained(model: GatedModel, samples: Tensor) -> GatedModel:
     """Set the buffers that training would set, such as ranges of quantisers and statistics, and return the model.
 
-    One forward pass in training mode sets most of them. A buffer that only a loss sets is NaN before training. An
-    export would refuse it as a failed training, so it becomes 0. A threshold of minus infinity, which passes all
-    samples, stays.
+    One forward pass in training mode sets most of these buffers. A buffer that only a loss sets is NaN before training.
+    An export would refuse NaN as the sign of a failed training, so the buffer becomes 0. A threshold of minus infinity,
+    which passes all samples, stays.
     """
     model.train()(samples)
     for name, buffer in model.named_buffers():

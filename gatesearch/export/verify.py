@@ -63,7 +63,7 @@ def verify(model: GatedModel, bundle: Bundle, features: Tensor, on_sample: Calla
         on_sample: a function that is called after each sample.
 
     Raises:
-        UserError: the bundle is of another plan, a file is missing, or its sha256 is not the manifest's.
+        UserError: the bundle is of another plan, a file is missing, or its sha256 differs from that in the manifest.
     """
     if bundle.manifest["digest"] != model.plan.digest:
         raise UserError(

@@ -1,4 +1,8 @@
-"""Tests of kernel costs by shape and share of work, and of layers that are priced by them."""
+"""Tests of kernel costs by shape and share of work, and of layers that are priced by them.
+
+Feature boosting and suppression (``fbs``) computes some channels of a layer. Precision gating (``pg``) computes some
+outputs at full precision. ``fbs_pg`` does both in one layer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of rules that derive kernel timings from others.
+"""Tests of rules that derive kernel timings from other timings.
 
 The rules are exact for timings that are products of factors. The timing budget decides how many timings are derived.
 """

@@ -1,4 +1,7 @@
-"""Tests of an exported codec whose light path has a program (artifact) of its own."""
+"""Tests of an exported codec whose light path has a program (artifact) of its own.
+
+The gate is a dynamic switch (``dsl``): it sends easy samples to a small decoder, which is the light path.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests that exported stages with gated layers, which are in float, agree with the model."""
+"""Tests that exported stages with gated layers, which are in float, agree with the model.
+
+The layer gates are feature boosting and suppression (``fbs``), precision gating (``pg``), and both in one (``fbs_pg``).
+"""
 
 from __future__ import annotations
 

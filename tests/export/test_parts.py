@@ -1,6 +1,8 @@
 """Tests that stages with C kernels agree with the model, with or without a C compiler.
 
-Such a stage consists of parts: programs of ordinary operators, and kernels between them.
+Such a stage consists of parts: programs of ordinary operators, and kernels between them. The layer gates are feature
+boosting and suppression (``fbs``), precision gating (``pg``), both in one (``fbs_pg``), hybrid matrix decomposition
+(``hmd``) and low-rank matrix factorisation (``lmf``).
 """
 
 from __future__ import annotations

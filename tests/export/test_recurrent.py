@@ -1,4 +1,7 @@
-"""Tests that exported recurrent stages, dense or compressed, agree with the model; they are in float."""
+"""Tests that exported recurrent stages, which are in float, agree with the model.
+
+The layers are dense, or compressed by hybrid matrix decomposition (``hmd``) or low-rank factorisation (``lmf``).
+"""
 
 from __future__ import annotations
 

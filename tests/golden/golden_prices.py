@@ -34,7 +34,7 @@ RECORDED_DEVICES = ("host",)
 CUT_VARIANTS = tuple(PlacedGate.of("gc", "any", mode=mode) for mode in ("channel", "activation"))
 FRONTEND_MACS, PERIOD_S = 100_000, 0.5
 SHARES = {"positive": 0.1, "_unknown_": 0.2, "_silence_": 0.7}
-PASS_RATES = {"positive": 0.97, "_unknown_": 0.5, "_silence_": 0.125}  # of each gate
+PASS_RATES = {"positive": 0.97, "_unknown_": 0.5, "_silence_": 0.125}  # share of windows that each gate passes
 
 
 @cache

@@ -65,7 +65,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         *TOLERANT,
         "space.sites=[blocks.0]",
         "space.gates={min: 1, max: 1}",
-        "device=m55_u55",  # a core of the recipe's device is priced by timing this host
+        "device=m55_u55",  # prices of the recipe's own device need timings of this host
         "export.formats=[tflite]",  # no core of that device runs the recipe's other format
     ),
     "kws_lstm_hmd": (
@@ -78,7 +78,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         "search.epochs=2",
         "retrain.epochs=4",
         *TOLERANT,
-        "device=cortex_a",  # the recipe's device is this host, which is timed
+        "device=cortex_a",  # prices of the recipe's own device, this host, need timings
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Tests that the channel axis of each tensor is found, and whether the tensor has a class token."""
+"""Tests that the channel axis and the class token of a tensor are found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests, with simulated clocks, of timings that wait for undisturbed moments.
+"""Tests of timings that wait for undisturbed moments, with simulated clocks.
 
 A beat is a fixed amount of work between calls. If a beat is slow, the call beside it was disturbed and does not count.
 """
