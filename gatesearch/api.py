@@ -57,8 +57,8 @@ def run(
         **groups: any other group of a recipe, such as ``search={"trials": 60}`` or ``constraints={...}``.
 
     Raises:
-        UserError: an argument is not valid, or a resumed run had another network or other data; one line says which.
-            Nothing is written before all arguments are checked.
+        UserError: an argument is not valid, or the run to resume had another network or other data. The message is one
+            line. Nothing is written before all arguments are checked.
 
     >>> import gatesearch, torch
     >>> from gatesearch.data import Dataset, Split

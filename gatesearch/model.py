@@ -104,7 +104,7 @@ class GatedModel(nn.Module):
         self.output_shape = (outputs,) if isinstance(outputs, int) else tuple(outputs)
         # For each gate, the class that a stopped sample gets; calibration sets it.
         self.register_buffer("answers", torch.zeros(len(gates), dtype=torch.long))
-        # How gates decide over a stream beyond their thresholds; the calibration of a goal for streams sets it.
+        # Thresholds, smoothing and hold of the gates on a stream. The calibration for the goal detection sets them.
         self.stream: object | None = None
 
     def gate(self, k: int) -> CutGate:

@@ -181,7 +181,7 @@ def progress(
         label: one or two words that name the work.
         every_s: least time in seconds between plain lines.
         clock: function that returns seconds; tests replace it.
-        done: number of steps that an earlier process did. The remaining time is estimated from the pace of this one.
+        done: number of steps that an earlier process did. They do not count in the estimate of the remaining time.
 
     >>> with progress(2, "training") as steps:
     ...     for epoch in range(2):

@@ -1,7 +1,7 @@
 """Loads plug-ins that a user names, and checks that the packages of extras are installed.
 
-A plug-in is an entry point, or any object that a user names by ``package.module:Name``. Each plug point has its own
-group of entry points. Only this module looks up such names.
+A plug-in is an entry point, or any object that a user names by ``package.module:Name``. Each kind of plug-in, such as
+backbones or gates, has its own group of entry points. Only this module looks up the names of plug-ins.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ _MEANINGS: Mapping[str, str] = {
 
 
 def _plain_types(annotation: Any) -> list[str]:
-    """Return the words of an annotation such as ``int | None``; an empty list if one of them is another type."""
+    """Return the type names in an annotation such as ``int | None``; an empty list if one of them is not checked."""
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     words = [word.strip() for word in text.split("|")]
     return words if all(word in _MEANINGS for word in words) else []

@@ -61,7 +61,7 @@ def interleaved(
             timings, some are not affected.
 
     Returns:
-        A timing for every name. Compare only figures of the same call of this function.
+        A timing for every name. Compare only times from one call of this function, because the machine's speed drifts.
 
     Raises:
         ValueError: ``rounds`` is below 1.

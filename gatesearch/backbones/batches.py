@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gatesearch.errors import UserError, first_line
 from gatesearch.graph.repeatable import check_repeatable
 
-TOLERANCE = 1e-3  # as a share of the largest output, because rounding depends on the batch size
+TOLERANCE = 1e-3  # allowed difference as a share of the largest output; rounding depends on the batch size
 
 
 @torch.no_grad()

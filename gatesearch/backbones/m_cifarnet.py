@@ -22,13 +22,14 @@ class MCifarNet(nn.Sequential):
     multiply-accumulates and 1.294 million weights (1.296 million parameters with those of the normalisation).
 
     conv0 has no padding, so that 32 x 32 pixels become 30 x 30. For images with a side below 32 pixels, conv0 pads like
-    the other layers, and the last convolution has 2 x 2 outputs for 8 x 8 pixels. Strided convolutions pad one pixel on
-    every side. TensorFlow's "same" may pad one side only, but gives the same output shapes.
+    the other layers. So an image of 8 x 8 pixels ends as maps of 2 x 2. Strided convolutions pad one pixel on every
+    side. TensorFlow's "same" may pad one side only, but gives the same output shapes.
 
     Args:
         num_classes: size of the output.
         input_shape: (channels, height, width) of an image.
-        width: factor of the channels of every layer, which are rounded to multiples of 16, or of 4 if below 16.
+        width: factor on the number of channels of every layer; the product is rounded to a multiple of 16, or of 4 if
+            it is below 16.
         dropout: share of values dropped behind conv3 and conv6.
 
     Raises:

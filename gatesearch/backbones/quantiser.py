@@ -18,7 +18,7 @@ DEAD_USAGE = 0.02  # a codeword below this usage is replaced; the mean usage is 
 
 
 class ResidualQuantiser(nn.Module):
-    """Rounds each of the N T vectors in [N, D, T, 1] to a sum of codewords; the shape stays.
+    """Rounds each vector of D values in a tensor [N, D, T, 1] to a sum of codewords; the shape stays.
 
     For a vector v, r_0 = v. Level k selects the codeword c_k nearest to the residual r_k, and r_(k+1) = r_k - c_k. The
     output is the sum of all c_k. Rounding has no gradient, so the gradient of the output passes unchanged to the input.
@@ -35,7 +35,7 @@ class ResidualQuantiser(nn.Module):
     (torch.Size([3, 4, 5, 1]), 6)
     """
 
-    traced_whole = True  # its control flow in training depends on data
+    traced_whole = True  # torch.fx must not trace inside, because control flow in training depends on data
     delicate_in_int8 = True  # a rounding error can change which codeword is nearest
 
     usage: Tensor

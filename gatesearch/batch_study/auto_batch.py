@@ -33,7 +33,7 @@ def resolve_batch_size(recipe: Recipe) -> Recipe:
     """Return the recipe with the batch size of its study in place of ``retrain.batch_size: auto``.
 
     Raises:
-        UserError: the recipe has no batch-size study, its study had other keys, or the study names no batch size.
+        UserError: the recipe has no batch-size study, the study was of other keys, or the study names no batch size.
     """
     if recipe.retrain.batch_size != "auto":
         return recipe

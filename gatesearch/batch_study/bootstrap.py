@@ -95,9 +95,9 @@ def _corrected_interval(values: Sequence[float], original: float) -> Interval:
     The method is that of Efron 1981, "Nonparametric standard errors and confidence intervals". It is needed because the
     best of the drawn trials is often worse than the best of all trials, so most draws lie on one side of ``original``.
 
-    Phi is the distribution function of the standard normal distribution, z_p its quantile at p, and z0 its quantile at
-    the share of draws below ``original``. The bound at p is the percentile Phi(2 z0 + z_p) of the draws. If half of the
-    draws lie below ``original``, z0 is 0, and this percentile is p itself.
+    Phi is the distribution function of the standard normal distribution, z_p its quantile at a share p, and z0 its
+    quantile at the share of draws below ``original``. The bounds, for p = 0.05 and p = 0.95, are the percentiles
+    Phi(2 z0 + z_p) of the draws. If half of the draws lie below ``original``, z0 is 0, and these percentiles are p.
 
     Args:
         values: the figure of each draw.

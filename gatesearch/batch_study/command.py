@@ -84,7 +84,7 @@ def _print_outcome(outcome: Mapping[str, Any]) -> None:
 
 
 def _claim_folder(folder: Path, recipe: Recipe, settings: Settings) -> None:
-    """Record the inputs of a folder's trials; refuse a folder that holds trials of other inputs."""
+    """Record the keys on which the trials in a folder depend; refuse a folder with trials of other values."""
     path = folder / SETTINGS_FILE
     # Only the keys on which trials depend are compared, so that another analysis can use the same trials.
     budget = {"seed": recipe.seed, "training.epochs": recipe.training.epochs}

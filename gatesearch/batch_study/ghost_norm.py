@@ -15,7 +15,7 @@ class _GhostBatchNorm:
     The method is that of Hoffer et al. 2017, "Train longer, generalize better" (arXiv 1705.08741). Plain batch
     normalisation takes mean and variance over the whole batch. In a larger batch, these have less noise, so the batch
     size would also change the normalisation. With groups of a fixed size, the batch size changes the gradient alone.
-    Unlike in the paper, training updates no running statistics; :func:`measure_statistics` measures them.
+    Unlike in the paper, training updates no running statistics; :func:`measure_statistics` measures them afterwards.
     """
 
     group_size: int

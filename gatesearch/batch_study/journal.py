@@ -1,4 +1,4 @@
-"""The journal of a study: a line of JSON for each training, written when it ends.
+"""The journal of a batch-size study: a file with a line of JSON for each training that has ended.
 
 A study that is killed loses only the training in progress.
 """
@@ -17,7 +17,10 @@ from gatesearch.batch_study.training import TrainingResult
 
 
 class Key(NamedTuple):
-    """The identity of a training: part of the study, batch size, number of the config in that part, and repeat."""
+    """The identity of a training: part of the study, batch size, number of the config in that part, and repeat.
+
+    A part of the study is, for example, ``pilot`` or ``search``.
+    """
 
     part: str
     batch: int

@@ -26,7 +26,8 @@ def build_outcome(pilot: Pilot, studies: Sequence[BatchStudy], seed: int) -> dic
     """Return goal, points, fit and batch size in the types of JSON; a figure that does not exist is None.
 
     Args:
-        pilot, studies: findings of the study.
+        pilot: results of the pilot.
+        studies: results of each batch size.
         seed: the seed of the bootstrap.
     """
     all_steps = [steps_to_goal(study) for study in studies]

@@ -90,7 +90,7 @@ def _draw_regime(axes: Axes, points: Points, regime: str, colour: str) -> None:
 
 
 def _draw_rates(axes: Axes, points: Points) -> None:
-    """Draw the learning rates that reached the goal, and the linear and the square-root rule."""
+    """Draw the learning rates of trials that reached the goal, and the linear and the square-root rule."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     reached = [point for point in points if point["best"] is not None]

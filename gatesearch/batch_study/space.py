@@ -17,7 +17,7 @@ from gatesearch._lib.quiet_optuna import quiet_optuna
 from gatesearch.batch_study.config import Config
 
 EDGE_SHARE = 0.1  # share of a range; if the best trial is nearer to a bound, a better one may lie beyond that bound
-GROWTH_SHARE = 0.5  # share of a range's width that is added beyond such a bound
+GROWTH_SHARE = 0.5  # a bound moves outwards by this share of the width of the range
 OVERLAP_SHARE = 0.2  # share of the old width, next to the old bound, that is searched again with the added part
 LOW, HIGH = -1, 1  # the sides of a range
 

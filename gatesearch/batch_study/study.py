@@ -24,7 +24,7 @@ from gatesearch.errors import UserError
 
 GOAL_SHARE = 0.6  # share of the pilot's steps after which its best trials set the goal
 RATE_FACTOR = 10.0  # effective learning rates are searched from centre / RATE_FACTOR to centre * RATE_FACTOR
-# Share of the pilot's steps to the goal. A budget counts with at least this share, even if perfect scaling needs less.
+# A budget assumes at least this share of the pilot's steps to the goal, even if perfect scaling needs fewer steps.
 MIN_BUDGET_SHARE = 0.5
 BEST_COUNT = 3  # configs that are trained again
 LIMIT_FACTOR = 2.0  # once three trials have reached the goal, others stop at this multiple of the third's steps
@@ -111,8 +111,8 @@ class Study:
         # Under perfect scaling, steps x batch is constant.
         perfect_steps = pilot.steps * pilot.batch / batch
         budget = math.ceil(self.settings.cap * max(perfect_steps, MIN_BUDGET_SHARE * pilot.steps))
-        # The centre of the rate follows the square root of the batch size, which lies between a constant rate and the
-        # linear rule. The range is equally wide at every batch size.
+        # The centre of the learning rate grows with the square root of the batch size: faster than a constant rate, and
+        # slower than the linear rule. The range is equally wide at every batch size.
         space = self.space.centre(pilot.rate * math.sqrt(batch / pilot.batch), RATE_FACTOR)
         trials: list[Entry] = []
         moved: list[Edge] = []

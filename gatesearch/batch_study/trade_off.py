@@ -12,7 +12,8 @@ from scipy.optimize import minimize_scalar
 
 from gatesearch.batch_study.findings import BatchStudy, median_steps
 
-# Slopes of log steps against log batch size: perfect scaling has -1, maximal parallelism 0.
+# Limits between the regimes, as slopes of log steps against log batch size. The ideal slope of perfect scaling is -1,
+# that of maximal parallelism 0.
 PERFECT_SLOPE, MAXIMAL_SLOPE = -0.9, -0.1
 SEARCH_FACTOR = 64.0  # the fit searches critical batch sizes up to this factor beyond the studied batch sizes
 MAX_SAMPLES_FACTOR = 2.0  # most samples to the goal for the recommended size, as a multiple of the fewest samples

@@ -24,7 +24,7 @@ from gatesearch.pipeline.steps import STEPS
 
 _PROGRAM = "gatesearch"
 _NO_SPACE = {errno.ENOSPC: "disk full", errno.EDQUOT: "disk quota used up", errno.EFBIG: "file size limit reached"}
-# Errors of the operating system that the user's choice of a path explains. Without a file name, such an error is a bug.
+# Errors of the operating system that a path of the user causes. If such an error names no file, it is a bug.
 _PATH_ERRORS = (
     errno.EACCES,
     errno.EPERM,

@@ -142,7 +142,7 @@ def run_folders() -> list[str]:
 
 
 def find_run_folder(command: str, written: str) -> Path:
-    """Return the path of the run folder that the user wrote.
+    """Return the path of the run folder that the user named.
 
     Args:
         command: the command line up to the folder, for errors.

@@ -13,7 +13,7 @@ BENCHMARKS = "results"
 
 
 def run_benchmark(name: str, arguments: Sequence[str]) -> None:
-    """Run a benchmark of the checkout that this package was installed from, or of the current folder.
+    """Run a benchmark of the checkout that holds this package, or else of the checkout in the current folder.
 
     Raises:
         UserError: neither folder is a checkout, there is no such benchmark, or an argument is wrong.

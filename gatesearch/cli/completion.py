@@ -19,7 +19,7 @@ _BASH = "complete_bash"
 
 
 def complete_setting(incomplete: str) -> list[str]:
-    """Return the arguments of a command with a recipe that start with ``incomplete``.
+    """Return the completions of a ``key=value`` or ``~key`` argument, which changes a key of the recipe.
 
     >>> complete_setting("recipe=kws_l"), complete_setting("training.ep")
     (['recipe=kws_lstm_hmd.yaml'], ['training.epochs='])

@@ -1,4 +1,4 @@
-"""Prints the tables of `gatesearch devices`: all devices, or the constants of one with provenance."""
+"""Prints the tables of `gatesearch devices`: all devices, or the constants of one device."""
 
 from __future__ import annotations
 

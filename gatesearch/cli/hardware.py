@@ -16,7 +16,7 @@ def sites(settings: Settings = None, as_json: AsJson = False) -> None:
 
 
 def devices(name: DeviceName = "", as_json: AsJson = False) -> None:
-    """List the devices, or the constants of one."""
+    """List all devices, or the constants of one device."""
     from gatesearch.cli import device_tables
 
     if name:
@@ -28,9 +28,10 @@ def devices(name: DeviceName = "", as_json: AsJson = False) -> None:
 def measure(settings: Settings = None, as_json: AsJson = False) -> None:
     """Print the times of blocks and kernels on each core.
 
-    core=NAME prints one core alone. The other keys make tables of boards. kit=DIR writes a folder of sources to run on
-    a board; recipe= adds the layers of a recipe. import=FILE reads the lines that the board printed; name=, kit=,
-    clock_mhz=, device= and core= describe the board. board=NAME counts the instructions of an emulated board.
+    core=NAME prints one core alone. The other keys make latency tables of boards. kit=DIR writes a folder of C sources
+    that time kernels on a board; recipe=NAME adds the layers of a recipe. import=FILE reads the lines that the board
+    printed; name=, kit=, clock_mhz=, device= and core= describe the board. board=NAME counts the instructions of an
+    emulated board.
     """
     words = list(settings or [])
     source, kit, board = (take(words, key) for key in ("import", "kit", "board"))

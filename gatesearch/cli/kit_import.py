@@ -126,7 +126,7 @@ def _build_profile(
     document = device.model_dump(mode="json", exclude_none=True)
     [target] = [each for each in document["cores"] if each["name"] == replaced.name]
     target["timing"] = _build_timing(table, replaced, ticks_per_us, macs_per_tick)
-    target["engine"] = "kernels"  # the kit timed these kernels
+    target["engine"] = "kernels"  # the table holds times of gatesearch's own kernels
     target["description"] = f"{table.core}; {replaced.description}"
     description = f"{device.name} with {replaced.name} by its own kit: {table.provenance}"
     return {**document, "name": name, "description": description}

@@ -39,7 +39,7 @@ Sound = Annotated[
 
 
 def listen(bundle: Bundle = "", sound: Sound = "") -> None:
-    """Print what a bundle detects in a sound, as it comes.
+    """Print what a bundle detects in a sound, while the sound is read.
 
     Each detection is one line: time, class, confidence.
     """

@@ -36,7 +36,7 @@ def describe_outline(outline: Outline) -> dict[str, Any]:
 
 
 def print_outline(outline: Outline) -> None:
-    """Print what is in a scene: its length, events, backgrounds, ratios, and a timeline."""
+    """Print what is in a scene: its length, events, backgrounds, signal-to-noise ratios, and a timeline."""
     print_overview([outline])
     lengths: dict[str, list[float]] = {}
     for event in outline.events:

@@ -1,4 +1,4 @@
-"""Commands beside runs: ``scaling`` (batch-size study), ``dashboard`` (of a search) and ``bench``."""
+"""The commands ``scaling`` (batch-size study), ``dashboard`` (of a search) and ``bench`` (benchmarks)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def bench(
 ) -> None:
     """Run a benchmark of a checkout.
 
-    It writes results/NAME/README.md and rows.json. NAME --help lists its keys.
+    The benchmark writes results/NAME/README.md and rows.json. bench NAME --help lists its keys.
     """
     from gatesearch.cli.checkout import run_benchmark
 

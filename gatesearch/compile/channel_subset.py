@@ -1,4 +1,8 @@
-"""Adapts the operations behind a tensor to the removal of its constant channels, with equal results."""
+"""Adapts the operations behind a tensor to the removal of its constant channels, with equal results.
+
+Channel pruning removes channels that a gate sets to zero. :func:`carry` says how a later operation computes from the
+remaining channels.
+"""
 
 from __future__ import annotations
 

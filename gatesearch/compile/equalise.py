@@ -17,7 +17,8 @@ activation's range. r_i is the largest value observed on channel i, and max r is
 - Depthwise weights behind the ReLU have a scale for each channel and lose nothing: s_i = max r / r_i.
 - Other weights have one scale for all input channels. They lose precision where the activation gains it. So s_i is the
   geometric mean of the factor that suits the activation and the factor that suits the weights:
-  s_i = sqrt(max r / r_i * w_i / max w), where w_i is the largest weight that reads channel i.
+  s_i = sqrt(max r / r_i * w_i / max w). Here, w_i is the largest weight that reads channel i, and max w is the largest
+  w_i.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Pass: folds a batch normalisation into the convolution before it, if it is the only reader.
+"""Pass: folds batch normalisations into the convolutions before them.
 
-The pass assumes evaluation mode and a graph that may be changed. It keeps the function up to rounding. In evaluation a
-batch normalisation is a scale and an offset for each channel. The pass multiplies the scale into the convolution's
-weight and adds the offset to its bias (Jacob et al. 2018, arXiv 1712.05877, equation 14); the normalisation becomes the
-identity. Conversion then takes a quarter less time.
+The pass assumes evaluation mode and a graph that may be changed. It keeps the function up to rounding. It folds a batch
+normalisation only if nothing else reads the output of the convolution. In evaluation, a batch normalisation is a scale
+and an offset for each channel. The pass multiplies the scale into the convolution's weight and adds the offset to the
+convolution's bias (Jacob et al. 2018, arXiv 1712.05877, equation 14). The normalisation becomes the identity.
+Conversion then takes a quarter less time.
 
 The pass also replaces each ``RReLU``, whose slope is random only in training, by a leaky ReLU of the mean slope. All
 exporters support a leaky ReLU.

@@ -2,7 +2,7 @@
 
 A network by hops computes only the new frames of a window at each decision. The first program, the *step*, computes a
 hop from fresh frames and a state, which holds values of earlier hops. The second program computes the state from a
-whole window. A part of the network that runs on demand needs it to catch up when its gate opens.
+whole window. A part of the network that runs on demand uses the second program when its gate opens.
 
 Both programs compute the same integers. For that, each tensor needs the same scale in both programs. So a tensor's
 range is observed on whole windows alone, and the step uses the same range. Both programs have the same computing

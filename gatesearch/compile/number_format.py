@@ -38,12 +38,12 @@ def needs(module: nn.Module) -> str:
 
 
 def neediest(needs: Iterable[str]) -> str:
-    """Return the greatest of several needs; ``"plain"`` where there are none."""
+    """Return the greatest of several results of :func:`needs`; ``"plain"`` where there are none."""
     return max(needs, key=(PLAIN, DELICATE, FLOAT).index, default=PLAIN)
 
 
 def arithmetic(need: str, core: Core) -> str:
-    """Return the number format, ``"int8"`` or ``"float32"``, in which a stage with a need is exported for a core."""
+    """Return the number format, ``"int8"`` or ``"float32"``, in which a stage with this need is exported for a core."""
     return "float32" if need == FLOAT or (need == DELICATE and core.runs_float) else "int8"
 
 

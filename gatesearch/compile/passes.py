@@ -43,7 +43,7 @@ PASSES: Mapping[str, Pass] = {
     "partition": partition,  # cuts the stage into parts for LiteRT and parts for kernels
 }
 LAST = "partition"
-LAST_OF_EXIT = "equalise"  # the last pass of an exit, which is one program and whose output is not rescaled
+LAST_OF_EXIT = "equalise"  # last pass for an exit; an exit is one program, and its output is not rescaled
 FEWEST_SAMPLES = 64  # least number of samples from which the ranges of a stage or an exit come
 
 
@@ -100,7 +100,7 @@ def run(
         light = gates[k].exit
         if light is not None:
             leaving = int((logit <= threshold).sum())
-            # The samples with the lowest logits, the last in falling order, leave by the exit.
+            # The samples with the lowest logits take the exit. They are the last ones in falling order.
             exiting = passed[falling][-max(leaving, min(fewest, len(passed))) :]
             stage = replace(stage, exit=_exit(light, exiting, stage, until))
         stages.append(stage)

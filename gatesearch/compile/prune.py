@@ -94,7 +94,9 @@ def cut_channels(
 
 
 def restores_output(stage: nn.Module) -> bool:
-    """Say whether a stage that lacks input channels restores them at its output, as no layer in it mixes channels.
+    """Say whether a stage that lacks input channels restores them at its output.
+
+    This is so if no layer of the stage mixes channels.
 
     >>> net = fx.symbolic_trace(nn.Sequential(nn.Conv2d(4, 4, 1, groups=4), nn.ReLU()).eval())
     >>> restores_output(cut_channels(net, torch.zeros(1, 4, 5, 5), inputs=[1, 2]))
@@ -107,7 +109,9 @@ def restores_output(stage: nn.Module) -> bool:
 
 
 def selects_input(stage: nn.Module) -> bool:
-    """Say whether a stage that drops output channels already drops them at its input, as no layer mixes channels.
+    """Say whether a stage that drops output channels already drops them at its input.
+
+    This is so if no layer of the stage mixes channels.
 
     >>> net = fx.symbolic_trace(nn.Sequential(nn.Conv2d(4, 4, 1, groups=4), nn.ReLU()).eval())
     >>> selects_input(cut_channels(net, torch.zeros(1, 4, 5, 5), outputs=[1, 2]))

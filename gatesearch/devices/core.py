@@ -83,7 +83,7 @@ class Core(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _default_engine(cls, data: Any) -> Any:
-        """Return the core's keys with an engine; without the key, it is the engine whose times ``timing`` holds."""
+        """Return the core's keys with ``engine``; its default is the engine whose times ``timing`` holds."""
         timing = data.get("timing") if isinstance(data, Mapping) else None
         if not isinstance(timing, Mapping) or "engine" in data:
             return data

@@ -1,1 +1,1 @@
-"""Describes the files that gatesearch reads and writes, as models and JSON Schemas for programs."""
+"""Describes the files that gatesearch reads and writes, by pydantic models and JSON Schemas."""

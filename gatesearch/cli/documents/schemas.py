@@ -71,10 +71,10 @@ MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
 
 
 def find_model(name: str) -> type[BaseModel]:
-    """Return the model of a described file.
+    """Return the pydantic model that describes a file.
 
     Raises:
-        UserError: there is no such file.
+        UserError: no described file has this name.
     """
     if name not in MODELS:
         raise unknown("schema", "schema", name, MODELS)
@@ -82,10 +82,10 @@ def find_model(name: str) -> type[BaseModel]:
 
 
 def build_schema(name: str) -> dict[str, Any]:
-    """Return the JSON Schema of a described file.
+    """Return the JSON Schema that describes a file.
 
     Raises:
-        UserError: there is no such file.
+        UserError: no described file has this name.
 
     >>> build_schema("plan")["title"]
     'gatesearch plan, version 1'
