@@ -51,7 +51,10 @@ class Device(StrictModel):
 
     @model_validator(mode="after")
     def _check_core_names(self) -> Device:
-        """Check that core names differ, links and sensor name existing cores, and the sensor's core can run a front end."""
+        """Check that core names differ, and that links and sensor name cores of the device.
+
+        The sensor's core also needs a rate for the front end.
+        """
         names = [core.name for core in self.cores]
         duplicate = next((name for name in names if names.count(name) > 1), None)
         if duplicate:
