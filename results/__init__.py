@@ -35,7 +35,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
 
     Args:
         name: one of :data:`NAMES`.
-        arguments: texts ``key=value`` with keys of the benchmark; with ``--help`` among them, nothing is run.
+        arguments: strings ``key=value`` with keys of the benchmark; ``--help`` among them prints the usage.
 
     Raises:
         UserError: no benchmark has this name, or an argument is wrong.
@@ -49,7 +49,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
 
 
 def usage(name: str) -> str:
-    """Return a benchmark's purpose and keys, read from its source without importing it.
+    """Return a benchmark's purpose and keys, taken from the docstrings of its source file without an import.
 
     >>> print(usage("cluster").splitlines()[0])
     Usage: gatesearch bench cluster [key=value]...

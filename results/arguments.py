@@ -21,7 +21,7 @@ def read_keys(where: str, arguments: Sequence[str], keys: Sequence[str]) -> dict
 
     Args:
         where: name of the benchmark, for errors.
-        arguments: texts ``key=value``.
+        arguments: strings ``key=value``.
         keys: the valid keys.
 
     Raises:
@@ -45,12 +45,12 @@ def split_protocol(
 
     Args:
         where: name of the benchmark, for errors.
-        arguments: texts ``key=value``.
+        arguments: strings ``key=value``.
         keys: keys of the benchmark.
         protocol: class whose fields are the other valid keys.
 
     Raises:
-        UserError: a key is in neither.
+        UserError: a key belongs neither to the benchmark nor to its protocol.
     """
     values: dict[str, str] = {}
     overrides = []
@@ -72,11 +72,11 @@ def split_data_sets(
 
     Args:
         where: name of the benchmark, for errors.
-        arguments: texts ``key=value``; a key of a recipe has a dot in it.
+        arguments: strings ``key=value``; a key with a dot belongs to the recipe.
         data_sets: names of the data sets.
 
     Returns:
-        Absolute paths by data set; seeds, by default 0 alone; overrides.
+        The absolute path of each data set that the arguments name; the seeds, by default only 0; the overrides.
 
     Raises:
         UserError: a key is not valid, or a seed is no whole number.
@@ -106,8 +106,8 @@ def split_seeds(where: str, arguments: Sequence[str], seeds: tuple[int, ...]) ->
 
     Args:
         where: name of the benchmark, for errors.
-        arguments: texts ``key=value``; ``seeds=0,1`` belongs to the benchmark.
-        seeds: seeds without a ``seeds=``.
+        arguments: strings ``key=value``; ``seeds=0,1`` belongs to the benchmark, all others to the recipe.
+        seeds: default seeds, for arguments without ``seeds=``.
 
     Raises:
         UserError: a seed is no whole number.
@@ -133,7 +133,7 @@ def check_choice(where: str, key: str, written: str, choices: Iterable[str], wha
         key: key of the argument.
         written: value of the argument.
         choices: the valid values.
-        what: word for a choice in the error; None for the key.
+        what: word for a choice in the error message; None: the key.
 
     Raises:
         UserError: the value is not one of the choices.
@@ -145,7 +145,7 @@ def check_choice(where: str, key: str, written: str, choices: Iterable[str], wha
 
 
 def check_choices(where: str, key: str, written: str, choices: Iterable[str], what: str | None = None) -> list[str]:
-    """Return the values of an argument, separated by commas, if each is one of the choices; see :func:`check_choice`.
+    """Return the values of an argument that lists several choices with commas; see :func:`check_choice`.
 
     Raises:
         UserError: a value is not one of the choices.
@@ -155,10 +155,10 @@ def check_choices(where: str, key: str, written: str, choices: Iterable[str], wh
 
 
 def read_count(where: str, key: str, written: str) -> int:
-    """Return a whole number from 1.
+    """Return the value of an argument as a whole number, at least 1.
 
     Raises:
-        UserError: the text is no such number.
+        UserError: the value is no such number.
     """
     if not written.isdigit() or int(written) < 1:
         raise UserError(f"{where}: {key}={written}: not a whole number from 1")
@@ -166,7 +166,7 @@ def read_count(where: str, key: str, written: str) -> int:
 
 
 def read_seeds(where: str, written: str) -> tuple[int, ...]:
-    """Return seeds that are separated by commas.
+    """Return the seeds that an argument lists with commas.
 
     Raises:
         UserError: a seed is no whole number.
@@ -193,7 +193,9 @@ def change_protocol(where: str, default: Protocol, overrides: Sequence[Override]
 
 
 def lock_settings(folder: RunFolder, settings: Mapping[str, object]) -> None:
-    """Write the settings of the results in a folder to settings.json; where the file exists, compare it.
+    """Make sure that all results of a folder have the same settings.
+
+    The first call writes the settings to settings.json. Later calls compare their settings with this file.
 
     Raises:
         UserError: the folder holds results of other settings.

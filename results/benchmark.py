@@ -1,4 +1,4 @@
-"""The base class of benchmarks: resumable measurements, and the rows, page and plots made from them."""
+"""The base class of benchmarks, which turns stored measurements into rows, a page and plots."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ Draw = Callable[[Path], object]
 
 
 class Benchmark(ABC):
-    """A benchmark; its code and the template of its page are in the folder of its name.
+    """A benchmark. Its code, and the template of its page, are in the folder ``results/NAME``.
 
     Args:
         command: command that repeats the benchmark, without the user's own paths.
-        results: folder of all benchmarks.
+        results: folder that holds a folder for each benchmark.
     """
 
     name: ClassVar[str]
@@ -58,10 +58,10 @@ class Benchmark(ABC):
 
     @abstractmethod
     def page(self) -> Mapping[str, object]:
-        """Return the values of the page's template, except ``command``."""
+        """Return the values to fill into the page's template, except ``command``."""
 
     def plots(self) -> Mapping[str, Draw]:
-        """Return the functions that draw the plots, by the name of the file."""
+        """Return the functions that draw the plots, by the file name of the plot."""
         return {}
 
     def row(
@@ -74,7 +74,7 @@ class Benchmark(ABC):
         provenance: str = "measured",
         target: str | None = None,
     ) -> Row:
-        """Return a row of figures by seed; see :class:`gatesearch.report.rows.Row`."""
+        """Return a row of rows.json: one figure, with a value for each seed; see :class:`gatesearch.report.rows.Row`."""
         return Row.summarise(
             name,
             values,
@@ -98,7 +98,7 @@ class Benchmark(ABC):
 
 
 def render(name: str, **values: object) -> str:
-    """Return a benchmark's page: its template with ``values`` filled in, and one empty line between paragraphs."""
+    """Return a benchmark's page: the template with ``values`` filled in, and without repeated empty lines."""
     loader = jinja2.FileSystemLoader(HERE)
     environment = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
@@ -110,7 +110,7 @@ def render(name: str, **values: object) -> str:
 
 
 def resume(folder: RunFolder, file: str, measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the measurement in a file; where there is none, measure and write the file."""
+    """Return the measurement that a file holds; if there is no file, measure and write the file."""
     value: dict[str, Any] | None = folder.read_json(file)
     if value is None:
         value = dict(measure())
@@ -123,8 +123,8 @@ def public_command(name: str, arguments: Sequence[str], public: Mapping[str, str
 
     Args:
         name: name of the benchmark.
-        arguments: texts ``key=value``, as the user wrote them.
-        public: text that replaces the user's own path, by key.
+        arguments: strings ``key=value``, as the user wrote them.
+        public: word that replaces the user's own path, by key.
 
     >>> public_command("kws", ["data.root=/home/me/words", "seeds=0"], {"data.root": "WORDS"})
     'gatesearch bench kws data.root=WORDS seeds=0'
@@ -133,7 +133,7 @@ def public_command(name: str, arguments: Sequence[str], public: Mapping[str, str
 
 
 def public_argument(text: str, public: Mapping[str, str]) -> str:
-    """Return an argument in which a public text replaces the user's own path.
+    """Return an argument in which a public word replaces the user's own path.
 
     >>> public_argument("data.root=/home/me/words", {"data.root": "WORDS"}), public_argument("seeds=0", {})
     ('data.root=WORDS', 'seeds=0')
@@ -144,7 +144,7 @@ def public_argument(text: str, public: Mapping[str, str]) -> str:
 
 @cache
 def revision() -> str:
-    """Return version and commit of the package; "with changes" follows where the code differs from the commit."""
+    """Return version and commit of the package; "with changes" follows if the code differs from the commit."""
     package = package_revision()
     if "commit" not in package or package.endswith("with changes"):
         return package
@@ -164,17 +164,17 @@ def meets_target(target: str, value: float) -> bool:
 
 
 def describe_verdict(met: bool) -> str:
-    """Return as text whether a target was met."""
+    """Return the words that pages print for a target that was met, or was not met."""
     return "reached" if met else "**not reached**"
 
 
 def describe_machine(stamp: Mapping[str, Any]) -> str:
-    """Return a machine's fingerprint as a paragraph."""
+    """Return the paragraph of a page that names the machine and the versions of libraries."""
     return f"Machine: {stamp['cpu']}, {stamp['cores']} cores. Versions: {list_versions(stamp)}."
 
 
 def list_versions(stamp: Mapping[str, Any]) -> str:
-    """Return the versions of a machine's fingerprint as text.
+    """Return the versions of libraries on a machine, separated by commas.
 
     >>> list_versions({"python": "3.11.7", "versions": {"torch": "2.13.0", "onnx": None}})
     'python 3.11.7, torch 2.13.0'
@@ -184,10 +184,10 @@ def list_versions(stamp: Mapping[str, Any]) -> str:
 
 
 def group_by_commit(measurements: Iterable[tuple[str, str]]) -> str:
-    """Return a sentence that lists the measurements of each commit; empty where one commit made all.
+    """Return a sentence that lists the measurements of each commit; empty if one commit made all measurements.
 
     Args:
-        measurements: pairs of measurement and commit.
+        measurements: pairs: the name of a measurement, and the commit that made it.
 
     >>> group_by_commit([("a", "commit 1"), ("b", "commit 2"), ("c", "commit 1")])
     'Made by commit 1: a, c; by commit 2: b.'

@@ -1,6 +1,6 @@
-"""Stores the result of each training by configuration and seed, and reads results by protocol.
+"""Stores the results of a benchmark's trainings by row and seed, and loads them by protocol.
 
-A row is the name of one trained configuration: one line of a page's table.
+A row is one trained configuration, and one line of a table on the page. A protocol is a set of training settings.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ RESULT = "result.json"
 LIBRARIES = ("torch", "numpy")
 
 Result = Mapping[str, Any]
-Results = Mapping[str, Sequence[Result]]  # by row, in the order of seeds
+Results = Mapping[str, Sequence[Result]]  # results by row; those of a row are in the order of seeds
 
 
 class ProtocolBenchmark(Benchmark):
-    """A benchmark that trains the same configurations, one for each row of its table, under several protocols.
+    """A benchmark that trains the same configurations under several protocols.
 
-    Its page has a section and a plot for each protocol.
+    The page has a section and a plot for each protocol. A table has a row for each configuration.
 
     Args:
         command: command that repeats the benchmark.
-        protocol: name of a protocol that the page shows even without a result.
+        protocol: name of the current protocol, which the page shows even without a result.
         results: folder of all benchmarks.
     """
 
     protocols: ClassVar[Iterable[str]]
     plot_title: ClassVar[str]  # start of the plot's title, before the name of the protocol
-    draw: ClassVar[Callable[..., object]]  # writes the plot of results, with a title, to a path
+    draw: ClassVar[Callable[..., object]]  # draws results: takes the results, a title and the path of the plot
 
     def __init__(self, command: str, protocol: str, results: Path = RESULTS) -> None:
         super().__init__(command, results)
@@ -52,7 +52,7 @@ class ProtocolBenchmark(Benchmark):
         }
 
     def results_by_protocol(self) -> dict[str, Results]:
-        """Return the results of each protocol that has some, and of the current protocol."""
+        """Return the results of each protocol that has results, and of the current protocol."""
         return read_protocols(self.runs().path, self.protocols, self.protocol)
 
 
@@ -81,16 +81,16 @@ def read_rows(folder: Path) -> dict[str, list[Result]]:
 
 
 def read_protocols(runs: Path, protocols: Iterable[str], current: str) -> dict[str, Results]:
-    """Return the results of each protocol that has some, and of the current protocol even if it has none."""
+    """Return the results of each protocol that has results, and of the current protocol."""
     results = {protocol: read_rows(runs / protocol) for protocol in protocols if (runs / protocol).exists()}
     return {protocol: rows for protocol, rows in results.items() if rows or protocol == current}
 
 
 def read_machine(accelerator: str | None = None) -> dict[str, Any]:
-    """Return the machine and the versions of libraries, to store with a training's result.
+    """Return the name of the machine and the versions of libraries, to store with a training's result.
 
     Args:
-        accelerator: name of the accelerator that trained; None for the processor.
+        accelerator: name of the accelerator on which the training ran; None: it ran on the processor.
     """
     stamp = fingerprint()
     processor = f"{stamp['cpu']}, {torch.get_num_threads()} of {stamp['cores']} cores"
@@ -99,7 +99,7 @@ def read_machine(accelerator: str | None = None) -> dict[str, Any]:
 
 
 def list_machines(results: Results) -> str:
-    """Return the machines and the versions of all trainings as text."""
+    """Return the paragraph of a page that names the machines and the library versions of all trainings."""
     every = flatten(results)
     machines = {result["machine"] for result in every}
     versions = {", ".join(f"{name} {version}" for name, version in result["versions"].items()) for result in every}
@@ -107,7 +107,7 @@ def list_machines(results: Results) -> str:
 
 
 def flatten(results: Results) -> list[Result]:
-    """Return the results of all rows."""
+    """Return the results of all rows as one list."""
     return [result for row in results.values() for result in row]
 
 

@@ -1,6 +1,6 @@
-"""Runs whole recipes for benchmarks, and reads the shares of windows that gates stop.
+"""Runs whole recipes for benchmarks, and returns the shares of windows that gates stop.
 
-An interrupted run resumes.
+An interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gatesearch.recipe import Recipe, to_yaml
 from gatesearch.report.rows import median_and_range
 from results.benchmark import NOT_RUN
 
-SPEECH = {"data.root": "SPEECH_COMMANDS"}  # text that replaces the user's own path in published commands
+SPEECH = {"data.root": "SPEECH_COMMANDS"}  # word that replaces the user's own path in published commands
 SPEECH_PROTOCOL = {
     True: "synthetic speech",
     False: "Speech Commands v0.02 12-class test set, speaker-disjoint split",
@@ -27,7 +27,7 @@ SPEECH_PROTOCOL = {
 
 
 def finish_run(path: Path, recipe: Recipe) -> RunResult:
-    """Finish a run of a recipe, or load a finished one.
+    """Run a recipe to its end, or continue its run, or load its finished run.
 
     Raises:
         UserError: the folder holds a run of another recipe, or the run fails for a reason that the user can fix.
@@ -43,16 +43,16 @@ def finish_run(path: Path, recipe: Recipe) -> RunResult:
 
 
 def share_stopped_first(quality: Quality, kind: str) -> float:
-    """Return the share of a kind of windows that the first gate stops."""
+    """Return, for one kind of window, the share that the first gate stops."""
     row = quality.passed.get(kind, (1.0,))
     return 1 - row[1] if len(row) > 1 else 0.0
 
 
 def share_stopped(quality: Quality, kind: str) -> float:
-    """Return the share of a kind of windows that some gate stops."""
+    """Return, for one kind of window, the share that any of the gates stops."""
     return 1 - quality.passed.get(kind, (1.0,))[-1]
 
 
 def percent(outcomes: Sequence[Any], get: Callable[[Any], float]) -> str:
-    """Return the median and the range of a share over outcomes as text, in per cent."""
+    """Return the median and the range of a share over outcomes, in per cent, as words of a table."""
     return median_and_range([100 * get(outcome) for outcome in outcomes]) if outcomes else NOT_RUN

@@ -1,7 +1,8 @@
-"""`gatesearch bench cluster`: the time that a search adds to a trial, and whole searches.
+"""`gatesearch bench cluster`: the time that a search adds to each trial, and searches over many workers.
 
-Trials sleep for a set time. A worker that sleeps needs no core, so more workers than cores are a *simulation*:
-processes, messages and the driver are real, but the work of trials is not. A finished row is not measured again.
+Trials sleep for a set time instead of training. A sleeping worker needs no core, so more workers than cores are a
+*simulation*: processes, messages and the driver are real, but the work of trials is not. A measurement that is stored
+is not repeated.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ WHERE = "bench cluster"
 
 
 def main(arguments: list[str]) -> None:
-    """Measure every row that has no measurement yet; write results/cluster.
+    """Make the missing measurements, then write results/cluster.
 
     Args:
         arguments: ``executors=local,ray``, or one of them; ``workers=1,2,4,8,16,32,64``, or some of these numbers.
 
     Raises:
-        UserError: an argument is wrong, or ``executors`` names Ray and it is not installed.
+        UserError: an argument is wrong, or ``executors`` names Ray, which is not installed.
     """
     values = read_keys(WHERE, arguments, ("executors", "workers"))
     executors = check_choices(WHERE, "executors", values.get("executors", ",".join(EXECUTORS)), EXECUTORS, "executor")

@@ -1,4 +1,4 @@
-"""Measures the time that a search adds to a trial by storage, and whole searches by workers."""
+"""Measures the time that a search adds to each trial, by storage, and the efficiency of searches, by workers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from results.cluster.sleep import Sleep, make_up
 
 STORAGES = ("journal", "sqlite")
 TRIALS = 200  # trials in the measurement of the search alone
-PAUSE_S = 0.02  # time between asking and telling: a very short trial
-TRIAL_S = 5.0  # mean length of a trial
-# Ray's workers take longer to start; more trials let all of them work at the same time for a while.
+PAUSE_S = 0.02  # time between asking for a plan and telling its outcome, as of a very short trial
+TRIAL_S = 5.0  # mean duration of a trial in searches over many workers
+# Trials for each worker, by executor. Ray's workers take longer to start, so more trials are needed until all of them
+# work at the same time.
 TRIALS_A_WORKER = {"local": 4, "ray": 8}
 SEED = 0
 
@@ -36,7 +37,7 @@ Measurement = dict[str, Any]
 
 
 def make_space() -> Space:
-    """Return a space of eight cut sites."""
+    """Return a search space of eight cut sites and two cores."""
     sites = tuple(CutSite(f"b{i}", (8, 3, 2), 10 * i, 300 - 10 * i, 0, 0, f"b{i}") for i in range(8))
     kinds: dict[str, dict[str, list[Scalar]]] = {
         "gc": {"mode": ["channel", "activation"], "keep": [0.25, 0.5, 0.75, 1.0], "recall": [0.98, 0.99]}
@@ -50,7 +51,7 @@ def price(plan: GatePlan) -> Mapping[str, float]:
 
 
 def engine_measurement(storage: str) -> Callable[[Path], Measurement]:
-    """Return a function that measures the search alone on a storage; its argument is a folder for the storage."""
+    """Return a function that measures the time of the search itself; its argument is the folder of the storage."""
 
     def measure(folder: Path) -> Measurement:
         where: Place = folder / f"{storage}.study"
@@ -91,7 +92,7 @@ def engine_measurement(storage: str) -> Callable[[Path], Measurement]:
 
 
 def scaling_measurement(name: str, workers: int) -> Callable[[Path], Measurement]:
-    """Return a function that measures a search with a number of workers; its argument is a folder for the search."""
+    """Return a function that measures a search with some workers; its argument is the folder of the search."""
 
     def measure(folder: Path) -> Measurement:
         notes, journal = folder / f"{name}-{workers}.notes", folder / f"{name}-{workers}.study"
@@ -140,12 +141,15 @@ _EXECUTORS = {"local": _local, "ray": _ray}
 
 
 def utilisation(notes: list[list[str]], workers: int, started: float) -> Measurement:
-    """Return the workers' efficiency from when all of them work until the last trial starts, and times.
+    """Return the efficiency of the workers, and the times of the search.
+
+    Efficiency is the share of the workers' time that is spent in trials. It covers the time from when every worker has
+    started a trial until the last trial starts.
 
     Args:
-        notes: process, begin and end of each trial, as text; begin and end are seconds.
+        notes: process, begin and end of each trial, as strings; begin and end are times [s].
         workers: number of workers.
-        started: time at which the search started.
+        started: time at which the search started [s].
 
     >>> utilisation([["1", "1", "2"], ["1", "2.5", "3.5"], ["2", "1.5", "3"]], 2, 0.0)["efficiency"]
     0.75

@@ -1,4 +1,4 @@
-"""Rows, page and plot of the ``cluster`` benchmark: the time of the search itself, and its scaling."""
+"""Rows, page and plot of the ``cluster`` benchmark: a search's own time, and its scaling over workers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Measurement = Mapping[str, Any]
 
 
 class Cluster(Benchmark):
-    """The benchmark of the time that a search adds to a trial, and of the efficiency of searches by number of workers.
+    """The benchmark of the time that a search adds to each trial, and of the efficiency of searches over workers.
 
     Args:
         command: command that repeats the benchmark.
-        runs: folder of the measurements; None for the benchmark's own.
+        runs: folder of the measurements; None: the default folder of this benchmark.
         results: folder of all benchmarks.
     """
 
@@ -71,7 +71,7 @@ class Cluster(Benchmark):
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return the template's values: mostly tables."""
+        """Return the values to fill into the template, mostly tables."""
         heads = ["kept in", "ask", "tell", "both, median", "mean", "95 %", "target"]
         measurements = [*self.engine.values(), *self.scaling.values()]
         made = [(f"engine with {storage}", engine["revision"]) for storage, engine in self.engine.items()]
@@ -114,7 +114,7 @@ class Cluster(Benchmark):
 
 
 def provenance(workers: int, search: Measurement) -> str:
-    """Return ``measured`` where the machine had a core for each worker, else ``simulated``."""
+    """Return ``measured`` if the machine had a core for each worker, else ``simulated``."""
     return "measured" if workers <= search["machine"]["cores"] else "simulated"
 
 

@@ -13,7 +13,7 @@ TARGET = 0.9
 
 
 def draw(efficiency: Mapping[tuple[str, int], float], path: Path) -> None:
-    """Write a PNG: a line for each executor, and the target."""
+    """Write a PNG with a line for each executor and a line for the target."""
     with style.settings():
         figure = style.figure(6.4, 3.6)
         axes = figure.subplots()

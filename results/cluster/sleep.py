@@ -1,4 +1,4 @@
-"""A stand-in for a trial: it sleeps for a set time and needs no core."""
+"""A stand-in for the evaluation of a plan: it sleeps for a set time, and so needs no core."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from gatesearch.search.evaluation import Evaluated, Objectives
 
 @dataclass(frozen=True)
 class Sleep:
-    """Evaluates a plan by sleeping, and writes process, begin and end to a file.
+    """Sleeps in place of the evaluation of a plan, and writes process, begin and end to a file.
 
     Args:
-        seconds: mean length of a trial; each plan sleeps for half to one and a half times this mean.
-        notes: file with a line for each trial: process, begin, end.
+        seconds: mean duration of a trial [s]; each plan sleeps for half to one and a half times this mean.
+        notes: file that gets a line for each trial: process, begin, end.
     """
 
     seconds: float
     notes: Path
 
     def __call__(self, plan: GatePlan) -> Evaluated:
-        """Sleep for the length of a plan and return made-up objectives."""
+        """Sleep for the duration that belongs to the plan, and return made-up objectives."""
         began = time.time()
         time.sleep(self.length(plan))
         line = f"{os.getpid()} {began!r} {time.time()!r}\n"
@@ -33,7 +33,7 @@ class Sleep:
         return make_up(plan)
 
     def length(self, plan: GatePlan) -> float:
-        """Return the seconds for which a plan sleeps."""
+        """Return for how many seconds a plan sleeps."""
         return self.seconds * (0.5 + int(plan.digest, 16) % 1000 / 1000)
 
 

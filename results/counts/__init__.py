@@ -1,8 +1,8 @@
-"""`gatesearch bench counts`: checks counts of multiply-accumulates and estimates of memory.
+"""`gatesearch bench counts`: checks gatesearch's counts of multiply-accumulates and its estimates of memory.
 
-Multiply-accumulates are compared with torch.utils.flop_counter in training mode, or with a count by hand. Estimates of
-flash and SRAM are compared with the .tflite file and with TensorFlow Lite Micro's arena. The benchmark needs the
-packages torchvision and timm.
+The multiply-accumulates of a network are compared with torch.utils.flop_counter in training mode, or with a count by
+hand. The estimate of flash is compared with the size of the .tflite file. The estimate of SRAM is compared with the
+arena, the working memory of TensorFlow Lite Micro. The benchmark needs the packages torchvision and timm.
 """
 
 from __future__ import annotations

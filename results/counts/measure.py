@@ -1,4 +1,4 @@
-"""Counts a network's multiply-accumulates, measures the sizes of its program, and estimates them."""
+"""Counts the multiply-accumulates of a network; measures and estimates the memory of its program."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = 2  # samples; batch normalisation in training mode needs two
 
 
 def count(name: str) -> dict[str, Any]:
-    """Return the multiply-accumulates of a network as gatesearch counts them and as the reference does."""
+    """Return the multiply-accumulates of a network, as gatesearch counts them and as a reference counts them."""
     make, by_hand = COUNTED[name]
     torch.manual_seed(0)
     net, shape = make()
@@ -28,7 +28,7 @@ def count(name: str) -> dict[str, Any]:
         net.eval()(x)
     reference = by_hand
     if reference is None:
-        # flop_counter misses the two products of the CPU's fused attention, so attention runs in its plain form here.
+        # flop_counter misses the two products of the CPU's fused attention. So this count runs attention unfused.
         with FlopCounterMode(display=False) as flops, sdpa_kernel(SDPBackend.MATH):
             net.train()(x)
         reference = flops.get_total_flops() // 2 // BATCH
@@ -52,7 +52,7 @@ def _planned(name: str) -> tuple[nn.Module, tuple[int, ...]]:
 
 
 def program(name: str) -> dict[str, Any]:
-    """Return the bytes of a network's int8 .tflite file and of TensorFlow Lite Micro's arena."""
+    """Return the measured bytes of a network's int8 .tflite file, and of TensorFlow Lite Micro's arena for it."""
     net, shape = _planned(name)
     x = torch.randn(4, *shape)
     model = tflite.quantise(tflite.convert(net, x[:1]), tflite.channel_last(x.numpy()))
@@ -60,7 +60,7 @@ def program(name: str) -> dict[str, Any]:
 
 
 def estimate(name: str) -> dict[str, Any]:
-    """Return estimates of the file's and the arena's bytes, made without a program."""
+    """Return the estimated bytes of the file and of the arena; the estimates need no .tflite program."""
     net, shape = _planned(name)
     footprint = program_footprint(net, torch.randn(1, *shape))
     return {"file_estimate": int(footprint.file_bytes), "arena_estimate": int(footprint.arena_bytes)}

@@ -1,10 +1,11 @@
-"""Networks of the ``counts`` benchmark: functions that return a module and its input's shape.
+"""The networks of the ``counts`` benchmark, as functions that return a module and its input's shape.
 
-``COUNTED`` are the networks whose multiply-accumulates are counted, ``PLANNED`` those whose memory is estimated.
+``COUNTED`` are the networks whose multiply-accumulates are counted. ``PLANNED`` are the networks whose memory is
+estimated.
 """
 
 # mypy: ignore-errors
-# torchvision and timm are in no extra, so types cannot be checked against them everywhere.
+# torchvision and timm belong to no extra, so they are missing where types are checked.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -22,7 +23,11 @@ ATTENTION_MACS = TOKENS * WIDTH * 4 * WIDTH + 2 * TOKENS * TOKENS * WIDTH
 
 
 class Attention(nn.Module):
-    """Self-attention on [N, T, d]; ``spelling`` says by which operators it computes its products."""
+    """Self-attention on [N, T, d], with N samples of T tokens of d features.
+
+    Args:
+        spelling: the operators that compute the two products; a key of ``SPELLINGS``.
+    """
 
     def __init__(self, spelling: str) -> None:
         super().__init__()
@@ -30,7 +35,7 @@ class Attention(nn.Module):
         self.inward, self.outward = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend to every token."""
+        """Return the attention output, [N, T, d]."""
         batch, tokens, width = x.shape
         inner = width // HEADS
         q, k, v = self.inward(x).reshape(batch, tokens, 3, HEADS, inner).permute(2, 0, 3, 1, 4)
@@ -58,7 +63,7 @@ SPELLINGS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 class MultiheadAttention(nn.Module):
-    """PyTorch's own attention layer; inside it, data is [N, T, d] with ``batch_first``, else [T, N, d]."""
+    """PyTorch's attention layer on [N, T, d]; inside, data are [N, T, d] with ``batch_first``, else [T, N, d]."""
 
     def __init__(self, batch_first: bool) -> None:
         super().__init__()
@@ -66,14 +71,14 @@ class MultiheadAttention(nn.Module):
         self.layer = nn.MultiheadAttention(WIDTH, HEADS, batch_first=batch_first)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend to every token."""
+        """Return the attention output, [N, T, d]."""
         x = x if self.batch_first else x.transpose(0, 1)
         output: Tensor = self.layer(x, x, x)[0]
         return output if self.batch_first else output.transpose(0, 1)
 
 
 class Taps(nn.Module):
-    """A chain of convolutions whose outputs are all summed at the end, so all stay in memory until then."""
+    """A chain of convolutions; all outputs are added at the end, so all of them stay in memory until then."""
 
     def __init__(self, stages: int = 6, channels: int = 16) -> None:
         super().__init__()
@@ -82,7 +87,7 @@ class Taps(nn.Module):
         self.head = nn.Conv2d(channels, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, 1, H, W]."""
+        """Return maps [N, 4, H, W] for images [N, 1, H, W]."""
         maps = [torch.relu(self.first(x))]
         for layer in self.rest:
             maps.append(torch.relu(layer(maps[-1])))
@@ -93,7 +98,7 @@ class Taps(nn.Module):
 
 
 class FixedBasis(nn.Module):
-    """A product with a fixed matrix in a buffer, an absolute value, and a linear layer."""
+    """A product with a fixed matrix (a buffer of the module), an absolute value, and a linear layer."""
 
     basis: Tensor
 
@@ -103,7 +108,7 @@ class FixedBasis(nn.Module):
         self.head = nn.Linear(400, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, 256]."""
+        """Return outputs [N, 4] for vectors [N, 256]."""
         return self.head((x @ self.basis).abs())
 
 
@@ -115,7 +120,7 @@ class First(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, T, F]."""
+        """Return the output for sequences [N, T, features]."""
         return self.layer(x)[0]
 
 
@@ -193,7 +198,7 @@ PLANNED: Mapping[str, Callable[[], Network]] = {
     **_small, **_ours, **_large,
 }  # fmt: skip
 
-# Multiply-accumulates by hand; None where torch.utils.flop_counter counts every product.
+# Each network with its multiply-accumulates, counted by hand; None if torch.utils.flop_counter counts all of them.
 COUNTED: Mapping[str, tuple[Callable[[], Network], int | None]] = {
     **{name: (network, None) for name, network in {**_small, **_large}.items()},
     **{name: (_ours[name], None) for name in ("ds_cnn", "resnet20", "m_cifarnet")},

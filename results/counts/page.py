@@ -1,4 +1,4 @@
-"""Rows and page of the ``counts`` benchmark: multiply-accumulates and sizes of programs."""
+"""Rows and page of the ``counts`` benchmark: multiply-accumulates of networks and memory of programs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Counts(Benchmark):
 
     Args:
         command: command that repeats the benchmark.
-        counts: return value of :func:`results.counts.measure.count`, by network.
-        plans: sizes of the program and their estimates, by network.
+        counts: counts of multiply-accumulates by network; see :func:`results.counts.measure.count`.
+        plans: measured and estimated memory of the program, by network.
         results: folder of all benchmarks.
     """
 
@@ -59,7 +59,7 @@ class Counts(Benchmark):
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return the template's values: tables and totals."""
+        """Return the values to fill into the template: tables and totals."""
         counts = [
             [name, f"{row['macs']:,}", f"{row['reference']:,}", row["by"], "" if _agrees(row) else "**no**"]
             for name, row in self.counts.items()

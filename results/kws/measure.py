@@ -1,6 +1,6 @@
-"""Runs the keyword recipe and collects the figures of three plans.
+"""Runs the recipe of a keyword spotter, and collects the figures of three plans.
 
-It also finds the share of windows that gates stop at each recall.
+For each of several recalls, it also finds the share of windows that a gate stops at that recall.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from results.whole_runs import finish_run
 
 RECIPE = "kws.yaml"
 RUNS = Path("runs/bench-kws")
-# Overrides of the recipe for a few thousand real clips; the recipe by itself is for a run of ten minutes.
+# Overrides of the recipe for a few thousand real clips. Without them, the recipe is for a run of ten minutes.
 REAL = (
     "training.epochs=100",
     "retrain.epochs=40",
@@ -44,11 +44,13 @@ class Outcome:
 
     Args:
         summary: the run's summary.json.
-        ungated, picked, deep: test quality of the network without gates, the picked plan, and the one gate after the
-            third block.
-        deep_macs, picked_macs: expected multiply-accumulates a window of these plans.
-        macs: multiply-accumulates a window without gates.
-        trade, first_trade: windows that the deep gate and the picked plan's first gate stop at each recall.
+        ungated: test quality of the network without gates.
+        picked: test quality of the picked plan.
+        deep: test quality of the plan with one gate after the third block.
+        deep_macs, picked_macs: expected multiply-accumulates per window with the deep gate, and with the picked plan.
+        macs: multiply-accumulates per window without gates.
+        trade: share of windows that the deep gate stops at each recall.
+        first_trade: share of windows that the picked plan's first gate stops at each recall.
     """
 
     summary: Mapping[str, Any]
@@ -63,18 +65,18 @@ class Outcome:
 
     @property
     def parity(self) -> Mapping[str, float]:
-        """Agreement of the bundle with the model."""
+        """The shares of test samples on which bundle and model agree."""
         parity: Mapping[str, float] = self.summary["export"]["parity"]
         return parity
 
 
 def measure(name: str, recipe: Recipe) -> Outcome:
-    """Finish a run and return its outcome."""
+    """Run the recipe to its end, retrain the plan with the deep gate, and return the outcome of the seed."""
     run = finish_run(RUNS / name, recipe)
     folder, cost, problem = run.folder, run.cost, run.problem
     core = run.model.plan.cores[-1]
     plan = GatePlan((DEEP_GATE,), (core, core))
-    # The gate is trained for silence and unknown words alike, not for a stream that is mostly silence.
+    # Without shares, training weights silence and unknown words equally, and not as in a stream that is mostly silence.
     deep = retrain("deep", plan, problem, run.baseline, folder, dataclasses.replace(problem.gates, shares={}))
     split = problem.features.test
     curves = roc_curves(gate_logits(deep, split.features)[:, 0], split.kinds, problem.features.kind_names)
@@ -104,6 +106,6 @@ def _trade(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Trade:
 
 
 def _stopped_at(curve: Mapping[str, Sequence[float]], recall: float) -> float:
-    """Return the share of windows stopped at the first recall on the curve that is at least ``recall``."""
+    """Return the share of windows that are stopped at the first point of the curve with at least ``recall``."""
     pairs = zip(curve["recall"], curve["stopped"], strict=True)
     return next(stopped for reached, stopped in pairs if reached >= recall - 1e-9)

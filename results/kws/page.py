@@ -15,7 +15,7 @@ from results.kws.measure import KINDS, REAL, RECALLS, RUNS, Outcome, Trade
 from results.whole_runs import SPEECH_PROTOCOL, percent, share_stopped, share_stopped_first
 
 Get = Callable[[Outcome], float]
-# Name of a figure in the table, the figure, and its value in the paper or in an earlier experiment.
+# Lines of the first table: the name of a figure, a function that returns it, and its published or earlier value.
 LINES: tuple[tuple[str, Get, str], ...] = (
     ("accuracy, ungated backbone, %", lambda o: o.ungated.accuracy, ""),
     ("accuracy, picked plan, %", lambda o: o.picked.accuracy, "kept or improved"),
@@ -60,7 +60,7 @@ class KeywordSpotting(Benchmark):
         self.real, self.synthetic = real, synthetic
 
     def rows(self) -> list[Row]:
-        """Return every figure of the real runs, or of the synthetic run where there is no real one."""
+        """Return every figure of the runs on real speech, or of the synthetic run if there is no real run."""
         outcomes = self.real or {0: self.synthetic}
         synthetic = next(iter(outcomes.values())).summary["data"]["synthetic"]
         protocol = f"{SPEECH_PROTOCOL[synthetic]}; test split, hard cascade, thresholds of the exported int8 artifacts"
@@ -97,7 +97,7 @@ class KeywordSpotting(Benchmark):
         ]
 
     def page(self) -> Mapping[str, object]:
-        """Return the template's values: tables and sizes."""
+        """Return the values to fill into the template: tables and sizes."""
         real, synthetic = list(self.real.values()), [self.synthetic]
         lines = [[name, percent(real, get), percent(synthetic, get), printed] for name, get, printed in LINES]
         heads = ["", f"real speech, {len(real)} seeds", "synthetic speech, 1 seed", "published (GC, arXiv 2303.08970)"]
@@ -113,7 +113,7 @@ class KeywordSpotting(Benchmark):
         }
 
     def plots(self) -> Mapping[str, Draw]:
-        """Return the plot of the front of the first real run, or of the synthetic run where there is no real one."""
+        """Return the plot of the front of the first run on real speech, or of the synthetic run if there is none."""
         run = f"real-{next(iter(self.real))}" if self.real else "synthetic"
         return {"front.png": lambda path: write_front_png(RunFolder(RUNS / run).read_json("record.json"), path)}
 

@@ -1,9 +1,9 @@
 """`gatesearch bench streams words=DIR talk=DIR sounds=FILE`: a wake-word detector on streams.
 
-Each seed is one run of recipes/wake_word.yaml on scenes mixed from recordings. The events are the word "stop" of Speech
-Commands; the background is other words, orders spoken to a coffee machine, environmental sounds, music and noise. No
-recording and no speaker of Speech Commands is in two splits. Without the three paths, the scenes are of synthetic
-speech, and the page says so.
+Each seed is one run of recipes/wake_word.yaml on scenes, which are streams mixed from recordings. The events are the
+word "stop" of Speech Commands. The background is other words, orders spoken to a coffee machine, environmental sounds,
+music and noise. No recording is in two splits, and no speaker of Speech Commands is in two splits. Without the three
+paths, the scenes are of synthetic speech, and the page says so.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def main(arguments: list[str]) -> None:
     """Make the missing run of each seed, and write results/streams after each run.
 
     Args:
-        arguments: ``words=``, ``talk=`` and ``sounds=``, the folder of Speech Commands, the folder of recordings
-            without a command word, and ESC-10 as .npz; ``seeds=0,1,2``; any key of the recipe.
+        arguments: ``words=DIR``, the folder of Speech Commands; ``talk=DIR``, a folder of recorded speech without a
+            command word; ``sounds=FILE``, ESC-10 as .npz; ``seeds=0,1,2``; any key of the recipe.
 
     Raises:
         UserError: an argument is wrong, one of the three paths is missing, or a folder holds a run of another recipe.

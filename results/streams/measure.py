@@ -1,4 +1,4 @@
-"""Runs the wake-word recipe on scenes of recordings, and collects the figures of its stream."""
+"""Runs the wake-word recipe on scenes of recordings, and collects the figures of the test stream."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from results.whole_runs import finish_run
 
 RECIPE = "wake_word.yaml"
 OUTCOME = "outcome.json"
-# Text that replaces the user's own paths in published commands, by argument.
+# Word that replaces the user's own path in published commands, by argument.
 SOURCES: Mapping[str, str] = {"words": "SPEECH_COMMANDS", "talk": "SPEECH_NEGATIVES", "sounds": "esc10.npz"}
-# Settings for recordings. Without them, the recipe is for a run of minutes on synthetic speech.
+# Settings of the recipe for hours of recordings. The recipe itself is for a run of minutes on synthetic speech.
 REAL = (
     "data.hours={train: 3.0, validation: 1.0, test: 1.0}",
     "data.windows=16000",
@@ -25,13 +25,13 @@ REAL = (
     "constraints.max_miss_rise=0.02",
 )
 SUMMARY_KEYS = ("title", "data", "baseline", "best", "search", "stream", "seconds", "warnings")
-RATES = (2.0, 12.0)  # false accepts per hour at which the misses of the ungated detector are read off its curve
+RATES = (2.0, 12.0)  # false accepts per hour at which the page gives the misses of the ungated detector's DET curve
 
 Outcome = Mapping[str, Any]
 
 
 def load_recipe(roots: Mapping[str, str], seed: int, overrides: Sequence[str]) -> Recipe:
-    """Return the recipe of a seed, with recordings as sources where their paths are given.
+    """Return the recipe of a seed; its scenes are mixed from recordings if their paths are given.
 
     Raises:
         UserError: some of the three paths are given, but not all; or an override is wrong.
@@ -52,7 +52,7 @@ def load_recipe(roots: Mapping[str, str], seed: int, overrides: Sequence[str]) -
 
 
 def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
-    """Finish a run and return its figures."""
+    """Run the recipe to its end and return the figures of the run."""
     finish_run(folder.path, recipe)
     summary = folder.read_json("summary.json")
     return {key: summary[key] for key in SUMMARY_KEYS if key in summary}
@@ -65,7 +65,7 @@ def read_outcomes(runs: RunFolder) -> dict[str, Outcome]:
 
 
 def misses_at(curve: Mapping[str, Sequence[float]], rate: float) -> float | None:
-    """Return the lowest miss rate of a DET curve at no more than ``rate`` false accepts per hour; None without a point.
+    """Return the lowest miss rate of a DET curve at ``rate`` or fewer false accepts per hour; None if it has none.
 
     >>> misses_at({"fa_per_hour": [30.0, 4.0, 0.0], "miss_rate": [0.02, 0.1, 0.4]}, 12.0)
     0.1

@@ -1,4 +1,4 @@
-"""Rows, page and plot of the ``streams`` benchmark: a wake-word detector beside other methods."""
+"""Rows, page and plot of the ``streams`` benchmark: a gated wake-word detector compared with other methods."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Streams(Benchmark):
 
     Args:
         command: command that repeats the benchmark.
-        outcomes: outcomes by the name of the run; if there are runs on recordings, those on synthetic scenes are left
-            out.
+        outcomes: outcomes by the name of the run; if there are runs on recordings, runs on synthetic scenes are
+            omitted.
         results: folder of all benchmarks.
     """
 
@@ -82,7 +82,7 @@ class Streams(Benchmark):
         return figures
 
     def page(self) -> Mapping[str, object]:
-        """Return the template's values, with a section for each run."""
+        """Return the values to fill into the template, with a section for each run."""
         return {
             "synthetic": self._is_synthetic,
             "sections": [_section(name, outcome) for name, outcome in self.outcomes.items()],

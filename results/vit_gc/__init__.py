@@ -1,9 +1,9 @@
 """`gatesearch bench vit_gc data.root=DIR`: Gated Compression on a keyword transformer.
 
-The figures are given for several prevalences. Prevalence is the share of positives in the stream. Each seed is one
-ordinary run of recipes/kws_vit_gc.yaml: on real speech with ``data.root``, else on the synthetic default. The published
-figures come from arXiv 2405.01739. It claims a power efficiency 158 to 30,000 times higher for always-on models, in
-theory and without a measurement.
+Prevalence is the share of positives in the stream. The page gives figures for several prevalences. Each seed is one
+ordinary run of recipes/kws_vit_gc.yaml, on real speech with ``data.root``, else on synthetic speech. The page compares
+the figures with arXiv 2405.01739. That paper claims, in theory and without a measurement, that gates make always-on
+models 158 to 30,000 times as power-efficient.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
     """Make the missing run of every seed, then write results/vit_gc.
 
     Args:
-        arguments: ``data.root=DIR``, real speech, without which speech is synthetic; ``seeds=0``; any key of the
+        arguments: ``data.root=DIR``, a folder of real speech (default: synthetic speech); ``seeds=0``; any key of the
             recipe.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Runs the keyword transformer's recipe, and measures the effect of int8 on its ungated backbone."""
+"""Runs the recipe of a keyword transformer, and measures how int8 changes the answers of the ungated backbone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from results.whole_runs import finish_run
 
 RECIPE = "kws_vit_gc.yaml"
 RUNS = Path("runs/bench-vit_gc")
-# Overrides of the recipe for a few thousand real clips; the recipe by itself is for a run of ten minutes.
+# Overrides of the recipe for a few thousand real clips. Without them, the recipe is for a run of ten minutes.
 REAL = (
     "training.epochs=60",
     "retrain.epochs=20",
@@ -47,7 +47,7 @@ class Outcome:
 
     @property
     def best(self) -> Mapping[str, Any]:
-        """Figures of the picked plan."""
+        """The figures of the picked plan."""
         best: Mapping[str, Any] = self.summary["best"]
         return best
 
@@ -57,7 +57,7 @@ class Outcome:
 
 
 def measure(path: Path, recipe: Recipe) -> Outcome:
-    """Finish a run and return its outcome."""
+    """Run the recipe to its end and return the outcome of the seed."""
     run = finish_run(path, recipe)
     int8 = resume(run.folder, INT8_FILE, lambda: measure_int8(run))
     manifest = run.folder.read_json("best/bundle/manifest.json")
@@ -73,7 +73,7 @@ def measure_int8(run: RunResult) -> dict[str, float]:
     """Return agreement and accuracy of the ungated backbone in int8, on the test split.
 
     ``agreement`` is the share of windows on which the int8 program and the model give the same answer. ``accuracy`` is
-    the program's, over all classes. Both show why some stages stay in float.
+    the accuracy of the int8 program over all classes. The two figures show why some stages stay in float.
     """
     problem, ungated = run.problem, run.ungated
     [stage] = passes.run(ungated, calibration_features(problem), problem.device, until="rescale")

@@ -15,7 +15,7 @@ from results.vit_gc.measure import Outcome
 from results.whole_runs import SPEECH_PROTOCOL, percent
 
 Get = Callable[[Outcome], float]
-# Name of a figure at each prevalence, its key, and the published figure.
+# Figures that the page gives for each prevalence: name, key, and the published figure.
 SWEPT = (
     ("energy gain end to end", "gain_end_to_end", None),
     ("bound of any gate's gain", "bound", None),
@@ -29,7 +29,7 @@ class KeywordTransformer(Benchmark):
     Args:
         command: command that repeats the benchmark.
         outcomes: outcomes by seed.
-        settings: overrides of the recipe, beside those of the command.
+        settings: overrides of the recipe, in addition to those of the command.
         results: folder of all benchmarks.
     """
 
@@ -87,7 +87,7 @@ class KeywordTransformer(Benchmark):
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return the template's values: tables and sizes."""
+        """Return the values to fill into the template: tables and sizes."""
         outcomes = list(self.outcomes.values())
         data = self.first.summary["data"]
         return {

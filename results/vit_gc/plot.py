@@ -20,7 +20,7 @@ LINES = (
 
 
 def draw(outcomes: Mapping[int, Outcome], path: Path) -> None:
-    """Write a PNG: the median over seeds of each gain, and every seed as a dot."""
+    """Write a PNG with a line for each kind of gain (the median over seeds) and a dot for each seed."""
     prevalences = [row["prevalence"] for row in next(iter(outcomes.values())).best["prevalence"]]
     with style.settings():
         figure = style.figure(7.2, 4.2)
