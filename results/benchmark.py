@@ -74,7 +74,7 @@ class Benchmark(ABC):
         provenance: str = "measured",
         target: str | None = None,
     ) -> Row:
-        """Return a row of rows.json: one figure, with a value for each seed; see :class:`gatesearch.report.rows.Row`."""
+        """Return a row of rows.json: a figure with a value for each seed; see :class:`gatesearch.report.rows.Row`."""
         return Row.summarise(
             name,
             values,

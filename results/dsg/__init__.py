@@ -1,7 +1,8 @@
-"""`gatesearch bench dsg data.root=CIFAR10.npz`: precision and channel gating on CIFAR-10.
+"""`gatesearch bench dsg data.root=CIFAR10.npz`: precision gating and channel gating on CIFAR-10.
 
-It repeats the tables and the figure of Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating
-technologies", row by row. A finished row is not run again. An interrupted row resumes from its last checkpoint.
+The benchmark repeats Tables 1 and 2 and Figure 2 of Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating
+technologies". A row of a table is a network that is trained for each seed. A finished row is not trained again. An
+interrupted row continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from results.dsg.rows import SPECS, TABLES, Spec
 from results.dsg.run import Bench
 
 WHERE = "bench dsg"
-PUBLIC = {"data.root": "CIFAR10.npz"}  # stands for the user's own path
+PUBLIC = {"data.root": "CIFAR10.npz"}  # word that replaces the user's own path in published commands
 KEYS = ("data.root", "protocol", "seeds", "rows", "device")
 
 
 def main(arguments: list[str]) -> None:
-    """Run every requested row that has no result yet; write results/dsg after each.
+    """Train every requested row that has no result yet; write results/dsg after each row.
 
     Args:
-        arguments: ``data.root=``; ``protocol=paper|short``, by default paper on a GPU and short on a CPU;
-            ``seeds=0,1,2``; ``rows=`` tables or single rows, separated by commas; ``device=cpu|cuda``; any key of the
-            protocol.
+        arguments: ``data.root=FILE``, CIFAR-10 as .npz; ``protocol=paper|short``, by default paper on a GPU and short
+            on a CPU; ``seeds=0,1,2``; ``rows=NAME,NAME``, names of tables or single rows; ``device=cpu|cuda``; any key
+            of the protocol.
 
     Raises:
         UserError: an argument is wrong, or the folder holds results of other settings.
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> None:
     name = check_choice(WHERE, "protocol", values.get("protocol", default), PROTOCOLS)
     protocol = change_protocol(WHERE, PROTOCOLS[name], overrides)
     seeds, specs = read_seeds(WHERE, values.get("seeds", "0")), _specs(values.get("rows", ",".join(TABLES)))
-    torch.backends.cudnn.benchmark = True  # all batches of a training have one shape
+    torch.backends.cudnn.benchmark = True  # worth its time, because all batches of a training have the same shape
     folder = RunFolder(SpatialGating.runs() / name)
     lock_settings(folder, protocol.model_dump())
     bench = Bench(folder, protocol, torch.device(device), values.get("data.root"))
@@ -55,7 +56,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _specs(written: str) -> list[Spec]:
-    """Return the rows that names of tables and of single rows stand for, each once."""
+    """Return the rows that an argument lists as names of tables or of single rows, each row once."""
     specs: dict[str, Spec] = {}
     for name in written.split(","):
         if name not in TABLES and name not in SPECS:

@@ -1,7 +1,9 @@
-"""Measures a trained network: accuracy, sparsity, and saving by the paper's formula and by layer.
+"""Measures a network of the ``dsg`` benchmark: accuracy, sparsity, and the saving of work in two ways.
 
-The paper is Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies". FBS (feature boosting and
-suppression) computes the winning channels of a layer. Precision gating gives low bits to a part of the outputs.
+One saving follows the formula of the paper, the other is counted layer by layer. The paper is Huang et al. 2020,
+"Pushing the Envelope of Dynamic Spatial Gating technologies". FBS (feature boosting and suppression) computes only some
+channels of a layer, the winning channels. Precision gating computes every output from its high bits, and only some
+outputs from the low bits, too. Sparsity is the share of outputs without low bits.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ Reports = Mapping[str, Mapping[str, float]]
 
 @torch.no_grad()
 def observe(model: GatedModel, images: Images) -> tuple[float, Reports]:
-    """Return the accuracy over a split and each gate's report on it, by site; the model stays in evaluation mode."""
+    """Return the accuracy on a split, and the report of each gate by site; the model stays in evaluation mode."""
     model.eval()
     gates = model.layer_gates
     for gate in gates.values():
@@ -39,8 +41,8 @@ class Sparsity:
 
     Args:
         winners: share among the outputs in winning channels; without FBS, all channels win.
-        everywhere: share among all outputs; those in losing channels count as outputs without low bits.
-        weighted: as ``winners``, with each output weighted by its multiply-accumulates.
+        everywhere: share among all outputs; outputs in other channels count as outputs without low bits.
+        weighted: share among the outputs in winning channels, weighted by the multiply-accumulates of each output.
     """
 
     winners: float
@@ -49,7 +51,7 @@ class Sparsity:
 
 
 def sparsity(reports: Reports, sites: Sequence[LayerSite]) -> Sparsity | None:
-    """Return the sparsity of a network from the reports of its gates; None where no gate quantises.
+    """Return the sparsity of a network from the reports of its gates; None if no gate quantises.
 
     >>> site = LayerSite("a", "conv2d", (8, 4, 4), (8, 4, 4), 100, 0)
     >>> report = {"sparsity": 0.75, "outputs": 400.0, "sparsity_winners": 0.5, "density": 0.5}
@@ -81,16 +83,18 @@ def observed_bits(spec: Spec, observed: Sparsity | None) -> float | None:
 
 
 def saving_paper(spec: Spec, average: float | None) -> float:
-    """Return the saving by the paper's Eq. 3: 1 / d^2 times B / B_avg, with d the density of FBS.
+    """Return the saving by the paper's Eq. 3: 1 / d^2 times B / B_avg.
 
-    Without FBS, d is 1 and Eq. 3 becomes Eq. 2. The paper does not say how it counts the saving of FBS. The factor
-    1 / d^2 reproduces its saving of 1.92 from the sparsity in its Table 1.
+    d is the density of FBS (the share of channels that it computes), B the bits of an output, and B_avg the mean bits
+    of an output (``average``). Without FBS, d is 1 and Eq. 3 becomes Eq. 2. The paper does not say how it counts the
+    saving of FBS. With the factor 1 / d^2 and the sparsity in the paper's Table 1, the formula gives the saving of 1.92
+    that the paper reports.
     """
     return approximate_saving(1 / (spec.density or 1.0) ** 2, spec.bits, spec.bits if average is None else average)
 
 
 def saving_of_network(spec: Spec, model: GatedModel, sites: Sequence[LayerSite], reports: Reports) -> float:
-    """Return the saving of the whole network, with its first convolution and its classifier, counted layer by layer."""
+    """Return the saving of the whole network, counted layer by layer; first convolution and classifier are included."""
     works = {placed.site: _work(spec, find(sites, placed.site), placed, reports) for placed in model.plan.gates}
     layers, rest = [], 0.0
     for site in sites:
@@ -106,5 +110,5 @@ def _work(spec: Spec, site: LayerSite, placed: PlacedGate, reports: Reports) -> 
     work = work_of(site, placed, reports[site.name])
     if placed.kind != "fbs":
         return work
-    # A layer with FBS alone is not quantised. Its MACs count as in the dense network: they get that network's B.
+    # A layer with FBS alone is not quantised. Each of its MACs counts B bits, as in the network without gates.
     return replace(work, calls=tuple(call._replace(bits=(spec.bits, call.bits[1])) for call in work.calls))

@@ -1,6 +1,6 @@
 """Rows, page and plots of the ``dsg`` benchmark: precision and channel gating on CIFAR-10.
 
-The page has a section for each protocol, and in it a table for each table of the paper.
+The page has a section for each training protocol. A section has a table for each table of the paper.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Figure(NamedTuple):
 
     Args:
         unit: unit of the figure.
-        paper: attribute of :class:`Published` that holds the paper's figure; None where the paper has none.
+        paper: attribute of :class:`Published` that holds the paper's figure; None if the paper has none.
         provenance: measured or modelled.
         scale: factor by which tables multiply the figure.
         form: format of the figure in tables.
@@ -98,7 +98,7 @@ class SpatialGating(ProtocolBenchmark):
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return the template's values, with a section for each protocol."""
+        """Return the values to fill into the template, with a section for each protocol."""
         return {
             "split_seed": SPLIT_SEED,
             "settled_on": SETTLED_ON,
@@ -107,7 +107,7 @@ class SpatialGating(ProtocolBenchmark):
         }
 
     def publish(self) -> Path:
-        """Write rows, page, plots and a table of every training as CSV."""
+        """Write rows, page and plots, and a CSV file with a line for every training."""
         path = super().publish()
         _write_csv(self.folder / CSV_FILE, self.results_by_protocol())
         return path
@@ -155,7 +155,7 @@ def _format(figure: Figure, values: Sequence[float]) -> str:
 
 
 def _printed(spec: Spec, figure: Figure) -> float | None:
-    """Return the paper's value of a figure of a row; None where the paper prints none."""
+    """Return the value that the paper prints for a figure of a row; None if the paper prints none."""
     return getattr(spec.published, figure.paper) if figure.paper else None
 
 

@@ -1,4 +1,4 @@
-"""Plots accuracy against saving for the ``dsg`` benchmark, with points of Huang et al. 2020 in grey."""
+"""Plots accuracy against saved work for the ``dsg`` benchmark, with points of Huang et al. 2020 in grey."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ GREY = "#a3abb3"
 
 
 def draw(results: Results, title: str, path: Path) -> None:
-    """Write a PNG of accuracy against saving: by the paper's formula on the left, of the whole network on the right.
+    """Write a PNG of accuracy against saving.
+
+    The left panel shows the saving by the paper's formula, the right panel the saving of the whole network.
 
     Args:
         results: results of trainings, by row.

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-# Each decay maps the share of the training that is done to the share of the peak learning rate.
+# Each decay is a function of the share of the training that is done. It returns the share of the peak learning rate.
 DECAYS: Mapping[str, Callable[[float], float]] = {
     "steps": lambda done: 10.0 ** -math.floor(4 * done),  # a tenth after every quarter: 50 of 200 epochs
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
@@ -23,16 +23,20 @@ class Protocol(BaseModel):
     Args:
         width: width factor of M-CifarNet.
         dropout: share of values that M-CifarNet drops.
-        train: number of training images; None for all that are not validation images.
+        train: number of training images; None: all images that are not validation images.
         validation: number of validation images, on which all tuning is done.
         batch_size: images in a step.
-        epochs, rate, decay: epochs of a row, peak learning rate of SGD, and the rule by which the rate falls.
-        base_epochs, base_rate, base_decay: the same for the network without gates from which every row of a seed
-            starts; with 0 epochs, every row starts from scratch.
+        epochs: epochs of a row.
+        rate: peak learning rate of SGD.
+        decay: key of :data:`DECAYS`, the rule by which the learning rate falls.
+        base_epochs: epochs of the baseline, a network without gates from which every row of a seed starts; 0: every row
+            starts from scratch.
+        base_rate, base_decay: learning rate and decay of the baseline.
         momentum, weight_decay: settings of SGD; biases, normalisation and thresholds have no weight decay.
-        clip_start: share of the largest magnitude in its input at which a clip starts; None for the whole magnitude.
-        clip_decay: weight decay of the clips, without which they would never come down; the released code of PG has one
-            weight decay for all parameters.
+        clip_start: initial value of a clip, as a share of the largest magnitude in its input; None: the largest
+            magnitude itself.
+        clip_decay: weight decay of the clips; without weight decay, clips would never fall. The published code of
+            precision gating has the same weight decay for all parameters.
         pad, cutout: sizes in pixels for the augmentation, which also flips; see :class:`gatesearch.data.ImageAugment`.
     """
 
@@ -76,8 +80,9 @@ PAPER = Protocol(
     pad=4,
     cutout=16,
 )
-# One core of a server trains on an image in 1.1 ms without gates, in 2.5 ms with precision gating (PG), and in 3 ms
-# with PG and FBS. A row takes two to five minutes, and the baseline 12 minutes.
+# The short protocol is for a CPU. On one core of a server, a training step takes 1.1 ms per image without gates, 2.5 ms
+# with precision gating (PG), and 3 ms with PG and FBS (feature boosting and suppression). A row takes two to five
+# minutes, and the baseline 12 minutes.
 SHORT = PAPER.model_copy(
     update={
         "width": 0.25,
@@ -89,7 +94,7 @@ SHORT = PAPER.model_copy(
         "base_epochs": 14,
         "base_rate": 0.05,
         "base_decay": "cosine",
-        # With clips at the largest magnitude, the two high bits of nearly all activations would be zero.
+        # If clips started at the largest magnitude, the two high bits of nearly all activations would be zero.
         "clip_start": 0.35,
         "cutout": 8,
     }

@@ -1,8 +1,9 @@
 """The rows of the ``dsg`` benchmark: the gates of each layer, the paper's figures, and the tables.
 
-The paper is Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", Tables 1 and 2 and
-Figure 2. PG is precision gating: every output gets the high bits, some get the low bits as well. FBS is feature
-boosting and suppression: it computes a share of the channels, the density. "PG 8/4" has 8 bits, 4 of them high.
+The figures are from Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", Tables 1 and 2
+and Figure 2. PG is precision gating: it computes every output from the high bits, and some outputs from the low bits,
+too. FBS is feature boosting and suppression: it computes only a share of the channels, the density. "PG 8/4" has 8
+bits, of which 4 are high bits.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ CORES = ("any",)
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The figures that the paper prints for a row; None where it prints none.
+    """The figures that the paper prints for a row; None for a figure that it does not print.
 
     Args:
         accuracy: share of right answers.
         sparsity: share of outputs without low bits.
         average_bits: B_avg, the mean bits of an output.
-        saving: dense work divided by remaining work.
+        saving: the work without gates, divided by the remaining work.
     """
 
     accuracy: float | None = None
@@ -41,9 +42,9 @@ class Spec:
     Args:
         name: name of the row's folder.
         title: title of the row in the tables.
-        pg: parameters of precision gating; None for a row without it.
-        density: density of FBS; None for a row without it.
-        goal: B_avg on validation images to which the training shifts thresholds; None for no shifts.
+        pg: parameters of precision gating; None for a row without precision gating.
+        density: density of FBS; None for a row without FBS.
+        goal: the B_avg that the training reaches by shifts of the thresholds, on validation images; None: no shifts.
         published: the paper's figures.
     """
 
@@ -56,19 +57,19 @@ class Spec:
 
     @property
     def bits(self) -> int:
-        """B, the bits of an output; 8 for rows without quantisation, since the paper compares with 8 bits."""
+        """B, the bits of an output; 8 for rows without quantisation, because the paper compares with 8 bits."""
         return 8 if self.pg is None else int(str(self.pg["bits"]))
 
     @property
     def high_bits(self) -> int:
-        """B_hb, the high bits; equal to B where every output has all bits."""
+        """B_hb, the number of high bits; equal to B if every output has all bits."""
         return self.bits if self.pg is None else int(str(self.pg["high_bits"]))
 
     def plan(self, sites: Sequence[LayerSite]) -> GatePlan:
         """Return the plan of the row for the sites of a network.
 
-        As in the released code of each technique, FBS gates every convolution, and PG every convolution but the first.
-        The first convolution reads the image and is not quantised. The classifier is never gated.
+        As in the published code of each technique, FBS gates every convolution, and PG every convolution but the first.
+        The first convolution, whose input is the image, is not quantised. The classifier is never gated.
         """
         first, *others = (site for site in sites if site.op == "conv2d")
         channels = {} if self.density is None else {"density": self.density}
@@ -83,7 +84,8 @@ def _pg(bits: int, high_bits: int, mask: str = "3d") -> dict[str, Scalar]:
     return {"bits": bits, "high_bits": high_bits, "mask": mask, "target": 0.0}
 
 
-# The paper's Table 1: sparsity by bits (B, B_hb) and density. Its Table 2: accuracy, sparsity and B_avg by mask.
+# The paper's Table 1 prints the sparsity for pairs of bits (B, B_hb) and densities. Its Table 2 prints accuracy,
+# sparsity and B_avg for each mask.
 TABLE_1 = {
     (8, 4): {1.0: 0.7189, 0.9: 0.7148, 0.8: 0.7146, 0.7: 0.7046},
     (4, 2): {1.0: 0.6529, 0.9: 0.6492, 0.8: 0.6414, 0.7: 0.6495},
@@ -95,9 +97,9 @@ TABLE_2 = {
     "m2-16": Published(0.9146, 0.3868, 5.6792),
     "m2-32": Published(0.9166, 0.2508, 6.4952),
 }
-EQUAL_BITS = 4.23  # goal for the B_avg of all masks: that of the mask 3d in the paper
+EQUAL_BITS = 4.23  # goal for the B_avg of all masks: the B_avg of the mask 3d in the paper
 HEADLINE = 1.92  # the saving that the paper reports for both techniques together
-SAVINGS = (1.7, 1.8)  # further goals for PG alone: points of its curve below the headline
+SAVINGS = (1.7, 1.8)  # savings below the headline, as further goals (points of the curve) for PG alone
 
 BASELINES = (
     Spec("unquantised", "no gates, not quantised"),

@@ -1,4 +1,4 @@
-"""Runs one row of the ``dsg`` benchmark: builds, trains and tests its network, and writes the result."""
+"""Runs a row of the ``dsg`` benchmark: builds, trains and tests a network with gates, and writes the result."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from results.dsg.threshold_shift import shift_thresholds
 from results.dsg.train import Data, Training, quantised, save, start_clips, train
 from results.trainings import is_done, read_machine, training_name, write_result
 
-BASE = "base"  # name of the network without gates from which rows start
-SETTLED_ON = 256  # number of validation images on which thresholds are shifted
-SPLIT_SEED = 0  # all seeds share one split; a row's seed sets the random parts of its training
+BASE = "base"  # name of the baseline, the network without gates from which rows start
+SETTLED_ON = 256  # number of validation images that set the shifts of thresholds
+SPLIT_SEED = 0  # seed of the split; the seed of a row sets only the random parts of its training
 
 
 @dataclass
 class Bench:
-    """Runs the rows of one protocol, which share a folder, the data and the network without gates.
+    """Runs the rows of one protocol, which share a folder, the data and the baseline.
 
     Args:
-        folder: folder of the protocol; each row and seed has a folder in it.
+        folder: folder of the protocol, with a folder for each row and seed.
         protocol: settings of the training.
-        device: device that trains.
-        root: root of the data for :func:`gatesearch.data.cifar10.load`; read only when a row has to be run.
+        device: device on which rows are trained.
+        root: path of the data for :func:`gatesearch.data.cifar10.load`; the data are loaded at the first training.
     """
 
     folder: RunFolder
@@ -45,11 +45,11 @@ class Bench:
     root: str | None
 
     def done(self, spec: Spec, seed: int) -> bool:
-        """Return whether a row has its result."""
+        """Return whether the result of a row is stored."""
         return is_done(self.folder, spec.name, seed)
 
     def run(self, spec: Spec, seed: int) -> None:
-        """Train a row, from its checkpoint if there is one, and write its result."""
+        """Train a row, from its checkpoint if there is one, test it, and write the result."""
         backbone, name = self._backbone(seed), training_name(spec.name, seed)
         sites = layer_sites(backbone, torch.zeros(1, *self.data.shape))
         model = GatedModel(backbone, spec.plan(sites), (), self.data.classes, layers=sites).to(self.device)
@@ -100,7 +100,7 @@ class Bench:
         return Data.copy_to(self.device, loaded)
 
     def _backbone(self, seed: int) -> nn.Module:
-        """Return the network that a row starts from: the seed's trained baseline, or an untrained network."""
+        """Return the network from which a row starts: the trained baseline of its seed, or an untrained network."""
         torch.manual_seed(seed)
         shape, classes = self.data.shape, self.data.classes
         net = MCifarNet(classes, shape, self.protocol.width, self.protocol.dropout)
@@ -117,7 +117,8 @@ class Bench:
             save(self.folder, f"{training_name(BASE, seed)}/model.pt", model.stages[0].state_dict())
             (self.folder / f"{training_name(BASE, seed)}/last.pt").unlink()
         net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-        # Gates draw random numbers next. They draw the same ones whether the baseline was trained now or loaded.
+        # Gates draw random numbers when they are built. With this seed they draw the same numbers after a training of
+        # the baseline as after loading it.
         torch.manual_seed(seed)
         return net
 

@@ -1,9 +1,9 @@
-"""Computes the saving of gated layers: dense work divided by remaining work.
+"""Computes the saving of gated layers: the work without gates, divided by the work that remains with gates.
 
-One figure follows the paper's formulas, another is counted layer by layer. The paper is Huang et al. 2020, "Pushing the
-Envelope of Dynamic Spatial Gating technologies". PG (precision gating) computes an output from B_hb high bits, and from
-all B bits where its gate is open. B_lb = B - B_hb are the low bits. FBS (feature boosting and suppression) computes a
-share of the channels.
+One saving follows the formulas of the paper, the other is counted layer by layer. The paper is Huang et al. 2020,
+"Pushing the Envelope of Dynamic Spatial Gating technologies". PG (precision gating) computes an output from B_hb high
+bits if its gate is closed, and from all B bits if its gate is open. B_lb = B - B_hb is the number of low bits. FBS
+(feature boosting and suppression) computes only a share of the channels.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from gatesearch.gates.work import LayerWork
 
 
 def average_bits(bits: int, high_bits: int, sparsity: float) -> float:
-    """Return B_avg = B_hb + (1 - Sp) (B - B_hb), the mean bits of an output, with Sp the sparsity.
+    """Return B_avg = B_hb + (1 - Sp) (B - B_hb), the mean bits of an output, where Sp is the sparsity.
 
-    Every output gets the high bits, and a share 1 - Sp of the outputs gets the low bits as well. Eq. 1 of Huang et al.
-    2020 has B_lb and B_hb exchanged, which is a misprint: at 8/2 bits and a sparsity of 62.83 %, the paper's Table 2
-    has 4.23, as this formula gives; Eq. 1 as printed gives 6.74.
+    Every output uses the high bits, and a share 1 - Sp of the outputs uses the low bits, too. In Eq. 1 of Huang et al.
+    2020, B_lb and B_hb are exchanged. This is a misprint: at 8/2 bits and a sparsity of 62.83 %, the paper's Table 2
+    prints 4.23. The formula above gives 4.23, and Eq. 1 as printed gives 6.74.
 
     >>> round(average_bits(8, 2, 0.6283), 2)
     4.23
@@ -39,10 +39,11 @@ def saving(bits: int, average: float) -> float:
 def approximate_saving(channel_saving: float, bits: int, average_bits: float) -> float:
     """Return the saving of FBS and PG together by Eq. 3 of Huang et al. 2020: the saving in MACs, times B / B_avg.
 
-    The paper calls Eq. 3 an approximation. Its B_avg is a mean over outputs and counts every output as equal work.
+    MACs are multiply-accumulates. The paper calls Eq. 3 an approximation, because B_avg is a mean over outputs that
+    counts every output as equal work.
 
     Args:
-        channel_saving: dense MACs divided by the MACs that FBS leaves.
+        channel_saving: the MACs without FBS, divided by the MACs that remain with FBS.
         bits: B, the bits of an output.
         average_bits: B_avg of :func:`average_bits`.
 
@@ -56,10 +57,10 @@ class GatedLayer(NamedTuple):
     """The work of a gated layer in its network.
 
     Args:
-        macs: MACs (multiply-accumulates) of the dense layer.
-        work: the work that the gate leaves.
-        input_density: share of the layer's input channels that is computed: the density of the layer before, or 1.0
-            where that layer has no gate.
+        macs: MACs of the layer without a gate.
+        work: the work that remains with the gate.
+        input_density: share of the layer's input channels that is computed: the density of the layer before, or 1.0 if
+            that layer has no gate.
     """
 
     macs: int
@@ -68,13 +69,13 @@ class GatedLayer(NamedTuple):
 
 
 def exact_saving(layers: Iterable[GatedLayer], bits: int, rest: float = 0.0) -> float:
-    """Return the dense work of a network divided by its remaining work, summed over layers and kernel calls.
+    """Return the work of a network without gates, divided by its remaining work; both are sums over all layers.
 
-    As in the paper, a MAC on an activation of b bits counts b / B, whatever the bits of the weight.
+    As in the paper, a MAC on an activation of b bits counts b / B. The bits of the weight do not matter.
 
     Args:
         layers: all layers with PG, FBS or both.
-        bits: B, the bits of activations in the dense network and in the gates' own parts.
+        bits: B, the bits of activations in the network without gates, and in the computations of the gates themselves.
         rest: MACs of all layers without a gate.
 
     >>> from gatesearch.gates.work import Call

@@ -1,6 +1,6 @@
-"""Shifts thresholds until a network has a given mean number of bits.
+"""Shifts the thresholds of precision gating until a network has a given mean number of bits.
 
-So masks can be compared at equal work.
+After such a shift, different masks can be compared at equal work.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ XTOL = 1e-7  # precision of a shift, in the same units
 
 
 def shift_thresholds(model: GatedModel, goal: float, measure: Callable[[], float]) -> float:
-    """Add one amount to all thresholds and to their target, so that B_avg, the mean bits of an output, meets a goal.
+    """Add the same amount to all thresholds and to their target, so that B_avg meets a goal.
 
-    All layers share one target, so all share one shift. The differences between thresholds, which training has learnt,
-    stay. The threshold loss draws thresholds towards the target; as the target shifts too, it does not undo the shift.
+    B_avg is the mean number of bits of an output.
+    The differences between thresholds, which training has learnt, stay. The threshold loss pulls thresholds towards the
+    target. The target shifts, too, so the loss does not undo the shift. All layers have the same target, so they get
+    the same shift.
 
     Args:
         model: the model, changed in place.
         goal: the value that ``measure`` has to return.
-        measure: returns B_avg of the model; it falls as thresholds rise.
+        measure: a function that returns B_avg of the model; B_avg falls as thresholds rise.
 
     Returns:
-        The shift; where no shift meets the goal, the largest one that was tried.
+        The amount; if no amount meets the goal, the largest amount that was tried.
     """
     layers = quantised(model)
     starts = [(layer.threshold.detach().clone(), layer.settings.target) for layer in layers]

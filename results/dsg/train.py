@@ -1,8 +1,8 @@
-"""Trains one network of the ``dsg`` benchmark with SGD, and resumes it from checkpoints.
+"""Trains a network of the ``dsg`` benchmark with SGD, and resumes interrupted trainings from checkpoints.
 
-On a CPU, a resumed training gives the same result bit for bit. :func:`gatesearch.training.fit` does not fit this
-benchmark for two reasons. The target of a gate changes during a training, so checkpoints have to hold it. All images
-stay on the device, so no batch is copied to it.
+On a CPU, a resumed training gives the same result bit for bit. The benchmark does not use
+:func:`gatesearch.training.fit` for two reasons. The target of a gate changes during a training, so checkpoints have to
+hold this target. All images are on the device, so no batch has to be copied there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gatesearch.pipeline.run_dir import RunFolder
 from results.dsg.protocol import DECAYS, Protocol
 
 EVALUATION_BATCH_SIZE = 250  # images
-MIN_LEGS = 10  # legs of a training at least; a leg never exceeds an epoch, and a checkpoint follows each
+MIN_LEGS = 10  # least number of legs of a training; a leg is at most an epoch, and a checkpoint follows each leg
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Data:
 
     @classmethod
     def copy_to(cls, device: torch.device, dataset: Dataset) -> Data:
-        """Copy a data set to a device; mean and standard deviation of the training split normalise all three."""
+        """Copy a data set to a device; mean and standard deviation of the training split normalise all three splits."""
         normalise = Normalise().fit(dataset.train.inputs).to(device)
         splits = (dataset.train, dataset.validation, dataset.test)
         images = [Images(split.inputs.to(device), split.labels.to(device), normalise) for split in splits]
@@ -81,9 +81,9 @@ class Training:
         model: the model, on the device of the images.
         images: the training split.
         protocol: settings of the training.
-        key_prefix: "" to train with the protocol's ``epochs``, ``rate`` and ``decay``; "base_" to train the shared
-            baseline with its ``base_epochs``, ``base_rate`` and ``base_decay``.
-        seed: sets the order of the images, their augmentation and dropout.
+        key_prefix: "" to train a row, with the protocol's ``epochs``, ``rate`` and ``decay``; "base_" to train the
+            baseline, with ``base_epochs``, ``base_rate`` and ``base_decay``.
+        seed: seed for the order of the images, their augmentation and dropout.
     """
 
     def __init__(
@@ -100,21 +100,21 @@ class Training:
         self.step, self.seconds = 0, 0.0
         self.augment = ImageAugment(protocol.pad, flip=True, cutout=protocol.cutout).train()
         self.gates = list(model.layer_gates.values())
-        # A model with quantisers does not use bfloat16, because it would round values before a quantiser rounds them.
-        # TF32, which convolutions may use, represents levels of up to 8 bits exactly.
+        # bfloat16 would round values before a quantiser rounds them, so a model with quantisers does not use it.
+        # Convolutions of such a model may use TF32, which represents quantised values of up to 8 bits exactly.
         self.uses_bfloat16 = self.device.type == "cuda" and not quantised(model)
         self.optimizer = torch.optim.SGD(_groups(model, protocol), lr=self.rate, momentum=protocol.momentum)
         torch.manual_seed(seed)
 
     @property
     def legs_to_half(self) -> float:
-        """Number of legs until half of the training is done, with the current leg; 1 in the second half."""
+        """Number of legs until half of the training is done, the current leg included; 1 in the second half."""
         return 1 + max(0.0, self.total / 2 - self.step) / self.leg
 
     def train_leg(self) -> float:
         """Train for one leg and return the loss of its last step.
 
-        A leg is an epoch or a tenth of all steps, whichever is less.
+        A leg is an epoch, or a tenth of all steps if that is less.
         """
         self.model.train()
         loss = torch.zeros(())
@@ -124,9 +124,9 @@ class Training:
         return float(loss)
 
     def _order(self) -> Sequence[Tensor]:
-        """Return the remaining batches of the epoch, as indices of images."""
+        """Return the remaining batches of the current epoch, as indices of images."""
         epoch, done = divmod(self.step, self.per_epoch)
-        # The order depends on seed and epoch alone, so that a resumed training reads the rest of its epoch.
+        # The order depends only on the seed and the epoch, so a resumed training gets the rest of the same order.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.images.labels), generator=generator).to(self.device)
         return order.split(self.protocol.batch_size)[done : self.per_epoch]
@@ -147,7 +147,7 @@ class Training:
         return loss.detach()
 
     def state(self) -> dict[str, Any]:
-        """Return the state on which the rest of the training depends, for a checkpoint."""
+        """Return the state for a checkpoint: everything on which the rest of the training depends."""
         return {
             "step": self.step,
             "seconds": self.seconds,
@@ -158,7 +158,7 @@ class Training:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Load a :meth:`state`, to resume the training from it."""
+        """Load a state that :meth:`state` returned, to resume the training."""
         self.step, self.seconds = state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -169,15 +169,15 @@ class Training:
 
 
 def train(training: Training, folder: RunFolder, name: str, after_leg: Callable[[], None] = lambda: None) -> None:
-    """Train to the end, from the checkpoint NAME/last.pt if there is one, and leave the model in evaluation mode.
+    """Train to the end, from the checkpoint NAME/last.pt if there is one; the model is in evaluation mode then.
 
-    On a CPU, a training that is interrupted and resumed ends with the same weights, bit for bit, as one that is not.
+    On a CPU, an interrupted and resumed training ends with the same weights, bit for bit, as an uninterrupted one.
 
     Args:
         training: a training at its first step.
         folder: the folder in which NAME/last.pt is written after every leg; the caller removes the file.
         name: name of the row and its seed.
-        after_leg: called after every leg, before the checkpoint is written.
+        after_leg: a function that is called after every leg, before the checkpoint is written.
     """
     checkpoint = folder / f"{name}/last.pt"
     if checkpoint.exists():
@@ -198,12 +198,12 @@ def train(training: Training, folder: RunFolder, name: str, after_leg: Callable[
 def start_clips(model: GatedModel, inputs: Tensor, share: float) -> None:
     """Set every clip (the learnt upper bound of a quantiser) to a share of the largest magnitude in its input.
 
-    A gate's own initial clip is the whole largest magnitude. A clip has a gradient only from the values above it, so
-    that a clip above all values would fall by its weight decay alone.
+    A gate sets its clip to the largest magnitude at first. Only values above a clip give it a gradient. So a clip above
+    all values would fall by its weight decay alone.
 
     Args:
         model: the model, whose clips are set in place.
-        inputs: images [N, 3, H, W] that give the magnitudes.
+        inputs: images [N, 3, H, W] from which the magnitudes are measured.
         share: share of the largest magnitude, from 0 to 1.
     """
     model.eval()

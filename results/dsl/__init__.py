@@ -1,8 +1,9 @@
 """`gatesearch bench dsl esc10=FILE fsdd=FILE speech=DIR`: Dynamic Switch Layers in an audio codec.
 
-The sounds have no labels. A switch sends easy windows to a small decoder, the light path. Each data set and seed is one
-ordinary run of recipes/codec_dsl.yaml. A finished run is not repeated, and an interrupted run resumes. The page is
-written after each run. Without a data set, the built-in synthetic one is used.
+A switch in the codec sends easy windows to a small decoder, the light path. The sounds have no labels. For each data
+set and each seed, there is one ordinary run of recipes/codec_dsl.yaml. A finished run is not repeated, and an
+interrupted run continues where it stopped. The page is written after each run. Without a data set, the sounds are
+synthetic.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from results.dsl.page import Codec
 
 
 def main(arguments: list[str]) -> None:
-    """Make the missing run of every data set and seed; write results/dsl after each.
+    """Make the missing run of every data set and seed; write results/dsl after each run.
 
     Args:
-        arguments: ``esc10=``, ``fsdd=`` and ``speech=`` with the paths of data sets; ``seeds=0,1,2``; any key of the
-            recipe.
+        arguments: ``esc10=FILE``, ``fsdd=FILE`` and ``speech=DIR``, the paths of data sets; ``seeds=0,1,2``; any key of
+            the recipe.
 
     Raises:
         UserError: an argument is wrong, or a folder holds a run of another recipe.

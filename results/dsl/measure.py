@@ -1,6 +1,6 @@
-"""Runs the codec recipe of the ``dsl`` benchmark and collects its figures.
+"""Runs the recipe of an audio codec for the ``dsl`` benchmark, and collects the figures of the run.
 
-Among them is the fidelity at each share of windows that take the light path.
+One of these figures is the fidelity at each share of windows that take the light path.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gatesearch.training import gate_logits, path_errors
 from results.whole_runs import finish_run
 
 RECIPE = "codec_dsl.yaml"
-# Data sets, and the name that a command on the page shows in place of the user's path.
+# Data sets, each with the word that replaces the user's own path in published commands.
 DATA_SETS = {"esc10": "ESC10.npz", "fsdd": "FSDD.npz", "speech": "SPEECH_COMMANDS"}
 SYNTHETIC = "synthetic"
 OUTCOME = "outcome.json"
@@ -28,7 +28,7 @@ Outcome = Mapping[str, Any]
 
 
 def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
-    """Finish a run and return its figures."""
+    """Run the recipe to its end and return the figures of the run."""
     run = finish_run(folder.path, recipe)
     summary, record = folder.read_json("summary.json"), folder.read_json("record.json")
     energy = record["energy"]
@@ -62,9 +62,10 @@ def read_outcomes(runs: RunFolder) -> dict[str, dict[int, Outcome]]:
 def _curve(run: RunResult) -> dict[str, list[float]]:
     """Return the fidelity on test windows at each light share, for three ways to choose the light windows.
 
-    ``switch`` chooses the windows with the smallest logits of the first gate. ``lot`` is the expectation over a random
-    choice. ``known`` chooses the windows whose error grows least on the light path; this needs the errors of both
-    paths, so it is a bound for every switch. Fidelity is 1 - error / error of silence.
+    The light share is the share of windows on the light path. ``switch`` chooses the windows with the smallest logits
+    of the first gate. ``lot`` is the expectation over a random choice. ``known`` chooses the windows whose error grows
+    least on the light path. This choice needs the errors of both paths, so no switch can be better. Fidelity is
+    1 - error / error of silence.
     """
     if not cut_gates(run.model.plan):
         return {}
@@ -84,7 +85,7 @@ def _curve(run: RunResult) -> dict[str, list[float]]:
 
 
 def _mean_errors(errors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Return the mean error when the first ``count`` windows take the light path, for each count, [counts].
+    """Return, for each count, the mean error if the first ``count`` windows take the light path, [counts].
 
     Args:
         errors: errors of each window on both paths, [windows, (light, heavy)].

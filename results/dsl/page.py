@@ -1,4 +1,4 @@
-"""Rows, page and plot of the ``dsl`` benchmark: a codec with a light path."""
+"""Rows, page and plot of the ``dsl`` benchmark: an audio codec with a light path for easy windows."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Figure(NamedTuple):
     Args:
         name: name in the table.
         unit: unit of the figure.
-        get: function that reads the figure from an outcome; None where a plan without a switch has no such figure.
-        published: the paper's figure; empty where the paper prints none.
+        get: function that returns the figure of an outcome; None if a plan without a switch has no such figure.
+        published: the paper's figure; empty if the paper prints none.
         provenance: measured or modelled.
     """
 
@@ -69,7 +69,7 @@ FIGURES = (
     Figure("bundle and model, output over error", "dB", lambda o: o["parity"]["output_snr_db"]),
 )
 PICKED = "a plan with a light path was picked"
-# For each required value (bar) of the switch, the margin by which an outcome meets it; above 0, the outcome meets it.
+# For each requirement on the switch (bar), a function that returns by how much an outcome meets it; above 0 means met.
 BARS: Mapping[str, Callable[[Outcome], float]] = {
     "light share on validation within .02 of the target": lambda o: (
         0.02 - abs(o["validation_share"] - GatePlan.from_dict(o["plan"]).gates[0]["share"])
@@ -82,7 +82,7 @@ BARS: Mapping[str, Callable[[Outcome], float]] = {
 
 
 class Codec(Benchmark):
-    """The benchmark of a codec with a light path.
+    """The benchmark of an audio codec with a light path.
 
     Args:
         command: command that repeats the benchmark.
@@ -97,7 +97,7 @@ class Codec(Benchmark):
         self.outcomes = outcomes
 
     def rows(self) -> list[Row]:
-        """Return every figure of every data set, over its seeds."""
+        """Return every figure of every data set, with a value for each seed."""
         rows = []
         for name, by_seed in self.outcomes.items():
             data = next(iter(by_seed.values()))["data"]
@@ -120,7 +120,7 @@ class Codec(Benchmark):
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return the template's values: mostly tables."""
+        """Return the values to fill into the template, mostly tables."""
         commands = [command for by_seed in self.outcomes.values() for command in _commands(by_seed)]
         first = {name: next(iter(by_seed.values())) for name, by_seed in self.outcomes.items()}
         return {
@@ -164,7 +164,7 @@ class Codec(Benchmark):
 
 
 def _passed(bar: str, outcome: Outcome) -> str:
-    """Return as text whether an outcome passes a bar, and by how much; a plan without a light path has "-"."""
+    """Return a table's cell: whether an outcome meets a bar, and by how much; "-" for a plan without a light path."""
     gated = "light_macs" in outcome["best"]
     if bar == PICKED:
         return "yes" if gated else "**no**"
@@ -184,7 +184,7 @@ def _cell(by_seed: Mapping[int, Outcome], figure: Figure) -> str:
 
 
 def _heavy_over_light(best: Outcome) -> float | None:
-    """Return the MACs of a window on the heavy path over those on the light path, each with the part before it."""
+    """Return the MACs of a window on the heavy path divided by those on the light path, layers before both included."""
     if "light_macs" not in best:
         return None
     return float((best["shared_macs"] + best["heavy_macs"]) / (best["shared_macs"] + best["light_macs"]))

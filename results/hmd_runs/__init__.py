@@ -1,7 +1,8 @@
-"""`gatesearch bench hmd_runs speech=DIR har=FILE`: runs two recipes of recurrent networks.
+"""`gatesearch bench hmd_runs speech=DIR har=FILE`: runs two recipes that compress recurrent networks.
 
-Each data set and seed is one ordinary run of a recipe. A finished run is not repeated, and an interrupted run resumes.
-The page is written after each run. Without recordings the data are synthetic, and the page says so.
+The recipes are kws_lstm_hmd.yaml (keywords) and har_hmd.yaml (human activities). For each recipe and seed, there is one
+ordinary run. A finished run is not repeated, and an interrupted run continues where it stopped. The page is written
+after each run. Without recordings the data are synthetic, and the page says so.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from results.hmd_runs.page import RecurrentRecipes
 
 
 def main(arguments: list[str]) -> None:
-    """Make the missing runs of both recipes; write results/hmd_runs after each.
+    """Make the missing runs of the two recipes; write results/hmd_runs after each run.
 
     Args:
-        arguments: ``speech=`` and ``har=``, the paths of recordings; ``seeds=0,1``; any key of the recipes.
+        arguments: ``speech=DIR`` and ``har=FILE``, the paths of recordings; ``seeds=0,1``; any key of the recipes.
 
     Raises:
         UserError: an argument is wrong, or a folder holds a run of another recipe.

@@ -1,4 +1,4 @@
-"""Runs a recipe of recurrent networks; collects its figures and times one step of its layers."""
+"""Runs a recipe that compresses a recurrent network, collects its figures, and times one step of its layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Outcome = Mapping[str, Any]
 
 
 def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
-    """Finish a run and return its figures, with the times of one step of the ungated network and of the plan."""
+    """Run the recipe to its end; return its figures, and the times of one step of the ungated network and the plan."""
     run = finish_run(folder.path, recipe)
     summary, split = folder.read_json("summary.json"), run.problem.features.validation
     runtime = latency.runtime()

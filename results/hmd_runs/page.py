@@ -1,4 +1,4 @@
-"""Rows and page of the ``hmd_runs`` benchmark: whole runs of the recipes of recurrent networks."""
+"""Rows and page of the ``hmd_runs`` benchmark: whole runs of two recipes that compress recurrent networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from results.hmd_runs.measure import Outcome
 
 
 class Figure(NamedTuple):
-    """A figure of an outcome: its name, its unit, and functions that read it for the ungated network and the plan."""
+    """A figure of an outcome.
+
+    Args:
+        name: name of the figure in tables.
+        unit: unit of the figure.
+        ungated: function that returns the figure of the ungated network.
+        planned: function that returns the figure of the picked plan.
+    """
 
     name: str
     unit: str
@@ -51,7 +58,7 @@ FORMS = {"share": "{:.3f}", "us": "{:.1f}", "": "{:,.0f}"}
 
 
 class RecurrentRecipes(Benchmark):
-    """The benchmark of the two recipes of recurrent networks.
+    """The benchmark of two recipes that compress recurrent networks.
 
     Args:
         command: command that repeats the benchmark.
@@ -66,7 +73,7 @@ class RecurrentRecipes(Benchmark):
         self.outcomes = outcomes
 
     def rows(self) -> list[Row]:
-        """Return every figure of every run, without gates and with the plan."""
+        """Return every figure of every run, for the ungated network and for the plan."""
         rows = []
         for name, outcome in self.outcomes.items():
             seed, recipe = int(name.rpartition("-")[2]), outcome["recipe"]
@@ -86,7 +93,7 @@ class RecurrentRecipes(Benchmark):
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return the template's values, with a section for each run."""
+        """Return the values to fill into the template, with a section for each run."""
         runtimes = [outcome["runtime"] for outcome in self.outcomes.values()]
         return {
             "commands": list(dict.fromkeys(outcome["command"] for outcome in self.outcomes.values())),
