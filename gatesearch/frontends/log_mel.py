@@ -27,8 +27,8 @@ class LogMel(NormalisingFrontend):
     """Computes the logarithmic mel spectrogram, [N, samples] to [N, 1, frames, mel_bins].
 
     Integer waveforms are scaled to +-1 first. The waveform is cut into frames without padding, and each frame is
-    multiplied by a periodic Hann window. A real FFT gives the magnitudes of a frame. Triangular mel filters of height
-    one (HTK's mel scale) sum the magnitudes to one value x each. The feature is ``log(x + 1e-6)``.
+    multiplied by a periodic Hann window. A real FFT gives the magnitudes of a frame. Each mel filter, a triangle of
+    height one on HTK's mel scale, sums the magnitudes to a value x. The feature is ``log(x + 1e-6)``.
 
     Args:
         sample_rate: samples per second.

@@ -25,7 +25,7 @@ class FrontendStream:
     def __init__(self, frontend: Frontend) -> None:
         self._frontend = frontend
         self._state: Tensor | None = None
-        self._window: Array | None = None  # the last window, in case that hops start between two frames
+        self._window: Array | None = None  # the last window, used if a hop starts between two frames
 
     @torch.no_grad()
     def begin(self, window: Array) -> Array:
@@ -38,7 +38,7 @@ class FrontendStream:
     @torch.no_grad()
     def step(self, samples: Array) -> Array:
         """Return features after a hop of samples [1, n, ...]: the fresh frames, or all frames of the whole window."""
-        assert self._state is not None and self._window is not None  # a stream begins with a window
+        assert self._state is not None and self._window is not None  # `begin` has to be called first
         try:
             features, self._state = self._frontend.step(torch.from_numpy(np.ascontiguousarray(samples)), self._state)
         except UserError:  # the hop starts between two frames, so the whole window is computed

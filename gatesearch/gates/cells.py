@@ -80,7 +80,7 @@ def cells(site: LayerSite) -> list[Cell]:
 
 
 def smaller(site: LayerSite, parameters: int) -> LayerWork:
-    """Return the work of a layer whose matrices have only ``parameters`` parameters, each used as often as a weight."""
+    """Return the work of a layer whose matrices are replaced by smaller ones with ``parameters`` parameters in all."""
     dense = sum(cell.dense for cell in cells(site))
     stored = 1 - (dense - parameters) / site.params
     return LayerWork(calls=(Call(BITS, size=parameters / dense),), macs=0.0, params=0, density=1.0, stored=stored)

@@ -1,12 +1,12 @@
-"""Hybrid matrix decomposition (HMD): matrices of a few dense rows over rank-1 blocks.
+"""Hybrid matrix decomposition (HMD): matrices with a few dense rows, and rank-1 blocks below them.
 
 The technique is that of Thakker et al. 2019. Only the abstracts of the papers (arXiv 1906.04886 and 2010.03193) were
 available; the factors agree with both. :class:`gatesearch.gates.matrices.HybridMatrix` holds the factors.
 
 In a recurrent layer, a cell has a matrix for each of its own gates, such as an LSTM's forget gate. All these matrices,
 for input and state, have the same number r of dense rows. So the first r hidden units, the "rich" ones, read the whole
-input. With two blocks, a matrix lets each other unit read only two weighted sums of the input. All products stay dense
-and have fewer numbers. So every core is faster, even without a kernel that skips work.
+input. If the matrices have two blocks, each other unit reads only two weighted sums of the input for each gate. All
+products stay dense and have fewer numbers. So every core is faster, even without a kernel that skips work.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def kind_of(name: str, where: str = "plan") -> AnyKind:
 
 
 def fits(kind: str, site: Site) -> bool:
-    """Say whether a gate of the kind with that name can be placed at a site."""
+    """Say whether a gate of the kind named ``kind`` can be placed at a site."""
     technique = kind_of(kind)
     return isinstance(site, technique.site_type) and technique.fits(site)
 

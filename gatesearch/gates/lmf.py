@@ -2,8 +2,8 @@
 
 The technique is that of Grachev et al. 2017. It is a reference method for hybrid matrices
 (:mod:`gatesearch.gates.hmd`). Every matrix [m, n] becomes a product of two matrices [m, d] and [d, n]. A hybrid matrix
-with as many parameters has about twice the rank. A layer multiplies by one of the two matrices after the other, so the
-second product has to wait for the first.
+with as many parameters has about twice the rank. A layer multiplies by the second matrix first. The product with the
+first matrix has to wait for that result.
 """
 
 from __future__ import annotations

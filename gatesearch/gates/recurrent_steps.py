@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gatesearch.gates.matrices import PRODUCTS, TORCH, Array, Ops
 
-# A function of the input's products and the state's products at a step, [N, groups * H] each, and of the state before
-# the step; it returns the state after the step.
+# A function that computes one step. Its arrays are the products of the input with the input matrices, the products of
+# the state with the state matrices, [N, groups * H] each, and the state before the step. It returns the state after it.
 Step = Callable[[Ops, Array, Array, Sequence[Array]], list[Array]]
 # The type of :func:`take_steps` and of functions that replace it.
 Run = Callable[
@@ -31,10 +31,10 @@ def take_steps(
     """Run one layer in one direction.
 
     Args:
-        input_products: the input's products with its matrices at each step, [N, T, groups * H].
+        input_products: products of the input with the input matrices at each step, [N, T, groups * H].
         parts: factors of the matrices by which the state is multiplied, in the order that ``form`` requires.
-        bias: the bias of the state's products, as a sequence of one tensor; empty without a bias.
-        state: the first state, [N, H] each: h, and for an LSTM also c.
+        bias: the bias that is added to the products of the state, as a sequence of one tensor; empty without a bias.
+        state: the initial state, [N, H] each: h, and for an LSTM also c.
         form: key of :data:`gatesearch.gates.matrices.PRODUCTS`.
         cell: key of :data:`STEPS`.
 
@@ -68,7 +68,8 @@ def take_steps_with(
 def lstm_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Array]:
     """Return the state [h, c] after a step of an LSTM.
 
-    ``x`` holds the input's products and ``h`` the state's, [N, 4 H] each; ``state`` is the state before the step.
+    ``x`` holds the products of the input with the input matrices, [N, 4 H]. ``h`` holds the products of the state with
+    the state matrices, [N, 4 H]. ``state`` is the state before the step.
     """
     i, f, g, o = _gates(x + h, 4)
     c = ops.sigmoid(f) * state[1] + ops.sigmoid(i) * ops.tanh(g)
@@ -78,7 +79,8 @@ def lstm_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Arra
 def gru_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Array]:
     """Return the state [h] after a step of a GRU.
 
-    ``x`` holds the input's products and ``h`` the state's, [N, 3 H] each; ``state`` is the state before the step.
+    ``x`` holds the products of the input with the input matrices, [N, 3 H]. ``h`` holds the products of the state with
+    the state matrices, [N, 3 H]. ``state`` is the state before the step.
     """
     (x_r, x_z, x_n), (h_r, h_z, h_n) = _gates(x, 3), _gates(h, 3)
     z = ops.sigmoid(x_z + h_z)

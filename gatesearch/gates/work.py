@@ -80,7 +80,7 @@ class KernelCall(NamedTuple):
     Args:
         kernel: the kernel's name.
         shape: the layer's shape: a convolution's ``LayerSite.geometry``; a recurrent layer's steps, inputs and units.
-        variant: what selects the kernel's variant besides the shape, such as the block size: pairs of name and value,
+        variant: the options that select a variant of the kernel, such as the block size: pairs of name and value,
             sorted by name.
         remaining: shares of the work that remain, by name; each is a number from 0 to 1 that is measured on data.
     """
@@ -98,7 +98,7 @@ class LayerWork(Work):
     Args:
         calls: the remaining parts of the layer's own work.
         stored: share of the layer's own parameters that stays in memory.
-        kernels: the kernel calls that run the gated layer; empty if no kernel exists, and a reference runs the layer.
+        kernels: the kernel calls that run the gated layer; empty if there is no kernel for the layer.
     """
 
     calls: tuple[Call, ...]

@@ -53,11 +53,11 @@ class Quality:
         return self.accuracy
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures by the names of summary.json."""
+        """Return the figures, named as in summary.json."""
         return {name: getattr(self, name) for name in LABELLED_FIGURES}
 
     def gated_summary(self) -> dict[str, Any]:
-        """Return the figures of the model's gates, by the names of summary.json."""
+        """Return the figures of the model's gates, named as in summary.json."""
         return describe_stops(self.passed, self.early_stop_rate, self.gate_recall)
 
 
@@ -96,7 +96,7 @@ def quality(
     check_indices("predictions", predictions, len(positive))
     check_indices("labels", labels, len(positive))
     check_indices("kinds", kinds, len(kind_names))
-    # All negatives count as one class, "nothing", and so does a sample that a gate stopped.
+    # All negatives count as one class, "nothing". A sample that a gate stopped is reported as "nothing".
     nothing = len(positive)
     is_positive = positive[labels]
     reported = torch.where(positive[predictions] & (exits == gates), predictions, nothing)

@@ -61,12 +61,12 @@ class Fidelity:
         return 1.0 - self.shares[-1]
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures by the names of summary.json; figures that need labels are null."""
+        """Return the figures, named as in summary.json; figures that need labels are null."""
         own = {"quality": self.fidelity, "error": self.error, "snr_db": self.snr_db}
         return dict.fromkeys(LABELLED_FIGURES) | own
 
     def gated_summary(self) -> dict[str, Any]:
-        """Return the figures of the model's gates, by the names of summary.json; figures about negatives are null."""
+        """Return the figures of the model's gates, named as in summary.json; figures about negatives are null."""
         return {
             "early_stop_rate": None,
             "gate_recall": None,

@@ -39,7 +39,7 @@ def reach_by_kind(exits: Tensor, kinds: Tensor, kind_names: Sequence[str], gates
 
 
 def describe_stops(passed: Mapping[str, Sequence[float]], early_stop_rate: float, gate_recall: float) -> dict[str, Any]:
-    """Return what gates stop and let pass, by the names of summary.json.
+    """Return the shares of samples that gates stop and let pass, named as in summary.json.
 
     Args:
         passed: for each kind, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.

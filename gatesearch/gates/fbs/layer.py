@@ -15,9 +15,9 @@ from gatesearch.gates.fbs.unfold import Start
 
 LASSO = 1e-8  # lambda, as in the ports of the released code
 DENSITY_STEP = 0.1
-# In the released code the gains start from phi alone, which is drawn with a spread of 0.05. In this layer the gains
-# start from |gamma|, and the gradient of phi does not depend on phi's size. So at first phi only has to break ties
-# between channels with equal gains, and a smaller spread suffices.
+# phi is the weight of the predictor. In the released code the gains start from phi alone, which is drawn with a spread
+# of 0.05. In this layer the gains start from |gamma|, and the gradient of phi does not depend on phi's size. So phi
+# first only has to break ties between channels with equal gains, and a smaller spread suffices.
 PHI_SPREAD = 0.05 * 0.01
 
 

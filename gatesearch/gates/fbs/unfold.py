@@ -17,8 +17,8 @@ from gatesearch.gates.params import GateError
 class Start(NamedTuple):
     """The parts of a trained convolution and batch normalisation, which compute ``scale * norm(conv(x)) + shift``.
 
-    ``norm`` has no affine part; it is the identity where there was no batch normalisation. ``scale`` [C] is not
-    negative, and ``shift`` is [C].
+    ``norm`` has no scale and shift of its own; it is the identity if there was no batch normalisation. ``scale`` [C] is
+    not negative, and ``shift`` is [C].
     """
 
     conv: PlainConv2d

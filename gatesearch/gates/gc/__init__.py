@@ -1,4 +1,4 @@
-"""Gated Compression (GC): a gate at a cut site that stops negatives and compresses what passes.
+"""Gated Compression (GC): a gate at a cut site that stops negatives and compresses activations.
 
 The technique is that of Li et al. 2023 (arXiv 2303.08970). Only the abstract of the paper was available. The equations
 are this project's interpretation of it:

@@ -15,7 +15,7 @@ from gatesearch.gates.gc.head import ChannelsFirst, PlaneFilters, Pool, pool_ker
 LARGEST_GAIN = 64.0
 # Exponent of the gains that make the features' ranges similar; 0 is no gain. The linear layer's weights share one int8
 # scale as well. With an exponent of 1, they would become as uneven as the features were. On training clips, the logit's
-# rounding error with 0.7 was half of that with 0 or 1.
+# rounding error with 0.7 was half of the error with 0 or 1.
 EVENNESS = 0.7
 
 

@@ -129,10 +129,11 @@ class ChannelGC(GCGate):
     def mask(self) -> Tensor:
         """Return the mask [C], exact zeros and ones, with the gradient of a sigmoid (straight-through).
 
-        The forward pass computes m = 1[l > tau]. tau lies halfway between the smallest logit that passes and the
-        largest one that does not, so that exactly the searched number of channels passes. A step has no gradient, so
-        the backward pass uses that of sigmoid(c (l - tau)). The result ``hard + (soft - soft.detach())`` has the value
-        of ``hard`` and the gradient of ``soft``.
+        The forward pass computes m = 1[l > tau], where l are the mask's logits. If ``keep`` is set, tau lies halfway
+        between the smallest logit of a channel that passes and the largest logit of a channel that does not. So exactly
+        the share ``keep`` of channels passes. A step has no gradient, so the backward pass uses the gradient of
+        sigmoid(c (l - tau)). The result ``hard + (soft - soft.detach())`` has the value of ``hard`` and the gradient
+        of ``soft``.
         """
         count = self.output_channels(self.channels, self.keep)
         logits = self.mask_logits
@@ -158,7 +159,7 @@ class ChannelGC(GCGate):
         return hidden * along(self.mask(), hidden.ndim, self.axis)
 
     def penalty(self, passed: Tensor, positive: Tensor) -> Tensor:
-        """Return mean(sigmoid(c l)) where the share is learned; 0 where ``keep`` fixes it."""
+        """Return mean(sigmoid(c l)) if the share of channels is learned; 0 if ``keep`` fixes it."""
         if self.keep is not None:
             return passed.new_zeros(())
         return torch.sigmoid(SLOPE * self.mask_logits).mean()

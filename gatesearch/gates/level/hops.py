@@ -27,8 +27,8 @@ CHUNK_FRAMES = 4096  # number of frames that are converted to int64 at a time
 def signal_frame(rate: float, window: int, hop: int) -> int:
     """Return the length of a frame on a stream, in samples.
 
-    A frame lasts 20 ms at most, and a hop is a whole number of frames where possible. The frame is longer only where a
-    window would hold more than ``MAX_FRAMES`` frames.
+    A frame lasts 20 ms at most, and a hop is a whole number of frames if possible. The frame is longer only if a window
+    would otherwise hold more than ``MAX_FRAMES`` frames.
 
     Args:
         rate: samples per second (Hz).

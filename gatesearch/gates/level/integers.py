@@ -18,7 +18,7 @@ Whole = TypeVar("Whole", Array, Tensor)
 
 LOG_BITS = 8  # a logarithm is in units of 1/256 of an octave
 LOG_ONE = 1 << LOG_BITS
-INDEX_BITS = 7  # bits of the mantissa after its leading one that select an entry of the table
+INDEX_BITS = 7  # number of bits after the leading 1 of a value that select an entry of the table
 LOG_ERROR = 0.0076  # largest error in octaves: 0.0056 from half an entry's width, 0.00195 from rounding an entry
 # Each entry is the logarithm of the middle of the mantissas that share it.
 _MIDDLES = (np.arange(1 << INDEX_BITS) + 0.5) / (1 << INDEX_BITS)
@@ -44,7 +44,7 @@ def log2(values: Whole) -> Whole:
     """Return 256 times the binary logarithm of positive integers, within :data:`LOG_ERROR` octaves.
 
     A binary search finds the exponent in six comparisons and shifts; a device can count leading zeros instead. The
-    seven bits after the leading one select an entry of a table of 128.
+    seven bits after the leading 1 select one of 128 entries of a table.
 
     Args:
         values: int64, from 1 to below 2^62.
@@ -58,7 +58,7 @@ def log2(values: Whole) -> Whole:
         shift = ((rest >> step) > 0) * step
         exponent = exponent + shift
         rest = rest >> shift
-    # Shift each value down or up so that exactly seven bits stand after its leading one.
+    # Shift each value down or up so that exactly seven bits follow its leading 1.
     down = (exponent - INDEX_BITS) * (exponent > INDEX_BITS)
     up = (INDEX_BITS - exponent) * (exponent < INDEX_BITS)
     index = ((values >> down) << up) - (1 << INDEX_BITS)

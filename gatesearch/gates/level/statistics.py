@@ -8,10 +8,9 @@ Each statistic takes two steps. The first computes one number for each frame. Th
 numbers and the sum of their squares. So a stream computes only the numbers of new frames; see
 :mod:`gatesearch.gates.level.hops`.
 
-The magnitude of a frame is the sum of its absolute samples. It replaces the energy, the sum of squares, because it
-needs half the bits. The two were compared on Speech Commands in floating point, at a threshold that 99 % of 1,621 words
-pass. The spread of log energies stops 93.8 % of 320 clips of background noise; the spread of log magnitudes stops
-94.4 %.
+The magnitude of a frame is the sum of its absolute samples. It needs half as many bits as the energy, the sum of
+squares. Both were compared on Speech Commands in floating point, at a threshold that 99 % of 1,621 words pass. The
+spread of log energies stops 93.8 % of 320 clips of background noise. The spread of log magnitudes stops 94.4 %.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class Statistic:
             number for each frame, [..., frames].
         combine: the second step: a function of the sum of a window's numbers, the sum of their squares and their count,
             which returns the statistic.
-        block: length of a frame in samples where the statistic fixes it; None where a gate chooses it.
+        block: length of a frame in samples if the statistic fixes it; None if a gate can choose it.
     """
 
     numbers: Callable[[Any, int], Any]
@@ -107,7 +106,7 @@ def flatness(samples: Whole, frame: int = POINTS) -> Whole:
 
     Args:
         samples: int16 [..., samples]; samples at the end that do not fill a block are not read.
-        frame: not read, because blocks always have 64 samples.
+        frame: ignored, because blocks always have 64 samples.
 
     Raises:
         DataError: there is no whole block.

@@ -152,7 +152,7 @@ class PrunedMatrix(Factors):
     Args:
         weight: the dense stack, [groups * rows, columns].
         groups: number of matrices in the stack; elements are compared over the whole stack.
-        keep: share of the elements that stays at the end of training.
+        keep: share of the elements that remains at the end of training.
 
     >>> pruned = PrunedMatrix(torch.randn(20, 6), groups=2, keep=0.25).eval()
     >>> int(pruned.dense().count_nonzero())
@@ -172,7 +172,7 @@ class PrunedMatrix(Factors):
 
     @torch.no_grad()
     def largest(self, keep: float) -> Tensor:
-        """Return a mask of the elements that stay: the largest of those not yet pruned, a share ``keep`` of all."""
+        """Return a mask of the largest elements that are not yet pruned; they are a share ``keep`` of all elements."""
         score = torch.where(self.mask, self.weight.abs(), -1.0).flatten()
         best = score.topk(max(1, round(keep * score.numel()))).indices
         chosen = torch.zeros_like(score, dtype=torch.bool)

@@ -1,6 +1,6 @@
 """Sizes of compressed matrices: dense rows, ranks and parameters; and the schedule of pruning.
 
-A matrix has m rows and n columns. A hybrid matrix has r dense rows over J rank-1 blocks.
+A matrix has m rows and n columns. A hybrid matrix has r dense rows, and below them J rank-1 blocks side by side.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class PGLayer(nn.Module):
         self.observed.zero_()
 
     def report(self) -> dict[str, float]:
-        """Return ``sparsity``, the share of closed outputs, and the number of ``outputs``; empty before the first.
+        """Return ``sparsity``, the share of closed outputs, and ``outputs``, their number; empty before any output.
 
         ``weighted_sparsity`` weights outputs by their multiply-accumulates. All outputs of this layer take equally
         many, so it equals ``sparsity``. Inside an FBS layer, losing channels count as closed, and ``sparsity_winners``

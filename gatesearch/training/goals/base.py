@@ -57,10 +57,10 @@ class Figures(Protocol):
     def layers(self) -> Mapping[str, Mapping[str, float]]: ...  # noqa: D102
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures by the names of summary.json."""
+        """Return the figures, named as in summary.json."""
 
     def gated_summary(self) -> dict[str, Any]:
-        """Return the figures of the model's gates, by the names of summary.json."""
+        """Return the figures of the model's gates, named as in summary.json."""
 
 
 class Goal(Protocol):
@@ -126,5 +126,5 @@ class Goal(Protocol):
     def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """Return the rows of the table at the end of a run: label, ungated value, gated value.
 
-        ``ungated`` and ``gated`` hold figures by the names of summary.json.
+        ``ungated`` and ``gated`` hold figures, named as in summary.json.
         """

@@ -70,7 +70,7 @@ class DetectionQuality:
         return tuple(after / before if before else 0.0 for before, after in pairwise(self.passed["positive"]))
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures by the names of summary.json."""
+        """Return the figures, named as in summary.json."""
         return {
             **dict.fromkeys(LABELLED_FIGURES),
             "detected": self.value,
@@ -81,7 +81,7 @@ class DetectionQuality:
         }
 
     def gated_summary(self) -> dict[str, Any]:
-        """Return the figures of the model's gates, by the names of summary.json."""
+        """Return the figures of the model's gates, named as in summary.json."""
         return {
             **describe_stops(self.passed, self.early_stop_rate, self.gate_recall),
             "open_shares": [each.open_share for each in self.activities],
