@@ -13,7 +13,7 @@ INVALID = "invalid"
 
 
 def fail(where: str, message: str) -> NoReturn:
-    """Raise the :class:`UserError` ``where: message``, on one line whatever the user wrote."""
+    """Raise the :class:`UserError` ``where: message``; line breaks in either text become spaces."""
     raise UserError(" ".join(f"{where}: {message}".split()))
 
 
@@ -31,8 +31,8 @@ def invalid(message: str, *keys: str) -> PydanticCustomError:
 
     Args:
         message: what is wrong.
-        keys: dotted names of the keys that the error is about, relative to the validated model; none: the validated
-            value itself.
+        keys: dotted names of the keys that the error is about, relative to the validated model. Without keys, the error
+            is about the validated value itself.
     """
     return PydanticCustomError(INVALID, "{message}", {"message": message, "keys": keys})
 

@@ -27,10 +27,10 @@ from gatesearch.recipe.yaml_file import dump_yaml, read_yaml, relative_path
 # merged with the group.
 OPEN_MAPPINGS: tuple[Key, ...] = (("data", "negatives"), ("stream", "shares"), ("backbone_args",), ("space", "kinds"))
 
-# Groups whose keys are arguments of the plug-in that their `name` names.
+# Groups whose key `name` names a plug-in. The other keys of such a group are arguments of the plug-in.
 GROUPS_OF_ARGUMENTS = ("data", "frontend")
 
-# Groups whose override may be a single word, which is the value of their key `name`.
+# Groups that an override may set to a single word, which is the value of their key `name`.
 GROUPS_WITH_A_NAME: tuple[Key, ...] = (("search", "executor"),)
 
 
@@ -79,7 +79,7 @@ def load_run(folder: Path, *, trust: bool = False) -> Recipe:
     if isinstance(tree.get("name"), str):
         tree["name"] = make_folder_name(tree["name"])  # older versions took any text
     if isinstance(tree.get("stream"), Mapping):
-        tree["stream"] = {"by": "windows", **tree["stream"]}  # as every run did before this key existed
+        tree["stream"] = {"by": "windows", **tree["stream"]}  # before this key existed, every run worked by windows
     recipe = _load(path, tree)
     if not trust:
         require_own_run(recipe, folder)
@@ -109,14 +109,14 @@ def load_space(name_or_path: str | Path, beside: Path | None = None) -> SearchSp
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """Return the recipe, its search space inside, as YAML that :func:`load` reads back as an equal recipe."""
+    """Return the recipe with its search space as YAML, from which :func:`load` builds an equal recipe."""
     return dump_yaml(recipe.model_dump())
 
 
 def _load(path: Path, tree: dict[str, Any], parsed: Sequence[Override] = ()) -> Recipe:
     """Return the checked recipe of a file's tree with overrides.
 
-    Overrides apply in their order. An override of a key of the search space needs the space's file to be read first.
+    Overrides apply in their order. Before an override of a key of the search space, the space's file is read.
     """
     files: dict[Key, str] = {}
     where = relative_path(path)
@@ -138,10 +138,9 @@ def _load(path: Path, tree: dict[str, Any], parsed: Sequence[Override] = ()) -> 
 
 
 def _without_keys_of_another(tree: dict[str, Any], overrides: Sequence[Override]) -> dict[str, Any]:
-    """Drop the file's keys of a data set or a front end, if an override names another one.
+    """Drop the file's arguments of a data set or a front end, if an override names another data set or front end.
 
-    The keys of such a group are arguments of the plug-in that its ``name`` names. Keys that an override sets or drops
-    stay, so that the override finds them.
+    Keys that an override sets or drops stay, so that the override finds them.
     """
     for group in GROUPS_OF_ARGUMENTS:
         written = tree.get(group)

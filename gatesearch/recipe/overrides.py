@@ -137,7 +137,7 @@ def _parse_key(key: str, where: str) -> Key:
 
 
 def _merge(value: Any, change: Any) -> Any:
-    """Return a group with the keys of another group set in it; any other value is replaced."""
+    """Return ``change``; if both values are groups, return ``value`` with the keys of ``change`` set in it."""
     if not (isinstance(value, dict) and isinstance(change, dict)):
         return change
     return value | {name: _merge(value.get(name), inner) for name, inner in change.items()}

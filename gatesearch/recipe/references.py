@@ -20,10 +20,10 @@ from gatesearch.recipe.errors import fail, write_key
 from gatesearch.recipe.overrides import Key, Override, last_writer
 
 MAX_TEXT_CHARACTERS = 10_000
-"""Longest text that a reference may be a part of."""
+"""Largest length of a text that contains a reference, after the reference is replaced."""
 
 MAX_VISITS = 10 * MAX_NODES
-"""Largest number of values to visit; a program's group that holds itself twice would have no end."""
+"""Largest number of values to visit. In a tree that a program builds, a group may contain itself and have no end."""
 
 _REFERENCE = re.compile(r"\$\{([^{}$]*)\}")
 _NAME = re.compile(r"(\.*)([\w*-]+(?:\.[\w*-]+|\[\d+\])*)")

@@ -54,7 +54,7 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes all text but plain words, because the reader takes more unquoted text for numbers than PyYAML (1e-3)."""
+    """Quotes all text except plain words; PyYAML would not quote 1e-3, which gatesearch reads as a number."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

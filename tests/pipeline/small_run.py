@@ -1,4 +1,4 @@
-"""A whole run by ``gatesearch.run`` on a small network and synthetic images, which takes only seconds."""
+"""Helpers that start and resume a whole run on a small network and synthetic images, in seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run folders with damaged files: a resumed run gives the same result, or one line names the file."""
+"""Tests of run folders with a damaged file: the resumed run gives the same result, or one line names the file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.pipeline import small_run
 
 pytestmark = pytest.mark.usefixtures("place")
 
-# A resumed run does not read these files: TensorBoard's are for people, each driver writes driver.json anew, and the
-# weights of an ended training are in NAME.ckpt.
+# A resumed run does not read these files. TensorBoard's files are for people, and each driver writes driver.json anew.
+# last.ckpt is not read either: the weights of a finished training are in NAME.ckpt.
 UNREAD = ("events.out.tfevents", "hparams.yaml", "driver.json", "last.ckpt")
 CHANGING = ("seconds", "streaming", "warnings")
 SHORT = 8  # number of damages that the default suite tries
@@ -55,7 +55,7 @@ def put_folder(path: Path, dice: random.Random) -> None:
 
 
 def swap(path: Path, dice: random.Random) -> None:
-    """Replace the content of a file by that of another file in its folder, which is not damaged."""
+    """Replace the content of a file by the undamaged content of another file in the same folder."""
     others = [each for each in sorted(path.parent.iterdir()) if each.is_file() and each != path]
     path.write_bytes(dice.choice(others).read_bytes() if others else b"{}")
 
@@ -98,7 +98,7 @@ def check(finished: Path, folder: Path, name: str, damage: Callable[[Path, rando
     assert figures(folder) == expected, new
     unchanged = (folder / name).is_file() and (folder / name).read_bytes() == before
     named = any(Path(name).name in line for line in new)
-    rewritten = name == "report.html"  # every session writes it from the record, and none reads it
+    rewritten = name == "report.html"  # every session writes this page anew, and no session reads it
     assert unchanged or named or rewritten or damage is remove, f"{name} was accepted in silence: {new}"
     return "; ".join(new)
 

@@ -1,4 +1,4 @@
-"""The dry run refuses what cannot be exported before the first training, and names the layer and the reason."""
+"""Tests that the dry run refuses, before the first training, networks and gates that cannot be exported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each fallback of a run prints a line that also stands in summary.json."""
+"""Tests that each fallback of a run prints a warning, which summary.json also holds."""
 
 from __future__ import annotations
 

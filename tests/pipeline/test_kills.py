@@ -1,7 +1,8 @@
-"""Whole runs whose driver or worker is killed at random moments resume with the same result.
+"""Tests that runs give the same result after their driver or a worker is killed at random moments.
 
-A hundred kills take half an hour: pytest -m faults tests/pipeline/test_kills.py -s. The kills are divided into parts,
-and -k "driver-3 or driver-4" runs two of them. So an interrupted test can continue with the parts that are left.
+The command ``pytest -m faults tests/pipeline/test_kills.py -s`` kills a hundred times and takes half an hour. The kills
+are divided into parts. ``-k "driver-3 or driver-4"`` runs two parts, so an interrupted test can continue with the
+remaining parts.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("place")
 TIMEOUT_S = 900
 MAX_KILLS_A_RUN = 12
 MAX_WORKER_KILLS_A_RUN = 3  # a plan that kills more workers fails, as it should
-MAX_RUNS_A_KILL = 4  # a run may end before it is killed
+MAX_RUNS_A_KILL = 4  # more than 1, because a run may end before it is killed
 OTHER_FILE_SYSTEM = Path("/dev/shm")
 INTERRUPTED = 130
 # Signals of successive kills, in turn.
@@ -151,7 +152,7 @@ class Watcher:
 
 @pytest.fixture(scope="module")
 def whole(place: Path) -> Whole:
-    # Imports before the forks save each session the time of these imports.
+    # Modules that are imported before the forks need not be imported again in each session.
     import litert_torch  # noqa: F401
 
     import gatesearch.pipeline.run  # noqa: F401

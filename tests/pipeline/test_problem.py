@@ -1,4 +1,4 @@
-"""The problem that a recipe describes: data, front end, backbone and search space, and errors in them."""
+"""Tests of loading what a recipe names: data, front end, backbone and search space, and of errors in them."""
 
 from __future__ import annotations
 

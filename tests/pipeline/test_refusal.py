@@ -1,4 +1,4 @@
-"""Refused runs: before the first training they leave no files; later, the folder says why it ended."""
+"""Tests of refused runs: before the first training no file remains; later, the run folder stores the error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rivals of a detection run: where a hand puts a gate, which widths are tried, and which rival is the strongest."""
+"""Tests of the rivals of a detection run: the gate placed by hand, smaller networks, and the strongest rival."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GC = {"gc": {"mode": ["channel"], "keep": [0.25, 0.5, 1.0], "recall": [0.99, 0.9
 
 
 def chain_of_sites(blocks: int) -> tuple[CutSite, ...]:
-    """Return the input and sites behind blocks of equal work."""
+    """Return the input site, and a cut site behind each of ``blocks`` blocks of equal work."""
     inside = [
         CutSite(f"block{k}", (8, 4, 4), 100 * k, 100 * (blocks + 1 - k), k, blocks + 1 - k, f"block{k}")
         for k in range(1, blocks + 1)
@@ -143,7 +143,7 @@ def test_a_recipe_names_rivals_as_the_run_knows_them() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "expected"),
-    [(0.10, "careful"), (0.20, "cheap"), (0.01, "cheap")],  # where none keeps the misses, all count
+    [(0.10, "careful"), (0.20, "cheap"), (0.01, "cheap")],  # if no rival keeps the limit, all rivals count
 )
 def test_the_strongest_rival_is_the_cheapest_that_keeps_the_misses(limit: float, expected: str) -> None:
     def result(miss_rate: float, total_uj: float) -> Any:
@@ -156,7 +156,7 @@ def test_the_strongest_rival_is_the_cheapest_that_keeps_the_misses(limit: float,
 
 @given(st.lists(st.booleans(), min_size=2, max_size=60), st.data())
 def test_stretches_add_up_to_the_whole_stream(flags: list[bool], data: st.DataObject) -> None:
-    """Openings and open hops of two stretches are those of the whole: none is counted twice where they meet."""
+    """Openings and open hops of two adjacent stretches add up to those of the whole stream; none counts twice."""
     part = np.array(flags)
     cut = data.draw(st.integers(1, len(flags) - 1))
     whole, first, last = (measure_parts([part], *ends)[0] for ends in ((), (0, cut), (cut, None)))
@@ -181,7 +181,7 @@ def test_the_minute_in_detail_holds_what_went_wrong() -> None:
     assert choose_detail([], [], 30.0) == 0.0
 
 
-REST_UJ, WORK_UJ = 20.0, 80.0  # of the ungated network of 16 channels at a hop
+REST_UJ, WORK_UJ = 20.0, 80.0  # energy of a hop of the ungated network of 16 channels: outside and inside its stage
 
 
 def small_problem() -> Any:
@@ -211,7 +211,7 @@ def small_problem() -> Any:
 def test_the_smaller_network_comes_near_the_power(
     monkeypatch: pytest.MonkeyPatch, overhead: float, budget_uj: float, widest: int
 ) -> None:
-    """Its own table of latencies counts: with an overhead over the estimate, a narrower one follows."""
+    """The network's own latency table decides: if its energy exceeds the estimate, a narrower network is tried."""
     problem = small_problem()
     tables = []
 

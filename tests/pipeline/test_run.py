@@ -1,4 +1,4 @@
-"""Whole runs on a folder of tones through the command line: finished, interrupted, and refused ones."""
+"""Tests of whole runs from the command line on a folder of tones: finished, interrupted and refused runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,14 @@ Run = Callable[..., int]
 
 
 class Broken(NamedTuple):
-    """A run of several sessions. For each session: exit status and last line, trainings begun, and report."""
+    """A run of several sessions.
+
+    Args:
+        folder: the run folder.
+        told: for each session, its exit status and the last line that it printed.
+        trained: for each session, the number of trainings that it started.
+        pages: for each session, the report after it.
+    """
 
     folder: Path
     told: list[tuple[int, str]]
@@ -70,7 +77,7 @@ def gatesearch(words: Path) -> Run:
 
 
 def line_of(capsys: pytest.CaptureFixture[str], status: int, expected: int = 2) -> str:
-    """Return the last line of stderr, the only one that is neither progress nor a warning."""
+    """Check the exit status, and return the only line of stderr that is neither progress nor a warning."""
     err = capsys.readouterr().err
     assert status == expected, err
     return last_line(err).removeprefix("gatesearch: ")
@@ -290,8 +297,9 @@ def test_a_search_leaves_curves(finished: Path) -> None:
 
 
 def test_what_was_trained_is_not_trained_again(broken: Broken) -> None:
-    # Session 1 begins 3 trainings: the baseline, a trial, and the trial that is interrupted. Session 2 begins 4: two
-    # trials, the ungated backbone, the best plan. Session 3 has nothing to train; it writes the files of best/.
+    # Session 1 starts 3 trainings: the baseline, a trial, and the trial that is interrupted. Session 2 starts 4
+    # trainings: two trials, the ungated backbone, and the best plan. Session 3 has nothing to train; it writes the
+    # files of best/.
     assert broken.trained == [3, 4, 0]
 
 

@@ -1,4 +1,4 @@
-"""A whole run with the goal detection on scenes of the test, and ``gatesearch listen`` with its bundle."""
+"""Tests of a whole run with the goal detection on synthetic scenes, and of ``gatesearch listen`` with its bundle."""
 
 import json
 import wave
@@ -41,7 +41,7 @@ def network() -> nn.Module:
 
 
 def check_rivals(stream: dict) -> None:
-    """Check the rivals of a run whose network has no width: all but one, at the same false accepts."""
+    """Check the rivals of a run: all except ``smaller_ungated``, because the network has no argument for its width."""
     rivals, wish = stream["rivals"], SETTINGS["stream"]["fa_per_hour"]
     assert list(rivals) == ["ungated_hops", "ungated_windows", "level_gate", "hand_placed"]
     assert "cannot be made smaller" in stream["missing_rivals"]["smaller_ungated"]

@@ -1,4 +1,4 @@
-"""Run folders: their names, and files that are written completely or not at all."""
+"""Tests of run folders: their names, and files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_changed_file_of_digests_is_noticed(data: st.DataObject) -> None:
         with console.collect_warnings() as warnings:
             folder.check_outputs()
         start = content.index(CHECKSUMS_FILE.encode())
-        is_name = start <= at < start + len(CHECKSUMS_FILE)  # then it counts as a file of an older version
+        is_name = start <= at < start + len(CHECKSUMS_FILE)  # with another name it is a file of an older version
         assert is_name or any("checksums.json: is damaged" in line for line in warnings)
 
 

@@ -1,4 +1,4 @@
-"""Whole runs on images with layer gates: finished, interrupted and resumed."""
+"""Tests of a whole run on images with layer gates, which is interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("place")
 
 @pytest.fixture(scope="module")
 def finished(place: Path) -> Path:
-    """Return the folder of a run that was interrupted in its second trial and resumed without a repeated training."""
+    """Return the folder of a run that was interrupted in its second trial; the resumed run repeats no training."""
     with pytest.MonkeyPatch.context() as patch:
         fits = Trainings(patch, at=3)
         assert app.main(["run", "recipe=digits_hybrid.yaml", *TINY, "out=finished"]) == 130

@@ -1,4 +1,4 @@
-"""Whole runs on sequences with hybrid matrix decomposition, from search to verification."""
+"""Tests of a whole run on sequences with hybrid matrix decomposition, from search to verification."""
 
 from __future__ import annotations
 

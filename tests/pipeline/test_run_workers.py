@@ -1,4 +1,4 @@
-"""Whole runs with worker processes, and with studies in a database."""
+"""Tests of whole runs with worker processes, and with studies in a database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_workers_find_what_one_process_finds(place: Path) -> None:
     for name, arguments in (("alone", settings), ("two", parallel)):
         chosen = recipe.load("kws.yaml", arguments[1:])
         RunFolder(place / name).write("recipe.yaml", recipe.to_yaml(chosen))
-        recipe.mark_run(place / name, chosen)  # a storage outside the folder needs the mark of a run made here
+        recipe.mark_run(place / name, chosen)  # a storage outside the folder needs this mark
         assert app.main(["search", name]) == 0
     one, two = trained(place / "alone"), trained(place / "two")
     assert len(one) == len(two) == 6

@@ -1,4 +1,4 @@
-"""The search of a run: it trains each combination of gates once, and gives the same trials after an interruption."""
+"""Tests that a search trains each combination of gates once, and gives the same trials after an interruption."""
 
 from __future__ import annotations
 

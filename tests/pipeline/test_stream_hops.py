@@ -1,4 +1,4 @@
-"""How a backbone is made to run by hops: rewritten, in phases, or by whole windows with a line that says why."""
+"""Tests of backbones that run by hops: rewritten layers, phases, and whole windows with a warning that says why."""
 
 from __future__ import annotations
 

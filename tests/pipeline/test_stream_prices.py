@@ -1,4 +1,4 @@
-"""The price that gates are set for is that of the cost model, at every activity of a chain."""
+"""Tests that the linear price, for which gates are calibrated, equals the price of the cost model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COST = model()
 
 @st.composite
 def chains(draw: st.DrawFn, parts: int = 4) -> list[Activity]:
-    """Draw activities of which none exceeds the one before."""
+    """Draw the activities of parts in a row; no part runs more often than the part before it."""
     shares = sorted((draw(st.floats(0, 1)) for _ in range(parts)), reverse=True)
     return [Activity(share, share * draw(st.floats(0, 1))) for share in shares]
 

@@ -10,7 +10,7 @@ from gatesearch.pipeline import training
 
 
 class Trainings:
-    """Counts the trainings that begin from now on.
+    """Counts the trainings that start after this object is made.
 
     Args:
         patch: pytest's monkeypatch, which restores the training function afterwards.

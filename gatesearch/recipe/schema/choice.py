@@ -1,4 +1,4 @@
-"""Recipe keys on timing, constraints and pick: which plans are feasible, and which one is built."""
+"""Recipe keys on timings, on the constraints of plans, and on the rule that picks the best plan."""
 
 from __future__ import annotations
 

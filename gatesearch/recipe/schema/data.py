@@ -1,4 +1,4 @@
-"""Keys of the recordings: which data, which front end, which augmentation, which stream."""
+"""Recipe keys on the data: data set, front end, augmentation and stream."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class PluginData(OpenGroup):
 
 def _data_kind(data: Any) -> str:
     name = data.get("name") if isinstance(data, Mapping) else getattr(data, "name", None)
-    # Keys without a name are read as those of the shipped loader, because its errors help most.
+    # A group without a name is checked as a group of the shipped loader, because its errors help most.
     return "speech" if name in ("speech", None) else "plugin"
 
 

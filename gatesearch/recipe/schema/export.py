@@ -1,4 +1,4 @@
-"""Keys of the export: what is written for the cores, and how closely it has to agree with the model."""
+"""Recipe keys on the export: the files for the cores, and how closely these have to agree with the model."""
 
 from __future__ import annotations
 

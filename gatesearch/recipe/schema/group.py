@@ -1,7 +1,7 @@
 """Base classes of key groups: one with fixed keys, and one that passes further keys to a plug-in."""
 
-# This module does not postpone annotations: pydantic evaluates the annotation of the extra keys again in the module of
-# each subclass, where its names may be missing.
+# This module does not postpone annotations. If it did, pydantic would evaluate the annotation of the extra keys in the
+# module of each subclass, where the names in it may be missing.
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field

@@ -1,4 +1,4 @@
-"""Keys of the search: how plans are proposed, and where and how long they are tried."""
+"""Recipe keys on the search: how plans are proposed, and where and how long they are tried."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _check_storage(storage: str) -> str:
     return storage
 
 
-# Keys of `search` that were removed, and why. Recipes from before the removal hold all of them, switched off.
+# Keys of `search` that were removed, each with the reason. Older recipes hold all of these keys, switched off.
 REMOVED_SEARCH_KEYS: Mapping[str, str] = {
     "engine": "every plan that is kept is trained",
     "halving": "every trial is trained to its end",

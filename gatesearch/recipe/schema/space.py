@@ -1,4 +1,4 @@
-"""Keys of a search space: how many gates, at which sites, of which kinds, on which cores."""
+"""Recipe keys on the search space: how many gates, at which sites, of which kinds, on which cores."""
 
 from __future__ import annotations
 

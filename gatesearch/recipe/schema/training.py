@@ -1,4 +1,4 @@
-"""Keys of the trainings: of the baseline, of gates, of the plan that is built."""
+"""Recipe keys on the trainings of the baseline, of gates and of the picked plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types of single values: numbers with a range, names, lists without repetitions, names of plug-ins."""
+"""Types of the values in a recipe: numbers with a range, names, lists without repetitions, names of plug-ins."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _write_integer(value: int) -> str:
 
 
 def make_folder_name(text: str) -> str:
-    """Return a text as the name of a folder, with an underscore for each character that a path cannot hold plainly.
+    """Return a text as the name of a folder, with an underscore in place of each unsuitable character.
 
     >>> make_folder_name("../my set")
     'my set'
