@@ -26,7 +26,7 @@ from gatesearch.graph.sites import INPUT, CutSite, LayerSite, check_sites
 from gatesearch.model import split
 from gatesearch.plan import PlacedGate
 
-END = "output"
+END = "output"  # name of the place where the last block ends
 LAYER_PREFIX = "layer "
 EXIT_PREFIX = "exit "
 Role = Literal["block", "head", "exit", "layer", "empty"]

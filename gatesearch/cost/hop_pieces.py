@@ -74,7 +74,7 @@ def site_frames(
         sites: the cut sites, in order.
         shape: shape of one window.
         time_axis: index of the time axis in the shape.
-        hop: number of frames from one decision of a phase to its next.
+        hop: number of frames from one decision of a phase to its next; see :class:`gatesearch.graph.hops.Part`.
 
     Raises:
         UserError: a layer cannot run by hops.

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 from gatesearch.devices.profile import Provenance
 from gatesearch.gates import BLOCK, KernelCall
 
-Point = tuple[float, ...]
+Point = tuple[float, ...]  # a share of remaining work on each axis of a grid
 
 
 @runtime_checkable
@@ -84,7 +84,7 @@ def _sides(axis: Sequence[float], value: float) -> list[tuple[float, float]]:
     return [(1 - share, low), (share, high)]
 
 
-Key = tuple[str, tuple[int, ...], tuple[tuple[str, int | str], ...]]
+Key = tuple[str, tuple[int, ...], tuple[tuple[str, int | str], ...]]  # kernel, shape and variant of a call
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,9 @@ class Table:
         sites: the first site of each block, in order, beginning with the input; the last block ends at ``"output"``.
         blocks: by first site, the surfaces of each block by quantity. Quantities are :data:`QUANTITIES` and, under the
             name of each core of the device, the reading on this core. See :class:`gatesearch.cost.surface.Surface`.
-        heads: the same surfaces for the head of each gate variant at each site, by ``"variant@site"``, and for each
-            exit, by :func:`gatesearch.cost.blocks.exit_of`. Heads and exits read all channels of the site.
+        heads: the same surfaces by the name of a gate head or an exit. The name of a head is ``"variant@site"``;
+            :func:`gatesearch.cost.blocks.exit_of` returns the name of an exit. Heads and exits read all channels of
+            their site.
         overhead: by core, the reading of an empty program, which is the overhead of one call. A stage of two blocks
             makes one call, but the sum of the two readings contains two overheads.
         input_elements: number of values of one input sample.

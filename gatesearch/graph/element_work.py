@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 SOFTMAX_PASSES = 3
 NORM_PASSES = 3  # mean, spread, scaling
-GATED_CURVE_PASSES = 2
+GATED_CURVE_PASSES = 2  # the function, and the product with it
 BILINEAR_TAPS, TRILINEAR_TAPS, BICUBIC_TAPS = 4, 8, 16
 
 # Operators that only change the memory layout or the type of a tensor, or that make constants.

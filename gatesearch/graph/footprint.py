@@ -24,7 +24,8 @@ FILE_BYTES, TENSOR_BYTES, CHANNEL_BYTES = 560, 130, 24
 # per channel. They hold structures, and a factor and a shift for each channel.
 ARENA_BYTES, OPERATOR_BYTES, FACTOR_BYTES = 640, 230, 8
 # A recurrent layer runs in float, step by step. GATES counts its matrices that multiply the state. STEP_OPERATORS
-# counts the operators of one step.
+# counts the operators of one step. SEQUENCE_OPERATORS counts the operators that put the output of one step into a
+# sequence. Each of these operators adds STEP_TENSOR_BYTES to the .tflite file and STEP_OPERATOR_BYTES to the arena.
 GATES = {"lstm": 4, "gru": 3}
 STEP_OPERATORS, SEQUENCE_OPERATORS = {"lstm": 17, "gru": 19}, 1
 STEP_TENSOR_BYTES, STEP_OPERATOR_BYTES = 109, 115

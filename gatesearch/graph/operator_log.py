@@ -1,7 +1,7 @@
 """A record of the operators that a module runs: their costs, and the tensors they read and write.
 
-A view counts as the tensor that it shows. An in-place operator makes a new tensor in the memory of an old one. The
-record leaves out operators whose results nothing reads and operators that read only constants, as converters do. A
+A view counts as the tensor whose values it shows. An in-place operator makes a new tensor in the memory of an old one.
+Like a converter, the record leaves out operators whose results nothing reads, and operators that read only constants. A
 recurrent layer counts as one operator.
 """
 

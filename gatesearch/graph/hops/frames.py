@@ -5,8 +5,9 @@ frame j + hop of the window before. Output frame j of an operator reads the inpu
 
     first + j stride ... first + j stride + extent - 1
 
-So the operator has to compute only its last ``hop / stride`` output frames, the fresh ones. The others were computed
-for earlier windows. The operator's state is the frames of earlier hops that its fresh outputs read.
+where ``first``, ``stride`` and ``extent`` are the fields of :class:`Slide`. So the operator has to compute only its
+last ``hop / stride`` output frames, the fresh ones. The other output frames were computed for earlier windows. The
+operator's state is the input frames of earlier hops that its fresh output frames read.
 """
 
 from __future__ import annotations

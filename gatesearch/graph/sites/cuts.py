@@ -118,7 +118,7 @@ def _params_until(traced: fx.GraphModule, nodes: list[fx.Node], last: int) -> in
 
 
 def _module_ending_at(node: fx.Node, nodes: list[fx.Node]) -> str:
-    """Return the name of the outermost module whose last node this is; the node's own label if there is none."""
+    """Return the name of the outermost module that ends at a node; the node's own label if no module ends there."""
     later = nodes[nodes.index(node) + 1 :]
     still_open = {path for each in later for path in _stack(each)}
     ended = [path for path in _stack(node) if path and path not in still_open]

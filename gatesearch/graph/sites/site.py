@@ -70,16 +70,17 @@ class LayerSite(_Shaped):
         shape: shape of one sample's output; [steps, features] for a recurrent layer.
         macs: multiply-accumulates of the layer per sample.
         params: number of parameters of the layer.
-        norm: path of the batch normalisation that alone reads the layer's output and that no other layer uses; None
-            where there is none.
-        activation: path or name of the ReLU that alone reads the output of ``norm``, or of the layer without a
-            ``norm``; None where there is none.
+        norm: path of the batch normalisation behind the layer; None where there is none. The normalisation has to be
+            the only reader of the layer's output, and no other layer may use it.
+        activation: path or name of the ReLU behind ``norm``, or behind the layer if ``norm`` is None; None where there
+            is none. The ReLU has to be the only reader of its input.
         source: name of the layer site whose output channels are this layer's input channels; None where there is none.
             Between the two layers, only channel-wise operations that map zero to zero are allowed.
         depth: number of stacked layers of a recurrent layer.
         directions: number of directions of a recurrent layer: 2 if it is bidirectional, else 1.
         geometry: for a convolution: height, width and channels of the input; output channels; then kernel, stride,
-            padding and dilation, each vertical and horizontal. Empty if the padding is given by name or is not zeros.
+            padding and dilation, each vertical and horizontal. Empty for other layers, and for a padding that is given
+            by name or does not pad zeros.
         positive: whether the layer's inputs are never negative, because a ReLU or ReLU6 computes them.
     """
 

@@ -30,6 +30,7 @@ TABLES = Path(__file__).parent / "tables"
 FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno")
 PLUGIN = "plugin.so"
 RUN_TIMEOUT_S = 550
+# Flags of the compiler: for counts instead of times, and for microcontrollers.
 _COUNTED = ('-DGS_UNIT="instructions"', "-DGS_REPEATS=1")
 _MICRO = ("--specs=rdimon.specs", "-mthumb", "-mfloat-abi=hard", "-Wl,--section-start=.vectors=0")
 _MICRO_FILES = ("main.c", "clock_cortex_m.c", "startup_cortex_m.c", "kernels/all.c")

@@ -20,9 +20,9 @@ from gatesearch.cost.table import Loop
 from gatesearch.runtime.cascade import Array, Cascade, requantise
 from gatesearch.runtime.program import Program
 
-SMALL_VALUES, LARGE_VALUES, CLASSES = 64, 16_384, 8
-STAGES = 3
-TIMING_SECONDS, MIN_TIMING_SECONDS = 6.0, 1.0
+SMALL_VALUES, LARGE_VALUES, CLASSES = 64, 16_384, 8  # values of small and large tensors, and number of logits
+STAGES = 3  # stages of the longer of the two timed cascades
+TIMING_SECONDS, MIN_TIMING_SECONDS = 6.0, 1.0  # longest and shortest duration of the timings
 
 
 class _Gated(nn.Module):
