@@ -37,7 +37,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Yield a working folder for all tests of a file, with a cache of its own, so that the tests share cost tables."""
-    from tests.places import working_in  # imported here, because it imports torch, which is slow
+    from tests.places import working_in  # not at the top of the module, because it imports torch
 
     folder = tmp_path_factory.mktemp(request.module.__name__.removeprefix("test_"))
     with working_in(folder):
@@ -47,7 +47,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def features() -> Features:
     """Return small feature maps of three classes, the first one positive; each training sample has two versions."""
-    import torch  # imported here: tests without torch do not wait for it
+    import torch  # not at the top of the module, so that tests without torch do not wait for it
 
     from gatesearch.training import Features, FeatureSplit
 

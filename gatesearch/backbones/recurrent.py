@@ -31,7 +31,7 @@ class Last(nn.Module):
     In the forward direction this is the last step; in the backward direction, the first step.
 
     Args:
-        hidden: number of units in one direction.
+        hidden: H, the number of units in one direction.
         directions: number of directions, 1 or 2.
     """
 

@@ -103,7 +103,7 @@ def _draw_rates(axes: Axes, points: Points) -> None:
         batch_sizes = np.array([point["batch"] for point in reached], dtype=float)
         rates = [point["best"]["rate"] for point in reached]
         axes.plot(batch_sizes, rates, "o", color=style.GATED, ms=5, label="best")
-        # Both rules are drawn through the best rate of the middle batch size.
+        # The two lines meet at the best rate of the middle batch size.
         middle = int(np.argmin(np.abs(np.log(batch_sizes) - np.log(batch_sizes).mean())))
         growth = batch_sizes / batch_sizes[middle]
         axes.plot(batch_sizes, rates[middle] * growth, "--", color=style.MUTED, label="linear rule")

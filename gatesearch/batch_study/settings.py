@@ -1,4 +1,4 @@
-"""The settings of a batch-size study, and their reading from the command line."""
+"""The settings of a batch-size study, which users give as key=value on the command line."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Shell completion of recipe names, run folders, keys and devices.
 
 ``gatesearch --install-completion`` installs the completion. At each Tab, the shell then calls gatesearch, with the
-command line so far in environment variables. So each function in this module imports only what its answer needs.
+command line so far in environment variables. An answer must be fast, so each function in this module imports only what
+its own answer needs.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def complete_device(incomplete: str) -> list[str]:
 
 
 def complete_schema(incomplete: str) -> list[str]:
-    """Return the names of the described files that start with ``incomplete``."""
+    """Return the names of files with a JSON Schema, such as ``recipe``, that start with ``incomplete``."""
     from gatesearch.cli.documents.schemas import MODELS
 
     return [name for name in MODELS if name.startswith(incomplete)]

@@ -41,7 +41,7 @@ def serve(
         folder: the run folder.
         port: the port to listen on; 0 for any free port.
         ready: function that is called with the server before the server answers requests.
-        trust: whether to read the storage that the folder's recipe names even if the folder was not made here.
+        trust: whether to read the storage that the folder's recipe names even if another user made the folder.
 
     Raises:
         UserError: optuna-dashboard is not installed, the port is in use, or the search has no trial yet.

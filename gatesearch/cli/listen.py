@@ -127,7 +127,7 @@ def _blocks(read: Callable[[int], bytes], samples: int) -> Iterator[Array]:
 
 
 def _in_time(blocks: Iterator[Array], rate: int) -> Iterator[Array]:
-    """Yield the blocks of a live source, and print a line when the computation falls behind it."""
+    """Yield the blocks of a microphone, and print a line when the computation falls behind the microphone."""
     started: float | None = None
     heard, late = 0, False
     for block in blocks:

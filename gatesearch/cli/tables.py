@@ -168,7 +168,7 @@ def _basis_rows(problem: Problem, model: CostModel, cores: Sequence[str]) -> lis
 
 
 def _kernel_rows(native: HostTimings) -> list[dict[str, Any]]:
-    """Return a row for each timing of the kernels of gated layers on a core of this host."""
+    """Return a row for each timing of a gated layer's kernel on a core that the machine of gatesearch stands in for."""
     return [
         {
             "kernel": kernel,
@@ -183,7 +183,7 @@ def _kernel_rows(native: HostTimings) -> list[dict[str, Any]]:
 
 
 def _show_kernels(core: str, kernels: Sequence[Mapping[str, Any]], native: HostTimings) -> None:
-    """Print the times of the kernels of gated layers on a core of this host, and how many timings are still noisy."""
+    """Print the rows of :func:`_kernel_rows` for one core, and say how many timings are still noisy."""
     rows = [
         (
             row["kernel"],

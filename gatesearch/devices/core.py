@@ -1,4 +1,7 @@
-"""The cores of a device: their timing, powers and memories, and how they run gated layers."""
+"""The cores of a device: their timing, powers and memories, and how they run gated layers.
+
+"This host" is the machine that runs gatesearch.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The engine of a core: the software that runs its programs, and how it runs gated layers."""
+"""The engine of a core: the software that runs its programs, and how it runs gated layers.
+
+"This host" is the machine that runs gatesearch.
+"""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 A latency source (:mod:`gatesearch.cost.sources`) measures or estimates the cost of a module of a network. This cost,
 the *reading*, has the unit of the source: multiply-accumulates, instructions, cycles of a neural processing unit (NPU),
-ticks of a board's clock, or microseconds on the machine that runs gatesearch, which this package calls the host. The
-classes of this module hold how long one unit lasts on the core.
+ticks of a board's clock, or microseconds on this host, which is the machine that runs gatesearch. The classes of this
+module hold how long one unit lasts on the core.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tests of reading untrusted YAML: limits, plain values, YAML 1.2 numbers, errors of one line."""
+"""Tests of the reader of untrusted YAML: limits, plain values, YAML 1.2 numbers, errors of one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of batch-size studies on a noisy quadratic problem, whose critical batch size is known."""
+"""Tests of batch-size studies on a noisy quadratic problem, whose critical batch size can be computed."""
 
 from __future__ import annotations
 
