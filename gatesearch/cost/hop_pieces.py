@@ -1,4 +1,4 @@
-"""Builds the *step* of each block and gate head of a backbone: the module that computes one hop of a stream.
+"""Builds the *step* of each block and gate head: the module that computes one hop of a stream.
 
 A hop is the time from one decision to the next. Its fresh frames are the frames that the window before did not contain.
 A piece is a separately timed module of the backbone, such as a block. Latency sources count, compile or time a step in

@@ -1,4 +1,4 @@
-"""Compiles the separately timed modules (*pieces*) of a backbone to .tflite, in the cores' number formats."""
+"""Compiles the separately timed modules (*pieces*) of a backbone to .tflite, in int8 and float32."""
 
 from __future__ import annotations
 

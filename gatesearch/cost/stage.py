@@ -1,6 +1,6 @@
-"""The time, multiply-accumulates (MACs) and bytes of one stage on a core, from which its price follows.
+"""The time, multiply-accumulates (MACs) and bytes of one stage on a core, as the basis of its price.
 
-A *reading* is a time or a count of work, in the unit of the core's timing. Latency and energy follow from it.
+A *reading* is a time or a count of work, in the unit of the core's timing. Latency and energy follow from the reading.
 
 A stage consists of the blocks between two cuts, with the changes by gated layers, and of the head of the gate that ends
 the stage. The reading of the stage is the sum over blocks and head. In the latency table each block is a program of its

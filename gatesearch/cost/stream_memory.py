@@ -1,4 +1,4 @@
-"""The memory that a plan's stages take on a stream: programs, states, and ring buffers for catching up.
+"""The memory that a plan's stages take on a stream: programs, states, and ring buffers to catch up.
 
 A stage that runs by hops computes only the new frames of a window at each decision. When its gate opens, it catches up:
 it computes the whole window from a ring buffer.

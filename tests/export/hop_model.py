@@ -1,6 +1,7 @@
-"""A small gated network (DS-CNN, of depthwise-separable convolutions) that runs by hops, and its bundle.
+"""A small gated network that runs by hops, and its bundle.
 
-A network that runs by hops computes only the new frames of a window at each decision.
+The network is a DS-CNN, which consists of depthwise-separable convolutions. A network that runs by hops computes only
+the new frames of a window at each decision.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small complete runs of the command line, and the figures of their summaries that are compared with a record.
+"""Small complete runs of the command line, whose figures are compared with a record.
 
 Each run is a process of its own, with one thread, one worker and one seed, on a device whose prices do not depend on a
 clock. On the machine type that made a record, all figures have to equal the record. On other machine types, products

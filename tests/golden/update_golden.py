@@ -1,6 +1,7 @@
-"""Records golden figures anew: ``python tests/golden/update_golden.py prices``, or the name of a golden run.
+"""Records golden figures anew: the prices, or the figures of one golden run.
 
-Run it only for an intended change of figures. The commit says which figures changed, and why.
+The argument is ``prices`` or the name of a run: ``python tests/golden/update_golden.py prices``. Run the program only
+if figures change on purpose. The commit says which figures changed, and why.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tests of recurrent layers as layer sites: output tuples, multiply-accumulates, and cuts between layers."""
+"""Tests of recurrent layers as sites: output tuples, multiply-accumulates, and cuts between layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interface of latency sources: a source measures or estimates what each module of a backbone costs on a core.
+"""The interface of latency sources, which measure or estimate what modules cost on a core.
 
 The modules are the separately timed parts of a backbone, called *pieces*: blocks, gate heads, exits and layers. The
 cost of a piece on a core is a *reading*. The ``timing`` entry of the core's profile selects the source. The unit of the

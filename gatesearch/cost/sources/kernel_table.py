@@ -1,4 +1,4 @@
-"""The latency source for cores with a kernel table: it adds up the kernel calls of each module of a backbone."""
+"""The latency source for cores with a kernel table: it adds up the kernel calls of each module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of networks rewritten to run by hops: no padding in time, or causal padding, and the same weights.
+"""Tests of networks rewritten to run by hops: without padding in time or with causal padding.
 
 A network that runs by hops computes only the new frames of a window at each decision.
 """

@@ -1,4 +1,4 @@
-"""Prices modules by the kernel table of a core, whose readings were counted in an emulator or timed on a board."""
+"""Prices modules by a core's kernel table, which was counted in an emulator or timed on a board."""
 
 from __future__ import annotations
 

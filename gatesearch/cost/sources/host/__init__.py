@@ -1,1 +1,1 @@
-"""The latency source for this host, the machine that runs gatesearch: it times LiteRT programs and kernels."""
+"""Times LiteRT programs and kernels on this host, the machine that runs gatesearch."""

@@ -1,4 +1,4 @@
-"""The calls of gated layers' kernels that are timed on this host: a grid of remaining shares for each kernel."""
+"""The kernel calls that are timed on this host: for each kernel, a grid of shares of remaining work."""
 
 from __future__ import annotations
 

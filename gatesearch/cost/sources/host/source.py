@@ -1,4 +1,4 @@
-"""The latency source for this host: it times programs, kernels and the code that calls them (the loop)."""
+"""The latency source for this host: it times programs, kernels, and the code that calls them."""
 
 from __future__ import annotations
 

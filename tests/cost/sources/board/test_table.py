@@ -1,4 +1,4 @@
-"""Tests of the shipped kernel tables of cores: each table states its errors correctly and prices networks."""
+"""Tests of the shipped kernel tables: each table states its errors correctly and prices networks."""
 
 from __future__ import annotations
 
