@@ -61,8 +61,8 @@ def _subject(rng: np.random.Generator, count: int) -> tuple[Array, npt.NDArray[n
                 yaw_rate = side * rng.uniform(0.7, 2.0) * np.exp(-(((t - middle) / width) ** 2))
             else:
                 yaw_rate = 0.35 * np.sin(phase / 2)
-        # Acceleration and rotation are computed in the axes of the body, and then turned into those of the device. Each
-        # window has the subject's mounting with a small random change, and sensor noise.
+        # Acceleration and rotation are computed in the axes of the body, and then rotated into the axes of the device.
+        # Each window has the subject's mounting with a small random change, and sensor noise.
         up = np.stack([np.sin(pitch), np.zeros(WINDOW_STEPS), np.cos(pitch)], 1)
         rotation = np.stack([0.1 * body[:, 1], np.gradient(pitch, t), yaw_rate], 1)
         orientation = mounting * Rotation.from_euler("xyz", rng.normal(0, 0.12, 3))

@@ -25,7 +25,8 @@ class Background:
 
     Args:
         samples: length of a clip.
-        stretches: for each split, its usable stretches: name, position of the first sample, and samples.
+        stretches: for each split, a list of its stretches. A stretch has the name of its recording, the position of its
+            first sample in the recording, and its samples.
         problems: one message for each skipped file.
     """
 
@@ -68,7 +69,7 @@ class Background:
     def crops(self, split: str, count: int, rng: np.random.Generator) -> tuple[Int16Waveform, list[str]]:
         """Return random crops [n, samples] and their names.
 
-        The number n is ``count``, or 0 where the split has no stretch. The volume is uniform from 0 to 1, as in the
+        The number n is ``count``, or 0 if the split has no stretch. The volume is uniform from 0 to 1, as in the
         reference pipeline of Speech Commands (``input_data.py``).
         """
         pool = self.stretches[split]

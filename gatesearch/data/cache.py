@@ -28,7 +28,7 @@ def cache_path(folder: str | Path | None, stem: str, parameters: Mapping[str, An
     """Return the path of the file that caches the arrays of these parameters.
 
     Args:
-        folder: the cache folder; None for the user's own.
+        folder: the cache folder; None for the user's cache folder.
         stem: start of the file's name.
         parameters: everything that changes the arrays, in types that JSON can hold.
     """

@@ -48,9 +48,9 @@ def load(
     and the same validation split, a smaller training split is a subset of a larger one.
 
     Args:
-        root: an .npz with ``x_train``, ``y_train``, ``x_test`` and ``y_test`` (uint8 [N, 32, 32, 3], labels [N]); or
-            ``cifar-10-batches-bin`` as published; or the folder that holds either. The pickled ``cifar-10-batches-py``
-            is not read, because unpickling runs any code that a file holds.
+        root: the published folder ``cifar-10-batches-bin``, an .npz, or a folder that holds one of them. The .npz has
+            the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test`` (images uint8 [N, 32, 32, 3], labels [N]).
+            The pickled ``cifar-10-batches-py`` is not read, because unpickling runs any code that a file contains.
         train: number of training images, for short protocols; None for all images that are not held out.
         validation: number of images that are held out for validation.
         seed: the seed of the split.

@@ -40,8 +40,8 @@ def _has_values(tensor: torch.Tensor) -> bool:
 def check_classes(values: Any, positive: Sequence[bool], where: str) -> tuple[str, ...]:
     """Return class names, after a check that no two are equal.
 
-    Figures are stored by name: figures of all positives together as ``positive``, figures of a negative class under the
-    class's own name.
+    Figures are stored by name, so names must differ. Figures of all positives together have the name ``positive``.
+    Figures of a negative class have the name of the class.
 
     Raises:
         DataError: a name occurs twice or is empty, a negative is named ``positive``, or a name has no flag.

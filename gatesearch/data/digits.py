@@ -12,11 +12,11 @@ from gatesearch.data.labels import positive_flags, stratified_order
 from gatesearch.data.types import Dataset, Split
 
 CLASSES = tuple("0123456789")
-DARKEST_VALUE = 16  # largest pixel value in scikit-learn, which counts the black dots among 4 x 4
+DARKEST_VALUE = 16  # largest pixel value in scikit-learn; a value counts the black dots in a square of 4 x 4
 
 
 def load(seed: int = 0, positives: Sequence[str] | str = "all") -> Dataset:
-    """Load 1,797 images of 8 x 8 pixels, split 60/20/20, each class with its share in every split.
+    """Load 1,797 images of 8 x 8 pixels, split 60/20/20; each class has the same share in every split.
 
     Args:
         seed: the seed of the split.

@@ -17,7 +17,7 @@ import numpy as np
 from gatesearch.data.waveforms import Int16Waveform
 from gatesearch.errors import UserError
 
-NOISE_SEED = 1  # the seed of the synthesiser, which is fixed because all variation comes from the utterances
+NOISE_SEED = 1  # the seed of the synthesiser; it is fixed, because all variation comes from the utterances
 
 
 class Utterance(NamedTuple):

@@ -1,4 +1,4 @@
-"""Marks the positive classes, and orders samples so that every split holds each class in its share."""
+"""Marks the positive classes, and orders samples so that each class has the same share in every split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def positive_flags(classes: Sequence[str], positives: Sequence[object] | str) ->
 
     Args:
         classes: class names, by label.
-        positives: names of the positives, or ``"all"``, which suits gates that stop nothing.
+        positives: names of the positives, or ``"all"``, for data without negatives that a gate could stop.
 
     Raises:
         UserError: a name is no class, or the value is neither ``"all"`` nor a list of names.
@@ -36,11 +36,11 @@ def positive_flags(classes: Sequence[str], positives: Sequence[object] | str) ->
 
 
 def stratified_order(labels: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.int64]:
-    """Return a random order of all samples in which every stretch holds the classes in about their shares.
+    """Return a random order of all samples in which each class has about the same share in every stretch.
 
-    A split is a stretch of this order. Its shares are exact where all classes are equally large and the size of the
-    split is a multiple of their number; otherwise they are off by a sample or two. Sample j of the n samples of a class
-    has the key (j + 1/2) / n. Sorting all samples by their keys spreads each class evenly over the order.
+    A split is a stretch of this order. The shares in a split are exact if all classes are equally large and the size of
+    the split is a multiple of the number of classes. Otherwise they are off by a sample or two. Sample j of the n
+    samples of a class has the key (j + 1/2) / n. Sorting all samples by their keys spreads each class evenly.
 
     Args:
         labels: class of every sample [N].

@@ -45,7 +45,8 @@ class Recordings:
         classes: names of the labels.
         recordings: all recordings.
         group_noun: plural noun for the groups in errors, such as ``speakers``.
-        split_of: returns the split of a recording; None where the set has no splits and groups are drawn at random.
+        split_of: function that returns the split of a recording; None if the set has no splits. Groups are then drawn
+            at random.
     """
 
     name: str
@@ -106,8 +107,9 @@ def from_folder(root: Path) -> Recordings:
 def from_archive(path: Path) -> Recordings:
     """Take clips from an ``.npz``.
 
-    ``audio`` is int16 [clips, samples], or [samples] with ``offsets`` [clips + 1]. ``sample_rate`` is in Hz. ``label``
-    [clips] holds indices into ``classes``. Clips of one ``fold`` or ``speaker`` [clips] stay in one split.
+    The archive holds these arrays. ``audio`` is int16 [clips, samples], or [samples] with ``offsets`` [clips + 1].
+    ``sample_rate`` is in Hz. ``label`` [clips] holds indices into ``classes``. Clips of one ``fold`` or ``speaker``
+    [clips] stay in one split.
 
     Raises:
         UserError: the file cannot be read, or an array is missing or wrong.

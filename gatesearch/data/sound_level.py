@@ -21,7 +21,7 @@ def mix_channels(values: npt.NDArray[np.float64], path: Path) -> tuple[FloatWave
     Integer formats end at full scale, but a file of floats may hold any value.
 
     Raises:
-        UserError: a value is not finite, a peak is higher than any recording has, or channels cancel each other.
+        UserError: a value is not finite, a peak is too high for a recording, or channels cancel each other.
 
     >>> mix_channels(np.array([[0.5, 0.25], [1.0, 1.0]]), Path("a.wav"))
     (array([0.375, 1.   ]), False)

@@ -56,8 +56,8 @@ def load(
         progress: called with (done, total) as files are read or synthesised.
 
     Returns:
-        A data set of int16 waveforms [N, sample_rate * seconds], with ``noise`` of the same form from the training
-        split.
+        A data set of int16 waveforms [N, sample_rate * seconds]. Its ``noise`` holds background clips of the same
+        length, from the training split.
 
     Raises:
         UserError: a name, a folder or a file cannot be used.

@@ -106,7 +106,7 @@ def to_names(values: Any) -> tuple[str, ...]:
 
 
 def _to_tensor(values: Any, what: str) -> Tensor:
-    """Return values as a dense tensor on the CPU, or refuse them with the call that converts them."""
+    """Return values as a dense tensor on the CPU, or raise an error that names the call that converts them."""
     if isinstance(values, np.ma.MaskedArray):
         raise DataError(f"{what} are a masked array; wanted: {what}.filled(...), since a tensor has no mask")
     if isinstance(values, np.ndarray):

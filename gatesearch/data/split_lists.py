@@ -27,7 +27,7 @@ def read_split_lists(top: Path, files: Files) -> tuple[dict[str, str] | None, li
         files: for each class folder, the names of its files.
 
     Returns:
-        The split of each ``<folder>/<file>``, or None where there are no lists; and remarks for the user.
+        The split of each ``<folder>/<file>``, or None if there are no lists; and remarks for the user.
 
     Raises:
         UserError: there is only one of the lists, an entry names a missing file, or a file is in both lists.
@@ -82,7 +82,7 @@ def _find_entry(entry: str, files: Files) -> str:
 
 
 def _no_file(where: str, entry: str, files: Files) -> UserError:
-    """Return the error of one entry; it names the nearest file, and a search for that file takes long."""
+    """Return the error for an entry, which names the nearest file; this search is slow, so it runs for one entry."""
     folder, _, file = entry.partition("/")
     close_folder = folder if folder in files else errors.nearest(folder, files)
     close = errors.nearest(file, files[close_folder]) if close_folder else None

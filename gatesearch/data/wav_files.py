@@ -72,7 +72,7 @@ def find_wavs(folder: Path, where: str) -> WavFiles:
 
 
 def walk_wavs(root: Path, where: str) -> Iterator[tuple[str, WavFiles]]:
-    """Yield a root and each folder below it, by the name within the root, with its WAV files.
+    """Yield the root and each folder below it: the folder's name relative to the root, and its WAV files.
 
     Links to folders are followed. Each folder comes once, even if links make a circle.
     """

@@ -37,7 +37,7 @@ def run_cascade(model: GatedModel, features: Tensor) -> Cascade:
 
 
 def check_finite(values: Tensor, what: str) -> None:
-    """Check that values [N, ...] are finite, because a prediction from NaN would be the first class.
+    """Check that values [N, ...] are finite, because outputs of NaN would count as a prediction of the first class.
 
     Raises:
         UserError: a value is not finite.

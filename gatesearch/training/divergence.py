@@ -15,7 +15,7 @@ from gatesearch.training.settings import Schedule
 
 
 class DivergedError(UserError):
-    """A training whose loss or weights are infinite or not a number."""
+    """Raised if the loss or the weights of a training are infinite or not a number."""
 
 
 class StopAtDivergence(Callback):

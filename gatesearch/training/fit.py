@@ -52,7 +52,7 @@ class _Watch(Callback):
 
     def __init__(self, history: History, on_epoch: Callable[[], None] | None) -> None:
         self.history, self.on_epoch = history, on_epoch
-        self.random_states: list[Tensor] = []  # from the checkpoint that this training resumes: CPU, then each GPU
+        self.random_states: list[Tensor] = []  # states in the resumed checkpoint: the CPU's, then each GPU's
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Shuffles, renditions and dropout continue where they stopped. Lightning's checkpoints do not store this state.
@@ -155,7 +155,7 @@ def fit(
         )
         with _interrupts_as_exceptions(), _one_sample_as_user_error(train.batch_size):
             trainer.fit(steps, train, DataLoader(held_out, batch_size=EVALUATION_BATCH), **resume)
-        # Lightning checks for SIGTERM only between batches. After the last batch, the signal has to be checked here.
+        # Lightning checks for SIGTERM only between batches, so this function checks for it after the last batch.
         if trainer.interrupted or trainer.received_sigterm:
             raise KeyboardInterrupt
         interrupts.check()
@@ -214,7 +214,7 @@ def _one_sample_as_user_error(batch_size: int) -> Iterator[None]:
 
 
 def _checkpoints(folder: Path) -> ModelCheckpoint:
-    """Return the callback that saves a checkpoint after each epoch and overwrites the one before.
+    """Return the callback that saves a checkpoint after each epoch and overwrites the previous checkpoint.
 
     Lightning's ``save_last`` would not suffice: without a monitored best model, it saves nothing before the end.
     """

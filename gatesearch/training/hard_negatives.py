@@ -19,7 +19,7 @@ from gatesearch.training.stream_windows import StreamWindows
 
 HARD_SHARE = 0.01  # share of the examined negatives that counts as hard
 SAMPLE_EPOCHS = 4  # a mining examines as many negatives as this number of epochs has windows
-MIN_EPOCHS = 4  # a shorter training does not mine, because halfway its network has learned too little
+MIN_EPOCHS = 4  # a shorter training does not mine: at its middle epoch, the network has learned too little
 
 
 class MineHardNegatives(Callback):

@@ -88,7 +88,7 @@ def read_stream_windows(data: StreamDataset, frontend: Frontend) -> StreamWindow
     """Return the windows of a data set's training stream.
 
     Returns:
-        The windows; None if the data have no training stream, or if windows of the front end share no frames.
+        The windows; None if the data have no training stream, or if the front end's windows share no frames.
 
     Raises:
         UserError: the stream has no window without an event.
@@ -115,7 +115,7 @@ def read_stream_windows(data: StreamDataset, frontend: Frontend) -> StreamWindow
 
 
 def _events(scene: Scene, starts: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Return the index of the first event that overlaps each window labelled as an event, [windows]; -1 for others."""
+    """Return, for each window labelled as an event, the index of the first event in it; -1 for others, [windows]."""
     ends = np.array([round(event.end_s * scene.rate) for event in scene.events])
     is_event = np.isin(labels, [classes.index(name) for name in scene.classes])
     return np.where(is_event, np.searchsorted(ends, starts, side="right"), -1)

@@ -11,8 +11,8 @@ from gatesearch.data.augment.arguments import check_not_negative
 class SpecAugment(nn.Module):
     """Masks stretches of time and of frequency in features [N, 1, T, F] with zeros.
 
-    The method is that of Park et al. 2019 (SpecAugment, section 2), without time warping. Features are normalised
-    before, so that zero is their mean.
+    The method is that of Park et al. 2019 (SpecAugment, section 2), without time warping. The features are already
+    normalised, so zero is their mean.
 
     Args:
         time_masks: number of masked stretches of time in every clip.

@@ -169,9 +169,9 @@ def _draw_gain(
 ) -> tuple[float, float | None]:
     """Return the factor on an event's samples, and its signal-to-noise ratio in decibels.
 
-    A random ratio sets the level of the event. The level is limited to ``event_db``, and so that the peak of event and
-    background together fits. The returned ratio is computed from the final level, so it is right even if a limit
-    changed the level.
+    A random ratio sets the level of the event. Two limits apply to the level: the range ``event_db``, and the largest
+    peak of event and background together. The returned ratio is computed from the final level, so it is right even if a
+    limit changed the level.
     """
     event_power, floor_power = max(power(wave), SMALLEST_POWER), power(background)
     wanted_db = to_decibels(floor_power) + rng.uniform(*settings.snr_db)

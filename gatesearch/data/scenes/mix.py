@@ -27,7 +27,7 @@ def make_scene(spec: SceneSpec, sources: Sources, *, warns: bool = True) -> Scen
     Args:
         spec: the specification of the scene.
         sources: clips of the specification's split, at its sample rate.
-        warns: whether to warn where the mix exceeds full scale and is limited to it.
+        warns: whether to warn if the mix exceeds full scale and is limited to it.
 
     Raises:
         UserError: a source or a clip is missing or has changed, or the sources have another split or sample rate.

@@ -63,8 +63,9 @@ def find_near_words(events: Sequence[str]) -> tuple[str, ...]:
 def make_near_phrases(phrase: str) -> tuple[str, ...]:
     """Return phrases that differ from a phrase by a sound or by a word: the mistakes that a detector makes first.
 
-    For a phrase of several words, the result holds each word alone. It also holds the phrase with one word changed: the
-    word's first sound or its first vowel. eSpeak NG pronounces an invented word by the rules of the voice's language.
+    For a phrase of several words, the result holds each word alone. It also holds the phrase with a changed word, which
+    has another first sound or another first vowel. eSpeak NG pronounces an invented word by the rules of the voice's
+    language.
 
     >>> make_near_phrases("robin")
     ('mobin', 'tobin', 'ribin')

@@ -65,7 +65,7 @@ class Source:
         clips: the clips of the split.
         synthetic: whether a machine made the clips.
         remarks: doubts about the source, one line each.
-        sample_rate: the sample rate of the clips; None where the source reads them at any rate.
+        sample_rate: the sample rate of the clips; None if the source can read them at any rate.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Sources:
     Args:
         split: the split of the clips.
         sample_rate: the sample rate at which the clips are read.
-        sources: the sources, each with another name.
+        sources: the sources; no two have the same name.
     """
 
     def __init__(self, split: SplitName, sample_rate: float, sources: Sequence[Source]) -> None:

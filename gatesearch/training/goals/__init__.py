@@ -15,8 +15,8 @@ from gatesearch.training.goals.reconstruction import Reconstruction
 
 __all__ = ["GOALS", "Classification", "Detection", "Figures", "Goal", "Operation", "Reconstruction"]
 
-# The goals by the name that a recipe has under the key ``goal``. Each entry is a function of the features, the classes'
-# names by label, and the number of false accepts per hour that a detector may make.
+# Goals by the names that a recipe may use under the key ``goal``. Each entry is a function that returns a goal. Its
+# arguments are the features, the names of the classes, and the number of false accepts per hour that are allowed.
 GOALS: Mapping[str, Callable[[Features, Sequence[str], float], Goal]] = {
     Classification.name: lambda features, classes, _: Classification(features.positive, features.kind_names),
     Detection.name: detection_of,

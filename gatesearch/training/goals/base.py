@@ -100,7 +100,7 @@ class Goal(Protocol):
         """Return two numbers per sample, [N] each; over a split, the quality is the ratio of their two sums."""
 
     def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
-        """Return by how many standard errors a model's quality exceeds the quality of answers without the input."""
+        """Return how many standard errors the quality is above the quality of answers that ignore the input."""
 
     def calibrate(
         self, model: GatedModel, split: FeatureSplit, positive: Tensor, operation: Operation | None = None

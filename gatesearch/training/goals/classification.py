@@ -63,7 +63,7 @@ class Classification:
         return F.cross_entropy(output, labels, reduction="none")
 
     def scores(self, output: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return two numbers per sample: 1 for a right answer or 0 for a wrong one; and always 1."""
+        """Return two numbers per sample: the first is 1 for a right answer, 0 for a wrong one; the second is 1."""
         right = (output.argmax(1) == labels).to(output.dtype)
         return right, torch.ones_like(right)
 
@@ -79,7 +79,7 @@ class Classification:
         return assess(model, split, self.positive, self.kind_names)
 
     def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
-        """Return by how many standard errors the accuracy exceeds the accuracy of answers that ignore the input.
+        """Return how many standard errors the accuracy is above the accuracy of answers that ignore the input.
 
         The comparison is with random answers, in which each class is as frequent as in the model's own answers. Random
         answers are right with the probability p of Cohen's kappa (J. Cohen, "A coefficient of agreement for nominal

@@ -110,7 +110,7 @@ class Detection(Classification):
         return self.runs.run(model, stream)
 
     def tune(self, model: GatedModel) -> TunedDetector:
-        """Return a detector that is tuned on the hops of the validation stream that a model's gates let through."""
+        """Return a detector that is tuned on the validation stream, on the hops that a model's gates let through."""
         run = run_chain(self.run(model, self.validation), chain_settings(model))
         outputs = SceneOutputs(run.posteriors, self.validation.events, run.stopped)
         return tune_detector([outputs], self.settings(), self.fa_per_hour)
@@ -145,7 +145,7 @@ class Detection(Classification):
 
 
 def chain_settings(model: GatedModel) -> ChainSettings:
-    """Return how a model's gates decide over a stream: their thresholds, with the smoothing and hold of calibration."""
+    """Return the settings of a model's gates on a stream: their thresholds, and the calibrated smoothing and hold."""
     stream = model.stream if isinstance(model.stream, ChainSettings) else ChainSettings.all_open(len(model.cut_gates))
     gates = zip(model.cut_gates, stream.gates, strict=True)
     return replace(stream, gates=tuple(replace(each, threshold=float(gate.theta)) for gate, each in gates))

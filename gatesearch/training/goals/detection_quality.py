@@ -147,7 +147,7 @@ def count_chain(
         run: the run of the chain over the stream.
         stream: the stream.
         tuned: the detector, tuned on the validation stream.
-        passed: the events for which the gates pass a window that holds the event, [events]; None to compute it.
+        passed: whether the gates pass a window that holds each event, [events]; None to compute it.
     """
     if passed is None:
         passed = events_passed(stream.events, stream.ends_s, run.stopped, stream.window_s)
@@ -162,7 +162,8 @@ def _count_lost(stream: StreamSplit, gates: Sequence[str], reached: Sequence[Arr
     Args:
         stream: the stream.
         gates: names of the gates.
-        reached: for each gate, whether each hop reaches it; then whether the last gate passes it, [gates + 1][hops].
+        reached: for each gate, whether each hop reaches it; then whether each hop passes the last gate,
+            [gates + 1][hops].
         lost: events without a detection and without a window that passes all gates, [events].
     """
     holds = [np.array(events_passed(stream.events, stream.ends_s, ~runs, stream.window_s), bool) for runs in reached]
