@@ -15,7 +15,7 @@ class Schedule:
         batch_size: number of samples per step.
         learning_rate: peak of AdamW's learning rate, which rises to the peak and then falls to zero along half a
             cosine.
-        weight_decay: weight decay of the weights; biases, masks and thresholds have none.
+        weight_decay: weight decay of the weights. The backbone's biases, and masks and thresholds of gates, have none.
         label_smoothing: label smoothing of the cross entropy, in [0, 1).
         warmup: share of the steps in which the learning rate rises.
         averaging: decay d of the exponential moving average of the weights, a <- d a + (1 - d) w. The training returns

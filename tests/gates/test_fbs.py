@@ -326,7 +326,7 @@ def test_half_precision_does_not_change_the_winners():
         assert torch.equal(layer.boost(x), g)
         y = layer(x)
     assert torch.equal(y.ne(0).any(3).any(2), layer(x).ne(0).any(3).any(2))
-    assert len(g.bfloat16().unique()) < len(g.unique())  # in half precision channels would tie
+    assert len(g.bfloat16().unique()) < len(g.unique())  # half precision makes gains equal
 
 
 def test_a_tiny_network_learns_at_density_one_half():

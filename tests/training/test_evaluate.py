@@ -152,7 +152,7 @@ def test_theta_meets_the_recall_target_on_validation_gate_by_gate_on_the_hard_ca
         assert own >= target - 1e-6
     # The target of a gate counts the positives that reach it, so the product of the targets holds for the chain.
     assert result.gate_recall >= math.prod(recalls) - 1e-6
-    # A gate passes as few positives as the target allows: with one fewer it would miss the target.
+    # A gate passes as few positives as the target allows: with one positive fewer, it would miss the target.
     arriving = int((labels == 0).sum())
     for own, target in zip(result.gate_recalls, recalls, strict=True):
         assert round(own * arriving) == math.ceil(target * arriving - 1e-6)
@@ -181,7 +181,7 @@ def test_calibration_sets_the_answer_for_stopped_samples():
     torch.manual_seed(0)
     features, labels = torch.randn(60, *shape), torch.arange(60) % 3
     logit = gate_logits(model, features)[:, 0]
-    # The lowest logits are those of class 2, the highest of class 0.
+    # Samples of class 0 get the highest logits, and samples of class 2 the lowest.
     order = logit.argsort(descending=True)
     features = features[order]
     labels = torch.arange(60) // 20
@@ -246,7 +246,7 @@ def test_the_error_names_a_gate_with_a_threshold_of_nan(monkeypatch):
 
 
 def test_a_gate_that_no_sample_reaches_passes_all(monkeypatch):
-    """The calibration of the gate itself may fail without samples."""
+    """Such a gate is not calibrated, because its own calibration may fail without samples."""
     model, shape = chain((0.9, 0.9), seed=0)
     monkeypatch.setattr(model.gate(0), "calibrate", lambda logit, positive: model.gate(0).theta.fill_(math.inf))
     monkeypatch.setattr(model.gate(1), "calibrate", lambda logit, positive: model.gate(1).theta.copy_(logit.mean()))

@@ -89,7 +89,7 @@ def test_a_training_interrupted_twice_ends_with_the_same_weights(features: Featu
     again = fit(
         broken, features, schedule, GateSettings(), seed=3, augment=Noise(), log_dir=tmp_path / "b", on_epoch=rest
     )
-    assert rest.run == EPOCHS - 2 - 1  # earlier sessions stored two epochs and one
+    assert rest.run == EPOCHS - 2 - 1  # the interrupted trainings stored two epochs and one
     assert again == curve
     assert len(curve.train_loss) == len(curve.validation_accuracy) == EPOCHS
     assert equal(unbroken, broken)
