@@ -68,7 +68,7 @@ def quality_name(record: Record) -> str:
 
 
 def decision_name(record: Record) -> str:
-    """Return what figures are counted by: a hop of a stream, or a window.
+    """Return the unit of time for which costs are given: a hop of a stream, or a window.
 
     >>> decision_name({}), decision_name({"stream": {"hop_ms": 40.0}})
     ('window', 'hop')

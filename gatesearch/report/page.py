@@ -38,14 +38,14 @@ _FILTERS = {
 
 
 def write_page(run_dir: str | Path, record: Record | None = None) -> Path:
-    """Write ``report.html`` into a run folder, from its ``record.json`` and nothing else.
+    """Write ``report.html`` into a run folder, from its ``record.json`` alone.
 
-    This works at any point of a run; the page says "not yet" where the record holds nothing.
+    A report can be written at any point of a run; it says "not yet" where the record has no value.
 
     Args:
         run_dir: the run folder.
-        record: the record to show; None: the one in ``record.json``. A run that has not written that file yet passes
-            its record here.
+        record: the record to show; None shows the record in ``record.json``. An unfinished run, which has no
+            ``record.json`` yet, passes its record.
 
     Raises:
         UserError: the folder holds no readable ``record.json``.

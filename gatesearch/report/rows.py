@@ -25,8 +25,7 @@ class Row:
         name: what was measured.
         value: median over seeds.
         unit: the unit of the value.
-        target: the bound to meet, such as ``<= 1.3`` or ``>= 3``, or the figure of a paper in words; None where there
-            is neither.
+        target: the bound to meet, such as ``<= 1.3`` or ``>= 3``, or a paper's figure in words; None for no target.
         provenance: measured, simulated, modelled or assumed.
         protocol: data, split and procedure.
         seeds: the seeds of the runs.
@@ -72,11 +71,11 @@ def write_results(folder: Path, rows: Sequence[Row], page: str, revision: str | 
     """Write ``rows.json`` and ``README.md``, each with the commit of the code; return the path of the page.
 
     Args:
-        folder: the folder of both files; it is created where it is missing.
+        folder: the folder of both files; it is created if it does not exist.
         rows: every figure.
         page: the page in Markdown.
-        revision: the revision of the code, in the form of :func:`gatesearch._lib.revision.revision`; None: that of this
-            package.
+        revision: the revision of the code, in the form of :func:`gatesearch._lib.revision.revision`; None takes the
+            revision of this package.
     """
     revision = revision or package_revision()
     commit = revision.rpartition("commit ")[2]
@@ -86,7 +85,7 @@ def write_results(folder: Path, rows: Sequence[Row], page: str, revision: str | 
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown; a vertical bar within a cell, as between the gates of a plan, is escaped.
+    """Return a table in Markdown; vertical bars within cells are escaped.
 
     >>> print(markdown_table(["a", "b"], [["1", "2 | 3"]]))
     | a | b |

@@ -1,4 +1,4 @@
-"""Names and colours of plan, other methods and parts of a chain, the same in all tables and figures."""
+"""Names and colours of the plan, other methods and parts of a chain, shared by all tables and figures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STAGES = ("#7fbfa9", "#2f8f78", "#0d4f45", "#8d7cb8", "#4b3b7a")
 
 
 def list_results(record: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield name and figures of the picked plan and of each other method."""
+    """Yield the name and the figures of the picked plan, then of each other method."""
     stream = read(record, "stream", default={})
     if read(stream, "picked"):
         yield "picked", stream["picked"]

@@ -1,4 +1,4 @@
-"""The look of every figure: palette, matplotlib settings, and SVG that can stand inside a page."""
+"""The look of every figure: colours, matplotlib settings, and SVG that can be put into an HTML page."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _RC: Any = {
 
 
 def settings() -> Any:
-    """Return the context in which a figure is made and saved, leaving the user's own settings alone."""
+    """Return a context in which figures are drawn and saved with the report's settings, not the user's."""
     need("report", "matplotlib")
     import matplotlib as mpl
 
@@ -102,8 +102,8 @@ def kind_colours(kinds: tuple[str, ...]) -> dict[str, str]:
 def inline_svg(drawing: Figure, name: str, label: str) -> str:
     """Return the figure as an ``<svg>`` element for a page that holds several of them.
 
-    Text stays text, in the page's own font. Identifiers carry the figure's name so that figures do not share
-    them, and nothing in the element points outside the page.
+    Text stays text, in the page's own font. Identifiers contain the figure's name, so that no two figures share an
+    identifier. Nothing in the element refers to anything outside the page.
     """
     import matplotlib as mpl
 

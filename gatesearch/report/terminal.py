@@ -19,7 +19,8 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
 
     Args:
         record: the record of the run.
-        quality_rows: label, ungated and gated figure of quality; see :meth:`gatesearch.training.Goal.summary_rows`.
+        quality_rows: rows of a label, the ungated and the gated quality, from
+            :meth:`gatesearch.training.Goal.summary_rows`.
         device: name of the device.
         bundle: folder of the artifacts.
     """

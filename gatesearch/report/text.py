@@ -1,4 +1,4 @@
-"""Writes the figures of a record for people: shares, factors, SI prefixes, "not yet" for missing."""
+"""Formats the figures of a record for people: shares, factors, SI prefixes, and "not yet" for no value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every key of a recipe has a description, and the generated pages are up to date."""
+"""Tests that every key of a recipe has a description, and that the generated pages are up to date."""
 
 from __future__ import annotations
 

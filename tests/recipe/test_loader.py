@@ -1,4 +1,4 @@
-"""Loading recipes: overrides, defaults, removed keys, and one line for each mistake."""
+"""Tests of loading recipes: overrides, defaults, removed keys, and one line for each mistake."""
 
 from __future__ import annotations
 

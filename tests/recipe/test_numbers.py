@@ -1,4 +1,4 @@
-"""Overrides with absurd numbers and names give an error of one line; keys with a default can be removed."""
+"""Tests of overrides: absurd numbers and names give an error of one line; keys with a default can be removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""References between keys of a recipe: they name keys of the same file, and cannot grow without bound."""
+"""Tests of references between keys of a recipe: they name keys of the same file, and their size is bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modules that a recipe names run only if the user wrote them or gave trust."""
+"""Tests that modules that a recipe names run only if the user wrote the name or gave trust."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of runs for the report's tests: a whole run, a run with layer gates only, and an empty run."""
+"""Fixtures with records of runs for the report's tests: a whole run, layer gates alone, an empty run."""
 
 from __future__ import annotations
 

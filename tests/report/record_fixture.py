@@ -172,7 +172,7 @@ def build_record(seed: int = 0) -> dict[str, Any]:
 
 
 def empty_record() -> dict[str, Any]:
-    """Return the record of a run that has only begun: every key is there, and most values are empty."""
+    """Return the record of a run that has just started: every key is there, but most values are empty."""
     full = build_record()
     lists = {key for key, value in full.items() if isinstance(value, list)}
     known = {key: full[key] for key in ("recipe", "title", "command", "seed", "created", "machine", "revision")}

@@ -1,4 +1,4 @@
-"""The figures of the report: which are drawn for which record, and what they show."""
+"""Tests of the report's figures: which figures are drawn for which record, and what they show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report as an HTML page: its sections for whole, partial and broken records."""
+"""Tests of the report as an HTML page: its sections for whole, partial and broken records."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Writing SVG takes nearly all the time of a page, and missing values make no difference to it.
+    # Writing SVG takes nearly all the time of a page, and these tests do not depend on the SVG.
     monkeypatch.setattr(figures, "inline_svg", lambda drawing, name, label: f"<svg><title>{name}</title></svg>")
 
 
@@ -207,7 +207,7 @@ def without(tree: Any, path: tuple[str, ...]) -> None:
             without(tree[path[0]], path[1:])
 
 
-# Keys without which a record holds no site, no gate and no trial.
+# Keys that a record's sites, gates and trials always have.
 NAMES = {
     ("sites", "name"),
     ("plan", "gates", "kind"),

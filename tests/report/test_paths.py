@@ -1,4 +1,4 @@
-"""The page of a run without labels: the light path beside the heavy one."""
+"""Tests of the report of a run without labels, which compares the light path with the heavy path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report's section on assumed constants: its sentences and its plot."""
+"""Tests of the report's section on assumed constants: its sentences and its figure."""
 
 from __future__ import annotations
 

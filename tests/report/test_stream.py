@@ -1,4 +1,4 @@
-"""The report's section on the test stream: the plan beside other methods, and doubt if it is short."""
+"""Tests of the report's section on the test stream: the plan, other methods, and a doubt about short streams."""
 
 from copy import deepcopy
 

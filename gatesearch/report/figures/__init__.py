@@ -62,7 +62,7 @@ _FIGURES: dict[str, tuple[str, Callable[[Record], Figure | None]]] = {
 def draw_all(record: Record) -> dict[str, str | None]:
     """Return every figure by name as an ``<svg>`` element; None where the record has nothing to draw yet.
 
-    Each gate has a figure of its own: ``roc-0`` is that of the first gate in the record, ``roc-1`` that of the second.
+    Each gate has a figure of its own: ``roc-0`` shows the first gate in the record, ``roc-1`` the second gate.
     """
     svgs: dict[str, str | None] = {}
 
@@ -101,7 +101,7 @@ def write_det_png(record: Record, path: str | Path) -> Path:
 
 
 def _write_png(drawing: Figure | None, path: str | Path, reason: str) -> Path:
-    """Write a figure as a PNG; ``reason`` is the message of the ValueError where there is none."""
+    """Write a figure as a PNG; if ``drawing`` is None, raise a ValueError with the message ``reason``."""
     if drawing is None:
         raise ValueError(reason)
     drawing.savefig(path, format="png", dpi=200)

@@ -32,7 +32,7 @@ def draw_det(record: Record) -> Figure | None:
     highest = max(_SPAN * wish, 20 * lowest, *(read(figures, "fa_per_hour", default=0) for figures in results.values()))
     drawing = figure(5.6, 4.2)
     axes = drawing.subplots()
-    for name, curve in reversed(list(curves.items())):  # the picked plan on top
+    for name, curve in reversed(list(curves.items())):  # the picked plan is drawn last, on top of the others
         if name == "ungated_windows" and curve == curves.get("ungated_hops"):
             continue
         points = _visible_points(curve, lowest, highest)

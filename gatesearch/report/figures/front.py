@@ -17,7 +17,7 @@ Trial = Mapping[str, Any]
 
 
 class UngatedPoint(NamedTuple):
-    """The ungated backbone in the figure: expected energy in µJ, validation quality, and that quality's origin."""
+    """The ungated backbone in the figure: expected energy in µJ, validation quality, and the origin of this quality."""
 
     energy_uj: float
     quality: float
@@ -27,10 +27,10 @@ class UngatedPoint(NamedTuple):
 def ungated_point(record: Record) -> UngatedPoint | None:
     """Return the point of the ungated backbone in the figure, or None where its validation quality is unknown.
 
-    The record's ``reference`` holds its quality on the test split, which must not stand beside validation figures. So
-    the point takes the validation quality of a trial without gates. Where there is no such trial, it takes the end of
-    the baseline's learning curve. A learning curve is about windows, not about detected events, so a run for detection
-    does not use it.
+    The record's ``reference`` holds the backbone's quality on the test split. That quality must not be compared with
+    validation quality. So the point has the validation quality of a trial without gates. If there is no such trial, it
+    has the quality at the end of the baseline's learning curve. A run for detection does not use the learning curve,
+    because the curve counts windows and not detected events.
     """
     energy = read(record, "reference", "expected_energy_uj")
     for trial in list_trained(record):
@@ -87,7 +87,7 @@ def draw_front(record: Record, width: float = 5.4, height: float = 3.7) -> Figur
 
 
 def format_tick(value: float, spacing: float) -> str:
-    """Print a position on an axis with enough digits to tell ticks of this spacing apart, never as a power of ten.
+    """Return a value on an axis as text, with enough digits to distinguish ticks of this spacing, without exponent.
 
     >>> format_tick(640650.0, 17.0), format_tick(1.25, 0.05), format_tick(100000.0, 0.0), format_tick(0.5, 20.0)
     ('640,650', '1.25', '100,000', '0.5')
@@ -97,7 +97,7 @@ def format_tick(value: float, spacing: float) -> str:
 
 
 def _plot_trials(axes: Axes, trials: Sequence[Trial]) -> None:
-    """Draw a point for each trial, and a line of steps through those of the front."""
+    """Draw a point for each trial, and a line of steps that joins the points of the front."""
     front = [trial for trial in trials if read(trial, "on_front")]
     others = [trial for trial in trials if not read(trial, "on_front")]
     feasible = [trial for trial in others if read(trial, "feasible", default=True)]

@@ -1,4 +1,4 @@
-"""The figure of gated layers: multiply-accumulates (MACs) of each layer, and those its gate leaves."""
+"""The figure of gated layers: multiply-accumulates (MACs) of each dense layer, and MACs with its gate."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class _Segment(NamedTuple):
 
 
 def draw_layers(record: Record) -> Figure | None:
-    """Draw each layer's dense MACs and, on top, what is left of them, call by call, in 8-bit equivalents."""
+    """Draw each layer's dense MACs and, on top, the MACs that remain with its gate, call by call, in 8-bit units."""
     from matplotlib.ticker import MaxNLocator
 
     rows = [row for row in read(record, "layers", default=()) if read(row, "macs")]
-    rows.reverse()  # axes count from the bottom, and the first layer belongs on top
+    rows.reverse()  # an axis counts from the bottom, but the first layer belongs on top
     if not rows:
         return None
     drawing = figure(5.4, 1.1 + 0.3 * len(rows))

@@ -1,4 +1,4 @@
-"""Figures of light and heavy path: quality of each way to route windows, classes on the light path."""
+"""Figures of the light and the heavy path: quality of each way to route windows, and classes by path."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def draw_qualities(record: Record) -> Figure | None:
 
 
 def draw_classes(record: Record) -> Figure | None:
-    """Draw the share of each class that takes the light path; the switch learns it without labels."""
+    """Draw the share of each class that takes the light path; the switch is trained without class labels."""
     shares = read(record, "best", "light_share_by_class", default={})
     if len(shares) < 2 or not list_routings(record):
         return None

@@ -1,4 +1,4 @@
-"""The figure of assumed constants: a tornado chart of how far the energy gain moves with each."""
+"""The figure of assumed constants: a tornado chart that shows how far the gain moves with each constant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GROUP_GAP = 0.6  # sets the groups apart from the constants that they consist o
 
 
 def draw_tornado(record: Record) -> Figure | None:
-    """Draw, for the groups and the ten constants that matter most, the gain at the low and at the high end of each."""
+    """Draw the gain at the low and the high end of each group of constants, and of the ten most important constants."""
     nominal = read(record, "sensitivity", "nominal", "gain")
     rows = select_rows(record)
     if nominal is None or not rows:

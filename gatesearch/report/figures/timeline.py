@@ -22,7 +22,7 @@ _ROW_HEIGHT = 0.6
 
 
 def draw_detail(record: Record) -> Figure | None:
-    """Draw the minute in which most happens."""
+    """Draw the minute that the record picks for its errors and events, in detail."""
     detail = read(record, "stream", "timeline", "detail")
     if detail is None:
         return None
@@ -87,7 +87,7 @@ def _draw(record: Record, curve: Mapping[str, Any], start_s: float, end_s: float
     drawing = figure(5.8, 1.15 + sum(heights))
     panels = drawing.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     everywhere = read(timeline, "segments", default=())
-    kinds = sorted({each["kind"] for each in everywhere})  # the same in both figures
+    kinds = sorted({each["kind"] for each in everywhere})  # a kind has the same colour in both figures
     colours = {kind: BACKGROUNDS[place % len(BACKGROUNDS)] for place, kind in enumerate(kinds)}
     segments = [each for each in everywhere if _overlaps(each, start_s, end_s)]
     if levels:

@@ -1,4 +1,4 @@
-"""The part of the record on samples that leave through an exit: the light path beside the heavy path."""
+"""The part of the record on gates with an exit: cost and quality of the light and the heavy path."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 
 def light_path_costs(plan: GatePlan, cost: CostModel) -> dict[str, Any]:
-    """Return work and parameters of the light path beside those of the heavy one; empty for a plan without exits.
+    """Return the work and the parameters of the light and the heavy path; empty for a plan without exits.
 
     The light path is the exit of the first gate; the heavy path is everything after that gate. Resident parameters are
-    those before the gate, those of both paths, and those of the gates. They stay in memory whichever path a sample
-    takes.
+    the parameters before the gate, of both paths, and of the gates. They stay in memory whichever path a sample takes.
     """
     estimates = cost.stages(plan)
     if not estimates or estimates[0].exit is None:
@@ -45,7 +44,7 @@ def light_path_costs(plan: GatePlan, cost: CostModel) -> dict[str, Any]:
 
 
 def exit_row(estimate: StageEstimate, price: Price, stage: int) -> dict[str, Any] | None:
-    """Return the exit of a stage, for the stage's row in record.json; None for a stage without one."""
+    """Return the entry on a stage's exit for the stage's row in record.json; None for a stage without an exit."""
     if estimate.exit is None:
         return None
     return {
@@ -60,7 +59,7 @@ def exit_row(estimate: StageEstimate, price: Price, stage: int) -> dict[str, Any
 def routing_rows(plan: GatePlan, gated: Figures, ungated: Figures) -> list[dict[str, Any]]:
     """Return the ways to route samples, with the quality of each; empty for a plan without exits.
 
-    The first way runs in use. The others are there for comparison: all samples on the heavy path, all samples on the
+    The first way runs in use. The other ways serve as comparison: all samples on the heavy path, all samples on the
     light path, random samples on the light path (as many as the switch sends), and the model trained without gates.
 
     Args:

@@ -58,7 +58,7 @@ def gate_rows(
     test: FeatureSplit,
     kind_names: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Return a row for each gate between stages: its threshold, the share of each kind that it stops, its curves.
+    """Return a row for each gate between stages: its threshold, the share of each kind that it stops, ROC curves.
 
     Args:
         model: the model of the picked plan, calibrated.

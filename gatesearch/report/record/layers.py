@@ -1,4 +1,4 @@
-"""The part of the record on layer gates: the work that each gate leaves, and the time of its kernels."""
+"""The part of the record on layer gates: the work that remains with each gate, and its kernels' time."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def layer_rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[s
 
     Such a layer has a gate, or reads the output of a gate that suppresses channels.
 
-    The MACs (multiply-accumulates) are those of a sample that reaches the layer; a multiplication with b of 8 bits
-    counts b / 8. ``kernels.share`` is the time on the core of the layer's stage, divided by that of the dense layer in
-    int8. It leaves out only the work that the core can skip.
+    MACs (multiply-accumulates) are those of a sample that reaches the layer; a multiplication with b of 8 bits counts
+    b / 8. ``kernels.share`` is the layer's time on the core of its stage, divided by the time of the dense int8 layer.
+    It leaves out only the work that the core can skip.
 
     Args:
         plan: the plan, with a core for every stage.
@@ -41,7 +41,7 @@ def layer_rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[s
 
 
 def gated_layers(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return site and kind of each gated layer, and the headline figures of its report."""
+    """Return the site and the kind of each gated layer, and the main figures that its gate reports."""
     gated = []
     for row in rows:
         if row["kind"] is not None:
@@ -52,19 +52,19 @@ def gated_layers(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def figure_headings(kinds: Iterable[str]) -> dict[str, str]:
-    """Return the figures that gates of these kinds report for people: their names, with the headings of the columns."""
+    """Return the headings of the figures that gates of these kinds report for people, by the figure's name."""
     return {figure.name: figure.meaning for kind in kinds for figure in kind_of(kind).figures if figure.meaning}
 
 
 def total_macs(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the MACs of all rows together, those of the dense layers and those that are left."""
+    """Return the MACs of all rows together: of the dense layers, and those that remain with gates."""
     return {"dense": sum(row["macs"] for row in rows), "left": sum(row["macs_left"] for row in rows)}
 
 
 def _layer_row(
     change: LayerChange, gate: PlacedGate | None, kernels: Kernels, observed: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Return the entry of one layer in the record: its gate, the work that remains, and its share by kernels."""
+    """Return the entry of one layer in the record: its gate, the work that remains, and the share of its time."""
     site, work = change.site, change.work or DENSE
     calls = work.calls or DENSE_CALLS
     names = dict.fromkeys(name for name, _ in [*change.read, *(part for call in calls for part in call.remaining)])

@@ -1,8 +1,8 @@
 """Prices of the best plan at several prevalences of positives, for the record.
 
 Only the share of positives in the stream changes; the mix of negatives stays as in the recipe. The end-to-end gain
-counts all terms of the device's energy, so that sensor, front end and idle power bound it. The idealised gain follows
-the papers' formula.
+counts all terms of the device's energy, so sensor, front end and idle power limit it. The idealised gain follows the
+formula of papers on gated networks, which counts only values that enter the last stage.
 """
 
 from __future__ import annotations
@@ -41,10 +41,9 @@ def sweep_prevalences(
         prevalences: shares of positives, in (0, 1].
 
     Returns:
-        For each prevalence ``prevalence``, ``reach`` (share of windows that reaches the last stage),
-        ``expected_macs``, ``expected_energy_uj``, ``gain_end_to_end``, its ``bound`` for any gate, and
-        ``gain_idealised``: 1/(R (1 - AS)) with R the reach, as if only the values that enter the last stage had a cost.
-        An infinite gain is None.
+        A row for each prevalence, with the price and the gains. ``reach`` is R, the share of windows that reaches the
+        last stage. ``bound`` is the largest ``gain_end_to_end`` that any gate can have. ``gain_idealised`` is
+        1/(R (1 - AS)), as if only the values that enter the last stage had a cost. An infinite gain is None.
     """
     rows: list[dict[str, float | None]] = []
     for prevalence in prevalences:
@@ -78,9 +77,9 @@ def early_stop(shares: Mapping[str, float], passed: Mapping[str, Sequence[float]
 def early_stop_at_least(
     shares: Mapping[str, float], passed: Mapping[str, Sequence[float]], counts: Mapping[str, int]
 ) -> float:
-    """Return :func:`early_stop` with every kind at its lower confidence limit (Clopper and Pearson 1934).
+    """Return :func:`early_stop` with the lower confidence limit of each kind's rate (Clopper and Pearson 1934).
 
-    A hundred test samples that all stop do not prove that every later sample stops.
+    Even if a hundred test samples all stop, a later sample may pass.
 
     Args:
         shares: share of each kind in the stream.
@@ -106,5 +105,5 @@ def _upper_limit(share: float, count: int) -> float:
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return the value, or None for an infinite one, which JSON cannot hold."""
+    """Return the value, or None if it is infinite, because JSON cannot hold infinity."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""The part of the record on assumed constants: how far the result and the picked plan depend on each."""
+"""The part of the record on assumed constants: how the result and the picked plan depend on each constant."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def to_json(result: Sensitivity, profile: Mapping[str, Constant]) -> dict[str, A
 
 
 def describe_sensitivity(summary: Mapping[str, Any]) -> str:
-    """Return the line on assumed constants that a run prints at its end.
+    """Return the line that a run prints at its end on the influence of assumed constants.
 
     >>> describe_sensitivity({"constants": [], "groups": []})
     'no constant of the device is assumed'

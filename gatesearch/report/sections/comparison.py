@@ -1,4 +1,4 @@
-"""The first table of the page: each figure of the best plan, of the ungated backbone, the difference."""
+"""The first table of the report: figures of the best plan and of the ungated backbone, and differences."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def build_table(record: Record) -> list[Row]:
 
 
 def _list_quality(record: Record) -> list[Row]:
-    """Return the rows of quality in the comparison; which rows depends on labels and on the goal."""
+    """Return the rows on quality in the comparison; they differ by goal, and for data without labels."""
     if not has_labels(record):
         return [
             _build_share(record, "fidelity: 1 is perfect, 0 no better than silence", "quality"),
@@ -95,7 +95,7 @@ def _build_share(record: Record, label: str, key: str) -> Row:
 
 
 def _build_cost(label: str, costs: tuple[float | None, float | None], unit: str | None, provenance: list[str]) -> Row:
-    """Return the row of a cost; ``unit`` is the unit of a cost that is held in millionths, None for a count."""
+    """Return the row of a cost; ``costs`` are in millionths of ``unit``, or counts if ``unit`` is None."""
     gated, ungated = costs
     if unit is None:
         gated_text, ungated_text = format_si(gated), format_si(ungated)
@@ -129,9 +129,9 @@ def _format_decibels(value: float | None) -> str:
 
 
 def _format_sparsity(record: Record) -> tuple[str, str]:
-    """Return the share of zeros in what gates pass, and the share that ReLU leaves at the same places without gates.
+    """Return the share of zeros in the values that gates pass, and the share of zeros that ReLU alone leaves there.
 
-    Gated zeros alone would credit the gates with zeros that are there anyway.
+    The first share alone would credit the gates with zeros that ReLU leaves in any case.
     """
     gated = read(record, "best", "activation_sparsity")
     if isinstance(gated, dict):

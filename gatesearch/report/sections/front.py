@@ -11,7 +11,7 @@ _MAX_ROWS = 12
 
 
 def build_table(record: Record) -> list[dict[str, Any]]:
-    """Return the trials of the front and the picked one, cheapest first, each with its gates as the text ``gates``."""
+    """Return the trials of the front and the picked trial, cheapest first; ``gates`` holds a trial's gates as text."""
     best = read(record, "best", "digest")
     layer_kinds = read(record, "layer_kinds", default=())
     trials = [

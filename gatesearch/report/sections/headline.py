@@ -29,7 +29,7 @@ def share_of_work_saved(record: Record) -> float | None:
 
 
 def build_tiles(record: Record) -> list[dict[str, Any]]:
-    """Return the tiles that say what was gained, each with label, value, note and provenance."""
+    """Return the tiles with the main results, each with label, value, note and provenance."""
     best, reference = read(record, "best"), read(record, "reference")
     dense, left = layers.total_macs(record)
     tiles = [

@@ -1,4 +1,4 @@
-"""The section on layer gates: which layers have one, which work is left, and what a core skips."""
+"""The section on layer gates: the gated layers, the work that is left in them, and what a core skips."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def list_columns(record: Record) -> dict[str, str]:
 
 
 def build_table(record: Record) -> list[dict[str, Any]]:
-    """Return a row for each layer that costs less than it does ungated.
+    """Return a row for each layer that costs less than in the ungated backbone.
 
     Neighbouring layers with equal gates on one core share the cell that names the gate. ``span`` is the number of rows
     that the cell covers; it is 0 where the cell of an earlier row covers this row.
@@ -75,7 +75,7 @@ def build_table(record: Record) -> list[dict[str, Any]]:
 
 
 def total_macs(record: Record) -> tuple[float | None, float | None]:
-    """Return the MACs (multiply-accumulates) of all rows together, those of dense layers and those that are left."""
+    """Return the MACs (multiply-accumulates) of all rows together: of the dense layers, and those that are left."""
     return read(record, "best", "layer_macs", "dense"), read(record, "best", "layer_macs", "left")
 
 

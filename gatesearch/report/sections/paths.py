@@ -1,4 +1,4 @@
-"""The section on the light path beside the heavy one: the share of windows on each, quality and cost."""
+"""The section on the light and the heavy path: the share of windows on each path, quality and cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PUBLISHED = "published, for SoundStream and other data: 12.3\u00d7 in computatio
 def list_routings(record: Record) -> list[dict[str, Any]]:
     """Return the ways to route windows, each with name, light share and quality; empty for a plan with one path.
 
-    The first way is that of the switch, which runs in use. The others are there for comparison.
+    The first way, routing by the switch, runs in use. The other ways serve as comparison.
     """
     return list(read(record, "paths", default=()))
 
@@ -36,7 +36,7 @@ def build_table(record: Record) -> list[tuple[str, str, str]]:
 
 
 def build_tiles(record: Record) -> list[dict[str, Any]]:
-    """Return the tiles of the first screen about the light path."""
+    """Return the tiles on the light path; empty for a plan with one path."""
     if not list_routings(record):
         return []
     best = read(record, "best")

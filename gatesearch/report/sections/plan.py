@@ -85,7 +85,7 @@ def _find_position(sites: Sequence[Row], name: str | None, otherwise: int) -> in
 
 
 def _place_layers(sites: Sequence[Row], layers: Sequence[Row]) -> list[Row]:
-    """Put the gated layers of a stage among its sites, each after the site where its block begins."""
+    """Return the sites of a stage with its gated layers, each layer after the site where the layer's block begins."""
     names = [site["name"] for site in sites]
     # The block of the first layers begins where the stage before ended, at a site that is not in this stage.
     boxes = [row for row in layers if read(row, "block") not in names]

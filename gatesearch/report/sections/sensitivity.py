@@ -1,4 +1,4 @@
-"""The section on assumed constants: how far the result moves with each, in sentences and a table."""
+"""The section on assumed constants: sentences and a table on how far the result moves with each constant."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _PICKS = {None: "not known", True: "another plan", False: "the same"}
 
 
 def list_rows(record: Record) -> list[Mapping[str, Any]]:
-    """Return the groups, then the constants, in each case those that matter most first."""
+    """Return the groups and then the constants, each sorted by influence, the largest first."""
     return [*read(record, "sensitivity", "groups", default=()), *read(record, "sensitivity", "constants", default=())]
 
 
 def select_rows(record: Record) -> list[Mapping[str, Any]]:
-    """Return the rows to draw: the groups, the ten constants that matter most, any other that changes the pick."""
+    """Return the rows to draw: the groups, the ten most important constants, and others that change the pick."""
     groups = len(read(record, "sensitivity", "groups", default=()))
     selected = []
     for index, row in enumerate(list_rows(record)):
@@ -90,7 +90,7 @@ def build_table(record: Record) -> list[dict[str, Any]]:
 
 
 def _describe_together(answer: Mapping[str, Any]) -> str:
-    """Return the clause on a change of all constants at once, each to its worse side or each to its better side."""
+    """Return a clause on the gain if all constants change at once, all to their worse or all to their better side."""
     gains = [read(extreme, "gain") for extreme in read(answer, "together", default=())]
     gains = [gain for gain in gains if gain is not None]
     if not gains:

@@ -19,7 +19,7 @@ LEAST_GAIN = 1.005  # a smaller gain would be printed as no gain
 
 
 def build_table(record: Record) -> list[dict[str, str]]:
-    """Return a row for the picked plan and one for each other method; empty where the goal is not detection."""
+    """Return a row for the picked plan and one for each other method; empty if the goal is not detection."""
     return [_build_row(NAMES.get(name, name), figures) for name, figures in list_results(record)]
 
 
@@ -39,7 +39,7 @@ def build_parts(record: Record) -> list[dict[str, str]]:
 
 
 def list_missing(record: Record) -> list[str]:
-    """Return a line for each other method that the recipe names and that has no result."""
+    """Return a line for each other method that the recipe names but that has no result."""
     missing = read(record, "stream", "missing_rivals", default={})
     return [f"{NAMES.get(name, name)}: {reason}" for name, reason in missing.items()]
 
@@ -79,7 +79,7 @@ for 3 mW at 2 false accepts an hour. They miss 10.0 % of the events, the rival 8
 
 
 def describe_signal(record: Record) -> str | None:
-    """Return the sentence that says that the best plan has a gate before the front end; None where it has none.
+    """Return a sentence on the best plan's gate before the front end; None if the plan has no such gate.
 
     >>> gate = {"statistic": "spread", "threshold": 9830.4, "smoothing": 3, "hold": 5}
     >>> describe_signal({"stream": {"picked": {"signal_gate": gate}}})

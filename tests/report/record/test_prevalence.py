@@ -1,4 +1,4 @@
-"""Prices at other prevalences of positives, and bounds on the share that a gate stops."""
+"""Tests of prices at other prevalences of positives, and of bounds on the share that a gate stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table at the end of a run; whole runs in tests/pipeline test the rest of the record."""
+"""Tests of the table that a run prints at its end; whole runs in tests/pipeline test the rest of the record."""
 
 from __future__ import annotations
 
