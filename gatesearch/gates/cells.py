@@ -16,7 +16,7 @@ from gatesearch.graph.sites import LayerSite
 
 GROUPS = {"lstm": 4, "gru": 3, "linear": 1}  # number of matrices stacked in a layer's weight, by operation
 FACTORS = (4, 3, 2)  # compressions that a search tries, from the strongest
-BITS = (8, 8)  # magnitude bits of an activation and of a weight
+BITS = (8, 8)  # bits of the magnitude of an activation and of a weight
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class Call(NamedTuple):
     """A part of a gated layer's own work that one kernel call does.
 
     Args:
-        bits: magnitude bits of an activation and of a weight.
+        bits: bits of the magnitude of an activation and of a weight.
         remaining: pairs of a unit of work and the share of these units that is still computed. The units are
             ``"channel"``, ``"channel-block-16"``, ``"element"``, ``"pixel"``, ``"pixel-group-16"`` and ``"weight"``. A
             core saves work only in the units that it can skip.

@@ -78,7 +78,7 @@ def quality(
         labels: true class of each sample, [N].
         positive: whether each class is a positive, [classes].
         kinds: index into ``kind_names`` of every sample, [N]; 0 is positive.
-        kind_names: names of the kinds.
+        kind_names: names of the kinds of samples: the positives together, then each negative class.
         gates: number of gates.
 
     Raises:

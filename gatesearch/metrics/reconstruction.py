@@ -27,7 +27,7 @@ class Fidelity:
     Fidelity is 1 for a perfect output, and 0 for an output that is no better than silence.
 
     Args:
-        fidelity: the fidelity of the hard cascade.
+        fidelity: the fidelity of the hard cascade, in which gates stop samples as on a device.
         error: mean error e of the hard cascade.
         snr_db: energy of the inputs divided by the energy of the error, in decibels.
         shares: share of the samples that leave at each gate, then the share that leaves at none; they add up to 1.
@@ -100,7 +100,7 @@ def fidelity(
             second, and so on; and last, if it left at none.
         labels: class of each sample, [N]; only ``by_class`` uses it.
         kinds: index into ``kind_names`` of every sample, [N].
-        kind_names: names of the kinds.
+        kind_names: names of the kinds of samples: the positives together, then each negative class.
         classes: names of the classes by label; empty for none.
 
     Raises:

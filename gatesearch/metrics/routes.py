@@ -24,7 +24,7 @@ def reach_by_kind(exits: Tensor, kinds: Tensor, kind_names: Sequence[str], gates
     Args:
         exits: index of the gate that stopped each sample, or ``gates`` if none did, [N].
         kinds: index into ``kind_names`` of every sample, [N].
-        kind_names: names of the kinds.
+        kind_names: names of the kinds of samples: the positives together, then each negative class.
         gates: number of gates.
 
     >>> import torch

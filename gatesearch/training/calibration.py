@@ -82,7 +82,7 @@ def calibrate_and_score(
     positive: Tensor,
     kind_names: Sequence[str],
 ) -> Quality:
-    """Set a model's thresholds and answers, and return its quality on the hard cascade.
+    """Set a model's thresholds and answers, and return its quality on the hard cascade, where gates stop samples.
 
     The model does not run, because the caller passes the logits and predictions of all samples.
 

@@ -20,7 +20,10 @@ CHUNK = 256  # number of samples that the front end processes at once
 
 @dataclass(frozen=True, slots=True)
 class FeatureSplit:
-    """Features [N, *shape], labels [N] and kinds [N] of one split, and the split's stream if the data have one."""
+    """Features, labels and kinds of one split, and the split's stream if the data have one.
+
+    Features are [N, *shape] and labels [N]. Kinds [N] are indices into :attr:`Features.kind_names`.
+    """
 
     features: Tensor
     labels: Tensor

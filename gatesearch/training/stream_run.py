@@ -1,7 +1,7 @@
 """Runs a gated model once over a stream and returns the outputs of all its parts at every hop.
 
 The output of a stage at a hop does not depend on the hops at which its gate was open. So one run suffices to try any
-thresholds, smoothing, hold and detector. For a stream of 15 minutes, this run takes longer than all later computations
+settings of the gates and of the detector. For a stream of 15 minutes, this run takes longer than all later computations
 together.
 """
 

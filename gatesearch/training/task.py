@@ -141,7 +141,7 @@ class GatedTask(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the scores of a batch for the learning curve, without stopping samples at gates.
 
-        The figures that a run reports are measured on the hard cascade instead.
+        The figures that a run reports are measured on the hard cascade instead, in which gates stop samples.
         """
         features, labels = batch
         output = self.model(channels_last(features)).logits

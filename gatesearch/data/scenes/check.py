@@ -1,4 +1,7 @@
-"""Checks scenes before a detector is trained or tested on them; an error names the first fault."""
+"""Checks scenes before a detector is trained or tested on them; an error names the first fault.
+
+A scene is a labelled stream of sound, motion or images.
+"""
 
 from __future__ import annotations
 

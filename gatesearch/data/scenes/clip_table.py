@@ -1,4 +1,7 @@
-"""Collects the clips that a scene uses while the scene is drawn, and builds its specification."""
+"""Collects the clips that a scene uses while the scene is drawn, and builds its specification.
+
+A scene is a labelled stream. Its specification is a JSON file from which the scene is made.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Draws the specification of a scene of sound: room tone, one background after another, and events over them."""
+"""Draws the specification of a scene of sound: room tone, one background after another, and events over them.
+
+A scene is a labelled stream. A segment is a stretch of time with one kind of background. A piece is a stretch of a clip
+that is mixed into the scene as background.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Places events in a scene of sound: draws their times, and their levels over the background."""
+"""Places events in a scene of sound: draws their times, and their levels over the background.
+
+A scene is a labelled stream. A segment is a stretch of time with one kind of background.
+"""
 
 from __future__ import annotations
 

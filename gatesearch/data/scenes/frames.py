@@ -1,4 +1,4 @@
-"""Draws scenes of images: frames of a labelled image set, with runs of positive classes as events."""
+"""Draws scenes (labelled streams) of images; runs of frames of positive classes are the events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Loads the sources that the settings of a scene name, for one split, and draws scenes from them."""
+"""Loads the sources that the settings of a scene name, for one split, and draws scenes from them.
+
+A scene is a labelled stream. A source is an origin of clips, such as a folder of recordings or a speech synthesiser.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Makes scenes from their specifications: scales clips and adds them, one stretch after another."""
+"""Makes scenes from their specifications: scales clips and adds them, one stretch after another.
+
+A scene is a labelled stream. A piece is a stretch of a clip that is mixed into the scene as background.
+"""
 
 from __future__ import annotations
 

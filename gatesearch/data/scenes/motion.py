@@ -1,4 +1,7 @@
-"""Loads streams of motion and draws scenes from them, in which labelled activities are the events."""
+"""Loads streams of motion and draws scenes from them, in which labelled activities are the events.
+
+A scene is a labelled stream.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Sources of recorded sound: class folders such as Speech Commands, archives, folders of recordings."""
+"""Sources of recorded sound: class folders such as Speech Commands, archives, folders of recordings.
+
+A source holds the clips of one split, from which scenes (labelled streams) are made.
+"""
 
 from __future__ import annotations
 

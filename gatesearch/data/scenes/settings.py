@@ -1,4 +1,4 @@
-"""The settings by which a scene is drawn: length, events, backgrounds, and sources of their clips."""
+"""The settings by which a scene (a labelled stream) is drawn: length, events, backgrounds, and sources of clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clips from which scenes are made, and the sources that hold them."""
+"""The clips from which scenes (labelled streams) are made, and the sources that hold the clips."""
 
 from __future__ import annotations
 

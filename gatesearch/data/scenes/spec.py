@@ -1,4 +1,4 @@
-"""The specification of a scene: JSON without sound, from which the scene is made again bit for bit."""
+"""The specification of a scene (a labelled stream): JSON without sound, from which the scene is made bit for bit."""
 
 from __future__ import annotations
 

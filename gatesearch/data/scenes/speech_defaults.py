@@ -1,4 +1,7 @@
-"""Chooses the sources of scenes for a typed phrase, a folder of words, or a speech data set."""
+"""Chooses the sources of scenes for a typed phrase, a folder of words, or a speech data set.
+
+A scene is a labelled stream. A source is an origin of its clips.
+"""
 
 from __future__ import annotations
 

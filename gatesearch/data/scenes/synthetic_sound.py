@@ -1,4 +1,7 @@
-"""Sources of synthetic sound: speech of eSpeak NG, and backgrounds made from random numbers."""
+"""Sources of synthetic sound: speech of eSpeak NG, and backgrounds made from random numbers.
+
+A source holds the clips of one split, from which scenes (labelled streams) are made.
+"""
 
 from __future__ import annotations
 

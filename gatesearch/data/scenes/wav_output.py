@@ -1,4 +1,4 @@
-"""Writes the sound of a scene to a WAV file, one stretch of time after another."""
+"""Writes the sound of a scene (a labelled stream) to a WAV file, one stretch of time after another."""
 
 from __future__ import annotations
 

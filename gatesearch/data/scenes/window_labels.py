@@ -1,4 +1,4 @@
-"""Labels windows by the event that lies inside them, or by the background that covers most of them."""
+"""Labels windows of a stream by the event that lies inside them, or by the background that covers most of them."""
 
 from __future__ import annotations
 

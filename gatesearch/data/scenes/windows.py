@@ -1,4 +1,7 @@
-"""Draws labelled windows of a scene to train on; none of them holds only a part of an event."""
+"""Draws labelled windows of a scene to train on; none of them holds only a part of an event.
+
+A scene is a labelled stream.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from gatesearch.plan import Scalar
 
 SKIPS: Mapping[int, str] = {1: "channel", 16: "channel-block-16"}  # by size of a block of channels
 KERNELS: Mapping[int, str] = {1: "fbs_single", 16: "fbs"}  # by size of a block of channels
-BITS = (8, 8)  # magnitude bits of an activation and of a weight
+BITS = (8, 8)  # bits of the magnitude of an activation and of a weight
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ compares one of them with one threshold:
     level     mean over frames of log2(sum |x|)
     flatness  log2 of (arithmetic mean / geometric mean) of |re| + |im|, the parts of a short Fourier transform
 
-The statistics were compared on Speech Commands and ESC-10, each with the threshold that 99 % of 1,621 spoken words
-exceed. Of 320 clips of background noise, spread stops 94 %, flatness 90 % and level 5 %. Of the seconds of ESC-10,
-spread stops 47 %, flatness 27 % and level 6 %.
+The statistics were compared on Speech Commands and on ESC-10 (environmental sounds), each with the threshold that 99 %
+of 1,621 spoken words exceed. Of 320 clips of background noise, spread stops 94 %, flatness 90 % and level 5 %. Of the
+seconds of ESC-10, spread stops 47 %, flatness 27 % and level 6 %.
 
 :mod:`gatesearch.gates.level.statistics` computes the statistics in integer arithmetic, as the reference for devices.
 The gate computes the same statistics in float, as a module that can be exported. :mod:`gatesearch.gates.level.hops`

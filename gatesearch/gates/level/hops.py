@@ -1,10 +1,10 @@
 """The level gate on a stream: the statistic of the window that ends at each hop.
 
-A statistic combines one number for each frame; :mod:`gatesearch.gates.level.statistics` defines these numbers. At a
-hop, only the numbers of new frames are computed. Frames follow each other from the start of the stream. A window's
-statistic uses the last whole frames, as many as fit into a window. If a hop is a whole number of frames, the statistic
-equals :func:`window_statistic` of the window's samples bit for bit. Otherwise the first of these frames may start
-before the window does, by up to one frame.
+A hop is the time from one decision to the next. A statistic combines one number for each frame;
+:mod:`gatesearch.gates.level.statistics` defines these numbers. At a hop, only the numbers of new frames are computed.
+Frames follow each other from the start of the stream. A window's statistic uses the last whole frames, as many as fit
+into a window. If a hop is a whole number of frames, the statistic equals :func:`window_statistic` of the window's
+samples bit for bit. Otherwise the first of these frames may start before the window does, by up to one frame.
 """
 
 from __future__ import annotations

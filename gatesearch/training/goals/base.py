@@ -21,8 +21,8 @@ class Operation:
     """The targets with which a goal calibrates all gates of a plan together.
 
     Args:
-        price: function that returns the price of a plan over a stream, given the activities of the front end and of
-            each stage.
+        price: function that returns the price of a plan over a stream from the activities of the front end and of each
+            stage: how often they run, and how often they open.
         reference: quality of the ungated backbone, trained in the same way as the plan.
         max_miss_rise: largest allowed rise of the share of missed events above the ungated backbone's share.
         min_gate_recall: least share of events for which the gates pass at least one window that holds the event.
@@ -118,7 +118,7 @@ class Goal(Protocol):
         """
 
     def assess(self, model: GatedModel, split: FeatureSplit) -> Figures:
-        """Return the figures of a model on the hard cascade."""
+        """Return the figures of a model on the hard cascade, in which gates stop samples as on a device."""
 
     def manifest_entries(self, model: GatedModel) -> dict[str, Any]:
         """Return the goal's entries of a bundle's manifest besides the classes, such as a detector."""

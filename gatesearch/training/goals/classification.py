@@ -108,7 +108,7 @@ class Classification:
 
 
 def assess(model: GatedModel, split: FeatureSplit, positive: Tensor, kind_names: Sequence[str]) -> Quality:
-    """Return the figures of a model on the hard cascade.
+    """Return the figures of a model on the hard cascade, in which gates stop samples as on a device.
 
     See :func:`gatesearch.metrics.quality` for the arguments.
     """

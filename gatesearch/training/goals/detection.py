@@ -72,9 +72,9 @@ class Detection(Classification):
     ) -> str | None:
         """Set all gates of a model together with a detector, on the validation stream.
 
-        The gates store their thresholds. ``model.stream`` stores the thresholds as well, with smoothing and hold. If
-        ``operation`` is None or there are no gates, each threshold is set alone, on windows. Gates then decide at each
-        hop without smoothing or hold.
+        The gates store their thresholds. ``model.stream`` stores the thresholds as well, with smoothing (the mean of a
+        gate's last scores) and hold (the further hops for which a gate stays open). If ``operation`` is None or there
+        are no gates, each threshold is set alone, on windows, and there is no smoothing or hold.
 
         Args:
             model: changed in place.

@@ -1,4 +1,7 @@
-"""Figures of a gated model and its detector on a labelled stream."""
+"""Figures of a gated model and its detector on a labelled stream.
+
+A chain is the front end, the stages of the model, the gates between them and the detector, in their order.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class DetectionQuality:
         passed: for each kind of hop, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
         early_stop_rate: share of the hops without an event at which a gate stops the window.
         layers: the report of each layer gate, by site.
-        activities: activity of the front end and of each stage.
+        activities: for the front end and each stage, the share of hops at which it runs, and its openings per hop.
         stop_shares: for each kind of hop without an event, the share of its hops that each gate stops.
         lost_events: for each gate, the number of undetected events that it loses. A gate loses an event if windows that
             hold the event reach the gate and the gate stops all of them.
