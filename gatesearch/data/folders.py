@@ -25,7 +25,8 @@ class Tree:
     Args:
         root: the folder.
         files: for each class folder, the paths by file name; both are sorted, and names are in Unicode's composed form.
-        listed: the split of each ``<folder>/<file>`` in the split lists; None where the tree has no such lists.
+        listed: the split of each ``<folder>/<file>`` in ``validation_list.txt`` and ``testing_list.txt``; None if
+            there are no such lists.
         remarks: lines that say which files and folders were left out.
     """
 

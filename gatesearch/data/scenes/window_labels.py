@@ -21,8 +21,16 @@ def label_windows(
     """Return the label of each window, or ``PARTIAL``.
 
     A window has the class of an event if at least the share ``inside`` of the event lies in the window, or if the event
-    fills the window. The window is partial if less of an event lies in it, or if it holds enough of two events of
-    different classes. Any other window has the negative class of the kind of background that covers most of it.
+    fills the window. A window is partial if it holds a smaller share of an event, or enough of two events of different
+    classes. Any other window has the negative class of the kind of background that covers most of the window.
+
+    Args:
+        scene: the labelled stream.
+        starts: first sample of each window, [windows].
+        length: length of a window in samples.
+        classes: names of the classes; a label is an index into them.
+        inside: share of an event that has to lie in a window, from above 0 to 1.
+        names: negative class of each kind of background.
     """
     bounds = [(round(event.start_s * scene.rate), round(event.end_s * scene.rate)) for event in scene.events]
     event_starts = np.array([start for start, _ in bounds], np.int64)

@@ -1,6 +1,6 @@
 """The figures of a detector on labelled streams: false accepts per hour, miss rate, latency.
 
-Rates have exact confidence intervals.
+Rates have exact confidence intervals. A scene is one labelled stream.
 """
 
 from __future__ import annotations
