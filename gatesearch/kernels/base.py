@@ -25,7 +25,7 @@ from gatesearch.gates import KernelCall
 from gatesearch.kernels.arrays import Array, aligned_zeros
 from gatesearch.kernels.library import SOURCES, Library, Signatures
 
-Calls = list[Callable[[], object]]  # the native calls of a layer, in order
+Calls = list[Callable[[], object]]  # functions without arguments that call C, in the order in which a layer needs them
 Axes = dict[str, tuple[float, ...]]  # by the name of a share of work: the values at which a kernel is timed
 OUTSIDE_RANK = 1000  # kernels of other packages come after the kernels of gatesearch
 

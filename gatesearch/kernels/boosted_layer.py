@@ -31,7 +31,7 @@ class BoostedConv(Protocol):
     relu: bool
 
     def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
-        """Return the call for arrays at fixed addresses."""
+        """Return a function that runs the kernel on arrays at fixed addresses."""
 
     def reference(self, x: Array, active: Any = None) -> tuple[Array, Array]:
         """Return the output and the indices of the winning groups, computed in torch and numpy."""

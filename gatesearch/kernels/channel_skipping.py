@@ -39,7 +39,7 @@ class ChannelSkippingConv(ABC):
         geometry: the geometry of the convolution.
         boost: the predictor, which picks winners in blocks of 1 or 16 channels, and the normalisation.
         relu: whether negative outputs become 0.
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
 
     Raises:
         ValueError: there is no kernel for blocks of this size, or more blocks would win than exist.
@@ -70,7 +70,7 @@ class ChannelSkippingConv(ABC):
     def bind(
         self, x: Array, y: Array, winners: Array, active: ActiveChannels | None = None, whole: bool = True
     ) -> Callable[[], None]:
-        """Return the call for arrays at fixed addresses.
+        """Return a function that runs the kernel on arrays at fixed addresses.
 
         Args:
             x: input, float32 [h, w, c_in].

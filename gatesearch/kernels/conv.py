@@ -40,7 +40,7 @@ class Conv:
         scale: float32 [c_out]; None means 1.
         shift: float32 [c_out]; None means 0.
         relu: whether negative outputs become 0.
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
 
     >>> conv = Conv(Geometry((4, 4), 2, 3), np.ones((3, 2, 1, 1), np.float32))
     >>> conv(np.ones((4, 4, 2), np.float32))[0, 0].tolist()
@@ -68,7 +68,7 @@ class Conv:
             self._scratch = aligned_zeros(self.library.function("conv_f32_scratch")(byref(self._shape)), np.uint8)
 
     def __call__(self, x: Any, inputs: Any = None, outputs: Any = None) -> Any:
-        """Return y, an array or a tensor as x is.
+        """Return y, as a tensor if x is a tensor, else as an array.
 
         Args:
             x: float32 [h, w, c_in], an array or a tensor.
@@ -81,7 +81,10 @@ class Conv:
         return match_type(x, y)
 
     def bind(self, x: Array, y: Array, inputs: Any = None, outputs: Any = None) -> Callable[[], None]:
-        """Return the call for arrays at fixed addresses; inactive output blocks keep their values."""
+        """Return a function that runs the kernel on arrays at fixed addresses.
+
+        Inactive output blocks of y keep their values.
+        """
         g = self.geometry
         check_array(x, "x", np.float32, (*g.image, g.c_in))
         check_array(y, "y", np.float32, (*g.output, g.c_out))
@@ -132,7 +135,7 @@ class ConvU8:
         scale: float32 [c_out]; None means 1.
         shift: float32 [c_out]; None means 0.
         zero_out: the value of y that represents 0. Where it is 0, the clipping is also a ReLU.
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
     """
 
     def __init__(
@@ -170,7 +173,10 @@ class ConvU8:
         return match_type(x, y)
 
     def bind(self, x: Array, y: Array, inputs: Any = None, outputs: Any = None) -> Callable[[], None]:
-        """Return the call for arrays at fixed addresses; inactive output blocks keep their values."""
+        """Return a function that runs the kernel on arrays at fixed addresses.
+
+        Inactive output blocks of y keep their values.
+        """
         g = self.geometry
         check_array(x, "x", np.uint8, (*g.image, g.c_in))
         check_array(y, "y", self.dtype, (*g.output, g.c_out))
@@ -244,7 +250,7 @@ def requantise(sums: Array, scale: Array, shift: Array, kind: int, zero_out: int
 
 
 class ConvKernel(CountedKernel):
-    """Convolutions and matrix products in float32 and int8; tables of boards measure the int8 ones."""
+    """Convolutions and matrix products in float32 and int8; tables of boards measure them in int8."""
 
     name = "conv"
     source = SOURCES / "conv_u8.c"

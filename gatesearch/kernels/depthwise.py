@@ -31,7 +31,7 @@ class DepthwiseU8:
         zero, zero_out: the values of x and of y that represent 0.
         bias: int32 [c]; None means 0.
         scale: float32 [c]; None means 1.
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
 
     >>> layer = DepthwiseU8(Geometry((2, 2), 3, 3, (2, 2)), np.ones((3, 2, 2), np.int8))
     >>> layer(np.full((2, 2, 3), 5, np.uint8)).tolist()
@@ -66,7 +66,7 @@ class DepthwiseU8:
         return match_type(x, y)
 
     def bind(self, x: Array, y: Array) -> Callable[[], None]:
-        """Return the call for arrays at fixed addresses."""
+        """Return a function that runs the kernel on arrays at fixed addresses."""
         g = self.geometry
         check_array(x, "x", np.uint8, (*g.image, g.c_in))
         check_array(y, "y", np.uint8, (*g.output, g.c_out))

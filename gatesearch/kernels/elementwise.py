@@ -25,7 +25,7 @@ class GateHead:
         w_mean: weights of the means, float32 [channels].
         w_max: weights of the maxima, float32 [channels]; None leaves the maxima out.
         bias: added to the logit.
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
 
     >>> head = GateHead(np.ones(2, np.float32), None, 0.5)
     >>> head(np.ones((3, 3, 2), np.float32))
@@ -45,7 +45,7 @@ class GateHead:
         return self.bind(check_array(x, "x", np.float32, (None, None, self.channels)))()
 
     def bind(self, x: Array) -> Callable[[], float]:
-        """Return the call for an array at a fixed address."""
+        """Return a function that runs the kernel on an array at a fixed address."""
         if not self.library:
             return lambda: self.reference(x)
         function, pixels = self.library.function("gate_f32"), x.shape[0] * x.shape[1]

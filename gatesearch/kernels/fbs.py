@@ -61,7 +61,10 @@ class _BoostedConv(ABC):
 
     @abstractmethod
     def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
-        """Return the call for arrays at fixed addresses; the losing blocks of y keep their values."""
+        """Return a function that runs the kernel on arrays at fixed addresses.
+
+        The losing blocks of y keep their values.
+        """
 
     @abstractmethod
     def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
@@ -88,7 +91,7 @@ class FBSConv(_BoostedConv):
         weight: float32 [c_out, c_in, kh, kw].
         boost: the predictor that picks the winners, and the normalisation.
         relu: whether negative outputs become 0.
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
     """
 
     dtype = np.float32
@@ -110,13 +113,16 @@ class FBSConv(_BoostedConv):
         """Return the kernel of a trained layer for images of the given height and width.
 
         Raises:
-            ValueError: its channels do not win in blocks of 16, or its convolution is itself gated.
+            ValueError: the layer's channels do not win in blocks of 16, or its convolution is itself gated.
         """
         inner = plain_conv(layer)
         return cls(Geometry.from_layer(inner, image), conv_weights(inner), Boost.from_module(layer), relu, library)
 
     def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
-        """Return the call for arrays at fixed addresses; the losing blocks of y keep their values."""
+        """Return a function that runs the kernel on arrays at fixed addresses.
+
+        The losing blocks of y keep their values.
+        """
         read = self._check(x, y, winners, active)
         if not self.library:
             return lambda: self._by_reference(x, y, winners, read)
@@ -158,7 +164,7 @@ class FBSConvU8(_BoostedConv):
         level_in: real value of a step of x.
         level_weight: real value of a step of a weight.
         level_out: real value of a step of y.
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
     """
 
     dtype = np.uint8
@@ -178,7 +184,10 @@ class FBSConvU8(_BoostedConv):
         self.conv = ConvU8(geometry, weight, "bytes", library=library)
 
     def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
-        """Return the call for arrays at fixed addresses; the losing blocks of y keep their values."""
+        """Return a function that runs the kernel on arrays at fixed addresses.
+
+        The losing blocks of y keep their values.
+        """
         read = self._check(x, y, winners, active)
         if not self.library:
             return lambda: self._by_reference(x, y, winners, read)

@@ -82,7 +82,7 @@ class FBSPG(ChannelSkippingConv):
         precision: the precision gate.
         boost: the predictor that picks the winners, and the normalisation.
         relu: whether negative outputs become 0.
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
 
     Raises:
         ValueError: a number is out of range, or sums could exceed 32 bits.
@@ -138,7 +138,7 @@ class FBSPG(ChannelSkippingConv):
             layer: an FBS layer around a precision gate.
             image: height and width of its input.
             relu: whether negative outputs become 0.
-            library: None loads the best one for this CPU.
+            library: the compiled kernels; None loads the best ones for this CPU.
             positive: whether no input is negative.
 
         Raises:
@@ -214,7 +214,7 @@ class FBSPGLayer(ChannelSkippingLayer):
 
     @classmethod
     def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: Library) -> FBSPG:
-        """Return the kernel of a layer's arrays."""
+        """Return the kernel of a layer from the arrays of a bundle."""
         precision = Precision(
             bits=int(arrays["bits"]),
             low_bits=int(arrays["low_bits"]),
@@ -265,8 +265,8 @@ class FBSPGKernel(LayerKernel):
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
         """Yield calls of four variants for each pair of shares.
 
-        The calls take the open shares 0, 0.3 and 1 in turn. So a table covers these three without measuring each call
-        three times.
+        The calls take the open shares 0, 0.3 and 1 in turn. So a table covers all three shares without measuring each
+        call three times.
         """
         for (inputs, outputs), block, group in product(listing.pairs, (1, BLOCK), (1, BLOCK)):
             turn = (round(8 * (inputs + outputs)) // 2 + (group > 1)) % 3

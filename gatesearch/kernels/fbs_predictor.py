@@ -88,7 +88,7 @@ class Decision:
         geometry: the geometry of the convolution.
         boost: the predictor, and the normalisation.
         sizes: the sizes of groups that the kernel can skip.
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
 
     Raises:
         ValueError: the kernel cannot skip groups of this size, or more groups would win than exist.

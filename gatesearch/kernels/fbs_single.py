@@ -37,7 +37,7 @@ class FBSSingle(ChannelSkippingConv):
         weight: float32 [c_out, c_in, kh, kw].
         boost: the predictor that picks the winners, and the normalisation.
         relu: whether negative outputs become 0.
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
     """
 
     def __init__(

@@ -42,7 +42,8 @@ def check_bits(bits: int, low_bits: int, doubled: bool) -> int:
     """Return the number of high bits.
 
     Raises:
-        ValueError: the high or the low bits do not fit a byte, or 7 bits where levels are ``doubled``.
+        ValueError: there are no high bits, or the high or the low bits are too many: more than 8, or more than 7 where
+            levels are ``doubled``.
     """
     high_bits, largest = bits - low_bits, BYTE - doubled
     if not (0 <= low_bits <= largest and 1 <= high_bits <= largest):

@@ -45,7 +45,7 @@ class LevelStream:
 
     Args:
         format: the statistic, and the lengths of window, hop and frame.
-        library: None loads the best one for this CPU; without a compiler the reference runs.
+        library: the compiled kernels; None loads the best ones for this CPU. Without a compiler, the reference runs.
     """
 
     def __init__(self, format: SignalFormat, library: Library | None = None) -> None:
@@ -67,7 +67,7 @@ class LevelStream:
         )
 
     def push(self, samples: Array) -> int | None:
-        """Add the next samples, int16 [n]; return the statistic of the newest window, or None before the first one.
+        """Add the next samples, int16 [n]; return the statistic of the newest window, None before the first window.
 
         Raises:
             DataError: the samples have another type or shape.

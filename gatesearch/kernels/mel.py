@@ -48,12 +48,12 @@ class MelKernel(Kernel):
 class Mel:
     """A fitted :class:`LogMel <gatesearch.frontends.LogMel>` or MFCC front end with int8 features.
 
-    An int8 value counts steps of ``FEATURE_SCALE``. Because of rounding, a feature rarely differs from the front end's
-    own, and then by one step.
+    An int8 value counts steps of ``FEATURE_SCALE``. Rounding makes some features differ from those of the front end:
+    rarely, and by one step.
 
     Args:
         frontend: a fitted front end.
-        library: None loads the best one for this CPU; without a compiler the front end itself runs.
+        library: the compiled kernels; None loads the best ones for this CPU. Without a compiler, the front end runs.
     """
 
     def __init__(self, frontend: LogMel, library: Library | None = None) -> None:

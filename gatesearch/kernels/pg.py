@@ -235,7 +235,7 @@ class PGKernel(LayerKernel):
         pixels, blocks_out = out_h * out_w, count_blocks(c_out)
         dense = conv_terms(call.shape, tile)
         steps = dense["steps listed"]
-        decisions = {1: min(BLOCK, c_out), 8: min(2, -(-c_out // 8))}.get(group, 1)  # in a row
+        decisions = {1: min(BLOCK, c_out), 8: min(2, -(-c_out // 8))}.get(group, 1)  # per row
         rows = pixels * (1 - (1 - open_share) ** decisions)
         single = open_share * pixels * c_out if group == 1 else 0.0
         return {

@@ -59,7 +59,7 @@ class PGConv:
         bias: float32 [c_out]; None means 0.
         singly: with groups of 1, whether the kernel computes each open output as a dot product of its own. Otherwise it
             computes every block of 16 outputs that has an open output, and discards the closed outputs.
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
         doubled: whether some inputs are doubled levels, whose low part has one more bit; see
             :mod:`gatesearch.kernels.operand_split`. Inputs then have two more bits than ``bits``.
 
@@ -116,7 +116,7 @@ class PGConv:
             layer: a convolution, or a linear layer, which is a 1 x 1 convolution.
             image: height and width of a convolution's input; for a linear layer, the number of positions, and 1.
             singly: see :class:`PGConv`.
-            library: None loads the best one for this CPU.
+            library: the compiled kernels; None loads the best ones for this CPU.
             positive: whether no input is negative.
 
         Raises:
@@ -180,7 +180,7 @@ class PGConv:
         return IntegerPhases(wide, mask, wide + torch.from_numpy(low)), int(count)
 
     def bind(self, x: Array, y: Array, dense: bool = False) -> Callable[[], None]:
-        """Return the call for arrays at fixed addresses.
+        """Return a function that runs the kernel on arrays at fixed addresses.
 
         Args:
             x: levels [h, w, c_in].

@@ -26,7 +26,7 @@ def pool_windows(x: Any, geometry: Geometry, largest: bool = False, library: Lib
         x: uint8 [h, w, channels].
         geometry: the geometry of the windows; its output channels are ignored.
         largest: whether to return the largest value instead of the mean.
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
 
     Raises:
         ValueError: a window lies outside the image.

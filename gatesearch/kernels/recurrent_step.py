@@ -70,7 +70,7 @@ class LSTMStep(RecurrentStep):
         state_weights: weights of the state.
         bias_x: bias of the input, float32 [4 height].
         bias_h: bias of the state, float32 [4 height].
-        library: None loads the best one for this CPU.
+        library: the compiled kernels; None loads the best ones for this CPU.
 
     >>> from gatesearch.kernels import Dense
     >>> zero = Dense(np.zeros((4, 2, 2), np.float32))
@@ -88,7 +88,7 @@ class LSTMStep(RecurrentStep):
         self.bind(x, h, c)()
 
     def bind(self, x: Array, h: Array, c: Array) -> Callable[[], None]:
-        """Return the call for arrays at fixed addresses."""
+        """Return a function that runs the kernel on arrays at fixed addresses."""
         check_array(x, "x", np.float32, (self.input_weights.columns,))
         check_array(h, "h", np.float32, (self.size,))
         check_array(c, "c", np.float32, (self.size,))
@@ -117,7 +117,7 @@ class GRUStep(RecurrentStep):
         self.bind(x, h)()
 
     def bind(self, x: Array, h: Array) -> Callable[[], None]:
-        """Return the call for arrays at fixed addresses."""
+        """Return a function that runs the kernel on arrays at fixed addresses."""
         check_array(x, "x", np.float32, (self.input_weights.columns,))
         check_array(h, "h", np.float32, (self.size,))
         if not self.library:

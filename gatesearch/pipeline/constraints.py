@@ -25,7 +25,7 @@ def is_affordable(recipe: Recipe, cost: CostModel, plan: GatePlan) -> bool:
 
 
 def excess_latency_ms(recipe: Recipe, cost: CostModel, plan: GatePlan) -> float:
-    """Return by how many milliseconds a plan's longest path exceeds the recipe's limit; negative where it does not."""
+    """Return by how many milliseconds a plan's longest path exceeds the recipe's limit; negative if it does not."""
     limit = recipe.constraints.latency_ms
     return -math.inf if limit is None else cost.bound(plan).longest_latency_us / 1e3 - limit
 

@@ -53,8 +53,8 @@ class Evaluator:
     def _reference(self) -> float:
         """The quality of the ungated backbone with which a plan is compared.
 
-        On a stream, one more epoch of training can change the miss rate by more than constraints allow to gates. So the
-        ungated backbone trains for as long as a plan does.
+        On a stream, one more epoch of training can change the miss rate by more than the constraints allow gates to
+        change it. So the ungated backbone trains for as long as a plan does.
         """
         if self.problem.features.validation.stream is None:
             return self.baseline.quality

@@ -1,7 +1,7 @@
 """Runs the steps of a recipe in order; this is the only module that defines the order.
 
-A step is a function from values to values. A step that takes long stores its result in the run folder, whole or not at
-all, and loads the result if it is there. So an interrupted run continues where it stopped.
+A step is a function from values to values. A step that takes long stores its result in the run folder, completely or
+not at all. If the result is already there, the step loads it. So an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations

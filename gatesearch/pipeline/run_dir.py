@@ -79,7 +79,7 @@ class RunFolder:
         return self.path / name
 
     def driver_lock(self) -> AbstractContextManager[None]:
-        """Keep other drivers from the folder, until the end of the context or of this process.
+        """Keep other processes from driving this run, until the context or this process ends.
 
         Raises:
             UserError: another process drives a step of this run; the error names the process.

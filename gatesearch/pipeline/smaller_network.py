@@ -55,7 +55,7 @@ class _Candidate(NamedTuple):
 
 
 def train_smaller(problem: Problem, ungated: Price, power_mw: float, folder: RunFolder) -> SmallerNetwork:
-    """Train the widest network with at most about the target mean power, in the same way as the baseline.
+    """Train the widest network whose mean power is at most about the target, in the same way as the baseline.
 
     Args:
         problem: the run's problem, with the backbone at full width.
@@ -76,9 +76,9 @@ def train_smaller(problem: Problem, ungated: Price, power_mw: float, folder: Run
 def _choose(problem: Problem, ungated: Price, power_mw: float) -> tuple[_Candidate, Problem, CostModel]:
     """Return the widest network that keeps the power within :data:`TOLERANCE`, or else the narrowest.
 
-    The first estimate of a network's energy takes the energy of the ungated backbone's stage in proportion to the MACs,
-    and leaves the remaining energy unchanged. If the network's own latency table gives more energy, later estimates are
-    multiplied by the ratio, and a narrower network is tried.
+    The first estimate of a network's energy scales the energy of the ungated backbone's stage with the MACs, and leaves
+    the remaining energy unchanged. The network's own latency table may give more energy. Then a narrower network is
+    tried, and the ratio multiplies the stage's energy in the next estimates.
 
     Returns:
         The network, the problem with this network, and its cost model.
@@ -89,7 +89,7 @@ def _choose(problem: Problem, ungated: Price, power_mw: float) -> tuple[_Candida
     candidates = _list_candidates(problem)
     if not candidates:
         raise UserError(f"backbone {problem.recipe.backbone} cannot be narrower")
-    excess = 1.0  # ratio of a network's energy to its estimate
+    excess = 1.0  # ratio of the energy of a network's stage to its estimate
     for _ in range(MAX_TABLES):
         shares = {each.width: each.macs / problem.sites[0].macs_after for each in candidates}
         fitting = [each for each in candidates if rest_uj + excess * work_uj * shares[each.width] <= budget_uj]

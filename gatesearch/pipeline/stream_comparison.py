@@ -1,4 +1,4 @@
-"""Compares the picked plan with its rivals, simpler methods, on streams of sound or other signals.
+"""Compares the picked plan with simpler methods, its rivals, on streams of sound or other signals.
 
 The validation stream sets the gates and the detector of each model. The test stream is used once for each model.
 """

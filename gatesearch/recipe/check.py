@@ -57,7 +57,7 @@ def check(
         files: groups that came from another file, such as ``{("space",): "search_spaces/kws_gc.yaml"}``.
 
     Raises:
-        UserError: the first error. An unknown key is reported before a missing key, because it often explains it.
+        UserError: the first error. An unknown key is reported before a missing key, which it often explains.
     """
     try:
         return schema.model_validate(tree)

@@ -40,7 +40,7 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = (), *, trust: bool
     Args:
         name_or_path: a path, or a name in ./recipes or among the shipped recipes; ``.yaml`` may be left out.
         overrides: ``key=value`` with dotted keys and values in YAML, or ``~key`` to drop a key; the last one wins.
-        trust: whether the recipe may name modules and clusters even if another person wrote it; see
+        trust: whether the recipe may name modules and clusters even if another person wrote the recipe; see
             :mod:`gatesearch.recipe.trust`.
 
     Raises:

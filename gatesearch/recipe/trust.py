@@ -183,7 +183,7 @@ def _read_key(create: bool) -> bytes | None:
 
 
 def _make_key(path: Path) -> None:
-    """Write a new key, whole or not at all, unless another program has written one in the meantime."""
+    """Write a new key, completely or not at all, unless another program has written one in the meantime."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:

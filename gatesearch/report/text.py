@@ -15,7 +15,7 @@ _SPACE = "\u00a0"  # does not break: a number and its unit stay on one line
 
 
 def format_percent(value: float | None, digits: int = 1) -> str:
-    """Print a share.
+    """Return a share as text, in percent.
 
     >>> format_percent(0.9434), format_percent(None)
     ('94.3\\xa0%', 'not yet')
@@ -24,7 +24,7 @@ def format_percent(value: float | None, digits: int = 1) -> str:
 
 
 def format_points(value: float | None) -> str:
-    """Print a difference of two shares in percentage points, signed.
+    """Return a difference of two shares as text, in percentage points with a sign.
 
     >>> ascii(format_points(-0.0041))
     "'\\\\u22120.4\\\\xa0points'"
@@ -33,7 +33,7 @@ def format_points(value: float | None) -> str:
 
 
 def format_si(value: float | None, unit: str = "") -> str:
-    """Print three significant digits with an SI prefix.
+    """Return a value as text, with three significant digits and an SI prefix.
 
     >>> format_si(0.0004118, "J"), format_si(2_656_000), format_si(999_900.0), format_si(0, "J")
     ('412\\xa0µJ', '2.66\\xa0M', '1\\xa0M', '0\\xa0J')
@@ -47,7 +47,7 @@ def format_si(value: float | None, unit: str = "") -> str:
 
 
 def format_micro(value: float | None, unit: str) -> str:
-    """Print a quantity that the record holds in millionths, such as µJ or µs.
+    """Return a quantity as text that the record holds in millionths, such as µJ or µs.
 
     >>> format_micro(1530.0, "s")
     '1.53\\xa0ms'
@@ -56,7 +56,7 @@ def format_micro(value: float | None, unit: str) -> str:
 
 
 def format_factor(value: float | None) -> str:
-    """Print a factor with three significant digits.
+    """Return a factor as text, with three significant digits.
 
     >>> format_factor(6.1234).encode(), format_factor(158.2).encode()
     (b'6.12\\xc3\\x97', b'158\\xc3\\x97')
@@ -65,7 +65,7 @@ def format_factor(value: float | None) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Print any JSON scalar or list as a person would write it.
+    """Return any JSON value as text, as a person would write it.
 
     >>> format_value(0.30000000000000004), format_value(12345), format_value(["mcu", "npu"])
     ('0.3', '12,345', 'mcu, npu')
@@ -88,7 +88,7 @@ def format_value(value: Any) -> str:
 
 
 def format_moment(text: str | None) -> str:
-    """Print an ISO time to the minute.
+    """Return an ISO time as text, to the minute.
 
     >>> format_moment("2026-03-14T09:26:53+00:00"), format_moment(None)
     ('2026-03-14 09:26 UTC', 'not yet')
@@ -100,7 +100,7 @@ def format_moment(text: str | None) -> str:
 
 
 def format_kind(kind: str) -> str:
-    """Print a kind of input without the underscores of folder names such as ``_silence_``.
+    """Return the name of a kind of input without the underscores of folder names such as ``_silence_``.
 
     >>> format_kind("_silence_"), format_kind("positive")
     ('silence', 'positive')

@@ -147,7 +147,7 @@ void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t
 #else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
-/* Prepare a call in which the row's shares of the blocks are active. */
+/* Prepare the call of a row of the kit. The row says which shares of the input and output blocks are active. */
 static void prepare_conv(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;

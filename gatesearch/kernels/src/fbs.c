@@ -79,7 +79,8 @@ void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level
 #else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
-/* Prepare a call in which the row's shares of the input blocks are active and of the output blocks win. */
+/* Prepare the call of a row of the kit. The row says which share of the input blocks is active, and which share of the
+   output blocks wins. */
 static void prepare_fbs(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;

@@ -288,8 +288,8 @@ int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const f
 #else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
-/* Prepare a call with a threshold that opens the row's share of the winners' outputs. Bisection computes the threshold,
-   with a run of the kernel for each step. */
+/* Prepare the call of a row of the kit, with a threshold that opens the row's share of the winners' outputs. Bisection
+   computes the threshold, with a run of the kernel for each step. */
 static void prepare_fbs_pg(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int32_t *v = k->row->variant;

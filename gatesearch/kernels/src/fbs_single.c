@@ -66,7 +66,8 @@ void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int
 #else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
-/* Prepare a call in which the row's shares of the inputs are active and of the outputs win. */
+/* Prepare the call of a row of the kit. The row says which share of the input channels is active, and which share of
+   the output channels wins. */
 static void prepare_fbs_single(gs_call *k) {
   k->c = conv_of(k->row->shape);
   prepare_chosen(k, 1);

@@ -117,7 +117,7 @@ void GS(winners)(const float *g, int channels, int count, int32_t *out) {
 #else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
-/* Prepare a call for a feature map of the row's shape. */
+/* Prepare the call of a row of the kit, for a feature map of the row's shape. */
 static void prepare_gate(gs_call *k) {
   k->c = conv_of(k->row->shape);
   k->x = reals(k->c.h * k->c.w * k->c.c_in);

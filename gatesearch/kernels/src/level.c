@@ -92,7 +92,8 @@ int64_t GS(level)(gs_level *l, const int16_t *samples, int n) {
 #else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
-/* Prepare the gate for a row's shape: samples of a hop, samples of a frame, frames of a window, bins of a spectrum. */
+/* Prepare the call of a row of the kit. The row's shape holds the samples of a hop, the samples of a frame, the frames
+   of a window, and the bins of a spectrum. */
 static void prepare_level(gs_call *k) {
   const int32_t *shape = k->row->shape;
   gs_level *l = reserve(sizeof(gs_level));

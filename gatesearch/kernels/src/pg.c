@@ -176,7 +176,7 @@ GS_INLINE void write_rows(const int32_t *sums, int stride, int rows, float scale
   }
 }
 
-/* Copy the sums of a pixel and a block, as far as their channels exist, to their positions in to [h'][w'][c_out]. */
+/* Copy the sums of a pixel and a block, as far as their channels exist, into the array to [h'][w'][c_out]. */
 GS_INLINE void write_sums(const gs_conv *c, const int32_t *sums, int pixel, int block, int32_t *to) {
   const int first = block * GS_BLOCK;
   memcpy(to + (size_t)pixel * c->c_out + first, sums, GS_MIN(GS_BLOCK, c->c_out - first) * sizeof(int32_t));
@@ -413,8 +413,8 @@ static int by_size(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Prepare a call with a limit that opens the row's share of all groups. A first run, with a limit that no sum exceeds,
-   returns the high products. The limit is then a quantile of their sums by group. */
+/* Prepare the call of a row of the kit, with a limit that opens the row's share of all groups. A first run, with a
+   limit that no sum exceeds, returns the high products. The limit is then a quantile of their sums by group. */
 static void prepare_pg(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK, count = k->row->variant[0], outputs = outputs_of(&k->c);

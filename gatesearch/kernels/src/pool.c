@@ -56,7 +56,7 @@ void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float 
 #else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
-/* Prepare a pooling of a row's shape. */
+/* Prepare the pooling of a row of the kit; the row has the shape. */
 static void prepare_pool(gs_call *k) {
   k->c = conv_of(k->row->shape);
   k->x = bytes(k->c.h * k->c.w * k->c.c_in);
@@ -68,7 +68,7 @@ GS_INLINE void run_pool(gs_call *k) {
   GS(pool_window_u8)(&k->c, k->x, k->row->kernel == GS_KERNEL_LARGEST, k->y);
 }
 
-/* Prepare a sum of maps with a row's number of values. */
+/* Prepare the sum of a row of the kit; the row has the number of values. */
 static void prepare_sum(gs_call *k) {
   const int n = k->row->shape[0];
   k->x = bytes(n), k->h = bytes(n), k->y = reserve(n);

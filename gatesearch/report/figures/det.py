@@ -76,7 +76,7 @@ def draw_det(record: Record) -> Figure | None:
 
 
 def draw_latencies(record: Record) -> Figure | None:
-    """Draw how long after the end of an event its detection comes, for the picked plan and the ungated backbone."""
+    """Draw the times from the end of an event to its detection, for the picked plan and the ungated backbone."""
     picked = read(record, "stream", "picked", "latencies_ms", default=())
     if not picked:
         return None

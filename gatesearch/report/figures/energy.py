@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _LIGHT_COLOURS = {"#b4bcc4", "#dfe3e7", "#e69f00", "#56b4e9", "#7fbfa9"}  # bars with dark text
 _BAR_HEIGHT = 0.55
-_MIN_LABELLED_SHARE = 0.09  # least length of a segment that has room for a number, as a share of the longest bar
+_MIN_LABELLED_SHARE = 0.09  # smallest segment that has room for a number, as a share of the longest bar
 _NOT_SPLIT = "total, not split"
 
 
@@ -90,7 +90,7 @@ def _draw_split(record: Record, split: str, colours: Mapping[str, str], height: 
 
 
 def _stack_bars(axes: Axes, rows: Mapping[str, Mapping[str, float]], colours: Mapping[str, str]) -> None:
-    """Draw one bar for each row, with the parts of its energy end to end and the total behind them."""
+    """Draw one bar for each row: the parts of its energy one after another, and the total behind the bar."""
     longest = max(sum(value or 0 for value in parts.values()) for parts in rows.values())
     ends = dict.fromkeys(rows, 0.0)
     for part, colour in colours.items():

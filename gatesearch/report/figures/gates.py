@@ -50,7 +50,7 @@ def draw_reach(record: Record) -> Figure | None:
 
 
 def draw_roc(gate: Mapping[str, Any], colours: Mapping[str, str]) -> Figure | None:
-    """Draw one gate's share of each kind of negative stopped against its recall of positives.
+    """Draw the share of each kind of negative that a gate stops, against the gate's recall of positives.
 
     The left half shows the whole range, the right half magnifies the high recalls at which gates work.
     """

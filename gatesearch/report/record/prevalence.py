@@ -19,7 +19,7 @@ from gatesearch.plan import GatePlan
 from gatesearch.training import Figures
 
 CONFIDENCE = 0.95
-FIXED_TERMS = ("sense", "frontend", "idle")  # terms of the energy that no gate reduces
+FIXED_TERMS = ("sense", "frontend", "idle")  # terms of the energy that gates between stages do not reduce
 
 
 def sweep_prevalences(
@@ -42,7 +42,7 @@ def sweep_prevalences(
 
     Returns:
         A row for each prevalence, with the price and the gains. ``reach`` is R, the share of windows that reaches the
-        last stage. ``bound`` is the largest ``gain_end_to_end`` that any gate can have. ``gain_idealised`` is
+        last stage. ``bound`` is the largest ``gain_end_to_end`` of any gate. ``gain_idealised`` is
         1/(R (1 - AS)), as if only the values that enter the last stage had a cost. An infinite gain is None.
     """
     rows: list[dict[str, float | None]] = []

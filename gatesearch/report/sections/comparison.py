@@ -17,7 +17,7 @@ from gatesearch.report.text import (
     format_value,
 )
 
-_SAME_WITHIN = 0.005  # costs whose ratio is nearer to 1 than this print as equal
+_SAME_WITHIN = 0.005  # costs whose ratio differs from 1 by less are printed as equal
 
 Row = dict[str, Any]
 

@@ -31,10 +31,10 @@ def describe_gates(gates: Sequence[Mapping[str, Any]], layer_kinds: Collection[s
 
 
 def list_columns(record: Record) -> dict[str, str]:
-    """Return the gate figures that have a column in the table: their names, with the headings of the columns.
+    """Return the headings of the table's columns for figures of gates, by the name of the figure.
 
-    The record's ``layer_figures`` names these figures. An older record lacks that key, so each of its shares has a
-    column, with its name as the heading.
+    The record's ``layer_figures`` holds these headings. An older record lacks that key, so each of its shares has a
+    column, with the share's name as the heading.
     """
     reports = [read(row, "report", default={}) for row in read(record, "layers", default=())]
     figures = [item for report in reports for item in report.items()]
@@ -86,7 +86,7 @@ def share_left(record: Record) -> float | None:
 
 
 def list_kernel_sources(record: Record) -> dict[str, str]:
-    """Return, for each core, the source of the shares that its kernels compute."""
+    """Return, for each core, the source of the shares of work that its kernels compute, as text."""
     rows = [row for row in read(record, "layers", default=()) if read(row, "kernels", "source")]
     return {read(row, "core"): row["kernels"]["source"] for row in rows}
 

@@ -19,12 +19,17 @@ Row = Mapping[str, Any]
 def build_stages(record: Record) -> list[dict[str, Any]]:
     """Return a description of each stage for the template to draw, in order.
 
-    A stage has ``title``, ``core``, ``colour``, ``sites``, ``layers`` (the gates in its layers, in words), ``facts``
-    (pairs of label and text), ``elsewhere`` (names to print where the record lists no site of the stage) and ``exit``.
-    The exit describes the gate before the next stage, what it stops and what it sends on; it is None after the last
-    stage. A site has ``name``, ``shape``, ``marks`` (the gates inside it), ``left`` (for a layer with less to do, the
-    share of work that is left) and ``gated`` (whether it has a gate of its own). Before a plan is picked there is one
-    stage without a core, which is the bare backbone.
+    A stage has these entries:
+
+    * ``title``, ``core`` and ``colour``.
+    * ``sites``: the stage's sites and gated layers. Each has ``name``, ``shape``, ``marks`` (the gates inside it),
+      ``left`` (for a layer with less work, the share that is left) and ``gated`` (whether it has its own gate).
+    * ``layers``: the gates in the stage's layers, in words.
+    * ``facts``: pairs of label and text.
+    * ``exit``: the gate before the next stage, what it stops and what it sends on; None after the last stage.
+    * ``elsewhere``: names to print if the record lists no site of the stage.
+
+    Before a plan is picked, there is one stage without a core: the bare backbone.
     """
     sites = list(read(record, "sites", default=()))
     stages = list(read(record, "stages", default=()))
