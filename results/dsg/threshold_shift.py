@@ -23,10 +23,9 @@ XTOL = 1e-7  # precision of a shift, in the same units
 def shift_thresholds(model: GatedModel, goal: float, measure: Callable[[], float]) -> float:
     """Add the same amount to all thresholds and to their target, so that B_avg meets a goal.
 
-    B_avg is the mean number of bits of an output.
-    The differences between thresholds, which training has learnt, stay. The threshold loss pulls thresholds towards the
-    target. The target shifts, too, so the loss does not undo the shift. All layers have the same target, so they get
-    the same shift.
+    B_avg is the mean number of bits of an output. The differences between thresholds, which training has learnt, stay.
+    The threshold loss pulls thresholds towards the target. The target shifts, too, so the loss does not undo the shift.
+    All layers have the same target, so they get the same shift.
 
     Args:
         model: the model, changed in place.

@@ -1,7 +1,8 @@
 """`gatesearch bench hmd speech=DIR har=FILE`: compressed matrices in recurrent networks.
 
-Hybrid matrices (HMD) and other compressed matrices are compared in four networks. A finished row is not run again.
-Without recordings, speech and activities are synthetic, and the page says so.
+Hybrid matrices (HMD, hybrid matrix decomposition) are compared with other compressed matrices in four networks. A row
+of the page is one network, trained for each seed. A finished row is not trained again. Without recordings, speech and
+activities are synthetic, and the page says so.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ KEYS = (*DATA_SETS, "protocol", "seeds", "rows")
 
 
 def main(arguments: list[str]) -> None:
-    """Run every requested row that has no result yet; write results/hmd after each.
+    """Train every requested row that has no result yet; write results/hmd after each row; time the networks.
 
     Args:
-        arguments: ``speech=`` and ``har=``, the paths of recordings; ``protocol=short|full``; ``seeds=0,1,2``;
-            ``rows=`` tasks, methods or single rows, separated by commas; any key of the protocol.
+        arguments: ``speech=DIR`` and ``har=FILE``, the paths of recordings; ``protocol=short|full``; ``seeds=0,1,2``;
+            ``rows=NAME,NAME``, names of tasks, methods or single rows; any key of the protocol.
 
     Raises:
         UserError: an argument is wrong, or the folder holds results of other settings.
@@ -52,7 +53,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _specs(written: str) -> list[Spec]:
-    """Return the rows that names of tasks, methods or rows stand for, each once, in the order of :data:`SPECS`."""
+    """Return the rows that an argument lists as names of tasks, methods or rows, in the order of :data:`SPECS`."""
     chosen: set[str] = set()
     for name in written.split(","):
         matching = [key for key, spec in SPECS.items() if name in (key, spec.task, spec.method)]

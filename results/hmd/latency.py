@@ -1,8 +1,9 @@
-"""Times one step of the recurrent layers of several networks on this host, with batch size 1.
+"""Times one step of the recurrent layers of several networks, at batch size 1, on the machine that runs it.
 
-A *runtime* turns a layer into calls, one or more for each depth and direction. On a host with a C compiler, the runtime
-is the C kernels, which compute whole steps. Without a compiler it is NumPy and SciPy, which compute the products with
-the matrices alone, because the methods differ only in these products.
+A *runtime* is a function that turns a recurrent layer into calls, one or more for each depth and direction. On a
+machine with a C compiler, the runtime is the C kernels, which compute whole steps. On other machines the runtime is
+NumPy and SciPy, which compute only the products with the matrices. The compression methods differ only in these
+products.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, Prun
 Array = npt.NDArray[np.float32]
 Call = Callable[[], object]
 Runtime = Callable[[FactoredRNN], Sequence[Call]]
-ROUNDS, SAMPLES = 31, 5  # rounds in which each network has a turn, and timings in a turn
+ROUNDS, SAMPLES = 31, 5  # number of rounds, in each of which every network has a turn; timings in a turn
 KERNELS, PRODUCTS = "C kernels, whole steps", "NumPy and SciPy, products alone"
 
 
@@ -39,17 +40,17 @@ RUNTIME_DESCRIPTIONS: Mapping[str, str] = {
 
 
 def describe_runtime(name: str, status: str) -> str:
-    """Return a sentence on what a runtime measures; ``status`` describes the compiled kernels."""
+    """Return a sentence for the page that says what a runtime measures; ``status`` describes the compiled kernels."""
     return textwrap.fill(f"Latency with {name}: {RUNTIME_DESCRIPTIONS[name]} ({status}).", 120, break_long_words=False)
 
 
 def runtime() -> str:
-    """Return the key of :data:`RUNTIMES` that this host has."""
+    """Return the key of :data:`RUNTIMES` for this machine."""
     return KERNELS if kernels.load() else PRODUCTS
 
 
 def kernel_steps(layer: FactoredRNN) -> list[Call]:
-    """Return one call for each depth and direction, which computes a step from a random state."""
+    """Return a call for each depth and direction of a layer; the call computes a step from a random state."""
     rng, calls = np.random.default_rng(0), []
     for step in steps(layer):
         sizes = (step.input_weights.columns, *[step.size] * (2 if layer.is_lstm else 1))
@@ -58,7 +59,7 @@ def kernel_steps(layer: FactoredRNN) -> list[Call]:
 
 
 def steps(layer: FactoredRNN) -> list[Any]:
-    """Return the kernel object of each depth and direction, in PyTorch's order."""
+    """Return a kernel object for each depth and direction of a layer, in the order of PyTorch's weights."""
     kind = kernels.LSTMStep if layer.is_lstm else kernels.GRUStep
     calls = []
     for number in range(len(layer.cells)):
@@ -71,12 +72,16 @@ def steps(layer: FactoredRNN) -> list[Any]:
 
 
 def numpy_products(layer: FactoredRNN) -> list[Call]:
-    """Return one call for each matrix, which multiplies a vector by it; see :func:`numpy_call`."""
+    """Return a call for each matrix of a layer; the call multiplies the matrix by a vector; see :func:`numpy_call`."""
     return [numpy_call(matrix) for matrix in layer.matrices()]
 
 
 def numpy_call(matrix: Factors) -> Call:
-    """Return a product with NumPy, one BLAS call for each factor; a pruned matrix is a CSR matrix of SciPy."""
+    """Return a call that multiplies a matrix by a vector.
+
+    NumPy computes the product, with one BLAS call for each factor. A pruned matrix is an exception: SciPy computes the
+    product, with the matrix in CSR (compressed sparse row) form.
+    """
     return _CALLS.get(type(matrix), _dense)(matrix, _vector(matrix))
 
 
@@ -90,10 +95,11 @@ def _dense(matrix: Factors, x: Array) -> Call:
 
 
 def _hybrid(matrix: Factors, x: Array) -> Call:
-    """Return a product with a hybrid matrix: dense rows A over J blocks of rank 1, block j being b_j times c_j^T.
+    """Return a call that multiplies a hybrid matrix by a vector x.
 
-    One BLAS call computes A x and the J numbers c_j^T x for all gates of the cell. The vectors b_j, scaled by these
-    numbers, are then added up.
+    For each gate of the cell, a hybrid matrix has dense rows A above J blocks of rank 1. Block j is b_j times c_j^T.
+    One BLAS call computes A x and the J numbers c_j^T x for all gates. Then the vectors b_j are multiplied by these
+    numbers and added up.
     """
     assert isinstance(matrix, HybridMatrix)
     groups, blocks = matrix.groups, len(matrix.left)
@@ -151,7 +157,7 @@ RUNTIMES: Mapping[str, Runtime] = {KERNELS: kernel_steps, PRODUCTS: numpy_produc
 
 
 def measure(networks: Mapping[str, nn.Module], runtime: str, rounds: int = ROUNDS) -> dict[str, Timing]:
-    """Time one step of each network in turn, A B C A B C ...
+    """Return the time of one step of each network; the networks are timed in turn: A B C A B C ...
 
     Args:
         networks: the networks of one task, by name.
@@ -172,7 +178,7 @@ def _step(network: nn.Module, runtime: Runtime) -> Call:
 
 
 def recurrent(network: nn.Module) -> list[FactoredRNN]:
-    """Return the recurrent layers of a network; a dense one becomes a factored layer of one factor a matrix."""
+    """Return the recurrent layers of a network as factored layers; a dense matrix becomes a single factor."""
     layers = []
     for module in network.modules():
         if isinstance(module, nn.RNNBase):

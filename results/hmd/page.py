@@ -1,4 +1,7 @@
-"""The results page of hybrid matrices (``hmd``): a section per protocol, with a table per task."""
+"""Rows, page and plots of the ``hmd`` benchmark, which compares hybrid matrices with other compressed ones.
+
+The page has a section for each training protocol. A section has a table for each task.
+"""
 
 from __future__ import annotations
 
@@ -46,14 +49,14 @@ class HybridMatrices(ProtocolBenchmark):
     draw = staticmethod(plot.draw)
 
     def rows(self) -> list[Row]:
-        """Return the figures of every training, and the latency of every network that was timed."""
+        """Return the figures of all trainings, and the latencies of all timed networks."""
         rows: list[Row] = []
         for protocol, results in self.results_by_protocol().items():
             rows += self._rows(protocol, results, self._timings(protocol))
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return the template's values, with a section for each protocol."""
+        """Return the values to fill into the template, with a section for each protocol."""
         return {
             "split_seed": SPLIT_SEED,
             "average": AVERAGE,
@@ -99,9 +102,10 @@ class HybridMatrices(ProtocolBenchmark):
 
 
 def compare_with_other_methods(results: Results, timings: Timings) -> str:
-    """Return a table of hybrid matrices against each other method at the same factor of compression.
+    """Return a table that compares hybrid matrices with each other method at equal compression factors.
 
-    A row covers all tasks that have results of both methods. Without any such task the table is an empty string.
+    A row covers all tasks that have results of hybrid matrices and of the other method. Without such a task, the result
+    is an empty string.
     """
     lines = []
     steps = {task: timing["rows"] for task, timing in timings.items()}

@@ -1,4 +1,4 @@
-"""Plots the quality of compressed recurrent networks against their parameters, a panel per task."""
+"""Plots the quality of compressed recurrent networks against their parameters, with a panel for each task."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Settings of all trainings of the ``hmd`` benchmark: a short protocol and a full one.
-
-The short protocol is for one CPU core.
-"""
+"""The settings of all trainings of the ``hmd`` benchmark: a short protocol, for one CPU core, and a full one."""
 
 from __future__ import annotations
 
@@ -12,18 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 
 
 class Protocol(BaseModel):
-    """Settings with which every row of the page is trained; the command line can change each of them.
+    """The training settings of every row of the page; the command line can change each of them.
 
     Args:
-        start: ``scratch`` trains every row from random weights, as the papers do; ``trained`` gives compressed layers
-            the weights of the trained dense row first, as a gatesearch run does.
-        kws_epochs, har_epochs: passes over the training split.
-        lm_steps: steps of the language model.
+        start: initial weights of compressed layers. ``scratch``: random weights, as in the papers. ``trained``: a fit
+            to the trained dense row, as in a gatesearch run.
+        kws_epochs, har_epochs: passes over the training split, for keywords and for human activities.
+        lm_steps: training steps of the language model.
         batch_size: windows in a batch.
         rate: peak learning rate of AdamW; the rate rises for a tenth of the steps and falls along half a cosine.
         weight_decay, label_smoothing, dropout: the same in all trainings; the language model has no label smoothing.
-        width: factor on the units of every recurrent layer.
-        characters: length of the language model's text, None for all of it; validation and test get a tenth each.
+        width: factor by which the number of units of every recurrent layer is multiplied.
+        characters: length of the language model's text; None: the whole text; validation and test get a tenth each.
         clips_per_class, windows_per_subject: size of the synthetic data sets, which replace missing recordings.
     """
 
@@ -60,6 +57,6 @@ SHORT = Protocol(
     windows_per_subject=130,
 )
 FULL = SHORT.model_copy(update={"kws_epochs": 80, "har_epochs": 40, "lm_steps": 4000})
-# Data sets of recordings, and the name that a command on the page shows in place of the user's path.
+# Data sets of recordings, each with the word that replaces the user's own path in published commands.
 DATA_SETS: Mapping[str, str] = {"speech": "SPEECH_COMMANDS", "har": "har_windows.npz"}
 PROTOCOLS: Mapping[str, Protocol] = {"short": SHORT, "full": FULL}

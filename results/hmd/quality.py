@@ -1,4 +1,4 @@
-"""The measure of quality of each task of the ``hmd`` benchmark: its name, its unit and its direction."""
+"""The quality measure of each task of the ``hmd`` benchmark: its name, its unit, and whether more is better."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ UNITS: Mapping[str, str] = {"kws_lstm": "share", "kws_gru": "share", "har_bilstm
 
 
 def displayed(task: str, quality: float) -> float:
-    """Return a quality as tables show it: shares in per cent."""
+    """Return a quality as tables show it: a share in per cent, bits per character unchanged."""
     return quality if UNITS[task] != "share" else 100 * quality
 
 
 def improvement_sign(task: str) -> int:
-    """Return 1 for a task whose quality is better when higher, -1 for one whose quality is better when lower."""
+    """Return 1 for a task in which a higher quality figure is better, and -1 if a lower one is better."""
     return -1 if UNITS[task] == "bits a character" else 1

@@ -1,4 +1,4 @@
-"""The rows of the ``hmd`` benchmark: each is a task, a compression method and a compression factor."""
+"""The rows of the ``hmd`` benchmark; each row is a task, a compression method and a compression factor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Spec:
     Args:
         task: key of :data:`TASKS`.
         method: key of :data:`METHODS`.
-        factor: dense parameters divided by remaining ones, in the recurrent matrices; 1 for the dense row.
+        factor: how many times fewer parameters the recurrent matrices have than in the dense row; 1 for the dense row.
     """
 
     task: str
@@ -48,26 +48,26 @@ class Spec:
 
     @property
     def is_layer_kind(self) -> bool:
-        """Whether the method replaces dense layers by compressed ones."""
+        """Whether the method replaces dense layers by compressed layers."""
         return self.method not in ("dense", "smaller")
 
     def plan(self, sites: tuple[LayerSite, ...], fitted: bool) -> GatePlan:
-        """Return the plan with the method at every recurrent layer; all other layers stay dense.
+        """Return the plan that applies the method to every recurrent layer; all other layers stay dense.
 
         Args:
             sites: the layer sites of the network.
-            fitted: whether compressed layers start from a fit to the dense weights, or at random.
+            fitted: whether compressed layers start from a fit to the dense weights; False: from random weights.
         """
         if not self.is_layer_kind:
             return GatePlan((), CORES)
         params: dict[str, Scalar] = {"factor": self.factor}
-        if self.method != "pruned":  # a pruned layer always starts as the layer that it prunes
+        if self.method != "pruned":  # a pruned layer has no such parameter: it always starts with the dense weights
             params["init"] = "fitted" if fitted else "random"
         gates = [PlacedGate.of(self.method, site.name, **params) for site in sites if site.op in RECURRENT]
         return GatePlan(tuple(gates), CORES)
 
 
-# The dense row of a task comes first, because the others may start from it.
+# The dense row of a task comes first, because other rows may start from its weights.
 SPECS: Mapping[str, Spec] = {
     spec.name: spec
     for task in TASKS

@@ -1,7 +1,4 @@
-"""Runs one row of the ``hmd`` benchmark, and times the networks of a task.
-
-The run of a row builds, trains and tests its network.
-"""
+"""Runs a row of the ``hmd`` benchmark (builds, trains and tests a network), and times the networks of a task."""
 
 from __future__ import annotations
 
@@ -34,9 +31,9 @@ class Bench:
     """Runs the rows of one protocol, which share a folder and the loaded tasks.
 
     Args:
-        folder: folder of the protocol; each row and seed has a folder in it.
+        folder: folder of the protocol, with a folder for each row and seed.
         protocol: settings of the training.
-        roots: roots of the recordings, by kind of data; see :func:`results.hmd.tasks.load`.
+        roots: paths of the recordings, by kind of data; see :func:`results.hmd.tasks.load`.
     """
 
     folder: RunFolder
@@ -45,11 +42,11 @@ class Bench:
     _tasks: dict[str, Task] = field(default_factory=dict)
 
     def done(self, spec: Spec, seed: int) -> bool:
-        """Return whether a row has its result."""
+        """Return whether the result of a row is stored."""
         return is_done(self.folder, spec.name, seed)
 
     def run(self, spec: Spec, seed: int) -> None:
-        """Train a row and write its result."""
+        """Train a row, test it, and write its result."""
         task, started = self.task(spec.task), time.monotonic()
         model = self.model(spec, seed)
         best = train(model, task, self.protocol, seed)
@@ -79,7 +76,7 @@ class Bench:
         console.say(f"{training_name(spec.name, seed)}: {test.quality:.4f}, {time.monotonic() - started:.0f} s")
 
     def time(self, task: str) -> None:
-        """Time one step of every row of a task, in turn, and write the latencies; the networks are untrained."""
+        """Time one step of the network of every row of a task, and write the latencies; the networks are untrained."""
         networks = {spec.name: self.model(spec, 0, trained=False) for spec in SPECS.values() if spec.task == task}
         runtime = latency.runtime()
         timings = latency.measure(networks, runtime)
@@ -97,24 +94,24 @@ class Bench:
         self.folder.write_json(latency.LATENCIES, latencies)
 
     def timed(self, task: str) -> bool:
-        """Return whether a task has latencies of the runtime that this host has."""
+        """Return whether latencies of a task are stored for the runtime of this machine."""
         timing = (self.folder.read_json(latency.LATENCIES) or {}).get(task, {})
         return bool(timing.get("runtime") == latency.runtime())
 
     def task(self, name: str) -> Task:
-        """Return a task; it is loaded once."""
+        """Return a task; the first call loads it."""
         if name not in self._tasks:
             self._tasks[name] = load(name, self.protocol, self.roots)
         return self._tasks[name]
 
     def model(self, spec: Spec, seed: int, trained: bool = True) -> GatedModel:
-        """Build a row's network.
+        """Return the network of a row, before its training.
 
         Args:
             spec: the row.
             seed: seed of the initial weights.
-            trained: whether compressed layers start from the trained dense row where the protocol has
-                ``start: trained``; False builds the shapes alone.
+            trained: whether compressed layers start from the trained dense row if the protocol has ``start: trained``;
+                False: never, because only the shapes matter.
         """
         task = self.task(spec.task)
         torch.manual_seed(seed)
@@ -136,7 +133,7 @@ class Bench:
 
 
 def _units(task: Task, most_units: int, params: float) -> int:
-    """Return the most units, below ``most_units``, with at most ``params`` parameters in the recurrent matrices."""
+    """Return the largest number of units below ``most_units`` with at most ``params`` parameters in the matrices."""
     fitting = [units for units in range(1, most_units) if _matrix_params(task.build(units, 0.0)) <= params]
     return max(fitting, default=1)
 
@@ -150,7 +147,7 @@ def _held(matrix: Factors) -> int:
 
 
 def _stored(matrix: Factors) -> int:
-    """Return the number of parameters of a matrix; a pruned matrix counts its nonzero elements."""
+    """Return the number of parameters of a matrix; for a pruned matrix, the number of its nonzero elements."""
     if isinstance(matrix, PrunedMatrix):
         return int(matrix.eval().dense().count_nonzero())
     return _held(matrix)

@@ -1,6 +1,6 @@
-"""The tasks of the ``hmd`` benchmark: keywords, activities, and a language model of characters.
+"""The tasks of the ``hmd`` benchmark: keywords, human activities, and a language model of characters.
 
-Each has labelled sequences and a recurrent network for them.
+A task has labelled sequences and a recurrent network for them.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from results.hmd.protocol import Protocol
 
 SPLITS = ("train", "validation", "test")
 SPLIT_SEED = 0  # the splits are the same for every seed of a training
-# As in "Hello Edge" (Zhang et al. 2017), recurrent networks read frames of 40 ms without overlap: 25 frames a second.
+# As in "Hello Edge" (Zhang et al. 2017), the input of recurrent networks has frames of 40 ms without overlap, which are
+# 25 frames a second.
 MFCC = {"coefficients": 10, "window_ms": 40.0, "stride_ms": 40.0, "fft": 1024}
-AVERAGE = 4  # time steps of an activity whose mean is one step of the input
-WINDOW = 64  # characters that the language model reads at once
+AVERAGE = 4  # each step of the input is the mean over this number of recorded time steps (activities)
+WINDOW = 64  # characters in a window of the language model
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 NEGATIVES = {"_silence_": ["_silence_", "_background_noise_"], "_unknown_": ["*"]}
 
 
 @dataclass(frozen=True)
 class Task:
-    """Data and network of one task.
+    """The data and the network of one task.
 
     Args:
         name: key of :data:`results.hmd.rows.TASKS`.
-        splits: inputs [N, ...] and labels [N] of each split; for the language model, both are its characters [N].
-        build: builds the untrained network from the units of a recurrent layer and the dropout.
-        hidden: units of the dense row, at width 1.
-        source: where the data come from, for the page.
+        splits: inputs [N, ...] and labels [N] of each split; for the language model, inputs and labels are the same
+            characters [N].
+        build: a function that returns the untrained network for a number of recurrent units and a dropout.
+        hidden: number of recurrent units of the dense row, at width 1.
+        source: the origin of the data, for the page.
         synthetic: whether the data are generated; False for recordings and text.
     """
 
@@ -56,7 +58,7 @@ class Task:
 
     @property
     def example(self) -> Tensor:
-        """One input, with the batch dimension in front."""
+        """One input, with a batch dimension."""
         inputs = self.splits["train"][0]
         return inputs[None, :WINDOW] if self.is_language else inputs[:1]
 
@@ -81,7 +83,7 @@ class CharacterModel(nn.Module):
         self.classifier = nn.Linear(hidden, vocabulary)
 
     def forward(self, characters: Tensor) -> Tensor:
-        """Return logits."""
+        """Return the logits of the next characters, [N, T, vocabulary]."""
         hidden, _ = self.rnn[0](self.embedding(characters))
         logits: Tensor = self.classifier(self.dropout(hidden))
         return logits
@@ -119,7 +121,7 @@ def _load_activities(name: str, protocol: Protocol, roots: Mapping[str, str | No
 def _build_task(
     name: str, data: Dataset, frontend: str, settings: Mapping[str, Any], net: Mapping[str, Any], hidden: int
 ) -> Task:
-    """Build a task of a data set: features of every split, and the network for them.
+    """Return the task of a data set: the features of every split, and the network for them.
 
     Args:
         name: name of the task.
@@ -127,7 +129,7 @@ def _build_task(
         frontend: name of the front end.
         settings: settings of the front end.
         net: arguments of :class:`RecurrentNet`.
-        hidden: units of the dense row.
+        hidden: number of recurrent units of the dense row.
     """
     compute_features = build(frontend, **settings).fit(data.train.inputs)
     splits = {}
@@ -149,7 +151,7 @@ def _load_text(name: str, protocol: Protocol, roots: Mapping[str, str | None]) -
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     alphabet = sorted(set(text))
     stream = torch.tensor([alphabet.index(c) for c in text])
-    tenth = len(stream) // 10  # for validation, and as much for test
+    tenth = len(stream) // 10  # length of the validation split, and of the test split
     parts = stream.split([len(stream) - 2 * tenth, tenth, tenth])
     return Task(
         name,

@@ -1,6 +1,6 @@
 """Trains a network of the ``hmd`` benchmark with AdamW, and scores it on a split.
 
-A training returns the weights that are best on the validation split.
+After a training, the network has the weights that were best on the validation split.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gatesearch.model import GatedModel
 from results.hmd.protocol import Protocol
 from results.hmd.tasks import WINDOW, Task
 
-CHECKS = 8  # checks of the language model on validation, in a training; other tasks have one an epoch
+CHECKS = 8  # checks on the validation split in a training of the language model; other tasks have one per epoch
 CLIP = 1.0  # largest norm of the gradient
 WARMUP = 0.1  # share of the training in which the learning rate rises
 BATCH = 256  # inputs in a batch of an evaluation
@@ -30,8 +30,8 @@ class Score(NamedTuple):
     """The scores of a model on a split.
 
     Args:
-        better: a number that is higher for a better model: the accuracy, or the negative of the bits a character.
-        quality: accuracy as a share; for the language model, bits a character.
+        better: a number that is higher for a better model: the accuracy, or the negative of the bits per character.
+        quality: accuracy as a share; for the language model, bits per character.
         f1: mean of the F1 scores of the classes; None for the language model.
     """
 
@@ -41,7 +41,7 @@ class Score(NamedTuple):
 
 
 def train(model: GatedModel, task: Task, protocol: Protocol, seed: int) -> int:
-    """Train in place, load the weights that were best on validation, and return their check's number."""
+    """Train a model in place, load the weights that were best on validation, and return the number of their check."""
     torch.manual_seed(seed)
     epochs = {"kws_lstm": protocol.kws_epochs, "kws_gru": protocol.kws_epochs, "har_bilstm": protocol.har_epochs}
     windows = len(task.splits["train"][1])
@@ -71,7 +71,8 @@ def train(model: GatedModel, task: Task, protocol: Protocol, seed: int) -> int:
             optimizer.step()
             scheduler.step()
         better = score(model, task, "validation").better
-        # Pruning ends after seven tenths of a training. An earlier state has too many elements and is never the best.
+        # Pruning ends after seven tenths of a training. Earlier weights have too many elements, so they never count as
+        # the best.
         if (check + 1) / checks > _settled(model) and better > best:
             best, best_state, best_check = better, copy.deepcopy(model.state_dict()), check + 1
     model.load_state_dict(best_state)

@@ -1,8 +1,8 @@
-"""`gatesearch bench latency`: compares predicted with measured latency of gated bundles.
+"""`gatesearch bench latency`: compares predicted with measured latencies of networks with gates.
 
-Predictions come from latency tables. The benchmark has three resumable steps: it writes bundles of random held-out
-models, fills the latency table of each backbone, and times every bundle end to end. The last two steps need a machine
-without other load.
+Predictions come from the latency tables with which a search prices plans. The benchmark has three resumable steps: it
+writes bundles of random plans, fills the latency table of each backbone, and times every bundle end to end. The last
+two steps need a machine without other load.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from results.latency.page import Latency
 from results.latency.steps import FIRST_SEEDS, HELD_OUT
 
 WHERE = "bench latency"
-MODELS = 8  # models of each backbone
+MODELS = 8  # number of models (random plans) of each backbone
 STEPS = ("bundles", "tables", "times", "page")
 
 
 def main(arguments: list[str]) -> None:
-    """Do the steps that are not done yet and write results/latency.
+    """Do the steps that are not done yet, then write results/latency.
 
     Args:
-        arguments: ``models=8`` held-out models a backbone; ``steps=bundles,tables,times,page``, or some of them;
-            ``seconds=inf``, after which no further bundle or table is started; ``set=held-out`` or ``development``.
+        arguments: ``models=8``, the number of models of each backbone; ``steps=bundles,tables,times,page``, or some of
+            these steps; ``seconds=inf``, the time after which no further bundle or table is started; ``set=held-out``
+            (reported on the page) or ``set=development``.
 
     Raises:
         UserError: an argument is wrong, or kernels cannot be compiled.

@@ -1,4 +1,4 @@
-"""Writes bundles of models whose gates leave random shares of the work, with stages as in an export."""
+"""Writes and loads the stages of models for the ``latency`` benchmark; gates have random shares of work."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from results.latency import models
 def write(
     folder: Path, chosen: models.Subject, plan: GatePlan, seed: int, device: Device, converter: Programs
 ) -> dict[str, dict[str, float]]:
-    """Build the model of a plan, set its gates to random shares of the work, and write its stages.
+    """Build the model of a plan, set its gates to random shares of work, and write its stages as in an export.
 
     Args:
         folder: folder of the bundle.
         chosen: the backbone and its sites.
         plan: the gates.
-        seed: seed of the gates' weights and of their shares.
+        seed: seed of the gates' weights and of the shares of work.
         device: device of the stages.
-        converter: converts modules to .tflite.
+        converter: a function that converts modules to .tflite.
 
     Returns:
-        The reports of the layer gates on the first window, by site; this window will be timed.
+        The reports of the layer gates on the first window, by site. The benchmark times this window.
     """
     torch.manual_seed(seed)
     model = GatedModel(chosen.backbone, plan, chosen.sites, models.CLASSES, layers=chosen.layers)
@@ -70,7 +70,7 @@ def write(
 
 
 def load(folder: Path) -> list[StageExecutable]:
-    """Return the stages that :func:`write` wrote."""
+    """Load the stages that :func:`write` wrote."""
     stages = []
     for k, parts in enumerate(json.loads((folder / "stages.json").read_text())):
         names = [f"stage{k}_part{i}" for i in range(len(parts))] or [f"stage{k}.tflite"]
@@ -79,7 +79,7 @@ def load(folder: Path) -> list[StageExecutable]:
 
 
 class Programs:
-    """Converts modules to .tflite, once for all modules of one structure; weights do not change the time.
+    """Converts modules to .tflite, once for each structure of a module, because weights do not change the latency.
 
     Args:
         folder: folder of the converted programs.
@@ -99,7 +99,7 @@ class Programs:
 
 
 class _Childless(fx.Tracer):
-    """A tracer that treats every module without children as one operation."""
+    """A torch.fx tracer that treats every module without children as one operation."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return not list(m.children()) or super().is_leaf_module(m, module_qualified_name)
@@ -137,7 +137,7 @@ def structure(module: nn.Module) -> list[Any]:
 
 
 def _open(layer: nn.Module, x: Tensor, share: float) -> None:
-    """Set the thresholds of precision gating so that ``share`` of the outputs of every group are open for ``x``."""
+    """Set the thresholds of a precision gate so that, for input ``x``, ``share`` of the outputs of a group are open."""
     assert isinstance(layer, PGConv2d)
     weight, weight_level = layer.weights()
     alpha, scale = layer.range(x)

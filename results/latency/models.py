@@ -47,7 +47,7 @@ class Subject:
     kinds: tuple[str, ...]
 
     def gates(self) -> list[PlacedGate]:
-        """Return one gate for each kernel that a plan may call; the latency table has to cover them."""
+        """Return one gate for each kernel that a plan may call; the latency table has to cover these kernels."""
         offers = {
             "fbs": [{"density": 0.5, "block": 16}],
             "pg": [{"mask": mask, **PG_BITS} for mask in MASKS],
@@ -96,7 +96,7 @@ def subject(name: str) -> Subject:
 
 
 def has_kernel(gate: PlacedGate, site: LayerSite) -> bool:
-    """Return whether a gate may go to a site and a kernel does its work there."""
+    """Return whether a gate fits a site and a kernel computes its work there."""
     return fits(gate.kind, site) and bool(work_of(site, gate).kernels)
 
 
@@ -107,7 +107,7 @@ def random_plan(chosen: Subject, seed: int) -> GatePlan:
         cuts = sorted(dice.sample(range(len(chosen.sites)), min(dice.choice((0, 0, 1, 1, 2)), len(chosen.sites))))
         gates = [_cut(chosen.sites[i], dice) for i in cuts]
         places = dice.sample(range(len(chosen.layers)), min(dice.choice((0, 1, 2, 3, 4)), len(chosen.layers)))
-        one_kind = dice.choice((*chosen.kinds, None))  # None mixes them
+        one_kind = dice.choice((*chosen.kinds, None))  # None mixes the kinds
         for i in sorted(places):
             gate = _layer(chosen.layers[i], one_kind or dice.choice(chosen.kinds), dice)
             gates += [gate] if has_kernel(gate, chosen.layers[i]) else []

@@ -1,4 +1,4 @@
-"""Rows, page and plot of the ``latency`` benchmark: predicted against measured latency."""
+"""Rows, page and plot of the ``latency`` benchmark, which compares predicted with measured latencies."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Latency(Benchmark):
 
     Args:
         command: command that repeats the benchmark.
-        models: held-out models, each with its plan, its time and its prediction.
-        tables: size of the table of each backbone.
-        count: models that each backbone should have; the page shows missing ones as not run.
+        models: held-out models, each with its plan, its measured and its predicted latency.
+        tables: size of the latency table of each backbone.
+        count: number of models that each backbone should have; the page shows missing models as not run.
         results: folder of all benchmarks.
     """
 
@@ -42,7 +42,7 @@ class Latency(Benchmark):
         self.models, self.tables, self.count = models, tables, count
 
     def rows(self) -> list[Row]:
-        """Return the errors of the predictions."""
+        """Return figures of the errors of the predictions."""
         if not self.models:
             return []
         protocol = (
@@ -60,7 +60,7 @@ class Latency(Benchmark):
         ]
 
     def page(self) -> Mapping[str, object]:
-        """Return the template's values: mostly tables."""
+        """Return the values to fill into the template, mostly tables."""
         if not self.models:
             return {"models": 0}
         far = [model for model in self.models if abs(error(model)) > NEAR]
@@ -85,7 +85,7 @@ class Latency(Benchmark):
         }
 
     def plots(self) -> Mapping[str, Draw]:
-        """Return the plot of predicted beside measured latency."""
+        """Return the plot of predicted against measured latencies."""
         return {"latency.png": lambda path: plot.draw(self.models, path)} if self.models else {}
 
     def _errors(self) -> list[float]:

@@ -1,4 +1,4 @@
-"""Plots the predicted against the measured latency of gated models."""
+"""Plots predicted against measured latencies of models with gates."""
 
 from __future__ import annotations
 

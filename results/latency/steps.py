@@ -1,4 +1,4 @@
-"""The steps of the latency benchmark: write bundles, fill latency tables, time the bundles."""
+"""The steps of the ``latency`` benchmark: writes bundles, fills latency tables, times the bundles."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ from gatesearch.plan import GatePlan
 from results.latency import bundles, models
 
 RUNS = Path("runs/bench-latency")
-# First seed of each set of models. The latency model is developed on the development set; the page reports the held-out
-# set alone.
+# First seed of each set of models. The latency model is developed on the development set. The page reports only the
+# held-out set.
 HELD_OUT = "held-out"
 FIRST_SEEDS = {HELD_OUT: 300_000, "development": 0}
 SEEDS_A_BACKBONE = 1000
-TIMING_S = (3.0, 12.0)  # least and most seconds for timing the models of a backbone
+TIMING_S = (3.0, 12.0)  # least and largest duration of timing the models of a backbone
 
 Measurement = Mapping[str, Any]
 
 
 def write_bundles(models_set: str, count: int, until: float) -> None:
-    """Write the missing bundles of ``count`` models a backbone; none is started after ``until`` (monotonic seconds)."""
+    """Write the missing bundles of ``count`` models for each backbone.
+
+    No bundle is started after the time ``until`` (monotonic clock, seconds).
+    """
     converter = bundles.Programs(RUNS / "programs")
     device = profile.load("host")
     with console.progress(count * len(models.BACKBONES), "bundles") as bar:
@@ -46,7 +49,7 @@ def write_bundles(models_set: str, count: int, until: float) -> None:
 
 
 def fill_tables(until: float) -> None:
-    """Fill the missing tables; none is started after ``until`` (monotonic seconds)."""
+    """Fill the missing latency tables; no table is started after the time ``until`` (monotonic clock, seconds)."""
     for name in models.BACKBONES:
         folder = _folder(name)
         if _table(name) is None and time.monotonic() < until:
@@ -70,7 +73,7 @@ def fill_tables(until: float) -> None:
 
 
 def time_bundles(models_set: str, count: int) -> None:
-    """Time the bundles that have no time yet, and again those whose timing was disturbed."""
+    """Time the bundles that have no time yet, and bundles whose timing was disturbed by other load."""
     with console.progress(count * len(models.BACKBONES), "times") as bar:
         for name in models.BACKBONES:
             folder = _folder(name, models_set)
@@ -87,7 +90,7 @@ def time_bundles(models_set: str, count: int) -> None:
 
 
 def read_models(models_set: str, count: int) -> list[Measurement]:
-    """Return every model of a set with a time and a filled table, and its prediction in microseconds."""
+    """Return the models of a set that have a measured time and a filled table, each with its predicted latency [us]."""
     rows: list[Measurement] = []
     for name in models.BACKBONES:
         table = _table(name)
@@ -105,7 +108,7 @@ def read_models(models_set: str, count: int) -> list[Measurement]:
 
 
 def read_tables() -> dict[str, Measurement]:
-    """Return for each backbone's table the number of timings, the number of noisy ones, and their seconds."""
+    """Return the size of each backbone's table: its number of timings and of noisy timings, and their duration [s]."""
     sizes: dict[str, Measurement] = {}
     for name in models.BACKBONES:
         table = _table(name)
@@ -116,7 +119,7 @@ def read_tables() -> dict[str, Measurement]:
 
 
 def _needs_time(folder: RunFolder, seed: int) -> bool:
-    """Return whether a bundle exists without a time, or with a time that was disturbed."""
+    """Return whether a bundle exists and has no time, or a disturbed time."""
     measured = folder.read_json(f"{seed}.us.json")
     return folder.read_json(f"{seed}.json") is not None and (measured is None or measured["noisy"])
 

@@ -1,8 +1,8 @@
-"""`gatesearch bench search`: compares search engines (samplers) on recorded tables.
+"""`gatesearch bench search`: compares search engines (GateSampler and samplers of other libraries).
 
-A table holds the outcome of every plan of a search space. `record=kws16|image16` records a table anew. `compare=3` runs
-kws.yaml with TPE and with GateSampler. Without either, the engines are replayed on the tables of results/search/tables,
-about a thousand times faster than with trainings.
+By default, every engine searches recorded tables (results/search/tables). A table holds the outcome of every plan of a
+search space, so such a replay is about a thousand times faster than a search with trainings. `record=kws16|image16`
+records a table anew. `compare=3` runs real searches of kws.yaml with TPE and with GateSampler, on three seeds.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from results.search.spaces import RECORDED
 
 WHERE = "bench search"
 KEYS = ("record", "compare", "tables", "engines", "seeds", "evaluations")
-# Limits of evaluations and of seeds for an engine whose proposal takes about a second.
+# Largest number of evaluations, and of seeds, for an engine whose proposal takes about a second.
 SLOW = {"Optuna GPSampler": (30, 5)}
-# Factor on the evaluations of an engine whose proposals take nearly no time.
+# Factor by which an engine gets more evaluations than the others, because its proposals take nearly no time.
 QUICK = {"sparse random": 5}
 
 
@@ -29,8 +29,8 @@ def main(arguments: list[str]) -> None:
     """Record a table, run real searches, or run the missing replays and write results/search.
 
     Args:
-        arguments: ``record=kws16|image16``; ``compare=N``, real searches with N seeds; or for replays
-            ``tables=kws16,image16``, ``engines=``, ``seeds=`` their number, ``evaluations=``.
+        arguments: ``record=kws16|image16``; ``compare=N``, real searches with N seeds; for replays:
+            ``tables=kws16,image16``, ``engines=NAME,NAME``, ``seeds=N`` and ``evaluations=N``.
 
     Raises:
         UserError: an argument is wrong, or there is no table.

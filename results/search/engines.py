@@ -1,6 +1,6 @@
-"""The search engines that the ``search`` benchmark compares.
+"""The search engines that the ``search`` benchmark compares: GateSampler, random draws, and other libraries.
 
-Each engine proposes plans to a replay, which looks their outcomes up in a recorded table.
+Each engine proposes plans to a replay. The replay looks up the outcomes of these plans in a recorded table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Engine = Callable[[Replay, int], None]
 
 
 def gate(replay: Replay, seed: int) -> None:
-    """Replay GateSampler, with the arguments that a run gives it."""
+    """Replay GateSampler, with the same arguments as in a run."""
     _study(replay, _gate_sampler(replay.table, seed))
 
 
@@ -46,7 +46,7 @@ def _gate_sampler(table: Table, seed: int) -> GateSampler:
 
 
 def sparse_random(replay: Replay, seed: int) -> None:
-    """Replay random draws: plans with few gates are more frequent than plans with many, and no plan comes twice."""
+    """Replay random draws, in which plans with few gates are more frequent, and no plan is drawn twice."""
     draw = _sparse(replay.table.space, seed)
     try:
         while True:
@@ -83,13 +83,13 @@ def _with(make: Callable[[int], BaseSampler], whole: bool = False) -> Engine:
 
 
 def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
-    """Let an Optuna sampler propose until the budget is spent.
+    """Let an Optuna sampler propose plans until the budget is spent.
 
     Args:
-        replay: the replay that answers.
-        sampler: the sampler that proposes.
-        whole: whether a trial suggests every parameter of the space, also those that its plan does not need. A sampler
-            without conditional parameters needs that.
+        replay: the replay that returns the outcomes.
+        sampler: the sampler that proposes plans.
+        whole: whether a trial suggests every parameter of the space, even parameters that its plan does not need. A
+            sampler that does not support conditional parameters needs this.
     """
     table, names = replay.table, suggested_names(replay.table.space) if whole else {}
 

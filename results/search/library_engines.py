@@ -18,7 +18,7 @@ from results.search.replay import Budget, Replay
 
 Array = npt.NDArray[Any]
 NEEDS: Mapping[str, str] = {"pymoo NSGA-II": "pymoo", "Syne Tune MO-ASHA": "syne_tune"}
-NAME_DRAWS = 2000  # random proposals that collect the names of a space's parameters
+NAME_DRAWS = 2000  # number of random proposals from which the names of a space's parameters are collected
 POPULATION = 20
 
 
@@ -53,7 +53,7 @@ def pymoo_nsga2(replay: Replay, seed: int) -> None:
         while True:
             offspring = replay.timed(algorithm.ask)
             numbers = [replay.ask(_plan(table.space, names, row)) for row in np.asarray(offspring.get("X"), dtype=int)]
-            # A plan that the device cannot run counts as worse than every other.
+            # A plan that the device cannot run counts as worse than every other plan.
             points = [(1.0, *map(float, table.costs[:, -1].max(0))) if i is None else table.point(i) for i in numbers]
             over = [[1.0 if i is None else replay.excess(i)] for i in numbers]
             Evaluator().eval(StaticProblem(problem, F=np.array(points), G=np.array(over)), offspring)
@@ -63,9 +63,10 @@ def pymoo_nsga2(replay: Replay, seed: int) -> None:
 
 
 def syne_tune_moasha(replay: Replay, seed: int) -> None:
-    """Replay Syne Tune's MO-ASHA with one worker: it trains random plans and stops those that rank low at a rung.
+    """Replay Syne Tune's MO-ASHA with one worker.
 
-    A rung is a number of epochs after which a training is compared with the others and may be stopped.
+    MO-ASHA trains random plans. After certain numbers of epochs, the rungs, it compares a training with the others, and
+    stops the training if it ranks low.
     """
     from syne_tune.backend.trial_status import Trial
     from syne_tune.config_space import choice
@@ -78,7 +79,7 @@ def syne_tune_moasha(replay: Replay, seed: int) -> None:
             return ranks(objectives)
 
     random.seed(seed)
-    np.random.seed(seed)  # its rungs draw from here
+    np.random.seed(seed)  # MO-ASHA's rungs draw from NumPy's global generator
     table, names = replay.table, suggested_names(replay.table.space)
     space = {name: choice(list(range(len(choices)))) for name, choices in names.items()}
     metrics = ["error", "latency", "energy"]
@@ -115,8 +116,8 @@ def syne_tune_moasha(replay: Replay, seed: int) -> None:
 def ranks(objectives: Array) -> Array:
     """Return the rank [n] of each point [n, objectives] in Syne Tune's non-dominated sort; equal points share a rank.
 
-    ``NonDominatedPriority`` of Syne Tune 0.16 returns sorted indices in place of ranks. With these, the age of a
-    training would decide whether it continues.
+    ``NonDominatedPriority`` of Syne Tune 0.16 returns sorted indices in place of ranks. With sorted indices, the age of
+    a training would decide whether the training continues.
     """
     distinct, inverse, counts = np.unique(objectives, axis=0, return_inverse=True, return_counts=True)
     order = _order(distinct.tobytes(), distinct.shape[1])
@@ -126,7 +127,7 @@ def ranks(objectives: Array) -> Array:
     return tied
 
 
-@lru_cache(maxsize=16)  # most proposals are repeats, and each of a few rungs has its own points
+@lru_cache(maxsize=16)  # most proposals are repeats with the same points; each of a few rungs has its own points
 def _order(points: bytes, objectives: int) -> Array:
     from syne_tune.optimizer.schedulers.multiobjective.non_dominated_priority import nondominated_sort
 
@@ -134,7 +135,7 @@ def _order(points: bytes, objectives: int) -> Array:
 
 
 def suggested_names(space: Space) -> dict[str, Sequence[Scalar]]:
-    """Return every parameter that a space suggests, with its choices, by name."""
+    """Return the choices of every parameter of a space, by the name of the parameter."""
     recorder = _NameRecorder(random.Random(0))
     for _ in range(NAME_DRAWS):
         space.propose(recorder)
@@ -142,7 +143,7 @@ def suggested_names(space: Space) -> dict[str, Sequence[Scalar]]:
 
 
 class _NameRecorder:
-    """A trial that draws at random and records each parameter's choices."""
+    """A trial that draws at random, and records the choices of each parameter."""
 
     def __init__(self, generator: random.Random) -> None:
         self.names: dict[str, Sequence[Scalar]] = {}
@@ -154,7 +155,7 @@ class _NameRecorder:
 
 
 class _CodedTrial:
-    """A trial that reads each suggestion from a vector of indices into the choices."""
+    """A trial that takes each suggestion from a vector of indices into the choices."""
 
     def __init__(self, names: Mapping[str, Sequence[Scalar]], code: Sequence[int]) -> None:
         self._code: dict[str, Any] = dict(zip(names, code, strict=True))

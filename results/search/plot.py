@@ -25,7 +25,7 @@ COLOURS = {
 
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Write a PNG with a panel for each table: median and quartiles over seeds, for each engine."""
+    """Write a PNG with a panel for each table, and for each engine a curve of the median and a band of quartiles."""
     tables = list(dict.fromkeys(outcome.table for outcome in outcomes))
     with style.settings():
         figure = style.figure(4.4 * len(tables), 4.4)

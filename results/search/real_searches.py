@@ -1,7 +1,4 @@
-"""Compares TPE and GateSampler in real searches: CPU time and hypervolume by seed.
-
-A real search trains its plans.
-"""
+"""Compares TPE and GateSampler in real searches, which train their plans: CPU time and hypervolume by seed."""
 
 from __future__ import annotations
 
@@ -38,23 +35,23 @@ RECIPE_CHANGES = (  # a small version of the recipe, so that a search takes minu
 TPE = "search.sampler=tpe"
 CONDITIONS: Mapping[str, tuple[str, ...]] = {"before: TPE": (TPE,), "after: GateSampler": ()}
 RECORD_FILE = "runs.json"
-# Hypervolume counts from a reference point: the ungated accuracy minus ACCURACY_DROP, and each ungated cost times
-# COST_FACTOR.
+# The reference point of the hypervolume: the accuracy without gates minus ACCURACY_DROP, and each cost without gates
+# times COST_FACTOR.
 ACCURACY_DROP, COST_FACTOR = 0.05, 1.1
 SHARED_FILES = ("baseline.ckpt", "table.json")
-PLAN_COUNTS = (5, 10)  # the page shows the hypervolume after so many fully trained plans
+PLAN_COUNTS = (5, 10)  # numbers of fully trained plans after which the page shows the hypervolume
 
 
 def record(folder: Path, seeds: Sequence[int], path: Path, command: str) -> None:
     """Search under each condition with each seed, and write the figures of every search to a file.
 
-    Conditions take turns, so that a change in the machine's load affects both.
+    The conditions take turns, so that a change in the machine's load affects both of them.
 
     Args:
         folder: folder of the runs; a finished search is not repeated.
         seeds: values of the recipe's ``seed``.
-        path: the file of figures, which is written after each search.
-        command: the command line of the benchmark, which the file quotes.
+        path: the file for the figures; it is written after each search.
+        command: the command line of the benchmark, to store in the file.
     """
     searches: dict[str, Any] = {"command": command, "machine": fingerprint(), "rows": []}
     with console.progress(len(seeds) * len(CONDITIONS), "searches") as bar:
@@ -71,7 +68,7 @@ def record(folder: Path, seeds: Sequence[int], path: Path, command: str) -> None
 
 
 def build_section(path: Path) -> Mapping[str, object] | None:
-    """Return the values of the page's section on these searches; None if the file of figures does not exist."""
+    """Return the template's values for the section on real searches; None if the file of figures does not exist."""
     if not path.exists():
         return None
     record: Mapping[str, Any] = json.loads(path.read_text())
@@ -93,7 +90,7 @@ def build_section(path: Path) -> Mapping[str, object] | None:
 
 
 def _search(path: Path, recipe: Recipe, shared: Path) -> dict[str, Any]:
-    """Run one search and return its figures; all conditions of a seed share one baseline and one table of costs."""
+    """Run one search and return its figures; all conditions of a seed share a baseline and a latency table."""
     shutil.rmtree(path)
     folder = RunFolder(path)
     folder.write("recipe.yaml", to_yaml(recipe))
@@ -124,7 +121,7 @@ def _search(path: Path, recipe: Recipe, shared: Path) -> dict[str, Any]:
 
 
 def _line(condition: str, rows: Sequence[Mapping[str, Any]], best: Mapping[int, float]) -> list[str]:
-    """Return a condition's line of the table, each cell with one value for each seed; empty without a search."""
+    """Return a condition's line of the table, with a value for each seed in a cell; empty if no search is stored."""
     own = [row for row in rows if row["way"] == condition]
     if not own:
         return []

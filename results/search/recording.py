@@ -1,6 +1,6 @@
-"""Records a table for the ``search`` benchmark: trains every plan of a small space.
+"""Records a table for the ``search`` benchmark: trains every plan of a small search space.
 
-A table holds the quality and the costs of each plan. Each training becomes a line of a file as soon as it ends. An
+A table holds the quality and the costs of each plan. When a training ends, it is written as a line of a file. An
 interrupted recording continues after the last whole line.
 """
 
@@ -43,7 +43,7 @@ Reading = dict[str, Any]
 
 
 class Recording(NamedTuple):
-    """The run whose trainings are recorded: its problem, its baseline and its folder."""
+    """A recording: the problem (data, network, device), the baseline, and the folder."""
 
     problem: Problem
     baseline: Baseline
@@ -55,10 +55,10 @@ def record(spec: Recorded, folder: RunFolder) -> Recording:
 
     Args:
         spec: the search space, and how its plans are trained.
-        folder: folder of the recording; holds the baseline and the rows.
+        folder: folder of the recording, with the baseline and the rows.
 
     Returns:
-        The run whose trainings were recorded.
+        The recording, in which every plan is trained.
     """
     recipe = spec.load()
     folder.write("recipe.yaml", to_yaml(recipe))
@@ -78,7 +78,7 @@ def record(spec: Recorded, folder: RunFolder) -> Recording:
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """Return the recorded trainings; an incomplete last line is removed, also from the file."""
+    """Return the recorded trainings; an incomplete last line is removed from the file."""
     path = folder / ROWS
     if not path.exists():
         return []
@@ -89,7 +89,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def trainings(space: Space, spec: Recorded) -> list[tuple[PlacedGate, ...]]:
-    """Return the gates of every training, each combination once, those with few gates at cut sites first."""
+    """Return the gates of every training, each combination once, ordered by the number of gates at cut sites."""
     return list(dict.fromkeys(trained(plan, spec.after) for plan in space.plans()))
 
 
@@ -137,7 +137,7 @@ def trained_row(run: Recording, spec: Recorded, features: Features, gates: Seque
 
 
 def _readings(run: Recording, model: GatedModel, spec: Recorded) -> Iterator[Reading]:
-    """Yield the quality of a model on validation for every value of the parameters that are set after training."""
+    """Yield a model's quality on validation, for each combination of the parameters that are set after training."""
     problem, split = run.problem, run.problem.features.validation
     offered = [_later(problem.space, gate, spec.after) for gate in cut_gates(model.plan)]
     if not any(offered):
@@ -163,7 +163,7 @@ def _readings(run: Recording, model: GatedModel, spec: Recorded) -> Iterator[Rea
 
 @torch.no_grad()
 def _outputs(model: GatedModel, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the logit of every gate for every sample, [N, gates], and the class of the last stage, [N]."""
+    """Return the logit of each gate for each sample, [N, gates], and the class that the last stage predicts, [N]."""
     model.eval()
     logits, answers = [], []
     for batch in features.split(EVALUATION_BATCH):
@@ -174,21 +174,21 @@ def _outputs(model: GatedModel, features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _later(space: Space, gate: PlacedGate, after: Mapping[str, Sequence[str]]) -> dict[str, Sequence[Any]]:
-    """Return the parameters of a gate that are set after training, with their choices."""
+    """Return the choices of those parameters of a gate that are set after training, by name."""
     slot = next(slot for slot in space.cut_slots if slot.sites[0].name == gate.site)
     values = slot.values(gate.kind)
     return {name: values[name] for name in after.get(gate.kind, ())}
 
 
 def _complete(space: Space, gate: PlacedGate) -> PlacedGate:
-    """Return a gate of a training with the first choice of each parameter that is set after training."""
+    """Return a gate with the first choice of each parameter that is set after training added."""
     slots = [slot for slot in space.cut_slots if slot.sites[0].name == gate.site and gate.kind in slot.kinds]
     missing = {name: values[0] for slot in slots for name, values in slot.values(gate.kind).items()}
     return PlacedGate.of(gate.kind, gate.site, **{**missing, **dict(gate.params)})
 
 
 def draw_clips(features: Features, clips: int | None, seed: int) -> Features:
-    """Return features with ``clips`` samples of the training split, drawn with the seed; None for all samples."""
+    """Return features with ``clips`` samples of the training split, drawn with the seed; None: with all samples."""
     if clips is None:
         return features
     order = torch.randperm(len(features.labels), generator=torch.Generator().manual_seed(seed))[:clips]

@@ -1,4 +1,4 @@
-"""Replays a search on a table of recorded trainings: it looks outcomes up and trains nothing."""
+"""Replays a search on a table of recorded trainings: outcomes are looked up, and nothing is trained."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from gatesearch.plan import GatePlan
 from results.search.table import Table
 
-PROPOSALS = 10  # limit of proposals, as a multiple of the evaluations; it stops engines that only repeat plans
+PROPOSALS = 10  # largest number of proposals divided by evaluations; this limit stops engines that only repeat plans
 
 
 class Step(NamedTuple):
-    """One evaluation of a plan: its index, the epoch that it reached, and the epochs of training that it took."""
+    """One evaluation: the plan's index, the epoch that its training reached, and the epochs that were trained."""
 
     plan: int
     epoch: int
@@ -27,8 +27,8 @@ class Trace:
 
     Args:
         steps: evaluations in order.
-        repeats: proposals of plans that were evaluated before; they are answered again and cost nothing.
-        priced_out: proposals that the device cannot run.
+        repeats: number of proposals of plans that were evaluated before; they get the same outcome and cost nothing.
+        priced_out: number of proposals that the device cannot run.
         seconds: duration of each suggestion.
         cut: whether the limit of proposals ended the replay.
     """
@@ -41,7 +41,7 @@ class Trace:
 
     @property
     def plans(self) -> list[int]:
-        """The plans that were evaluated, each once, in order."""
+        """The indices of the evaluated plans, each once, in order."""
         return list(dict.fromkeys(step.plan for step in self.steps))
 
 
@@ -50,12 +50,12 @@ class Budget(Exception):
 
 
 class Replay:
-    """Answers proposals from a table and counts their evaluations.
+    """Looks up proposed plans in a table, and counts their evaluations.
 
     Args:
         table: the recorded outcomes.
-        evaluations: budget in whole trainings. A training that continues costs its new epochs alone. A plan with the
-            gates of an evaluated plan on other cores costs a whole training.
+        evaluations: budget in whole trainings. If a training continues, only its new epochs count. A plan with the same
+            gates as an evaluated plan, but on other cores, counts as a whole training.
     """
 
     def __init__(self, table: Table, evaluations: int) -> None:
@@ -65,7 +65,7 @@ class Replay:
         self._trained_epochs: dict[int, int] = {}
 
     def ask(self, plan: GatePlan, epoch: int | None = None) -> int | None:
-        """Return the index of a proposed plan; None where the device cannot run it.
+        """Return the index of a proposed plan; None if the device cannot run the plan.
 
         Args:
             plan: the proposed plan.
@@ -107,7 +107,7 @@ class Replay:
 
 
 def volumes(table: Table, steps: Sequence[Step]) -> list[float]:
-    """Return the share of the true hypervolume after each evaluation; only plans that were trained to the end count."""
+    """Return the share of the true hypervolume after each evaluation; only plans trained to the end count."""
     front: list[int] = []
     curve = [0.0]
     for step in steps:

@@ -31,12 +31,14 @@ class Outcome:
     Args:
         table, engine: names of the table and of the engine.
         evaluations: budget of a replay.
-        curves: hypervolume after each whole training's worth of epochs, as a share of that of all plans.
-        repeats: proposals of plans that were evaluated before, per evaluation.
+        curves: hypervolume as a share of the hypervolume of all plans, each time when the epochs of a further whole
+            training are spent.
+        repeats: proposals of plans that were evaluated before, divided by evaluations.
         milliseconds: median time of a suggestion.
         cut: whether the limit of proposals ended the replay.
         revision: revision of the code that made the replay.
-        to_enough: simulated seconds of trainings and suggestions to 95 %; infinite where 95 % was not reached.
+        to_enough: simulated seconds of trainings and suggestions until 95 % of the hypervolume; infinite if the replay
+            did not reach 95 %.
         trainings: number of different combinations of gates among the first 50 evaluations.
     """
 
@@ -56,7 +58,7 @@ class Outcome:
         return {seed: curve[min(evaluations, len(curve)) - 1] for seed, curve in self.curves.items()}
 
     def evaluations_to_enough(self) -> dict[int, float]:
-        """Return the evaluations to 95 %, by seed; one more than the budget where 95 % was not reached."""
+        """Return the number of evaluations to 95 %, by seed; one more than the budget if 95 % was not reached."""
         counts = {}
         for seed, curve in self.curves.items():
             first = next((i + 1 for i, volume in enumerate(curve) if volume >= REACHED_SHARE), self.evaluations + 1)
@@ -124,7 +126,7 @@ def _replay(table: Table, engine: str, seed: int, evaluations: int) -> dict[str,
 
 
 def _per_training(table: Table, steps: Sequence[Step], curve: Sequence[float]) -> list[float]:
-    """Return the hypervolume after each whole training's worth of epochs."""
+    """Return the hypervolume each time when the epochs of a further whole training are spent."""
     spent = list(accumulate(step.trained for step in steps))
     volumes_before = [0.0, *curve]
     return [
@@ -134,7 +136,14 @@ def _per_training(table: Table, steps: Sequence[Step], curve: Sequence[float]) -
 
 
 def _seconds_to_enough(table: Table, steps: Sequence[Step], curve: Sequence[float], suggestion: float) -> float | None:
-    """Return the seconds of trainings and suggestions to 95 %; None where 95 % was not reached."""
+    """Return the seconds of trainings and suggestions to 95 % of the hypervolume; None if 95 % was not reached.
+
+    Args:
+        table: the recorded outcomes, with the seconds of each training.
+        steps: the evaluations in order.
+        curve: the share of the true hypervolume after each evaluation.
+        suggestion: mean duration of a suggestion [s].
+    """
     spent = 0.0
     for step, volume in zip(steps, curve, strict=True):
         seconds = table.seconds[table.training[step.plan]]

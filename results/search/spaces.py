@@ -17,10 +17,10 @@ class Recorded:
     Args:
         recipe: the recipe with the data, the backbone and the device.
         changes: overrides of the recipe's keys.
-        at: epochs after which the table holds the quality of a training; the last epoch ends it.
-        clips: number of training clips, drawn with the recipe's seed; None for all.
+        at: epochs after which the table holds the quality of a training; the training ends after the last of them.
+        clips: number of training clips, drawn with the recipe's seed; None: all clips.
         data: name of the data on the page.
-        after: for each gate kind the parameters that are set after training; one training serves all their values.
+        after: for each gate kind, the parameters that are set after training; all their values share one training.
     """
 
     recipe: str
@@ -35,7 +35,7 @@ class Recorded:
         return load(self.recipe, self.changes)
 
 
-EPOCHS = (1, 3, 9, 16)  # epochs: the rungs of successive halving by 3, and the end of a training
+EPOCHS = (1, 3, 9, 16)  # epochs at which successive halving by 3 compares trainings, and the last epoch
 
 RECORDED = {
     "kws16": Recorded(
@@ -74,7 +74,7 @@ RECORDED = {
 def trained(plan: GatePlan, after: Mapping[str, tuple[str, ...]]) -> tuple[PlacedGate, ...]:
     """Return the gates of a plan without the parameters that are set after training.
 
-    Plans with equal results share one training.
+    Plans with equal gates in this sense share one training.
 
     >>> plan = GatePlan((PlacedGate.of("gc", "stem", keep=0.5, recall=0.99),), ("mcu", "npu"))
     >>> [gate.params for gate in trained(plan, {"gc": ("recall",)})]

@@ -1,8 +1,8 @@
-"""A synthetic table for developing samplers: its qualities come from a formula.
+"""Builds a synthetic table for the development of samplers, in which a formula gives the quality of each plan.
 
-Its space, device and costs are those of a recorded table. In the formula, a gate that reduces more has a larger error,
-most of all early in the network. Deeper gates stop more negatives. Errors fall from epoch to epoch, for some plans
-faster. Every seed has its own coefficients and noise.
+The table has the space, the device and the costs of a recorded table. In the formula, a gate that reduces its tensor
+more has a larger error, above all near the input of the network. Deeper gates stop more negatives. Errors fall from
+epoch to epoch, and faster for some plans. Every seed has its own coefficients and noise.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from gatesearch.search.sampler.encoding import PlanEncoder
 from results.search.table import Table
 
 NOISE = 0.006
-FIRST_EPOCH_EXCESS = 0.4  # mean share by which errors after the first epoch exceed those at the end
+FIRST_EPOCH_EXCESS = 0.4  # mean relative excess of the error after the first epoch over the error at the end
 
 
 def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
     """Return a table of the same plans and costs with synthetic qualities and pass rates.
 
     Args:
-        real: provides space, prices and seconds; its qualities are not used.
+        real: a recorded table, for its space, prices and seconds; its qualities are not used.
         seed: the seed of the coefficients.
-        at: epochs after which the table has the outcome of a training; empty for those of the recorded table.
+        at: epochs after which the table has the outcome of a training; empty: the same epochs as in ``real``.
     """
     at = tuple(at) or real.at
     generator = np.random.default_rng(seed)
@@ -76,7 +76,7 @@ def _trained(plan: GatePlan) -> tuple[object, ...]:
 
 
 def _lacking(generator: np.random.Generator, at: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Return the share by which an error exceeds its final value after each reading, [readings]; the last is 0."""
+    """Return the relative excess of an error over its final value after each epoch of ``at``, [epochs]; the last is 0."""
     remaining = (at[-1] - np.array(at)) / max(1, at[-1] - 1)
     lacking: npt.NDArray[np.float64] = FIRST_EPOCH_EXCESS * remaining**2 * generator.uniform(
         0.5, 1.5

@@ -25,8 +25,9 @@ from results.search.spaces import trained
 
 Array = npt.NDArray[np.float64]
 Passed = Mapping[str, Sequence[float]]
-DROP = 0.05  # largest drop of quality from the network without gates, which is trained in the same way
-# Distance of the hypervolume's reference point from the true front, as a share of its range (Ishibuchi et al. 2018).
+DROP = 0.05  # largest drop of quality below the network without gates, which is trained in the same way
+# Distance of the hypervolume's reference point from the true front, as a share of the front's range (Ishibuchi et al.
+# 2018, "How to Specify a Reference Point in Hypervolume Calculation").
 MARGIN = 0.1
 
 
@@ -34,21 +35,21 @@ MARGIN = 0.1
 class Table:
     """The recorded outcomes of every plan of a space.
 
-    A reading is the outcome of a training after a number of epochs; a training has several.
+    A reading is the outcome of a training after a number of epochs. Each training has several readings.
 
     Args:
         name: name of the table.
         space: space of the plans.
         shares: share of each kind of window in the stream.
         plans: all plans of the space.
-        training: index of each plan's training, [plans]; plans with the same gates share one.
+        training: index of each plan's training, [plans]; plans with the same gates share a training.
         at: epochs of the readings; the last reading is at the end of the training.
-        seconds: seconds of each training up to each reading, [trainings, readings].
+        seconds: seconds from the start of each training to each reading, [trainings, readings].
         errors: 1 - quality, [plans, readings].
-        costs: expected microseconds and microjoules, [plans, readings, 2].
-        passed: for each plan and reading, the shares of each kind of window that reach the stages.
-        runs: for each plan, the parts of its costs that are known before training; see
-            :class:`gatesearch.search.sampler.gate_sampler.GateSampler`.
+        costs: expected latency [us] and energy [uJ], [plans, readings, 2].
+        passed: for each plan and reading, the share of each kind of window that reaches each stage.
+        runs: for each plan, the costs of its stages, which do not depend on training; see the argument ``stage_costs``
+            of :class:`gatesearch.search.sampler.gate_sampler.GateSampler`.
         allowed: whether the device can run each plan, [plans].
         about: recipe, machine and versions of the recording.
     """
@@ -78,7 +79,7 @@ class Table:
         return self.at[-1]
 
     def level(self, epoch: int) -> int:
-        """Return the index of the reading after an epoch."""
+        """Return the index of the reading that follows an epoch."""
         return self.at.index(epoch)
 
     @cached_property
@@ -94,7 +95,10 @@ class Table:
 
     @cached_property
     def front(self) -> tuple[int, ...]:
-        """The plans that the device can run, that keep the constraint and that no other such plan dominates."""
+        """The feasible plans that no other feasible plan dominates.
+
+        A plan is feasible if the device can run it and it keeps the constraint.
+        """
         feasible = np.flatnonzero(self.allowed & (self.errors[:, -1] <= self.limit))
         points = np.column_stack([self.errors[feasible, -1], self.costs[feasible, -1]])
         best: list[int] = []
@@ -105,7 +109,7 @@ class Table:
 
     @cached_property
     def corner(self) -> tuple[float, ...]:
-        """The reference point of the hypervolume: a tenth of the true front's range beyond its worst ends."""
+        """The reference point of the hypervolume, a tenth of the true front's range beyond the front's worst values."""
         points = np.array([self.point(i) for i in self.front])
         worst, best = points.max(0), points.min(0)
         return tuple((worst + MARGIN * np.maximum(worst - best, 1e-9)).tolist())
@@ -200,7 +204,13 @@ def _finite(runs: Sequence[Sequence[float | None]]) -> list[list[float]]:
 
 
 def expected(runs: Sequence[Sequence[float]], passed: Passed, shares: Mapping[str, float]) -> list[float]:
-    """Return the two costs of a plan, given the share of each kind of window that reaches its stages."""
+    """Return the two expected costs of a plan.
+
+    Args:
+        runs: the costs of the plan's stages; see :class:`Table`.
+        passed: the share of each kind of window that reaches each stage.
+        shares: the share of each kind of window in the stream.
+    """
     reach = [sum(share * passed[kind][k] for kind, share in shares.items()) for k in range(len(runs) - 1)]
     return [runs[0][c] + sum(r * run[c] for r, run in zip(reach, runs[1:], strict=True)) for c in (0, 1)]
 
@@ -223,7 +233,7 @@ def _space(tree: Mapping[str, Any]) -> Space:
 
 
 def _kinds(slots: Sequence[Slot]) -> dict[str, dict[str, tuple[Scalar, ...]]]:
-    """Return the kinds that can fill some slots, each with the values of its parameters."""
+    """Return the gate kinds that can fill some slots, each with the values of its parameters."""
     gates: dict[str, list[PlacedGate]] = {}
     for slot in slots:
         for gate in slot.gates:
