@@ -1,7 +1,8 @@
-"""`gatesearch bench kernels`: times kernels of gated layers beside dense ones.
+"""`gatesearch bench kernels`: compares the times of C kernels for gated layers with those of dense kernels.
 
-The dense kernels are gatesearch's own and those of other libraries. Every ratio is between calls that took turns in one
-run, on one thread. A finished case is not measured again.
+The dense kernels are those of gatesearch and of other libraries. Every ratio is between calls that took turns in one
+process, on one thread. A case that is measured already is not measured again. The benchmark also times keyword spotters
+with gates on a stream of windows.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ GROUPS = ("dense", "fbs", "pg", "rnn", "stream", roofline.GROUP)
 
 
 def main(arguments: list[str]) -> None:
-    """Measure every requested case that is not measured yet; write results/kernels.
+    """Measure every requested case that is not measured yet, then write results/kernels.
 
     Args:
-        arguments: ``groups=dense,fbs,pg,rnn,stream,roofline``, or some of them; ``rounds=100``, turns of each call;
-            ``spotters=DS-CNN,KWT,DS-CNN-L``, keyword spotters for the streams; ``data.root=DIR``, real speech for the
-            streams, without which speech is synthetic.
+        arguments: ``groups=dense,fbs,pg,rnn,stream,roofline``, or some of these groups; ``rounds=100``, the number of
+            turns of each call; ``spotters=DS-CNN,KWT,DS-CNN-L``, the keyword spotters for the streams;
+            ``data.root=DIR``, a folder of real speech for the streams (default: synthetic speech).
 
     Raises:
         UserError: an argument is wrong, or kernels cannot be compiled.
@@ -73,7 +74,7 @@ def main(arguments: list[str]) -> None:
 def _measure_again(
     folder: RunFolder, file: str, settings: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]
 ) -> None:
-    """Measure and write a file, unless the file holds a measurement by the same settings."""
+    """Measure and write a file, unless the file holds a measurement with the same settings."""
     measurement = folder.read_json(file)
     if measurement is None or measurement["settings"] != settings:
         folder.write_json(file, {"settings": dict(settings), **measure()})

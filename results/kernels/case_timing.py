@@ -1,6 +1,6 @@
-"""Times one case of the kernel benchmark.
+"""Times one case of the ``kernels`` benchmark: a group of calls that take turns.
 
-The calls of a case take turns with calls that measure the processor's limits.
+Calls that measure the processor's limits take turns with them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The cases of the kernel benchmark: groups of calls that are timed in turn.
+"""The cases of the ``kernels`` benchmark: groups of calls (layers on fixed inputs) that are timed in turn.
 
-The result of each call is checked against its reference.
+The output of gatesearch's kernels is compared with their references when the calls are built.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from gatesearch.kernels.recurrent_weights import Weights
 from results.kernels import library_layers
 from results.kernels.library_layers import Array, Calls
 
-# The different shapes of M-CifarNet's convolutions; a key names the layers that have the shape.
+# The different shapes of M-CifarNet's convolutions. A key names the layers that have the shape.
 LAYERS: Mapping[str, Geometry] = {
     "conv0": Geometry((32, 32), 3, 64, (3, 3)),
     "conv1": Geometry((30, 30), 64, 64, (3, 3), padding=(1, 1)),
@@ -93,7 +93,8 @@ def dense(geometry: Geometry) -> Calls:
 def channel_gating() -> Calls:
     """Return the calls of FBS (feature boosting and suppression) in blocks of 16 channels, and of dense layers.
 
-    FBS includes its decision. It is timed with both sides gated (input and output channels) and with the output alone.
+    A call of FBS includes the choice of channels. FBS is timed with a share of the input channels and of the output
+    channels ("both sides"), and with a share of only the output channels ("output").
     """
     rng, g = np.random.default_rng(0), GATED
     weight, zero = _real(rng, *g.weights), np.zeros(g.c_out, np.float32)
@@ -127,10 +128,11 @@ def channel_gating() -> Calls:
 
 
 def precision_gating(geometry: Geometry) -> Calls:
-    """Return the calls of PG (precision gating) by mask and sparsity, of dense layers, and of a plain int8 layer.
+    """Return the calls of PG (precision gating) by mask and sparsity, of dense layers, and of an ordinary int8 layer.
 
-    PG 16/8 has 16-bit activations, of which every output gets the 8 high bits; PG 8/4 likewise. At a sparsity of 1 no
-    output is open, so the call is the first phase with its decision.
+    PG 16/8 has 16-bit activations. Its first phase computes every output from the 8 high bits, and its second phase
+    adds the low bits to open outputs. PG 8/4 has 8-bit activations with 4 high bits. Sparsity is the share of closed
+    outputs. At a sparsity of 1 no output is open, so the call is the first phase with its decision.
     """
     rng, g = np.random.default_rng(0), geometry
     weight = rng.integers(-127, 128, g.weights).astype(np.int8)
@@ -152,8 +154,8 @@ def precision_gating(geometry: Geometry) -> Calls:
         ) -> Callable[[], None]:
             group = MASKS[mask].size(g.c_out)
             means = o.reshape(-1, g.c_out).unflatten(-1, (-1, group)).mean(-1)
-            # Thresholds for the wanted sparsity: in each group, the outputs above the limit are open, and at least the
-            # given share is closed.
+            # The thresholds are set for the requested sparsity: in each group, the outputs above the limit are open,
+            # and at least ``share`` of the outputs is closed.
             count = int(len(means) * (1 - share) + 1e-9)
             limit = means.sort(0, descending=True).values[count] if count < len(means) else means.min(0).values - 1
             gate = PGConv(g, weight, b, lb, group, limit.float().numpy(), singly=singly)
@@ -177,7 +179,7 @@ def precision_gating(geometry: Geometry) -> Calls:
 
 
 def recurrent(size: int) -> Calls:
-    """Return steps of an LSTM and a GRU at batch size 1, for dense, HMD and pruned weights.
+    """Return the calls of one step of an LSTM and of a GRU at batch size 1, with dense, HMD and pruned weights.
 
     HMD is hybrid matrix decomposition. The layers have as many inputs as hidden units.
     """
@@ -229,7 +231,7 @@ def _real(rng: np.random.Generator, *shape: int) -> Array:
 
 
 def _largest(weight: Array, share: float) -> Array:
-    """Return the weights with all but the largest set to zero; ``share`` is the share that stays."""
+    """Return weights of which only the largest are not zero; ``share`` is the share of these."""
     limit = np.quantile(np.abs(weight), 1 - share)
     return np.where(np.abs(weight) > limit, weight, 0).astype(np.float32)
 

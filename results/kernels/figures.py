@@ -1,4 +1,4 @@
-"""Computes the ratios of the kernel benchmark from the times of its cases, and holds their targets."""
+"""Computes the ratios of times that the ``kernels`` benchmark reports, and holds the targets of these ratios."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ TIMINGS = ("minimum_us", "median_us")
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The times of one case's calls, in microseconds, each the minimum or the median over rounds."""
+    """The times of the calls of one case [us]: the minimum over rounds for all calls, or the median for all."""
 
     calls: Mapping[str, float]
 
     @classmethod
     def read(cls, measurement: Mapping[str, Any], timing: str) -> Times:
-        """Read the times of a measured case; ``timing`` is one of :data:`TIMINGS`."""
+        """Return the times of a measured case; ``timing`` is one of :data:`TIMINGS`."""
         return cls({name: call[timing] for name, call in measurement["times"].items()})
 
     def __getitem__(self, name: str) -> float:
         return self.calls[name]
 
     def best(self, names: Iterable[str]) -> tuple[str, float]:
-        """Return the fastest of some calls, and its time."""
+        """Return the name and the time of the fastest of some calls."""
         name = min(names, key=self.calls.__getitem__)
         return name, self.calls[name]
 
@@ -35,9 +35,10 @@ class Times:
         return [name for name in self.calls if name.startswith(start)]
 
     def second_phase(self, mask: str, sparsity: float) -> float:
-        """Return the time of PG's low bits: the time of the gated layer minus its time with no open output.
+        """Return the time that PG takes for the low bits.
 
-        Kernels compute 3-D masks in two ways, single outputs or blocks; the faster way counts.
+        This is the time of the gated layer minus its time with no open output. Kernels compute 3-D masks in two ways:
+        single outputs, or blocks. The faster way counts.
         """
         closed = self.calls[f"16/8 {mask} 1"]
         names = [f"16/8 {mask} {sparsity:g}"]
@@ -46,7 +47,7 @@ class Times:
         return self.best(names)[1] - closed
 
     def layer(self, mask: str, sparsity: float) -> float:
-        """Return the time of a gated layer; for 3-D masks, that of the faster way."""
+        """Return the time of a gated layer; for 3-D masks, the time of the faster way."""
         return self.calls[f"16/8 {mask} 1"] + self.second_phase(mask, sparsity)
 
 
@@ -59,7 +60,7 @@ class Target:
         case: group and name of the case.
         ratio: function that computes the ratio from the times of the case.
         target: comparison such as ``>= 3``.
-        bound: the largest ratio that the remaining work allows; None where it is not known.
+        bound: the largest ratio that the remaining work allows; None if there is no such bound.
     """
 
     name: str
@@ -126,10 +127,11 @@ def kernel_targets() -> list[Target]:
 
 
 def densities(times: Times) -> list[tuple[float, float, float, float]]:
-    """Return for each density of FBS the dense time over the gated time, in three cases.
+    """Return, for each density of FBS, how many times faster the gated layer is than the dense layer, in three cases.
 
     Returns:
-        Density; both sides gated in fp32; the output alone in fp32; both sides in int8.
+        Tuples of four numbers: the density; the ratio with both sides gated in fp32; with only the output gated in
+        fp32; with both sides gated in int8.
     """
     fastest = times.best(times.named("fp32: "))[1]
     return [

@@ -1,7 +1,4 @@
-"""Dense layers of other libraries (oneDNN, ONNX Runtime, LiteRT), to time beside gated kernels.
-
-oneDNN runs through torch.
-"""
+"""Dense layers of oneDNN (called from torch), ONNX Runtime and LiteRT, for comparison with gated kernels."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 
 def module(geometry: Geometry, weight: Array, bias: Array) -> nn.Conv2d:
-    """Return the layer as a module of torch."""
+    """Return the layer as a PyTorch module."""
     g = geometry
     layer = nn.Conv2d(g.c_in, g.c_out, g.kernel, g.stride, g.padding, g.dilation)
     layer.weight.data, layer.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)  # type: ignore[union-attr]
@@ -48,7 +45,10 @@ def dense_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Call
 
 
 def dense_int8(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Calls:
-    """Return calls of the layer with int8 weights on x [h, w, c_in], uint8; only their time matters, not the values."""
+    """Return calls of the layer with int8 weights on x [h, w, c_in], uint8, for each library.
+
+    The scales of the quantisation are arbitrary, because only the times matter.
+    """
     layer, real = module(geometry, weight.astype(np.float32) / 128, bias / 128), x.astype(np.float32) / 255
     lite = Program(
         tflite.quantise(tflite.convert(layer, torch.from_numpy(tflite.channel_first(real[None]))), real[None])
@@ -61,7 +61,7 @@ def dense_int8(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Call
 
 
 def products_int8(geometry: Geometry, weight: Array) -> Calls:
-    """Return calls of the layer's matrix product in ``torch._int_mm``, from patches that are already laid out."""
+    """Return calls of the layer's matrix product with ``torch._int_mm``; the patches are already laid out."""
     rows = geometry.output[0] * geometry.output[1]
     rng = np.random.default_rng(0)
     patches = torch.from_numpy(rng.integers(-127, 128, (rows, geometry.inner)).astype(np.int8))
@@ -110,14 +110,14 @@ def lstm(layer: nn.LSTMCell, x: Array, h: Array, c: Array) -> Callable[[], objec
 
 
 def sparse_product(matrices: list[Array], vectors: list[Array]) -> Callable[[], object]:
-    """Return a call of the matrix products of a pruned step, in torch's CSR (compressed sparse rows).
+    """Return a call of the matrix products of a pruned step, with torch's CSR (compressed sparse row) matrices.
 
-    A whole step takes longer: it also adds the products, and applies the activations of the cell.
+    A whole step takes longer, because it also adds the products and applies the activations of the cell.
     """
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns that its CSR layout is in beta state
+        warnings.simplefilter("ignore")  # a warning of torch says that its CSR layout is in beta state
         sparse = [torch.from_numpy(matrix).to_sparse_csr() for matrix in matrices]
     dense = [torch.from_numpy(vector) for vector in vectors]
     return lambda: [torch.mv(matrix, vector) for matrix, vector in zip(sparse, dense, strict=True)]

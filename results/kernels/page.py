@@ -1,4 +1,4 @@
-"""Rows, page and plots of the kernel benchmark: times of gated and dense layers on this host."""
+"""Rows, page and plots of the ``kernels`` benchmark: times of gated and dense layers on one machine."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Kernels(Benchmark):
 
     Args:
         command: command that repeats the benchmark.
-        measured: measurement of each case; None for a case that was not measured.
-        streams_by_spotter: measurement of each keyword spotter on streams, by seed.
+        measured: measurement of each case; None for a case that is not measured.
+        streams_by_spotter: measurements of each keyword spotter on streams, by seed.
         synthetic: whether the streams have synthetic speech.
         results: folder of all benchmarks.
     """
@@ -53,7 +53,7 @@ class Kernels(Benchmark):
         self.minima, self.medians = (self._times(timing) for timing in TIMINGS)
 
     def rows(self) -> list[Row]:
-        """Return the ratios with a target, then the time of every call, then the streams."""
+        """Return the ratios with a target, then the times of all calls, then the figures of the streams."""
         rows = []
         for target in kernel_targets():
             if target.case in self.minima:
@@ -67,7 +67,7 @@ class Kernels(Benchmark):
         return [*rows, *stream_page.rows(self.streams_by_spotter, self.synthetic, self.command)]
 
     def page(self) -> Mapping[str, object]:
-        """Return the template's values: mostly tables."""
+        """Return the values to fill into the template, mostly tables."""
         return {
             "targets": self._target_table(),
             "dense": self._dense_table(),
@@ -80,7 +80,7 @@ class Kernels(Benchmark):
         }
 
     def plots(self) -> Mapping[str, Draw]:
-        """Return the plot of gains, and the roofline where it was measured."""
+        """Return the plot of gains, and the roofline if it is measured."""
         plots = {"kernels.png": partial(plot.draw, self.minima)}
         if (roofline.GROUP, roofline.NAME) in self.minima:
             plots["roofline.png"] = partial(roofline.draw, self.minima)

@@ -1,4 +1,4 @@
-"""Plots the speedup of gated kernels over dense ones, with the bound that the remaining work sets."""
+"""Plots how many times faster gated kernels are than dense kernels, with the bound by the remaining work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw(minima: Minima, path: Path) -> None:
     """Write a PNG with a panel for each group of cases; a panel without measurements says so.
 
     Args:
-        minima: least times by group and name of the case.
+        minima: minimum times of each case, by group and name of the case.
         path: path of the PNG.
     """
     panels: list[tuple[Callable[[Axes, Minima], None], str, str]] = [

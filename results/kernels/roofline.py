@@ -1,6 +1,6 @@
-"""The processor's roofline (Williams et al. 2009): each kernel's speed as a share of its limit.
+"""Compares the speed of each kernel with the limits of the processor (roofline model, Williams et al. 2009).
 
-Two limits bound a kernel: the peak rate of multiply-accumulates, and the rate at which its bytes can be read.
+There are two limits: the peak rate of multiply-accumulates (MACs), and the rate at which bytes can be read from memory.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from results.kernels.figures import Times
 from results.kernels.library_layers import Calls
 
 GROUP, NAME = "roofline", "this processor"
-PEAK_ROUNDS = 65536  # rounds in one call: enough to make the time of the call itself negligible
+PEAK_ROUNDS = 65536  # rounds in a call; with so many rounds, the time of the call itself is negligible
 KIB = 1024
 READS: Mapping[str, int] = {"L1": 16 * KIB, "L2": 512 * KIB, "memory": 128 * KIB * KIB}  # size of a buffer in bytes
-MIN_READ_BYTES = 4 * KIB * KIB  # bytes that one call reads at least, by reading a small buffer several times
+MIN_READ_BYTES = 4 * KIB * KIB  # least number of bytes that a call reads; it reads a small buffer several times
 LIMIT = "limit: "  # prefix of the names of calls that measure limits
 LIMITS_TIMED_WITH_CASES = ("peak int8", "peak fp32", "read L2")
-"""The limits that are timed in turn with the kernels of every case."""
+"""Names of the limits that are timed in turn with the kernels of every case."""
 Minima = Mapping[tuple[str, str], Times]
 
 
@@ -35,7 +35,7 @@ def calls(names: Sequence[str] | None = None) -> Calls:
     """Return the calls that measure limits: products in registers, and reads of buffers that fit a level of memory.
 
     Args:
-        names: names of the calls to return; None for all.
+        names: names of the calls to return; None: all calls.
     """
     library = kernels.load()
     assert library is not None  # the benchmark refuses to start without kernels
@@ -65,7 +65,7 @@ class Roof:
 
     Args:
         int8, fp32: peak rates of multiply-accumulates, in GMAC/s.
-        read: rate of reading by level of memory, in GB/s.
+        read: rate at which bytes are read from each level of memory, in GB/s.
     """
 
     int8: float
@@ -74,7 +74,7 @@ class Roof:
 
     @classmethod
     def read_times(cls, times: Times) -> Roof:
-        """Build a roof from the times of :func:`calls`; levels of memory without a time are left out."""
+        """Return the limits from the times of :func:`calls`; a level of memory without a time is omitted."""
         library = kernels.load()
         assert library is not None
         sizes = np.zeros(2, np.int32)
@@ -93,8 +93,8 @@ class Point:
     Args:
         name: name of the kernel on the page.
         kind: ``"int8"`` or ``"fp32"``: the peak that bounds the kernel.
-        macs: remaining multiply-accumulates.
-        bytes: bytes of weights, and of activations read and written, each counted once.
+        macs: number of MACs that the kernel computes.
+        bytes: bytes of weights, of input activations and of output activations, each counted once.
         us: time in microseconds.
         roof: limits that were measured in turn with the kernel.
     """
@@ -108,7 +108,7 @@ class Point:
 
     @property
     def intensity(self) -> float:
-        """The arithmetic intensity: multiply-accumulates a byte."""
+        """The arithmetic intensity: MACs per byte."""
         return self.macs / self.bytes
 
     @property
@@ -123,7 +123,7 @@ class Point:
 
     @property
     def share(self) -> float:
-        """The speed as a share of the limit, with data read from the L2 cache."""
+        """The speed as a share of the limit, if data are read from the L2 cache."""
         return self.speed / min(self.peak, self.intensity * self.roof.read["L2"])
 
 
@@ -162,7 +162,7 @@ def points(minima: Minima) -> list[Point]:
 
 
 def page(minima: Minima) -> Mapping[str, object] | None:
-    """Return the template's values for the roofline; None where the roof was not measured."""
+    """Return the values to fill into the roofline's part of the template; None if the limits are not measured."""
     times = minima.get((GROUP, NAME))
     if times is None:
         return None
@@ -180,7 +180,7 @@ def page(minima: Minima) -> Mapping[str, object] | None:
 
 
 def _precision_overheads(minima: Minima) -> list[str]:
-    """Return for each PG layer how long the remaining products would take at the dense layer's speed."""
+    """Return, for each PG layer, a sentence on the time that its remaining products would take at dense speed."""
     lines = []
     for name, g in PRECISION.items():
         times = minima.get(("pg", name))
@@ -198,7 +198,7 @@ def _precision_overheads(minima: Minima) -> list[str]:
 
 
 def draw(minima: Minima, path: Path) -> None:
-    """Write a PNG of the roofline; does nothing where the roof was not measured."""
+    """Write a PNG of the roofline; do nothing if the limits are not measured."""
     times = minima.get((GROUP, NAME))
     if times is None:
         return
@@ -230,6 +230,6 @@ def draw(minima: Minima, path: Path) -> None:
 
 
 def _moved(g: Geometry, x: int, w: int, y: int) -> float:
-    """Return the bytes of image, weights and output; x, w and y are the bytes of one value of each."""
+    """Return the bytes of a layer's image, weights and output; x, w and y are the bytes of one value of each."""
     image, weights = g.image[0] * g.image[1] * g.c_in, g.c_out * g.inner
     return x * image + w * weights + y * g.output[0] * g.output[1] * g.c_out

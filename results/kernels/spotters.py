@@ -1,4 +1,4 @@
-"""The keyword spotters that the kernel benchmark times on streams; each comes from a run of a recipe."""
+"""The keyword spotters that the ``kernels`` benchmark times on streams; each comes from a run of a recipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from results.kws import measure as kws
 from results.vit_gc import measure as vit_gc
 from results.whole_runs import finish_run
 
-SEEDS = (0, 1, 2)  # seeds of the runs on real speech; on synthetic speech there is seed 0 alone
+SEEDS = (0, 1, 2)  # seeds of the runs on real speech; on synthetic speech, only seed 0 is run
 STREAM = "stream.shares={positive: 0.01, _unknown_: 0.04, _silence_: 0.95}"
 LARGE = (
     "backbone_args={width: 276, blocks: 5, stem_stride: [2, 1], first_stride: [2, 2]}",
@@ -24,7 +24,7 @@ LARGE = (
     "search.trials=2",
     "search.epochs=1",
 )
-# A gate at the input reads no layer of the backbone. To train it, a briefly trained backbone is enough.
+# A gate at the input does not depend on the backbone's layers, so a briefly trained backbone is enough to train it.
 GATE_ONLY_OVERRIDES = (
     STREAM,
     "training.epochs=20",
@@ -44,11 +44,11 @@ class Spotter:
         runs: folder of the runs; a run on real speech is named real-SEED.
         synthetic: name of the run on synthetic speech.
         real: overrides of the recipe for real speech.
-        min_gain: target for the time of the ungated program over that of the gated stream.
-        about: where the spotter comes from, for the page.
-        always: overrides of the recipe for any speech.
-        gate_of: another spotter, whose trained gate at the input replaces this run's own gates; None keeps the run's
-            own gates. A gate at the input sees nothing of the backbone, so it works in front of any backbone.
+        min_gain: target for the time of the ungated program divided by that of the gated stream.
+        about: the origin of the spotter, for the page.
+        always: overrides of the recipe for real and for synthetic speech.
+        gate_of: another spotter, whose trained gate at the input replaces the gates of this spotter's run; None: the
+            run has its own gates. A gate at the input does not depend on the backbone, so it works before any backbone.
         seeds: seeds of the runs; with ``gate_of``, seeds of the other spotter's runs.
     """
 
@@ -110,7 +110,7 @@ SPOTTERS: Mapping[str, Spotter] = {
 
 
 def finish_spotter(chosen: Spotter, data: Sequence[str], seed: int = 0) -> RunResult:
-    """Finish the run of a spotter and return it; ``data`` are further overrides, such as data.root."""
+    """Run the recipe of a spotter to its end and return the run; ``data`` are overrides, such as data.root."""
     real = any(text.startswith("data.root=") for text in data)
     changes = [*(chosen.real if real else ()), *chosen.always, *data, f"seed={seed}"]
     return finish_run(chosen.runs / (f"real-{seed}" if real else chosen.synthetic), load(chosen.recipe, changes))

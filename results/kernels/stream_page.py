@@ -1,4 +1,4 @@
-"""Rows, targets and page section of the kernel benchmark's streams."""
+"""Rows, targets and page section on streams for the ``kernels`` benchmark: keyword spotters with gates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StreamTarget(NamedTuple):
         name: name of the ratio.
         target: comparison such as ``>= 6``.
         by_seed: ratio by seed.
-        bound: the largest ratio that the remaining work allows; None where it is not known.
+        bound: the largest ratio that the remaining work allows; None if there is no such bound.
     """
 
     name: str
@@ -44,7 +44,7 @@ class StreamTarget(NamedTuple):
 
 
 def targets(measurements: Measurements) -> list[StreamTarget]:
-    """Return the targets of each spotter: its gain, and its bound over its gain."""
+    """Return the targets of each spotter: one for its gain, and one for its bound divided by its gain."""
     pairs = []
     for name, spotter in SPOTTERS.items():
         by_seed = {seed: measurement["streams"][MAIN] for seed, measurement in measurements.get(name, {}).items()}
@@ -105,7 +105,7 @@ def page(measurements: Measurements, synthetic: bool) -> Mapping[str, object]:
 
 
 def _mixes(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[int, Mapping[str, Any]]]:
-    """Return the streams of a spotter by share of other words and seed."""
+    """Return the measured streams of a spotter, by the share of other words and by seed."""
     mixes: dict[str, dict[int, Mapping[str, Any]]] = {}
     for seed, measurement in by_seed.items():
         for other, stream in measurement["streams"].items():

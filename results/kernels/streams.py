@@ -1,4 +1,4 @@
-"""Times a gated keyword spotter on a stream of windows, and its backbone without gates."""
+"""Times a keyword spotter with gates on a stream of windows, and the same backbone without gates."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ OTHERS = (
     OTHER,
     0.11,
     0.3,
-)  # shares of other words in the streams; with 0.11 negatives are mixed as in the recipes
+)  # shares of other words in the streams; with 0.11, the negatives are mixed as in the recipes
 WINDOWS, ROUNDS = 1000, 20
-FRAMES = (5, 1)  # new frames of 20 ms in a window, for overlapping windows
+FRAMES = (5, 1)  # numbers of new frames (20 ms each) in a window, for overlapping windows
 
 
 def measure(name: str, data: Sequence[str], seed: int) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def measure(name: str, data: Sequence[str], seed: int) -> dict[str, Any]:
     Args:
         name: key of :data:`SPOTTERS`.
         data: overrides of the recipe, such as data.root.
-        seed: seed of the run; for a spotter with another one's gate, seed of that gate's run.
+        seed: seed of the run; for a spotter with the gate of another spotter, the seed of the gate's run.
     """
     chosen = SPOTTERS[name]
     run = finish_spotter(chosen, data, 0 if chosen.gate_of else seed)
@@ -95,15 +95,15 @@ def _export_behind_gate(run: RunResult, donor: RunResult, name: str) -> tuple[Pa
     """Export a run's ungated backbone behind another run's gate.
 
     Args:
-        run: run with the ungated backbone.
-        donor: run with the gate at the input.
-        name: folder in the run's folder for the bundle.
+        run: the run with the ungated backbone.
+        donor: the run with the gate at the input.
+        name: name of the bundle's folder in the folder of ``run``.
 
     Returns:
-        Path of the bundle, and its figures on the test split.
+        The path of the bundle, and its figures on the test split.
 
     Raises:
-        UserError: the other run's plan has no gate at the input.
+        UserError: the plan of ``donor`` has no gate at the input.
     """
     path = run.folder / name / "bundle"
     figures: dict[str, Any] | None = run.folder.read_json(f"{name}/quality.json")
@@ -112,7 +112,7 @@ def _export_behind_gate(run: RunResult, donor: RunResult, name: str) -> tuple[Pa
         if not plan.gates or plan.gates[0].site != "input":
             raise UserError(f"bench kernels: {donor.folder.path}: picked {plan}, no gate at the input")
         plan = GatePlan(plan.gates[:1], (plan.cores[0], plan.cores[-1]))  # the backbone runs on the last core
-        s = load_problem(run.problem.recipe.model_copy(update={"augment": None}))  # nothing is trained here
+        s = load_problem(run.problem.recipe.model_copy(update={"augment": None}))  # no training needs augmentation
         whole = GatedModel(s.backbone, GatePlan(), s.sites, s.outputs)
         whole.load_state_dict(torch.load(run.folder / "logs/ungated.ckpt", weights_only=True))
         model = GatedModel(whole.stages[0], plan, s.sites, s.outputs)
@@ -134,7 +134,7 @@ def _export_behind_gate(run: RunResult, donor: RunResult, name: str) -> tuple[Pa
 
 def _front_ends(s: Problem) -> dict[str, float]:
     """Return the front end's time per window in microseconds: in torch, by kernels, and by kernels on new frames."""
-    assert isinstance(s.frontend, LogMel)  # both recipes read MFCC
+    assert isinstance(s.frontend, LogMel)  # the front end of all spotters is MFCC
     wave, mel = s.data.test.inputs[:1], Mel(s.frontend)
     clip = to_float(wave[0]).numpy()
     calls: dict[str, Callable[[], object]] = {"torch": lambda: s.frontend(wave), "kernels": lambda: mel(clip)}
@@ -147,7 +147,7 @@ def _front_ends(s: Problem) -> dict[str, float]:
 def _latencies(bundle: Bundle, windows: torch.Tensor) -> dict[str, float]:
     """Return the median and the 99th percentile of the time per window in microseconds.
 
-    Windows that the first gate stops and windows that pass are counted apart.
+    Windows that the first gate stops, and windows that pass, have figures of their own.
     """
     listener, elapsed_us = StreamRunner(bundle), {True: list[float](), False: list[float]()}
     raw = [bundle.quantise(window) for window in windows.numpy()]

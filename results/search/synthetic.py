@@ -76,7 +76,7 @@ def _trained(plan: GatePlan) -> tuple[object, ...]:
 
 
 def _lacking(generator: np.random.Generator, at: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Return the relative excess of an error over its final value after each epoch of ``at``, [epochs]; the last is 0."""
+    """Return the relative excess of an error over its final value, after each epoch of ``at``; the last is 0."""
     remaining = (at[-1] - np.array(at)) / max(1, at[-1] - 1)
     lacking: npt.NDArray[np.float64] = FIRST_EPOCH_EXCESS * remaining**2 * generator.uniform(
         0.5, 1.5
