@@ -78,7 +78,7 @@ def _holds_bundle(folder: RunFolder, best: BestPlan, made_from: Mapping[str, Any
     if not (path / MANIFEST).exists():
         return False
     try:
-        folder.read(BUNDLE_MANIFEST, bytes)  # compares the digest: a manifest with a changed number is still JSON
+        folder.read(BUNDLE_MANIFEST, bytes)  # compares the digest: a manifest with a changed number is valid JSON
         manifest = load_manifest(path)
         for artifact in bundles.artifacts(manifest):
             read_artifact(path, artifact)
@@ -149,7 +149,7 @@ def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping
 
 
 def calibration_features(problem: Problem) -> Tensor:
-    """Return training features [n, *shape], drawn by the seed, which set the ranges of quantised tensors."""
+    """Return training features [n, *shape], drawn with the recipe's seed, to set the ranges of quantised tensors."""
     train = problem.features.train
     generator = torch.Generator().manual_seed(problem.recipe.seed)
     order = torch.randperm(len(train.labels), generator=generator)

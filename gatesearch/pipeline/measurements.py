@@ -26,19 +26,19 @@ from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.stream_timing import StreamTiming, draw_windows, time_stream
 from gatesearch.search.result import SearchResult
 
-STREAM_WINDOWS = 300
+STREAM_WINDOWS = 300  # number of windows in the stream on which the bundle is timed
 FRONT_TIMES_FILE = "front_times.json"
-FRONT_TIMEOUT_S = 45.0  # time for all plans together, conversions included
+FRONT_TIMEOUT_S = 45.0  # after this time no further plan is measured; it includes the conversion of models
 PathTimes = Mapping[str, Mapping[str, float]]
 
 
 def measure_front(
     problem: Problem, baseline: Baseline, cost: CostModel, trials: SearchResult, folder: RunFolder
 ) -> PathTimes:
-    """Return, by plan digest, the measured and the predicted time [us] of plans whose cores are all this host.
+    """Return the measured and the predicted times [us] of plans of the front that run on this host alone, by digest.
 
-    Each time is for one window that passes every gate, without the front end. The plans of the front are measured with
-    untrained gates, in the order of the recipe's objective, until :data:`FRONT_TIMEOUT_S` is over.
+    Each time is for one window that passes every gate, without the front end. The plans are measured with untrained
+    gates, in the order of the recipe's objective, until :data:`FRONT_TIMEOUT_S` is over.
     """
     stored = folder.load(FRONT_TIMES_FILE, _parse_times, "the front is measured again")
     if stored is not None:
@@ -61,7 +61,7 @@ def measure_front(
 
 
 def describe_front(times: PathTimes, trials: SearchResult) -> str:
-    """Return a line that says by how much predicted times differ from measured times, over plans of the front."""
+    """Return a line with the median error of predicted times over the measured plans of the front."""
     errors = sorted(abs(row["predicted_us"] / row["measured_us"] - 1) for row in times.values())
     median = errors[len(errors) // 2]
     count = f"{len(errors)} of {len(trials.front)} plans of the front"

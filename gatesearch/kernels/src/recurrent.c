@@ -1,6 +1,7 @@
-/* One step of an LSTM or GRU in float at batch 1, with dense, pruned (CSR) or hybrid weights (HMD).
+/* One step of an LSTM or GRU in float at batch 1, with dense, pruned or hybrid weights.
 
-   Hybrid matrix decomposition (HMD, Thakker et al. 2019) writes the matrix of each gate as
+   Pruned weights are stored by compressed sparse rows (CSR). Hybrid weights come from hybrid matrix decomposition (HMD,
+   Thakker et al. 2019), which writes the matrix of each gate as
      W = [A; b_1 c_1 | ... | b_J c_J]     W x = [A x; sum over j of (c_j . x_j) b_j]
    A holds the dense rows. Below them are J parts, side by side. Part j is a column b_j times a row c_j, and x_j holds
    the inputs of the part's columns. The program first multiplies A and the rows c_j of all gates by x, as one dense
@@ -141,6 +142,7 @@ GS_INLINE float gs_tanh(float x) {
 /* Replace the states h and c [height] of an LSTM by the next states, for an input x [columns].
 
      c = sigmoid(f) c + sigmoid(i) tanh(g)    h = sigmoid(o) tanh(c)
+   For each gate, the program adds the products of its rows with x and with h, and bias; i, f, g and o are these sums.
    Rows of the gates are in torch's order, i f g o. bias is the sum of the biases of x and of h. */
 void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias, const float *x, float *restrict h,
                    float *restrict c, void *scratch) {
@@ -161,7 +163,9 @@ void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bi
 /* Replace the state h [height] of a GRU by the next state, for an input x [columns].
 
      n = tanh(n_x + sigmoid(r) n_h)    h = (1 - sigmoid(z)) n + sigmoid(z) h
-   Rows of the gates are in torch's order, r z n (reset, update and fresh below). */
+   For each gate, the program adds bias_x to the product of its rows with x, and bias_h to the product with h. r and z
+   are the sums of both; n_x and n_h are the two results for gate n. Rows of the gates are in torch's order, r z n
+   (reset, update and fresh below). */
 void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
                   const float *x, float *restrict h, void *scratch) {
   const int n = of_h->height, whole = GS_BLOCKS(3 * n) * GS_BLOCK;

@@ -56,7 +56,7 @@ GS_INLINE void gs_run(const int n, gs_runs *acc, const uint8_t *a, const int8_t 
     }
   }
 }
-/* Return the sums over the lanes of a, b, c and d. */
+/* Return four sums: those of the lanes of a, of b, of c and of d. */
 GS_INLINE __m128i gs_four_sums(__m512i a, __m512i b, __m512i c, __m512i d) {
   __m512i low = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
   __m512i high = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
@@ -262,7 +262,8 @@ GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) {
 typedef struct {
   int32_t lanes[4]; /* one dot product for each of four outputs */
 } gs_runs;
-/* Add to acc the dot products of length bytes a, a multiple of 16, with each of n <= 4 rows of weights, from at on. */
+/* Add to acc the dot products of the bytes a with n rows of weights, each from position at on. length is the number of
+   bytes, a multiple of 16; n is at most 4. */
 GS_INLINE void gs_run(const int n, gs_runs *acc, const uint8_t *a, const int8_t *const *w, ptrdiff_t at, int length) {
   for (int i = 0; i < n; i++) {
     int32_t sum = 0;
