@@ -74,6 +74,7 @@ def fork_session(folder: Path, settings: dict[str, Any]) -> int:
             else:
                 small_run.run(folder, **settings)
         status = 0
+        ended_file(folder).touch()
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BaseException:
@@ -82,6 +83,14 @@ def fork_session(folder: Path, settings: dict[str, Any]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def ended_file(folder: Path) -> Path:
+    """Return the file that a session writes when its run has ended; its process lives a little longer.
+
+    The system takes its time to free the process's memory. A signal that comes then ends nothing.
+    """
+    return folder.with_suffix(".ended")
 
 
 def wait_for_end(pid: int, timeout_s: float) -> int | None:
@@ -172,6 +181,8 @@ def kill_drivers(folder: Path, whole_s: float, dice: random.Random, signals: Ite
         # A kill comes within a quarter of a whole run's time, because each session continues where the one before it
         # stopped.
         status = wait_for_end(pid, dice.uniform(0.0, whole_s / 4) if is_killed else TIMEOUT_S)
+        if status is None and ended_file(folder).exists():
+            status = wait_for_end(pid, TIMEOUT_S)
         if status is None and is_killed:
             number = next(signals)
             os.kill(pid, number)
