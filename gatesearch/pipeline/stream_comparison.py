@@ -22,6 +22,7 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.result import RunOutputs
 from gatesearch.pipeline.rivals import Rival, RivalInputs, train_rivals
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.stream_oracle import price_perfect_gates
 from gatesearch.pipeline.stream_prices import linear_price, price_signal_gates, signal_statistic
 from gatesearch.pipeline.training import Baseline
 from gatesearch.plan import GatePlan
@@ -46,6 +47,7 @@ class StreamResult:
         price: the mean price of a hop of the test stream.
         detections, counts, figures: the detections, the counts of hits and errors, and the figures that follow.
         curve: the DET curve over thresholds of the detector, with the gates unchanged.
+        perfect: the mean price of a hop of the test stream if each gate were open exactly where there is an event.
     """
 
     rival: Rival
@@ -58,6 +60,7 @@ class StreamResult:
     counts: SceneCounts
     figures: StreamFigures
     curve: DetCurve
+    perfect: Price
 
     @property
     def total_uj(self) -> float:
@@ -198,4 +201,5 @@ def judge(problem: Problem, rival: Rival, settings: ChainSettings, detector: Tun
         counts=counts,
         figures=stream_figures([counts]),
         curve=det_curve([SceneOutputs(run.posteriors, test.events, run.stopped)], detector.settings),
+        perfect=price_perfect_gates(rival, settings, detector.settings, test),
     )

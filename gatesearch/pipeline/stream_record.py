@@ -60,6 +60,11 @@ def result_entry(result: StreamResult, stream: StreamSplit, kinds: Sequence[str]
         "latency_p95_ms": _to_ms(figures.latency_p95_s),
         "latencies_ms": [round(1e3 * latency, 1) for latency in result.counts.latencies_s],
         "mean_power_mw": result.total_uj / stream.hop_s / 1e3,
+        "macs_per_hop": result.price.expected_macs,
+        "perfect_gates": {
+            "mean_power_mw": result.perfect.energy.total_uj / stream.hop_s / 1e3,
+            "macs_per_hop": result.perfect.expected_macs,
+        },
         "reach": list(result.price.reach),
         "parts": list_parts(result, stream.hop_s),
         "signal_gate": None if gate is None else _describe_signal(gate),

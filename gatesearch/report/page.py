@@ -133,6 +133,7 @@ def _build_sections(record: Record) -> dict[str, Any]:
         "stream_groups": stream.build_groups(record),
         "stream_gain": stream.describe_gain(record),
         "stream_signal": stream.describe_signal(record),
+        "stream_bound": stream.describe_perfect(record),
         "stream_parts": stream.build_parts(record),
         "stream_missing": stream.list_missing(record),
         "stages": plan.build_stages(record),

@@ -67,7 +67,12 @@ class Streams(Benchmark):
             )
             for rate, target in zip(RATES, ("<= 0.12", "<= 0.06"), strict=True)
         ]
-        figures.append(("picked minus ungated, misses", _miss_rise, "share", "<= 0.01", "measured"))
+        figures += [
+            ("picked minus ungated, misses", _miss_rise, "share", "<= 0.01", "measured"),
+            ("multiplications a hop, picked over ungated", _work_ratio, "ratio", "<= 0.12", "derived"),
+            ("multiplications a hop, perfect gates over ungated", _perfect_work_ratio, "ratio", None, "derived"),
+            ("perfect gates at the picked places: mean power", _perfect_power, "mW", None, "modelled"),
+        ]
         rivals = dict.fromkeys(name for outcome in self.outcomes.values() for name in outcome["stream"]["rivals"])
         for name in ("picked", *rivals):
             title = NAMES.get(name, name)
@@ -130,6 +135,24 @@ def _power_gain(name: str) -> Get:
 def _miss_rise(outcome: Outcome) -> float | None:
     ungated = _reader(UNGATED, "miss_rate")(outcome)
     return None if ungated is None else outcome["stream"]["picked"]["miss_rate"] - ungated
+
+
+def _work_ratio(outcome: Outcome) -> float | None:
+    return _over_ungated(outcome, outcome["stream"]["picked"])
+
+
+def _perfect_work_ratio(outcome: Outcome) -> float | None:
+    return _over_ungated(outcome, outcome["stream"]["picked"].get("perfect_gates", {}))
+
+
+def _perfect_power(outcome: Outcome) -> float | None:
+    value: float | None = outcome["stream"]["picked"].get("perfect_gates", {}).get("mean_power_mw")
+    return value
+
+
+def _over_ungated(outcome: Outcome, figures: Mapping[str, Any]) -> float | None:
+    ungated, own = _reader(UNGATED, "macs_per_hop")(outcome), figures.get("macs_per_hop")
+    return None if ungated is None or own is None else own / ungated
 
 
 def _section(name: str, outcome: Outcome) -> Mapping[str, object]:

@@ -55,6 +55,9 @@ def check_rivals(stream: dict) -> None:
         assert sum(part["power_mw"] for part in row["parts"]) == pytest.approx(row["mean_power_mw"])
         assert [part["open_share"] for part in row["parts"][-len(row["reach"]) :]] == pytest.approx(row["reach"])
         assert len(row["latencies_ms"]) == round(20 * (1 - row["miss_rate"]))
+        assert row["perfect_gates"]["macs_per_hop"] >= 0 and row["perfect_gates"]["mean_power_mw"] > 0
+    ungated = rivals["ungated_hops"]  # without gates, perfect gates change nothing
+    assert ungated["perfect_gates"] == {key: ungated[key] for key in ("mean_power_mw", "macs_per_hop")}
     strongest = rivals[stream["strongest_rival"]]
     assert stream["power_gain"] == pytest.approx(strongest["mean_power_mw"] / stream["picked"]["mean_power_mw"])
     power = stream["timeline"]["whole"]["power_mw"]

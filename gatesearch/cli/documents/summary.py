@@ -231,6 +231,12 @@ class StreamFigures(Document):
     )
     latency_p95_ms: float | None = Field(description="The same in milliseconds (ms), 95th percentile.")
     mean_power_mw: float = Field(ge=0, description="Mean power over the stream in milliwatts (mW), all of the device.")
+    macs_per_hop: float = Field(ge=0, description="Expected multiply-accumulates of the network and its gates a hop.")
+    perfect_gates: dict[str, float] = Field(
+        description=(
+            "mean_power_mw and macs_per_hop if each gate were open exactly where a window holds an event: a bound."
+        )
+    )
     reach: list[float] = Field(description="Share of the hops that reach each stage.")
     plan: dict[str, Any] = Field(description="Gates, and the core of each stage.")
     latencies_ms: list[float] = Field(description="From each detected event's end to its detection, milliseconds (ms).")

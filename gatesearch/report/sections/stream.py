@@ -97,6 +97,23 @@ def describe_signal(record: Record) -> str | None:
     )
 
 
+def describe_perfect(record: Record) -> str | None:
+    """Return the sentence on perfect gates, which are open only while there is an event; None for a plan without gates.
+
+    >>> picked = {"mean_power_mw": 0.5, "perfect_gates": {"mean_power_mw": 0.4}, "plan": {"gates": [{"site": "stem"}]}}
+    >>> print(describe_perfect({"stream": {"picked": picked}}).replace("\\xa0", " "))
+    Perfect gates at the same places, open only while a window holds an event, would take 0.4 mW.
+    """
+    picked = read(record, "stream", "picked", default={})
+    bound_mw = read(picked, "perfect_gates", "mean_power_mw")
+    if bound_mw is None or not (read(picked, "plan", "gates") or read(picked, "signal_gate")):
+        return None
+    return (
+        "Perfect gates at the same places, open only while a window holds an event, would take "
+        f"{_format_power(bound_mw)}."
+    )
+
+
 def _count_hops(count: int | None) -> str:
     return NOT_YET if count is None else f"{count} hop{'s' if count != 1 else ''}"
 
