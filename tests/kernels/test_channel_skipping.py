@@ -135,7 +135,7 @@ def test_a_hybrid_is_exact_in_whole_numbers(
 
 
 def plain_boost(g: Geometry, like: Boost) -> Boost:
-    """Return a boost whose gain g is 1 for every channel, so that the first channels win, without normalisation."""
+    """Return a boost without normalisation whose gain is 1 for every channel, so that the first channels win."""
     zeros, ones = np.zeros(g.c_out, np.float32), np.ones(g.c_out, np.float32)
     return Boost(np.zeros((g.c_out, g.c_in), np.float32), ones, ones, zeros, zeros, like.winners, like.block)
 

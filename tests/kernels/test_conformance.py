@@ -1,4 +1,4 @@
-"""Every shipped kernel passes the conformance suite."""
+"""Tests that every shipped kernel passes the conformance suite."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_int8_convolution_is_exact(
         zero_out=zero // 2,
         library=library,
     )
-    # Extreme values come often, because sums of 16 bits would saturate at them.
+    # Extreme values come often, because a kernel that sums in 16 bits would saturate at them.
     x = unaligned(rng.choice([0, 1, 254, 255, *range(256)], (*geometry.image, geometry.c_in)).astype(np.uint8))
     inputs, outputs = data.draw(lists(geometry.c_in)), data.draw(lists(geometry.c_out))
     np.testing.assert_array_equal(conv(x, inputs, outputs), conv.reference(x, array(inputs), array(outputs)))

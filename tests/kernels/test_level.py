@@ -1,4 +1,4 @@
-"""The kernel of the level gate equals its reference to the bit, on every instruction set of this CPU."""
+"""Tests that the level gate's kernel equals its reference to the bit, on every instruction set of this CPU."""
 
 from __future__ import annotations
 

@@ -355,7 +355,7 @@ def test_any_mutation_gives_a_recipe_or_one_line(data: st.DataObject) -> None:
             inside = isinstance(holder, dict | list) and step in [p for (p, *_) in paths(holder)]
             holder = holder[step] if inside else {}
         if not isinstance(holder, dict | list):
-            holder = {}  # an earlier mutation took the group away
+            holder = {}  # an earlier mutation replaced the group by a value
         if isinstance(holder, list):
             holder[:] = [data.draw(values), *holder[1:]]
         elif data.draw(st.booleans()):

@@ -69,7 +69,7 @@ def test_a_run_folder_that_was_not_made_here_asks(override: str, words: str) -> 
     line = refusal(recipe.load_run, path)
     assert words in line and "this run folder was not made here" in line
     assert recipe.load_run(path, trust=True) == recipe.load(path / "recipe.yaml", trust=True)
-    assert "was not made here" in refusal(recipe.load, path / "recipe.yaml")  # loading its recipe asks, too
+    assert "was not made here" in refusal(recipe.load, path / "recipe.yaml")  # so does its recipe
 
 
 @pytest.mark.parametrize(("override", "words"), REACHES)
@@ -139,7 +139,7 @@ def test_a_recipe_that_everybody_can_write_asks(folder: Path) -> None:
     inner = write_recipe(folder / "inner/mine.yaml", *NAMED)
     inner.parent.chmod(0o777)
     assert "its folder can be written by every user" in refusal(recipe.load, inner)
-    inner.parent.chmod(0o1777)  # as /tmp: others cannot replace a file
+    inner.parent.chmod(0o1777)  # the sticky bit, as /tmp has it: other users cannot replace a file
     recipe.load(inner)
 
 
