@@ -185,10 +185,10 @@ class CountedKernel(Kernel):
 
     @abstractmethod
     def work(self, call: KernelCall, tile: int) -> dict[str, float]:
-        """Return the terms, by name, of which the time of a call is a linear function.
+        """Return the work terms of a call by name; the time of the call is modelled as a linear function of them.
 
-        A table fits one non-negative slope for each term. Terms count what the C code loops over (blocks of 16
-        channels, pixels, taps), so that slopes carry over to other shapes.
+        A term counts the iterations of a loop of the C code: over blocks of 16 channels, pixels or taps. A table
+        fits one non-negative slope for each term, and the slopes carry over to other shapes.
 
         Args:
             call: the shape, the variant, and the computed share of each quantity.

@@ -316,5 +316,5 @@ class ConvKernel(CountedKernel):
         return conv_macs(call.shape)
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the terms of a convolution of the active blocks."""
+        """Return the work terms of a convolution of the active blocks."""
         return conv_terms(call.shape, tile, **dict(call.remaining))

@@ -117,7 +117,7 @@ class DepthwiseKernel(CountedKernel):
         return conv_macs(call.shape) / call.shape[2]
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return terms by pixel, block and tap.
+        """Return work terms by pixel, block and tap.
 
         Only taps inside the image count. The channels behind the last full block form the ragged block. The kernel
         computes them in groups of four, and the last one to three channels one by one.

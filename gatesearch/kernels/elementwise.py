@@ -82,7 +82,7 @@ class GateHeadKernel(CountedKernel):
         return float(math.prod(call.shape))
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return terms by pixel and block."""
+        """Return work terms by pixel and block."""
         h, w, channels = call.shape
         blocks = count_blocks(channels)
         return {
@@ -131,5 +131,5 @@ class SumKernel(CountedKernel):
         return 0.0
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return one term for each summed value."""
+        """Return one work term, which counts the summed values."""
         return {"call": 1.0, "values": float(call.shape[0])}

@@ -337,7 +337,7 @@ class FBSKernel(LayerKernel):
         return conv_macs(call.shape)
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the terms of the convolution, of the input's mean, of the predictor and of the choice of winners.
+        """Return the work terms of the convolution, of the input's mean, of the predictor and of the choice of winners.
 
         The predictor scores every output block, also the losing ones. The choice compares the scores of all pairs of
         blocks.

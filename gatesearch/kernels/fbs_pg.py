@@ -285,7 +285,7 @@ class FBSPGKernel(LayerKernel):
         return f"fbs_pg of {'channels' if dict(call.variant)['block'] == 1 else 'blocks'}"
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the terms of the high bits, of the choice and gathering of winners, and of the low bits.
+        """Return the work terms of the high bits, of the choice and gathering of winners, and of the low bits.
 
         The high bits are a dense convolution from the active input channels to the winning output channels. Each input
         channel counts once for each of its operands.

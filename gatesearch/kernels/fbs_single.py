@@ -124,7 +124,7 @@ class FBSSingleKernel(LayerKernel):
         return conv_macs(call.shape)
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the terms of a dense convolution of the active channels, and of the choice and gathering of winners.
+        """Return the work terms of a dense convolution of active channels, and of the choice and gathering of winners.
 
         The kernel finds the smallest winning score bit by bit: it passes over all scores once for each of 31 bits.
         """

@@ -113,7 +113,7 @@ class LevelKernel(CountedKernel):
         return float(hop * 2 * bins if _statistic(call) == "flatness" else hop)
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return terms by product and spectral bin for the flatness, by sample and frame for other statistics."""
+        """Return work terms by product and spectral bin for the flatness, by sample and frame for other statistics."""
         hop, block, _, bins = call.shape
         if _statistic(call) == "flatness":
             return {"call": 1.0, "products": 2.0 * hop * bins, "bins": hop / block * bins}

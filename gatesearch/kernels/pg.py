@@ -221,7 +221,7 @@ class PGKernel(LayerKernel):
         return f"pg {inside}"
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the terms of the high bits of all outputs, and of the low bits of open outputs.
+        """Return the work terms of the high bits of all outputs, and of the low bits of open outputs.
 
         The kernel lists open outputs by rows. A row is a block of 16 outputs at one pixel; it is computed if one of its
         outputs is open. The estimate treats decisions as independent. A row with d decisions then has no open output

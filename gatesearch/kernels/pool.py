@@ -71,7 +71,7 @@ class _PoolKernel(CountedKernel):
         return 0.0
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return terms by pixel, block and tap inside the image; the C code loops as depthwise.c does."""
+        """Return work terms by pixel, block and tap inside the image; the C code loops as depthwise.c does."""
         channels = call.shape[2]
         out_h, out_w = output_size(call.shape)
         pixels, rest, full = float(out_h * out_w), channels % BLOCK, channels // BLOCK

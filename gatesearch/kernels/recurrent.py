@@ -222,7 +222,7 @@ class _HybridCellKernel(_CellKernel):
             yield KernelCall(self.name, (1, *listing.shape), (("parts", parts),), (("rich", rich),))
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the terms of one step, multiplied by the number of steps.
+        """Return the work terms of one step, multiplied by the number of steps.
 
         A hybrid matrix multiplies x by its dense rows, and by one row c_j for each rank-1 part b_j c_j. Each part then
         adds b_j (c_j x) to the rows that are not dense. A cell has two such matrices, for the input and for the state,
@@ -285,7 +285,7 @@ class _LowRankCellKernel(_CellKernel):
             yield KernelCall(self.name, (1, *listing.shape), (), (("kept", share),))
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the terms of one step, multiplied by the number of steps.
+        """Return the work terms of one step, multiplied by the number of steps.
 
         The C code treats a product U V as a hybrid matrix without dense rows: each of its ``rank`` columns of U is the
         b_j of a rank-1 part that spans all columns. U has height x rank parameters and V has rank x n, where n is the

@@ -54,7 +54,7 @@ def conv_macs(shape: Sequence[int]) -> float:
 
 
 def conv_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: float = 1.0) -> Terms:
-    """Return the terms of a convolution (``conv_u8.c``, ``conv_f32.c`` and ``image.h``).
+    """Return the work terms of a convolution (``conv_u8.c``, ``conv_f32.c`` and ``image.h``).
 
     An image with padding, or with channels that do not fill the last block, is copied first, so that every tap reads
     whole blocks. With fewer than 16 channels and more than one tap, a block would be nearly empty. The taps of an

@@ -33,7 +33,7 @@ from gatesearch.search.slots import Gates, Slot
 from gatesearch.search.space import Space
 
 SAMPLES = 64  # training windows that set the int8 ranges
-MAX_SITES = 6  # largest number of sites at which the passes of an export are tried for each variant
+MAX_SITES = 6  # largest number of sites at which each variant is tried
 MAX_PROGRAMS = 1  # variants of each gate kind that are exported to a bundle; each takes some seconds
 
 
@@ -152,8 +152,8 @@ def _try_variant(
         variant: the gate kind and the parameters that need a program of their own.
         choices: the slots that the variant fits, each with the gates of the variant.
         cores: names of the cores that run the ungated network.
-        whole_way: whether to try slots with a complete export until one succeeds, and the remaining slots with the
-            passes alone. If False, all slots are tried with the passes alone.
+        whole_way: whether to try slots with a complete export until one succeeds. The remaining slots, or all slots
+            if False, are tried with the passes alone: the steps of an export that rewrite the model.
     """
     samples = problem.features.train.features[:SAMPLES]
     to_bundle = partial(

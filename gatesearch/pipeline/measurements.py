@@ -1,4 +1,4 @@
-"""Measures times on this host after the search: plans of the front, and the best bundle on a stream."""
+"""Measures times on the host, the machine of the run: of plans of the front, and of the best bundle on a stream."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PathTimes = Mapping[str, Mapping[str, float]]
 def measure_front(
     problem: Problem, baseline: Baseline, cost: CostModel, trials: SearchResult, folder: RunFolder
 ) -> PathTimes:
-    """Return the measured and the predicted times [us] of plans of the front that run on this host alone, by digest.
+    """Return the measured and the predicted times [us] of plans of the front that run on the host alone, by digest.
 
     Each time is for one window that passes every gate, without the front end. The plans are measured with untrained
     gates, in the order of the recipe's objective, until :data:`FRONT_TIMEOUT_S` is over.
@@ -69,7 +69,7 @@ def describe_front(times: PathTimes, trials: SearchResult) -> str:
 
 
 def measure_stream(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> StreamTiming:
-    """Time the bundle and the ungated .tflite on the same stream of windows, on this host."""
+    """Time the bundle and the ungated .tflite on the same stream of windows, on the host."""
     test = problem.features.test.stream or problem.features.test
     windows = draw_windows(
         test.features,
@@ -89,7 +89,7 @@ def warn_of_engines(cost: CostModel, best: BestPlan, stream: StreamTiming) -> No
     Args:
         cost: the cost model of the plan's device.
         best: the best plan, with its pass rates and gate reports from the search.
-        stream: times of the plan's bundle on this host.
+        stream: times of the plan's bundle on the host.
     """
     details = best.trial.details
     if "passed" in details:
@@ -110,7 +110,7 @@ def _parse_times(text: bytes) -> PathTimes:
 
 
 def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: CostModel) -> dict[str, float]:
-    """Return the measured and the predicted time of one plan on this host, in microseconds."""
+    """Return the measured and the predicted time of one plan on the host, in microseconds."""
     model, calibration = build_model(plan, problem, baseline), calibration_features(problem)
     with torch.no_grad():
         model.train()(calibration)  # sets the ranges of quantisers and the statistics of gates
@@ -121,8 +121,8 @@ def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: Co
     observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
     timed = executable.time_models({"run": executable.assemble(model, calibration, problem.device)}, calibration[:1])
     costs = [estimate.cost for estimate in cost.stages(plan, observed=observed)]
-    # The device profile may say that a core is slower than this host by a factor. Measured times are times of this
-    # host, so predicted times are divided by the factor.
+    # The device profile may say that a core is slower than the host by a factor. The predicted times are divided by
+    # this factor, so that they can be compared with times measured on the host.
     slowdown = {c.name: c.timing.latency_us(1.0) for c in problem.device.cores if c.timing.model == "litert"}
     predicted = sum(part.latency_us / slowdown[part.core] for part in costs)
     return {"measured_us": timed.us["run"], "predicted_us": predicted}

@@ -100,7 +100,7 @@ def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None)
 
 
 def _read_hop_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None) -> HopTable | None:
-    """Return the costs of a hop from the run folder or the user's cache, or measure them; None for whole windows."""
+    """Return the costs of a hop, stored or newly measured; None if each hop runs a whole window."""
     stream, hops = problem.features.validation.stream, problem.hops
     if stream is None or hops is None:
         return None

@@ -29,7 +29,7 @@ class RunResult:
         baseline: the trained ungated backbone.
         cost: the cost model, which prices plans.
         trials: the trials of the search.
-        path_times: for each plan digest, the measured and predicted time on this host [us].
+        path_times: for each plan digest, the measured and predicted time on the host, the machine of the run [us].
         best: the best plan, retrained.
         bundle: the bundle of the best plan.
         parity: the agreement of the bundle with the model.

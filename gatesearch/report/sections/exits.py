@@ -45,7 +45,7 @@ def _describe_link(stage: Row, next_stage: Row) -> str:
     core, next_core = read(stage, "core", default="?"), read(next_stage, "core", default="?")
     if core == next_core:
         return f"stays on {core}"
-    energy = read(next_stage, "energy_uj", "link")  # the energy to enter a stage is booked on that stage
+    energy = read(next_stage, "energy_uj", "link")  # the energy of a link counts for the stage that it leads to
     cost = "" if energy is None else f", {format_micro(energy, 'J')} per window"
     return f"link {core} → {next_core}{cost}"
 

@@ -28,5 +28,5 @@ def build_table(record: Record) -> list[dict[str, Any]]:
 
 
 def is_timed(record: Record) -> bool:
-    """Say whether plans of the front were measured on this host."""
+    """Return whether plans of the front were measured on the machine of the run."""
     return any(read(row, "measured_path_us") is not None for row in build_table(record))
