@@ -86,9 +86,9 @@ def fork_session(folder: Path, settings: dict[str, Any]) -> int:
 
 
 def ended_file(folder: Path) -> Path:
-    """Return the file that a session writes when its run has ended; its process lives a little longer.
+    """Return the file that a session writes when its run has ended, shortly before the session's process ends.
 
-    The system takes its time to free the process's memory. A signal that comes then ends nothing.
+    The system needs some time to free the memory of the process. A signal during this time interrupts no run.
     """
     return folder.with_suffix(".ended")
 

@@ -1,4 +1,4 @@
-"""Perfect gates are open exactly at the hops whose windows hold an event."""
+"""Tests that perfect gates are open exactly at the hops whose windows hold an event."""
 
 from types import SimpleNamespace
 

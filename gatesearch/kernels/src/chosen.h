@@ -2,9 +2,9 @@
 
    Feature boosting and suppression (FBS) computes only the output channels that win. The packed weights of 16
    neighbouring channels are interleaved, so a tile cannot read the filter of a single channel. These kernels therefore
-   copy the filters of the winners together, for each sample and for the active input channels alone. What follows is a
-   dense convolution of fewer channels. Copying takes one load and one store for each weight; the convolution takes one
-   multiplication for each weight and pixel. */
+   copy the filters of the winners together, for each sample and for the active input channels alone. A dense
+   convolution of fewer channels follows. Copying takes one load and one store for each weight; the convolution takes
+   one multiplication for each weight and pixel. */
 #ifndef GS_CHOSEN_H
 #define GS_CHOSEN_H
 

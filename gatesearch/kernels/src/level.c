@@ -6,7 +6,7 @@
 #ifndef GS_KIT
 #include "kernels.h"
 
-/* The statistics: standard deviation and mean of the frames' logarithmic levels, and how far spectra are below flat. */
+/* The statistics: standard deviation and mean of the frames' logarithmic levels, and the flatness of their spectra. */
 enum { GS_SPREAD, GS_LEVEL, GS_FLATNESS };
 #define GS_LOG_BITS 8       /* a logarithm is in units of 2^-8 octaves */
 #define GS_FRACTION_BITS 16 /* a statistic is in units of 2^-16 octaves */
@@ -36,7 +36,8 @@ GS_INLINE int64_t floor_quotient(int64_t value, int64_t divisor) {
   return value / divisor - (value % divisor < 0);
 }
 
-/* Return how far the spectrum of a frame is below flat, summed over its bins, in 1/256 octaves. */
+/* Return the distance of a frame's spectrum from a flat spectrum, in 1/256 octaves: the logarithm of the bins' mean
+   magnitude minus the logarithm of a bin's magnitude, summed over the bins. */
 static int32_t spectral_deficit(const gs_level *l, const int16_t *block) {
   const int bins = l->bins;
   int64_t sum = 0, logarithms = 0;

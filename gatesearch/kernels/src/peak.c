@@ -6,8 +6,8 @@
 
 enum { CHAINS = 12 }; /* number of independent sums, so that an addition need not wait for the one before */
 
-/* Run a number of rounds of multiply-accumulates of bytes; peak_size says how many are in a round. Each sum begins with
-   another value, because the compiler would merge equal sums. */
+/* Run a number of rounds of multiply-accumulates of bytes; peak_size says how many are in a round. Each sum starts from
+   a different value, because the compiler would merge equal sums. */
 int32_t GS(peak_u8)(int rounds, const uint8_t *x, const int8_t *w) {
   gs_vi acc[CHAINS];
   const gs_quad a = gs_load_quad(x);

@@ -142,7 +142,7 @@ GS_INLINE float gs_tanh(float x) {
 /* Replace the states h and c [height] of an LSTM by the next states, for an input x [columns].
 
      c = sigmoid(f) c + sigmoid(i) tanh(g)    h = sigmoid(o) tanh(c)
-   For each gate, the program adds the products of its rows with x and with h, and bias; i, f, g and o are these sums.
+   For each gate, the function adds the products of its rows with x and with h, and bias; i, f, g and o are these sums.
    Rows of the gates are in torch's order, i f g o. bias is the sum of the biases of x and of h. */
 void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias, const float *x, float *restrict h,
                    float *restrict c, void *scratch) {
@@ -163,7 +163,7 @@ void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bi
 /* Replace the state h [height] of a GRU by the next state, for an input x [columns].
 
      n = tanh(n_x + sigmoid(r) n_h)    h = (1 - sigmoid(z)) n + sigmoid(z) h
-   For each gate, the program adds bias_x to the product of its rows with x, and bias_h to the product with h. r and z
+   For each gate, the function adds bias_x to the product of its rows with x, and bias_h to the product with h. r and z
    are the sums of both; n_x and n_h are the two results for gate n. Rows of the gates are in torch's order, r z n
    (reset, update and fresh below). */
 void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,

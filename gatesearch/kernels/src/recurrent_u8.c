@@ -86,7 +86,7 @@ GS_INLINE uint8_t as_byte(int32_t product) {
 /* Replace the states h and c [height] of an LSTM by the next states, for an input x [columns].
 
      c = f c + i g    h = o tanh(c)
-   For each gate, the program adds the products of its rows with x and with h, and bias. i, f and o are the sigmoids of
+   For each gate, the function adds the products of its rows with x and with h, and bias. i, f and o are the sigmoids of
    these sums, g is the tanh. Rows of the gates are in torch's order, i f g o. bias is the sum of the biases of x and of
    h, in steps of 2^-12. */
 void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias,
@@ -110,7 +110,7 @@ void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const 
 /* Replace the state h [height] of a GRU by the next state, for an input x [columns].
 
      n = tanh(n_x + r n_h)    h = (1 - z) n + z h
-   For each gate, the program adds bias_x to the product of its rows with x, and bias_h to the product with h. r and z
+   For each gate, the function adds bias_x to the product of its rows with x, and bias_h to the product with h. r and z
    are the sigmoids of the sums of both; n_x and n_h are the two results for gate n. Rows of the gates are in torch's
    order, r z n (reset, update and fresh below). Biases are in steps of 2^-12. */
 void GS(gru_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias_x,
