@@ -47,7 +47,7 @@ class StreamResult:
         price: the mean price of a hop of the test stream.
         detections, counts, figures: the detections, the counts of hits and errors, and the figures that follow.
         curve: the DET curve over thresholds of the detector, with the gates unchanged.
-        perfect: the mean price of a hop of the test stream if each gate were open exactly where there is an event.
+        perfect: the mean price of a hop of the test stream if each gate were open only while a window holds an event.
     """
 
     rival: Rival

@@ -1,6 +1,6 @@
-"""Prices perfect gates at the places of a plan's gates: a bound on what any gates at these places can save.
+"""Prices a plan with perfect gates at the plan's own sites: a bound on what any gates at these sites can save.
 
-A perfect gate is open exactly at the hops whose windows hold an event. It costs what the plan's own gate costs.
+A perfect gate is open exactly at the hops whose windows hold an event. It costs as much as the plan's gate at its site.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from gatesearch.training.stream_split import StreamSplit
 def price_perfect_gates(
     rival: Rival, settings: ChainSettings, detector: DetectorSettings, stream: StreamSplit
 ) -> Price:
-    """Return the mean price of a hop if each gate of a model is open exactly where the window holds an event.
+    """Return the mean price of a hop if each gate of a model is open exactly at the hops whose windows hold an event.
 
     Args:
         rival: the model with its plan and its cost model.
-        settings: the gates of the model; only their number is used, and whether there is one before the front end.
-        detector: settings of the detector, which give the time of each hop.
+        settings: the gates of the model. The price depends on their number, and on whether a gate stands before the
+            front end.
+        detector: settings of the detector, which give the time at which each hop ends.
         stream: the stream with its events.
     """
     signal = None if settings.signal is None else settings.signal.statistic

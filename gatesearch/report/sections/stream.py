@@ -98,7 +98,7 @@ def describe_signal(record: Record) -> str | None:
 
 
 def describe_perfect(record: Record) -> str | None:
-    """Return the sentence on perfect gates, which are open only while there is an event; None for a plan without gates.
+    """Return the sentence on perfect gates, open only while a window holds an event; None for a plan without gates.
 
     >>> picked = {"mean_power_mw": 0.5, "perfect_gates": {"mean_power_mw": 0.4}, "plan": {"gates": [{"site": "stem"}]}}
     >>> print(describe_perfect({"stream": {"picked": picked}}).replace("\\xa0", " "))
