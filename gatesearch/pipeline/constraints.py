@@ -12,7 +12,7 @@ from gatesearch.training import Figures
 
 
 def price_violations(recipe: Recipe, cost: CostModel, plan: GatePlan) -> dict[str, float]:
-    """Return by how much a plan breaks each constraint on its price, by name; at most 0 for a kept constraint."""
+    """Return by how much a plan breaks each constraint on its price, by name; at most 0 where it breaks none."""
     violations = dict(cost.violations(plan))
     if recipe.constraints.latency_ms is not None:
         violations["latency_ms"] = excess_latency_ms(recipe, cost, plan)
