@@ -1,6 +1,6 @@
-"""The search for the places of gates: the space of plans, the search itself, and its result.
+"""Searches where gates go in a network: the space of plans, the search itself, and its result.
 
-Each name below is imported at its first use. So a worker process starts without loading the space or torch.
+Each public name is imported at its first use, so a worker process starts without loading the space or torch.
 """
 
 from __future__ import annotations

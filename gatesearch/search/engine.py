@@ -31,7 +31,7 @@ def search(
 
     Args:
         space: the space of plans.
-        price_violations: a function of a plan. It returns, for each constraint on latency or energy, by how much the
+        price_violations: a function of a plan. It returns, for each constraint on latency or memory, by how much the
             plan's price breaks the constraint; a positive number means broken.
         evaluate: a function that trains and judges a plan; used only if ``executor`` is None.
         settings: the storage and the number of trials, and the sampler that proposes plans.

@@ -41,7 +41,7 @@ def unique_front(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """
     ordered = points[
         np.lexsort(points.T[::-1])
-    ]  # in lexical order; np.unique sorts rows as bytes, several times slower
+    ]  # in lexical order; np.unique is not used, because it sorts rows as bytes and is several times slower
     is_new = np.ones(len(ordered), dtype=bool)
     is_new[1:] = (ordered[1:] != ordered[:-1]).any(1)
     distinct = ordered[is_new]
@@ -69,7 +69,7 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
 
     The function cuts the volume into slices along the last objective. The cross-section of a slice has one dimension
     less: it is the region that the points below the slice dominate. With two objectives each slice is a strip. Its
-    width is the distance from the smallest first objective below it to the reference.
+    width is the distance from the smallest first objective of these points to the reference.
 
     >>> hypervolume([(1.0, 3.0), (2.0, 1.0)], (4.0, 4.0))
     7.0

@@ -36,7 +36,7 @@ class Variant(NamedTuple):
 
 
 def variants_of(space: Space) -> dict[Variant, list[tuple[Slot, Gates]]]:
-    """Return the variants of a space; for each, the slots that have it, in order, with one such choice of each slot."""
+    """Return the variants of a space, each with the slots that offer it, in order, and one such choice of each slot."""
     variants: dict[Variant, dict[str, tuple[Slot, Gates]]] = {}
     for slot in space.slots:
         for gates in slot.choices[1:]:

@@ -44,7 +44,7 @@ class Session:
 
     Args:
         space: the space of plans.
-        price_violations: a function of a plan. It returns, for each constraint on latency or energy, by how much the
+        price_violations: a function of a plan. It returns, for each constraint on latency or memory, by how much the
             plan's price breaks the constraint; a positive number means broken.
         settings: the limits of the search, its seed and its sampler.
         store: a function that writes an ended trial to the disk.

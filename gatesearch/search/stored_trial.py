@@ -66,7 +66,7 @@ def share_values(trial: FrozenTrial) -> FrozenTrial:
 
 
 def strip_claim(trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial without the claim in which the sampler stored its plan; another attribute holds the same plan."""
+    """Return a trial without the sampler's claim; another attribute of the trial holds the same plan."""
     if PLAN_CLAIM not in trial.system_attrs:
         return trial
     stripped = copy.copy(trial)

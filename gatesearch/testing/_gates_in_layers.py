@@ -120,7 +120,7 @@ class LayerGateConformance(GateConformance):
             )
 
     def test_gate_can_be_exported(self) -> None:
-        """The converter accepts the gate, and the program computes what the gate computes."""
+        """The gate can be converted to .tflite, and the program computes what the gate computes."""
         with self.trained() as (gate, inputs):
             check_export(_Output(gate), inputs, "the gate")
 

@@ -40,7 +40,7 @@ class LoweringConformance(GateConformance):
             assert not select(output.passed, rest, axis).any(), "a channel that lower() drops is not zero"
 
     def test_lowered_gate_can_be_exported(self) -> None:
-        """The converter accepts the lowered head and the lowered exit, and the programs compute the same."""
+        """The lowered head and the lowered exit can be converted to .tflite, and their programs compute the same."""
         with self.trained() as (gate, hidden):
             channels, head, light = gate.lower()
             indices = select(hidden, _channel_list(self.site, channels), self.site.channel_axis + 1)

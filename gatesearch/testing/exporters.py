@@ -22,7 +22,7 @@ TOLERANCE = 0.05  # largest error of an output, as a share of the largest output
 
 
 class ExporterConformance:
-    """Tests the promises of an exporter; derive a class that names the exporter in your own tests::
+    """Tests the promises of an exporter. In your own tests, derive a class that names the exporter::
 
     class TestMyFormat(ExporterConformance):
         exporter = MyFormat

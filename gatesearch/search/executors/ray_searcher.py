@@ -2,7 +2,7 @@
 
 The searcher proposes whole plans and prices each plan before its trial starts. It proposes no plan twice, even while
 trials run. It stores every trial in an Optuna study when the trial ends. An interrupted search continues from that
-study with a new ``Tuner``. This program searches with a trainable of one's own::
+study with a new ``Tuner``. The following program searches with a trainable of the user::
 
     sampler = GateSampler(space, cost.run_costs, shares=cost.shares)
     settings = SearchSettings(
@@ -43,7 +43,7 @@ FAILURE_KEY = "failure"  # the reason of a failure; a report has it in place of 
 
 
 class GateSearcher(Searcher):
-    """The search algorithm (``search_alg``) through which Ray Tune gets plans and returns their outcomes.
+    """The search algorithm (``search_alg``) that gives plans to Ray Tune and stores their outcomes.
 
     Args:
         session: the running search; :func:`gatesearch.search.engine.open_session` yields it.

@@ -30,7 +30,7 @@ TUNE_ENVIRONMENT = {
 
 
 class RayTune:
-    """Tries plans on a Ray cluster, through Ray Tune.
+    """Tries plans on a Ray cluster, with Ray Tune.
 
     A trial whose node or worker dies is tried again on another node. If the nodes share the run folder, the trial
     continues from the checkpoint of its training in that folder. Otherwise its training starts again.

@@ -90,7 +90,8 @@ class PlanEncoder:
     def _encode_layer_gate(self, gate: PlacedGate) -> tuple[float, ...]:
         """Return the vector of one layer gate: its layer's share of MACs, its reduction, its weighted parameters.
 
-        The share counts the MACs (multiply-accumulates) of all layer sites as 1. It is the weight of the parameters.
+        The share is relative to the MACs (multiply-accumulates) of all layer sites, and is the weight of the
+        parameters.
         """
         if gate not in self._cache:
             site = find(self._layer_sites, gate.site)

@@ -59,10 +59,10 @@ class GateSampler(BaseSampler):
 
     After the initial gates the sampler proposes the cheapest plan of
     :func:`gatesearch.search.sampler.initial.simplest_gates`. It proposes more of these plans as long as no plan keeps
-    the constraints. If trainings are short and a constraint is tight, few plans keep the constraint, and the simplest
-    plans are the most likely ones. This order was compared with a random second plan, on synthetic tables in which the
-    plan without gates breaks the constraint. After 10 evaluations, this order reaches 0.55 to 0.72 of the hypervolume
-    (means), and the random second plan reaches 0.39 to 0.49.
+    the constraints. If trainings are short and a constraint is tight, few plans keep the constraint, most likely the
+    simplest ones. This order was compared with a random second plan, on synthetic tables in which the plan without
+    gates breaks the constraint. After 10 evaluations, searches with this order reach 0.55 to 0.72 of the hypervolume
+    (means), and searches with a random second plan reach 0.39 to 0.49.
 
     A parameter that does not belong to the space is drawn at random. Once every allowed plan was tried, plans are drawn
     at random, too. Proposals depend only on the seed and on the trials so far, so an interrupted study continues like

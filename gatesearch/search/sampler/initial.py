@@ -29,11 +29,12 @@ def simplest_gates(space: Space) -> list[Gates]:
 
 
 def opening_gates(space: Space) -> list[Gates]:
-    """Return the initial gates for GateSampler, which predicts after two plans: the simplest gates without cut gates.
+    """Return the initial gates for GateSampler: those of :func:`simplest_gates` that have no cut gate.
 
-    With these initial gates, GateSampler reaches 95 % of the hypervolume after 8.5 evaluations on synthetic tables
-    (median). If it first tries a gate at every site, it needs 12 evaluations. As long as no plan keeps the constraints,
-    GateSampler proposes the rest of :func:`simplest_gates` by itself.
+    GateSampler makes predictions as soon as two plans were tried, so it needs few initial gates. With these, it reaches
+    95 % of the hypervolume after 8.5 evaluations on synthetic tables (median). If it first tries a gate at every site,
+    it needs 12 evaluations. As long as no plan keeps the constraints, GateSampler proposes the rest of
+    :func:`simplest_gates` by itself.
     """
     simplest = simplest_gates(space)
     without_cuts = [gates for gates in simplest if not any(slot.choice_in(gates) for slot in space.cut_slots)]
