@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
     name = check_choice(WHERE, "protocol", values.get("protocol", default), PROTOCOLS)
     protocol = change_protocol(WHERE, PROTOCOLS[name], overrides)
     seeds, specs = read_seeds(WHERE, values.get("seeds", "0")), _specs(values.get("rows", ",".join(TABLES)))
-    torch.backends.cudnn.benchmark = True  # worth its time, because all batches of a training have the same shape
+    torch.backends.cudnn.benchmark = True  # all batches of a training have the same shape
     folder = RunFolder(SpatialGating.runs() / name)
     lock_settings(folder, protocol.model_dump())
     bench = Bench(folder, protocol, torch.device(device), values.get("data.root"))

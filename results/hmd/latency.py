@@ -1,4 +1,4 @@
-"""Times one step of the recurrent layers of several networks, at batch size 1, on the machine that runs it.
+"""Times one step of the recurrent layers of several networks, at batch size 1, on the machine of the benchmark.
 
 A *runtime* is a function that turns a recurrent layer into calls, one or more for each depth and direction. On a
 machine with a C compiler, the runtime is the C kernels, which compute whole steps. On other machines the runtime is

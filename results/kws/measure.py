@@ -1,6 +1,6 @@
 """Runs the recipe of a keyword spotter, and collects the figures of three plans.
 
-For each of several recalls, it also finds the share of windows that a gate stops at that recall.
+For each of several recalls, the module also finds the share of windows that a gate stops at that recall.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Search spaces small enough to count their plans by hand, and the counts."""
+"""Search spaces so small that their plans can be counted by hand, and functions that count them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches in worker processes: if the driver or a worker is killed, no trial is lost and the result is the same."""
+"""Tests of searches in worker processes. A kill of the driver or of a worker loses no trial and changes no result."""
 
 from __future__ import annotations
 
