@@ -154,7 +154,9 @@ def _name_device(device: object) -> object:
         return str(device) if isinstance(device, Path) else device
     if device.name in profile.names() and profile.load(device.name) == device:
         return device.name
-    raise UserError(f"{WHERE}: device: the profile {device.name!r} is not one of a name; give the path of its file")
+    raise UserError(
+        f"{WHERE}: device: the profile {device.name!r} cannot be loaded by its name; give the path of its file"
+    )
 
 
 def _check_resumable(folder: Path, arguments: Recipe, trust: bool) -> None:

@@ -19,7 +19,7 @@ from tests.pipeline.small_run import SETTINGS, images, network
 
 
 @pytest.fixture(scope="module")
-def ended(place: Path) -> Any:
+def result(place: Path) -> Any:
     model = network()
     model[0][0].weight.requires_grad_(False)
     model[1].eval()
@@ -57,19 +57,19 @@ def test_a_network_that_cannot_be_trained_is_refused_before_anything_else(form: 
         gatesearch.run(form(network()), images(), **SETTINGS)
 
 
-def test_a_program_gets_what_the_command_line_gets(ended: Any) -> None:
-    summary = json.loads((ended.folder / "summary.json").read_text())
+def test_a_program_gets_what_the_command_line_gets(result: Any) -> None:
+    summary = json.loads((result.folder / "summary.json").read_text())
     assert summary["data"]["name"] == "squares" and summary["data"]["synthetic"]
-    assert [gate.site for gate in ended.plan.gates] == ["0"]
-    assert (ended.folder / "report.html").exists() and (ended.folder / "best/bundle/manifest.json").exists()
+    assert [gate.site for gate in result.plan.gates] == ["0"]
+    assert (result.folder / "report.html").exists() and (result.folder / "best/bundle/manifest.json").exists()
 
 
-def test_it_goes_on_with_the_same_network_and_data_alone(ended: Any) -> None:
-    where = ended.folder.path
+def test_it_goes_on_with_the_same_network_and_data_alone(result: Any) -> None:
+    where = result.folder.path
     torch.manual_seed(7)  # a program that runs again initialises other weights
     again = gatesearch.run(network(), images(), resume=where, **{key: SETTINGS[key] for key in ("space", "stream")})
-    assert again.plan == ended.plan
-    same = zip(again.model.state_dict().values(), ended.model.state_dict().values(), strict=True)
+    assert again.plan == result.plan
+    same = zip(again.model.state_dict().values(), result.model.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
     with pytest.raises(UserError, match="a network of other layers"):
         gatesearch.run(network(4), images(), resume=where, **{key: SETTINGS[key] for key in ("space", "stream")})
@@ -77,8 +77,8 @@ def test_it_goes_on_with_the_same_network_and_data_alone(ended: Any) -> None:
         gatesearch.run(network(), images(1), resume=where, **{key: SETTINGS[key] for key in ("space", "stream")})
 
 
-def test_the_command_line_says_that_it_has_neither(ended: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert app.main(["verify", str(ended.folder.path)]) == 2
+def test_the_command_line_says_that_it_has_neither(result: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["verify", str(result.folder.path)]) == 2
     assert "comes from a Python program" in capsys.readouterr().err
 
 

@@ -117,7 +117,9 @@ def test_data_that_cannot_be_used_is_refused_before_a_folder_is_made() -> None:
 
 def test_a_changed_device_has_to_be_a_file() -> None:
     device = gatesearch.load_device("three_core")
-    assert "the profile 'mine' is not one of a name" in refusal(device=device.model_copy(update={"name": "mine"}))
+    assert "the profile 'mine' cannot be loaded by its name" in refusal(
+        device=device.model_copy(update={"name": "mine"})
+    )
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def find_file(folder: Path, stem: str, suffix: str) -> Path | None:
         reason = _damage(path, stem, suffix)
         if reason is None:
             return path
-        console.warn(f"cache {path}: {reason}; it is made anew")
+        console.warn(f"cache {path}: {reason}; it is removed and built again")
         with contextlib.suppress(OSError):  # a folder of that name stays
             path.unlink()
     return None

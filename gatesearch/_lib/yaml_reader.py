@@ -163,7 +163,7 @@ def _check_nodes(root: Node, where: str) -> None:
             continue
         checked.add(id(node))
         if node.tag not in _PLAIN_TAGS:
-            _fail(where, node.start_mark, f"tag {node.tag.replace(_TAG, '!!')!r} has no place here")
+            _fail(where, node.start_mark, f"tag {node.tag.replace(_TAG, '!!')!r} is not allowed")
         if isinstance(node, SequenceNode):
             waiting += node.value
         elif isinstance(node, MappingNode):

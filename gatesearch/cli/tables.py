@@ -142,8 +142,10 @@ def measure(recipe: Recipe, core_name: str | None = None, as_json: bool = False)
     for line in derived_lines(model.table):
         console.say(line)
     if basis:
-        heads = ["core", "gate", "places", "priced by", "known", "where not by kernels, why"]
-        console.table(f"what prices rest on, on {problem.device.name}", heads, [tuple(row.values()) for row in basis])
+        heads = ["core", "gate", "sites", "priced by", "provenance", "why no kernel"]
+        console.table(
+            f"basis of the prices of gates on {problem.device.name}", heads, [tuple(row.values()) for row in basis]
+        )
 
 
 def _basis_rows(problem: Problem, model: CostModel, cores: Sequence[str]) -> list[dict[str, Any]]:
@@ -195,6 +197,8 @@ def _show_kernels(core: str, kernels: Sequence[Mapping[str, Any]], native: HostT
         for row in kernels
     ]
     if rows:
-        console.table(f"kernels of gated layers on {core}", ("kernel", "shape", "variant", "left", "us"), rows)
+        console.table(
+            f"kernels of gated layers on {core}", ("kernel", "shape", "variant", "shares of work", "us"), rows
+        )
     noisy = f"{native.noisy} of them still disturbed by other load: measure again" if native.noisy else "all settled"
     console.say(f"{core}: {native.timings} timings in {native.seconds:.1f} s, {noisy}")

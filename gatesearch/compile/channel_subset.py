@@ -1,6 +1,6 @@
 """Adapts the operations behind a tensor to the removal of its constant channels, with equal results.
 
-Channel pruning removes channels that a gate sets to zero. :func:`carry` says how a later operation computes from the
+Channel pruning removes channels that a gate sets to zero. :func:`adapt` says how a later operation computes from the
 remaining channels.
 """
 
@@ -54,8 +54,8 @@ class Subset:
         return not self.fill[self.dropped].any()
 
 
-class Carried(NamedTuple):
-    """The result of :func:`carry`: how one operation computes from a tensor that lacks channels.
+class Adaptation(NamedTuple):
+    """The result of :func:`adapt`: how one operation computes from a tensor that lacks channels.
 
     Args:
         module: the module that replaces the node's own; None if the node keeps its own.
@@ -67,51 +67,51 @@ class Carried(NamedTuple):
 
 
 @torch.no_grad()
-def carry(stage: fx.GraphModule, node: fx.Node, subset: Subset) -> Carried | None:
+def adapt(stage: fx.GraphModule, node: fx.Node, subset: Subset) -> Adaptation | None:
     """Return how a node computes from a subset of channels; None if no change of it gives exactly the same values."""
     source = node.all_input_nodes[0]
     if node.op == "call_module":
-        return _through_module(stage.get_submodule(str(node.target)), node, source, subset)
+        return _adapt_module(stage.get_submodule(str(node.target)), node, source, subset)
     if node.op != "call_function":
         return None
     if node.target in ELEMENTWISE_FUNCTIONS:
         function: Callable[..., Any] = node.target
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda _: subset.fill.clone())
-        return Carried(None, replace(subset, fill=function(*args, **kwargs)))
+        return Adaptation(None, replace(subset, fill=function(*args, **kwargs)))
     flattens = node.target is torch.flatten and node.args[1:2] == (1,) and len(shape_of(node)) == 2
     if flattens and subset.axis == 1:
-        return Carried(None, _flattened(subset, shape_of(source)))
+        return Adaptation(None, _flatten(subset, shape_of(source)))
     return None
 
 
-def _through_module(module: nn.Module, node: fx.Node, source: fx.Node, subset: Subset) -> Carried | None:
+def _adapt_module(module: nn.Module, node: fx.Node, source: fx.Node, subset: Subset) -> Adaptation | None:
     """Return how a layer computes from a subset of channels; None if no change of it gives exactly the same values."""
     first = subset.axis == 1
     if isinstance(module, ELEMENTWISE) and (first or not isinstance(module, nn.Dropout2d)):
         # The constants become an image of one pixel, because dropout by channel needs an image.
-        return Carried(None, replace(subset, fill=module(subset.fill[None, :, None, None]).flatten()))
+        return Adaptation(None, replace(subset, fill=module(subset.fill[None, :, None, None]).flatten()))
     if isinstance(module, nn.Linear) and subset.axis == len(shape_of(source)) - 1:
         bias = module.weight[:, subset.dropped] @ subset.fill[subset.dropped]
-        return Carried(with_weight(module, module.weight[:, subset.index], _sum(module.bias, bias)), None)
+        return Adaptation(with_weight(module, module.weight[:, subset.index], _sum(module.bias, bias)), None)
     if not first:
         return None
     if isinstance(module, MAX_POOLS):
-        return Carried(None, subset)
+        return Adaptation(None, subset)
     if isinstance(module, ZERO_PADS):
-        return Carried(None, subset) if subset.is_zero else None
+        return Adaptation(None, subset) if subset.is_zero else None
     if isinstance(module, AVERAGE_POOLS):
         keeps_constants = _is_unpadded(module) and getattr(module, "divisor_override", None) is None
-        return Carried(None, subset) if keeps_constants or subset.is_zero else None
+        return Adaptation(None, subset) if keeps_constants or subset.is_zero else None
     if is_batch_norm(module):
-        return Carried(slice_norm(module, subset.index), replace(subset, fill=_normalised(module, subset.fill)))
+        return Adaptation(slice_norm(module, subset.index), replace(subset, fill=_normalise(module, subset.fill)))
     if is_convolution(module):
-        return _through_convolution(module, subset)
+        return _adapt_convolution(module, subset)
     if isinstance(module, nn.Flatten) and module.start_dim == 1 and len(shape_of(node)) == 2:
-        return Carried(None, _flattened(subset, shape_of(source)))
+        return Adaptation(None, _flatten(subset, shape_of(source)))
     return None
 
 
-def _through_convolution(module: nn.Conv1d | nn.Conv2d, subset: Subset) -> Carried | None:
+def _adapt_convolution(module: nn.Conv1d | nn.Conv2d, subset: Subset) -> Adaptation | None:
     """Return the convolution of the remaining channels, with the constants of the dropped ones in its bias.
 
     A constant input channel adds a number to every output: the constant times the sum of the channel's kernel. At a
@@ -123,11 +123,11 @@ def _through_convolution(module: nn.Conv1d | nn.Conv2d, subset: Subset) -> Carri
     over_kernel = module.weight.flatten(2).sum(2)  # [out, in / groups]
     if module.groups == 1:
         bias = over_kernel[:, subset.dropped] @ subset.fill[subset.dropped]
-        return Carried(with_weight(module, module.weight[:, subset.index], _sum(module.bias, bias)), None)
+        return Adaptation(with_weight(module, module.weight[:, subset.index], _sum(module.bias, bias)), None)
     if is_depthwise(module):
         bias = module.bias if module.bias is not None else torch.zeros(module.out_channels)
         fill = bias + over_kernel[:, 0] * subset.fill
-        return Carried(slice_depthwise(module, subset.index), Subset(subset.index, fill))
+        return Adaptation(slice_depthwise(module, subset.index), Subset(subset.index, fill))
     return None
 
 
@@ -136,7 +136,7 @@ def shape_of(node: fx.Node) -> tuple[int, ...]:
     return tuple(node.meta["tensor_meta"].shape)
 
 
-def _flattened(subset: Subset, shape: tuple[int, ...]) -> Subset:
+def _flatten(subset: Subset, shape: tuple[int, ...]) -> Subset:
     """Return the subset behind a flattening of [N, C, ...] to [N, C x ...], where each channel is a run of values."""
     length = torch.Size(shape[2:]).numel()
     index = (subset.index[:, None] * length + torch.arange(length)).flatten()
@@ -156,7 +156,7 @@ def _sum(bias: Tensor | None, more: Tensor) -> Tensor | None:
     return bias + more
 
 
-def _normalised(module: nn.BatchNorm1d | nn.BatchNorm2d, fill: Tensor) -> Tensor:
+def _normalise(module: nn.BatchNorm1d | nn.BatchNorm2d, fill: Tensor) -> Tensor:
     return F.batch_norm(
         fill[None],
         running_mean=module.running_mean,

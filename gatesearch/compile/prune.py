@@ -23,7 +23,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from gatesearch.compile.channel_slices import slice_depthwise, slice_norm, slice_outputs
-from gatesearch.compile.channel_subset import Subset, carry, shape_of
+from gatesearch.compile.channel_subset import Subset, adapt, shape_of
 from gatesearch.compile.stage import StageGraph
 from gatesearch.graph.channel_axes import along
 from gatesearch.graph.module_types import (
@@ -134,7 +134,7 @@ def _cut_inputs(stage: fx.GraphModule, entering: Subset) -> None:
         partial = [source for source in node.all_input_nodes if source in subsets]
         if not partial:
             continue
-        result = carry(stage, node, subsets[partial[0]]) if len(node.all_input_nodes) == 1 else None
+        result = adapt(stage, node, subsets[partial[0]]) if len(node.all_input_nodes) == 1 else None
         if result is None:
             for source in partial:
                 if source not in complete:

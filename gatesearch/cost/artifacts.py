@@ -52,7 +52,7 @@ def describe_artifacts(
     for core in other:
         yield _describe_core(core, core.name in with_gates)
     if not other or any(core.engine == "imagined" for core in other):
-        return  # no engine runs the files of an imagined core, so their time is unknown
+        return  # no engine runs the files of a hypothetical core, so their time is unknown
     if price is None:
         price = partial(_price_at, plan=plan, passed=passed, observed=observed)
     priced = price(cost)
@@ -64,7 +64,7 @@ def describe_artifacts(
     figures = _figures(shipped) if has_times else f"at least {_figures(shipped)}"
     yield (
         f"plan {plan.digest}: as its files run, {figures} and a gain of {shipped_gain:.2f}x; "
-        f"the printed price, {_figures(priced)} and {gain:.2f}x, is of {_titles(other)}"
+        f"the printed price, {_figures(priced)} and {gain:.2f}x, assumes {_titles(other)}"
     )
 
 
@@ -80,7 +80,7 @@ def _price_at(
 def _describe_core(core: Core, has_gated_layers: bool) -> str:
     engine, files = ENGINES[core.engine], ENGINES[core.artifact_engine]
     masks = "; it computes gated layers in full and masks them" if has_gated_layers else ""
-    head = f"core {core.name}: its price is of {engine.title}"
+    head = f"core {core.name}: its price assumes {engine.title}"
     if core.engine == "imagined":
         return f"{head}, and no file runs on it; the .tflite is for {files.title}{masks}"
     times = ", whose time is not known"

@@ -119,7 +119,7 @@ def read_table(
     samples = features[:TABLE_SAMPLES]
     own = tuple(layers) if replaces_layers else tuple(site for site in layers if site.is_recurrent)
     count = pieces_count(backbone, sites, samples, variants, own)
-    with console.progress(count, "read blocks on each core") as bar, tools_in_one_line():
+    with console.progress(count, "measure or estimate blocks on each core") as bar, tools_in_one_line():
         table = build_table(
             backbone,
             sites,

@@ -489,7 +489,7 @@ class CostModel:
         """Return the microseconds that a core takes for a block with all its channels."""
         row = self.table.blocks[block]
         values = row["values"](1.0, 1.0) if "values" in row else 0.0
-        return core.latency_us(row[core.name](1.0, 1.0) + core.reading_per_value * values)
+        return core.latency_us(row[core.name](1.0, 1.0) + core.cost_per_value * values)
 
     def stage_of(self, plan: GatePlan, layer: str) -> int:
         """Return the index of the stage of a plan that contains a layer."""

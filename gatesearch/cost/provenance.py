@@ -23,11 +23,11 @@ from gatesearch.plan import PlacedGate
 REASONS: Mapping[str, str] = {
     "int8 only": "gated layers compute in float, and the core takes int8 programs alone: no such plan is proposed",
     "masks": "the core's engine computes gated layers in full and masks them",
-    "imagined": "the core is imagined: its rate and the work that it skips are figures of the profile, not readings",
+    "imagined": "the core is hypothetical: its rate and the work that it skips come from the profile, not from readings",
     "not counted": "the core's table does not have the kernel: the profile says what is left out",
-    "no compiler": "there is no C compiler here: a reference that computes all runs in the kernel's place",
-    "wide": "no kernel has such numbers of bits: a reference that computes all runs in its place",
-    "no kernel": "no kernel has such a layer: a reference that computes all runs in its place",
+    "no compiler": "this host has no C compiler: the reference computes the whole layer",
+    "wide": "no kernel supports these bit widths: the reference computes the whole layer",
+    "no kernel": "no kernel supports this layer: the reference computes the whole layer",
 }
 
 

@@ -234,7 +234,7 @@ class StagePricer:
     ) -> BlockWork:
         surfaces = self.table.blocks[block]
         row = {name: surface(*shares) for name, surface in surfaces.items()}
-        row[core.name] = row[reading_name] + core.reading_per_value * row.get("values", 0.0)
+        row[core.name] = row[reading_name] + core.cost_per_value * row.get("values", 0.0)
         native = self.table.native.get(core.name)
         costs = self.kernels.get(core.name) if native is None else native.kernels
         kernels = []
@@ -256,7 +256,7 @@ class StagePricer:
         """Add the head of the gate that ends a stage; ``alone`` says that the stage has no block."""
         call = self.table.overhead[core.name]
         head = self.table.heads[f"{variant_of(leaving.placed)}@{leaving.site.name}"]
-        head_reading = head[reading_name](1.0, 1.0) + core.reading_per_value * _dense(head, "values")
+        head_reading = head[reading_name](1.0, 1.0) + core.cost_per_value * _dense(head, "values")
         reading = work.reading + max(0.0, head_reading - call) * leaving.channel_share
         in_head = _dense(head, "activation_bytes") * work.width * leaving.channel_share
         return StageWork(
@@ -340,7 +340,7 @@ class StagePricer:
         name = exit_of(leaving.placed, leaving.site.name)
         row, width = self.table.heads[name], BYTES[arithmetic(self.table.needs.get(name, PLAIN), core)]
         return StageWork(
-            reading=row[core.name](1.0, 1.0) + core.reading_per_value * _dense(row, "values"),
+            reading=row[core.name](1.0, 1.0) + core.cost_per_value * _dense(row, "values"),
             macs=float(leaving.work.exit_macs),
             weight_bytes=row["weight_bytes"](1.0, 1.0) * width,
             activation_bytes=row["activation_bytes"](1.0, 1.0) * width,

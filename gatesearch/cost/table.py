@@ -153,7 +153,7 @@ class Table:
     def lacks(self, device: Device) -> tuple[str, ...]:
         """Return the quantities that prices on a device need and that this table lacks, as older tables do."""
         row = self.blocks[self.sites[0]]
-        needed = {"values": any(core.reading_per_value for core in device.cores)}
+        needed = {"values": any(core.cost_per_value for core in device.cores)}
         needed |= dict.fromkeys(OVERHEADS, any(core.artifact_engine == "tflm" for core in device.cores))
         return tuple(name for name, is_needed in needed.items() if is_needed and name not in row)
 

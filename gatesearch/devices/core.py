@@ -27,13 +27,13 @@ class Kernels(StrictModel):
     """How a core's kernels run gated layers.
 
     Args:
-        bits: ``"whole"`` where a multiplication takes whole bytes, so that 4 bits cost as much as 8, and 16 bits cost
-            twice as much; ``"serial"`` where it takes time in proportion to the bits of both factors.
+        bits: ``"whole"`` if a multiplication works on whole bytes: 4 bits cost as much as 8, and 16 bits cost twice as
+            much; ``"serial"`` if the time of a multiplication is proportional to the bits of both factors.
         skips: work that the kernels can leave out, by the names that :class:`gatesearch.gates.Call` uses, such as
             ``"channel-block-16"``. All other work is computed in full.
-        native: whether the core runs the kernels of :mod:`gatesearch.kernels` in stages in float, so that they
-            can be measured on this host and put into bundles for it; ``skips`` then holds for the layers without such
-            a kernel.
+        native: whether the core runs the kernels of :mod:`gatesearch.kernels` in float stages. Then gatesearch times
+            these kernels on this host and writes them into bundles, and ``skips`` holds for layers without such a
+            kernel.
     """
 
     native: bool = False
@@ -113,26 +113,26 @@ class Core(StrictModel):
         return self.kernels if ENGINES[self.engine].skips else Kernels(native=self.kernels.native)
 
     @property
-    def borrows_times(self) -> bool:
+    def derives_times(self) -> bool:
         """Whether the times of the core's engine are derived from a table for another one, gatesearch's kernels."""
         return getattr(self.timing, "table", None) is not None and self.engine != "kernels"
 
     @property
     def provenance(self) -> Provenance:
         """The provenance of the core's times; times that are derived from those of another engine are modelled."""
-        return "modelled" if self.borrows_times else self.timing.provenance
+        return "modelled" if self.derives_times else self.timing.provenance
 
     @property
-    def reading_per_value(self) -> float:
+    def cost_per_value(self) -> float:
         """The cost of one value of work without products, such as a sum, in the unit of the core's timing.
 
         It is 0 if the measured or estimated cost of a program includes such work.
         """
-        return getattr(self.timing, "reading_per_value", 0.0)
+        return getattr(self.timing, "cost_per_value", 0.0)
 
     def latency_us(self, reading: float) -> float:
         """Convert a reading, which is a cost in the unit of the core's timing, to microseconds on the core's engine."""
-        return self.timing.latency_us(reading) * (ENGINES[self.engine].slowdown if self.borrows_times else 1.0)
+        return self.timing.latency_us(reading) * (ENGINES[self.engine].slowdown if self.derives_times else 1.0)
 
     @property
     def runs_kernels(self) -> bool:

@@ -67,7 +67,7 @@ ENGINES: Mapping[EngineName, Engine] = {
         stand_in="reference",
     ),
     "imagined": Engine(
-        title="an imagined engine",
+        title="a hypothetical engine",
         description="an engine that does not exist: the profile says what it skips, and no file runs on it",
         stand_in="litert",
         skips=True,

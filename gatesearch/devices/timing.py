@@ -60,7 +60,8 @@ class Instructions(_ByRate):
         table: the table of the core's kernels: a shipped one (:mod:`gatesearch.cost.sources.board`) or a JSON file
             beside the profile. Calls are then priced by shape and by the remaining shares of work. None: every
             multiply-accumulate costs the same.
-        instructions_per_mac: the rate of all layers if there is no table, else of the layers whose kernel it lacks.
+        instructions_per_mac: the rate of all layers if there is no table, else of the layers without a kernel in
+            the table.
         frontend_instructions_per_mac: the rate of the front end's float arithmetic.
         clock_mhz, instructions_per_cycle: constants that convert instructions to time.
     """
@@ -80,7 +81,7 @@ class Instructions(_ByRate):
         each = 1.0 if self.table else self.instructions_per_mac.value
         return reading * each / self._instructions_per_us
 
-    def unlisted(self, macs: float, values: float = 0.0) -> float:
+    def cost_without_kernel(self, macs: float, values: float = 0.0) -> float:
         """Return the cost, in the table's unit, of products and values for which the table has no kernel."""
         return (macs + values * self.macs_per_value.value) * self.instructions_per_mac.value
 
@@ -89,7 +90,7 @@ class Instructions(_ByRate):
         return macs * self.frontend_instructions_per_mac.value / self._instructions_per_us
 
     @property
-    def reading_per_value(self) -> float:
+    def cost_per_value(self) -> float:
         """The cost of one value of element-wise work in multiply-accumulates; 0 with a table, which includes it."""
         return 0.0 if self.table else self.macs_per_value.value
 
@@ -144,7 +145,7 @@ class Throughput(_ByRate):
     macs_per_us: Annotated[Constant, require_unit("MAC/us", positive=True)]
 
     @property
-    def reading_per_value(self) -> float:
+    def cost_per_value(self) -> float:
         """The cost of one value of element-wise work, in multiply-accumulates."""
         return self.macs_per_value.value
 
@@ -163,7 +164,7 @@ class Measured(_ByRate):
     Args:
         table: a JSON file beside the profile, as ``gatesearch measure import=FILE`` writes it.
         ticks_per_us: ticks of the table in one microsecond.
-        macs_per_us: the rate of layers whose kernel the table lacks.
+        macs_per_us: the rate of layers without a kernel in the table.
         frontend_macs_per_us: the rate of the front end's float arithmetic.
     """
 
@@ -179,7 +180,7 @@ class Measured(_ByRate):
         """Return microseconds for ticks of the board's clock."""
         return ticks / self.ticks_per_us.value
 
-    def unlisted(self, macs: float, values: float = 0.0) -> float:
+    def cost_without_kernel(self, macs: float, values: float = 0.0) -> float:
         """Return the cost, in ticks, of products and values for which the table has no kernel."""
         return (macs + values * self.macs_per_value.value) / self.macs_per_us.value * self.ticks_per_us.value
 

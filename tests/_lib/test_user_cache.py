@@ -47,7 +47,7 @@ def test_a_damaged_file_is_ignored(tmp_path_factory: pytest.TempPathFactory, dam
     with collect_warnings() as lines:
         assert user_cache.read_file(folder, "kernels", ".so") == (CONTENT if is_whole else None)
     assert path.exists() == is_whole
-    assert lines == ([] if is_whole else [f"cache {path}: is damaged; it is made anew"])
+    assert lines == ([] if is_whole else [f"cache {path}: is damaged; it is removed and built again"])
 
 
 def test_links_and_files_without_a_digest_are_ignored(folder: Path, tmp_path: Path) -> None:

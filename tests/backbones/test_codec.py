@@ -102,6 +102,6 @@ def test_unused_codewords_are_reset_to_vectors_of_the_batch():
     quantiser.train()(vectors)  # no vector is near a codeword, so all codewords are unused
     flat = vectors.squeeze(3).transpose(1, 2).reshape(-1, 2)
     assert all((flat - code).abs().sum(1).min() < 1e-6 for code in quantiser.codebooks[0])
-    kept = quantiser.codebooks.detach().clone()
+    codewords = quantiser.codebooks.detach().clone()
     quantiser(vectors)
-    assert torch.equal(quantiser.codebooks, kept)  # codewords that were just reset stay
+    assert torch.equal(quantiser.codebooks, codewords)  # codewords that were just reset stay

@@ -88,11 +88,11 @@ def test_a_study_that_was_killed_ends_as_if_it_had_not_been(tmp_path: Path, monk
 
 @pytest.mark.usefixtures("short")
 def test_every_training_is_on_disk_when_it_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, step, taken = tmp_path / "trials.jsonl", Descent.step, []
+    path, step, calls = tmp_path / "trials.jsonl", Descent.step, []
 
     def interrupted(self: Descent, learning_rate: float, momentum: float) -> float:
-        taken.append(1)
-        if len(taken) > 400:
+        calls.append(1)
+        if len(calls) > 400:
             raise KeyboardInterrupt
         return step(self, learning_rate, momentum)
 
@@ -149,9 +149,9 @@ def test_slow_trainings_are_stopped_early_but_never_the_best(tmp_path: Path) -> 
     (_, studies), _ = run(tmp_path / "trials.jsonl", Settings(batches="32..128", trials=24, pilot=4, goal=0.1, seeds=1))
     for study in studies:
         for k, entry in enumerate(study.trials):
-            came = rank_trials(study.trials[:k])[:3]
-            if len(came) == 3:
-                assert entry.result.steps <= 2 * came[2].result.steps
+            fastest = rank_trials(study.trials[:k])[:3]
+            if len(fastest) == 3:
+                assert entry.result.steps <= 2 * fastest[2].result.steps
             elif entry.result.state == "ended":
                 assert entry.result.steps == study.budget
     assert any(e.result.state == "ended" and e.result.steps < study.budget for study in studies for e in study.trials)

@@ -108,10 +108,10 @@ def channels(count: int) -> st.SearchStrategy[list[int]]:
     return st.sets(st.integers(0, count - 1), min_size=1).map(sorted)
 
 
-# Returns x [N, C, ...] with all channels except ``kept`` set to zero.
-def masked(x: Tensor, kept: Sequence[int]) -> Tensor:
+# Returns x [N, C, ...] with all channels except ``active_channels`` set to zero.
+def masked(x: Tensor, active_channels: Sequence[int]) -> Tensor:
     mask = torch.zeros(x.shape[1])
-    mask[list(kept)] = 1
+    mask[list(active_channels)] = 1
     return x * mask.view(-1, *[1] * (x.ndim - 2))
 
 
@@ -245,11 +245,11 @@ def test_a_linear_layer_over_the_last_axis_is_not_taken_for_one_over_channels():
 def test_channels_of_tokens_are_restored_once_before_a_block_that_needs_all_of_them():
     torch.manual_seed(0)
     stage = fx.symbolic_trace(Residual(nn.Sequential(nn.LayerNorm(C), nn.Linear(C, C), nn.GELU())).eval())
-    x, kept = torch.randn(2, 5, C), [1, 4]
+    x, active_channels = torch.randn(2, 5, C), [1, 4]
     hidden = torch.zeros_like(x)
-    hidden[..., kept] = x[..., kept]
-    cut = cut_channels(stage, x[:1], kept, [0, 5], (1, 1))
-    assert torch.equal(cut(x[..., kept]), stage(hidden)[..., [0, 5]])  # equal bit for bit
+    hidden[..., active_channels] = x[..., active_channels]
+    cut = cut_channels(stage, x[:1], active_channels, [0, 5], (1, 1))
+    assert torch.equal(cut(x[..., active_channels]), stage(hidden)[..., [0, 5]])  # equal bit for bit
     assert sum(hasattr(module, "order") for module in cut.modules()) == 1
 
 

@@ -20,14 +20,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_the_cache_distinguishes_models_by_content_and_arguments(vector, cache: Path, monkeypatch):
     first = vela.compile(vector.int8_model)
-    [kept] = cache.iterdir()
+    [file] = cache.iterdir()
     compiled = []
     monkeypatch.setattr(vela, "_run_vela", lambda *arguments: compiled.append(arguments) or first)
     assert vela.compile(vector.int8_model) == first and not compiled
     vela.compile(vector.int8_model, "ethos-u55-32")
     vela.compile(vector.float_model)
     assert len(compiled) == 2 and len(list(cache.iterdir())) == 3
-    kept.write_bytes(kept.read_bytes()[:100])
+    file.write_bytes(file.read_bytes()[:100])
     assert vela.compile(vector.int8_model) == first and len(compiled) == 3
     assert vela.compile(vector.int8_model) == first and len(compiled) == 3
 

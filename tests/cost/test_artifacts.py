@@ -96,16 +96,16 @@ def test_the_price_of_the_files_is_that_of_their_engine() -> None:
     lines = list(describe_artifacts(cost, cut_plan(cost), PASSED))
     assert len(lines) == 2
     assert lines[0].startswith(
-        "core mcu: its price is of gatesearch's kernels; its files are for TensorFlow Lite Micro, "
+        "core mcu: its price assumes gatesearch's kernels; its files are for TensorFlow Lite Micro, "
         "which takes 2.17 times as long (modelled: "
     )
-    assert "as its files run, " in lines[1] and lines[1].endswith("is of gatesearch's kernels")
+    assert "as its files run, " in lines[1] and lines[1].endswith("assumes gatesearch's kernels")
 
 
 def test_a_core_with_an_imagined_engine_runs_no_file() -> None:
     cost = cost_on(load("bit_serial"))
     assert list(describe_artifacts(cost, fbs_plan(cost), {kind: [1.0] for kind in SHARES})) == [
-        "core serial: its price is of an imagined engine, and no file runs on it; the .tflite is for LiteRT; "
+        "core serial: its price assumes a hypothetical engine, and no file runs on it; the .tflite is for LiteRT; "
         "it computes gated layers in full and masks them"
     ]
 

@@ -67,7 +67,7 @@ def test_three_core_has_the_cores_of_its_description():
     assert device.core_names == ("mcu", "npu", "app")
     mcu, npu, app = device.cores
     assert mcu.timing.table == "cortex_m4" and mcu.timing.latency_us(120e6) == pytest.approx(1e6)
-    assert mcu.timing.latency_us(mcu.timing.unlisted(120e6)) == pytest.approx(2.32e6)
+    assert mcu.timing.latency_us(mcu.timing.cost_without_kernel(120e6)) == pytest.approx(2.32e6)
     assert npu.timing.latency_us(250.0) == pytest.approx(1.0)
     assert app.timing.latency_us(25.0) == pytest.approx(25.0)
     assert (mcu.timing.provenance, npu.timing.provenance, app.timing.provenance) == (

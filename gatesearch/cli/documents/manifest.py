@@ -62,9 +62,11 @@ class Part(Document):
     site: str | None = Field(description="Layer site that the kernel computes; null for a program.")
     inputs: list[Any] = Field(description="Names of the tensors that go in.")
     outputs: list[Any] = Field(description="Names of the tensors that come out.")
-    source: Any = Field(description="Where the kernel takes its mask from; null for none.")
-    whole: Any = Field(description="Shape of the whole output if the part computes only some of its channels.")
-    reads: list[Any] = Field(description="Channels that the part reads; empty for all.")
+    source: Any = Field(
+        description="Index of the part that computes the active channels, which alone the kernel reads; null for all."
+    )
+    whole: Any = Field(description="Whether the kernel sets skipped channels to zero, because another part reads them.")
+    reads: list[Any] = Field(description="Shape of the kernel's input, [1, h, w, c] or [1, T, F]; empty for a program.")
     program: Artifact = Field(description="File of the part.")
 
 
@@ -89,7 +91,7 @@ class CutGate(Gate):
 
     theta: float = Field(description="Threshold on the model's logit; a larger logit passes.")
     theta_integer: float = Field(description="Threshold on the exported logit; a larger value passes.")
-    answer: int = Field(description="Class that is answered for a sample that the gate stops.")
+    answer: int = Field(description="Class that is the answer for a sample that the gate stops.")
     logit: LogitWindow = Field(description="Range in which the exported logit tells values apart.")
     exit: Exit | None = Field(description="Program that answers for a stopped sample; null for the constant class.")
 
@@ -123,7 +125,7 @@ class Stage(Document):
     arithmetic: str = Field(description="Number format of the program: int8 or float32.")
     gated_layers: list[GatedLayer] = Field(description="Gates in the places of layers.")
     program: Artifact = Field(description="File that verification runs.")
-    parts: list[Part] = Field(description="The same stage in parts, for a core that has kernels; empty for others.")
+    parts: list[Part] = Field(description="Parts of the stage, for a core that has kernels; empty for others.")
     artifacts: list[Artifact] = Field(description="All files of the stage.")
     input: Tensor = Field(description="Input of the program.")
     outputs: dict[str, Tensor] = Field(description="Outputs of the program by name.")
@@ -145,7 +147,7 @@ class Ungated(Document):
 
 
 class MadeFrom(Document):
-    """The weights and formats of the bundle; an export of others writes the bundle again."""
+    """The weights and formats of the bundle; an export with others writes the bundle again."""
 
     weights: str = Field(description="SHA-256 of the model's weights and statistics, thresholds left out.")
     formats: list[str] = Field(description="Formats that the recipe asked for.")

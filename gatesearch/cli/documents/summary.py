@@ -50,7 +50,7 @@ class Search(Document):
     hypervolume: float = Field(description="Hypervolume of the front from no quality at the ungated backbone's cost.")
     engine: str = Field(description="How plans were tried; runs of version 0.1 may say supernet.")
     engine_asked: str | None = Field(default=None, description="Engine that the recipe asks for, before version 0.2.")
-    engine_why: str | None = Field(default=None, description="Why another engine was taken, before version 0.2.")
+    engine_why: str | None = Field(default=None, description="Why the search used another engine, before version 0.2.")
     tau: float | None = Field(default=None, description="Kendall's tau of a supernet's ranking, before version 0.2.")
 
 
@@ -80,8 +80,8 @@ class Best(Document):
     plan: Plan = Field(description="The plan.")
     accuracy: float | None = Field(description="Share of right answers; null where nothing is labelled.")
     accuracy_all_classes: float | None = Field(description="Share of clips that get their own class.")
-    precision: float | None = Field(description="Share of reported clips that are what is reported.")
-    recall: float | None = Field(description="Share of positives that are reported as what they are.")
+    precision: float | None = Field(description="Share of reported clips that have the reported class.")
+    recall: float | None = Field(description="Share of positives that are reported with their own class.")
     quality: float | None = Field(default=None, description="Reconstruction fidelity; absent for classification.")
     error: float | None = Field(default=None, description="Reconstruction error; absent for classification.")
     snr_db: float | None = Field(
@@ -99,7 +99,9 @@ class Best(Document):
         description="Median time from the end of an event to its detection in milliseconds (ms); for detection only.",
     )
     latency_p95_ms: float | None = Field(
-        default=None, description="The same in milliseconds (ms), 95th percentile; for detection only."
+        default=None,
+        description="95th percentile of the time from the end of an event to its detection in milliseconds (ms); for "
+        "detection only.",
     )
     early_stop_rate: float | None = Field(description="Share of negatives that gates stop, all kinds alike.")
     early_stop_by_kind: dict[str, float] = Field(description="Share of each negative that gates stop.")
@@ -110,7 +112,8 @@ class Best(Document):
         description="Share of the test stream's hops at which the front end runs, then each stage; for detection only.",
     )
     openings_per_hour: list[float] | None = Field(
-        default=None, description="How often each of them opens in an hour of that stream; for detection only."
+        default=None,
+        description="Openings of the front end, then of each stage, in an hour of the test stream; for detection only.",
     )
     stop_shares_by_background: dict[str, dict[str, float]] | None = Field(
         default=None,
@@ -130,9 +133,9 @@ class Best(Document):
     )
     activation_sparsity: float = Field(description="Mean share of zeros that the gates leave behind them.")
     expected_macs: float = Field(description="Expected multiply-accumulates (MACs) a window.")
-    expected_macs_with_frontend: float = Field(description="The same with those of the front end.")
+    expected_macs_with_frontend: float = Field(description="Expected MACs a window, front end included.")
     macs_saving: float | None = Field(description="MACs of the backbone over expected MACs.")
-    layer_gates: list[dict[str, Any]] = Field(description="What each gate in the place of a layer observed.")
+    layer_gates: list[dict[str, Any]] = Field(description="Figures of each gate in the place of a layer.")
     layer_macs: LayerMacs = Field(description="Work in gated layers.")
     expected_latency_us: float = Field(description="Expected latency a window in microseconds (us).")
     expected_energy_uj: float = Field(description="Expected energy a window in microjoules (uJ), all of the device.")
@@ -185,13 +188,13 @@ class Export(Document):
 
 
 class Streaming(Document):
-    """Times a window on this host, one by one, host loop included, front end excluded."""
+    """Mean times per window on the machine of the run, which runs the windows one by one, without the front end."""
 
     gated_us: float = Field(description="Mean time of the gated bundle in microseconds (us).")
     ungated_us: float = Field(description="Mean time of the ungated program in microseconds (us).")
     windows: int = Field(ge=0, description="Windows of the stream.")
     invoke_us: float = Field(description="Ungated program without copies, in microseconds (us).")
-    always_us: float = Field(description="What runs for every window, alone, in microseconds (us).")
+    always_us: float = Field(description="First stage alone, which runs for every window, in microseconds (us).")
     later_us: list[float] = Field(description="Each later stage's program without copies, in microseconds (us).")
     reach: list[float] = Field(description="Share of windows that reach each later stage.")
     kernels: bool = Field(description="Whether the first stage ran by kernels.")
@@ -202,7 +205,9 @@ class Group(Document):
     """Misses or false accepts in one background, or at one level over it."""
 
     count: int = Field(ge=0, description="Misses or false accepts.")
-    rate: float | None = Field(description="Share of the events there, or false accepts an hour of that background.")
+    rate: float | None = Field(
+        description="Share of the events of the group that are missed, or false accepts an hour of this background."
+    )
 
 
 class Part(Document):
@@ -212,24 +217,28 @@ class Part(Document):
     core: str = Field(description="The core that runs it.")
     runs: Literal["steady", "demand"] = Field(description="At every hop, or while the gate before it is open.")
     open_share: float = Field(ge=0, le=1, description="Share of the hops at which it runs.")
-    openings_per_hour: float = Field(ge=0, description="How often it begins to run; each time it reads a whole window.")
-    power_mw: float = Field(description="Its part of the mean power in milliwatts (mW).")
+    openings_per_hour: float = Field(ge=0, description="Openings an hour; at each one the part reads a whole window.")
+    power_mw: float = Field(description="Mean power of the part in milliwatts (mW).")
 
 
 class StreamFigures(Document):
     """One model with its detector on the test stream."""
 
     fa_per_hour: float = Field(ge=0, description="False accepts an hour.")
-    fa_per_hour_interval: list[float] = Field(description="Its exact Poisson interval of 95 %.")
+    fa_per_hour_interval: list[float] = Field(description="Exact 95 % Poisson interval of fa_per_hour.")
     miss_rate: float = Field(ge=0, le=1, description="Share of events without a detection.")
-    miss_interval: list[float] = Field(description="Its exact binomial interval of 95 %.")
+    miss_interval: list[float] = Field(description="Exact 95 % binomial interval of miss_rate.")
     gate_misses: int | None = Field(description="Misses for which the gates passed no window that holds the event.")
-    network_misses: int | None = Field(description="The other misses.")
-    validation: dict[str, float] = Field(description="fa_per_hour and miss_rate where the threshold was set.")
+    network_misses: int | None = Field(description="Misses for which the gates passed a window that holds the event.")
+    validation: dict[str, float] = Field(
+        description="fa_per_hour and miss_rate on the validation stream, which set the threshold."
+    )
     latency_p50_ms: float | None = Field(
         description="Median time from an event's end to its detection, in milliseconds (ms)."
     )
-    latency_p95_ms: float | None = Field(description="The same in milliseconds (ms), 95th percentile.")
+    latency_p95_ms: float | None = Field(
+        description="95th percentile of the time from an event's end to its detection, in milliseconds (ms)."
+    )
     mean_power_mw: float = Field(ge=0, description="Mean power over the stream in milliwatts (mW), all of the device.")
     macs_per_hop: float = Field(ge=0, description="Expected multiply-accumulates of the network and its gates a hop.")
     perfect_gates: dict[str, float] = Field(
@@ -264,12 +273,14 @@ class Stream(Document):
     """The test stream of a run with goal detection."""
 
     hours: float = Field(gt=0, description="Length of the test stream in hours.")
-    events: int = Field(ge=0, description="Events in it.")
+    events: int = Field(ge=0, description="Events in the test stream.")
     hop_ms: float = Field(gt=0, description="Time from decision to decision in milliseconds (ms).")
     operating_point: dict[str, float] = Field(
         description="False accepts an hour that the recipe wants, and the largest miss rate there on validation."
     )
-    doubt: str | None = Field(description="Why the stream is too short for that rate; null if it is long enough.")
+    doubt: str | None = Field(
+        description="Why the stream is too short for this fa_per_hour; null if it is long enough."
+    )
     picked: StreamFigures = Field(description="The best plan.")
     rivals: dict[str, StreamFigures] = Field(
         description="Other methods, each with thresholds of its own: ungated_hops, ungated_windows, level_gate, "
@@ -279,7 +290,9 @@ class Stream(Document):
     strongest_rival: str | None = Field(
         description="The rival with the least mean power of those that keep the miss rate; null without rivals."
     )
-    power_gain: float | None = Field(description="Its mean power over that of the best plan; null without rivals.")
+    power_gain: float | None = Field(
+        description="Mean power of the strongest rival over that of the best plan; null without rivals."
+    )
     curves: dict[str, Curve] = Field(description="DET curves of the best plan (picked) and of each rival.")
     timeline: dict[str, Any] = Field(description="Level, open stretches, events, detections and power over the stream.")
 
@@ -348,8 +361,8 @@ class Summary(Document):
     search: Search = Field(description="Counts and times of the search.")
     best: Best = Field(description="The best plan on the test split.")
     export: Export = Field(description="The exported bundle.")
-    streaming: Streaming = Field(description="Times a window on this host.")
+    streaming: Streaming = Field(description="Mean times per window on the machine of the run.")
     stream: Stream | None = Field(default=None, description="The test stream; for detection only.")
     hops: Hops | None = Field(default=None, description="How the network runs by hops; null where it runs windows.")
-    sensitivity: Sensitivity = Field(description="How far the gain moves when assumed constants move.")
+    sensitivity: Sensitivity = Field(description="Change of the gain if assumed constants have other values.")
     warnings: list[str] = Field([], description="Each fallback and doubt that the run printed, once.")

@@ -80,7 +80,7 @@ def join(call: Call) -> HopStep:
     new_axis = call.name == "stack"
     same = all(frames == call.frames for frames in call.all_frames.values())
     if call.whole or call.constants or not same or (not new_axis and axis % ndim == call.frames.axis):
-        return call.recomputes("joins frames with what does not move with the window")
+        return call.recomputes("joins frames with a tensor that does not move with the window")
     return call.passes(call.frames.axis + (new_axis and axis % ndim <= call.frames.axis))
 
 

@@ -77,9 +77,9 @@ class Rewriter(fx.Interpreter):
         return str(getattr(node.target, "__name__", node.target)) if node.op != "call_module" else ""
 
     def _misfit(self, n: fx.Node, timed: list[fx.Node], line: str) -> UserError:
-        frames = f" of {self.frames[timed[0]].count} frames" if timed else ""
+        frames = f"the {self.frames[timed[0]].count} frames" if timed else "the frames"
         choice = "; nearest choice: padding='causal'" if self.padding == REMOVE else ""
-        return UserError(f"backbone: layer {node_label(n)!r} does not take the rest{frames} in time: {line}{choice}")
+        return UserError(f"backbone: layer {node_label(n)!r} does not accept {frames} that remain: {line}{choice}")
 
     def _call(self, n: fx.Node, timed: list[fx.Node], shape: Any) -> Call:
         """Return the call of a node, copied into a graph of its own, with numbers instead of nodes for sizes."""

@@ -111,9 +111,7 @@ def test_a_network_whose_graph_stays_keeps_its_class_and_its_sites():
 
 
 def test_a_padded_maximum_and_a_window_too_short_are_one_line():
-    with pytest.raises(
-        UserError, match=r"^backbone: layer 'layer2.1.conv2' does not take the rest of 2 frames in time"
-    ):
+    with pytest.raises(UserError, match=r"^backbone: layer 'layer2.1.conv2' does not accept the 2 frames that remain"):
         rewrite_for_hops(ResNet().eval(), (3, 48, 32), time_axis=1)
     pool = nn.Sequential(nn.MaxPool1d(3, 1, padding=1), nn.AdaptiveAvgPool1d(1))
     with pytest.raises(UserError, match="'0' pads a maximum; nearest choice: padding='remove'"):
@@ -122,6 +120,7 @@ def test_a_padded_maximum_and_a_window_too_short_are_one_line():
         rewrite_for_hops(pool, (3, 20), time_axis=1, padding="removed")
     flat = nn.Sequential(nn.Conv1d(3, 2, 3, padding=1), nn.Flatten(), nn.Linear(40, 2))
     with pytest.raises(
-        UserError, match=r"^backbone: layer '2' does not take the rest.*; nearest choice: padding='causal'"
+        UserError,
+        match=r"^backbone: layer '2' does not accept the .*frames that remain.*; nearest choice: padding='causal'",
     ):
         rewrite_for_hops(flat, (3, 20), time_axis=1)

@@ -78,7 +78,7 @@ def values_reading(core: Core, costs: BoardCosts, values: int) -> float:
     """Return the reading of work without products on some number of values, without the overhead of a call."""
     empty, work = (costs.reading(KernelCall("sum", (count,))) for count in (0, values))
     if empty is None or work is None:
-        return core.timing.unlisted(0.0, values)  # type: ignore[union-attr]
+        return core.timing.cost_without_kernel(0.0, values)  # type: ignore[union-attr]
     return work - empty
 
 
@@ -87,4 +87,4 @@ def _operation_reading(core: Core, costs: BoardCosts, operation: Operation) -> f
     readings = [reading for reading in map(costs.reading, calls) if reading is not None]
     if calls and len(readings) == len(calls):
         return math.fsum(readings)
-    return core.timing.unlisted(operation.macs, operation.values)  # type: ignore[union-attr]
+    return core.timing.cost_without_kernel(operation.macs, operation.values)  # type: ignore[union-attr]

@@ -31,7 +31,7 @@ def write(folder: Path, calls: Sequence[KernelCall], others: Sequence[KernelCall
         UserError: the folder exists and holds something else.
     """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
-        raise UserError(f"kit={folder}: is there already, and is no kit")
+        raise UserError(f"kit={folder}: exists already and is not a kit")
     for name, paths in (("kernels", sorted(SOURCES.glob("*.[ch]"))), ("outside", outside_sources())):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for path in paths:

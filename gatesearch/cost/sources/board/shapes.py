@@ -59,7 +59,7 @@ LEVELS = ((640, 320, 50, 31), (160, 160, 100, 31), (1280, 320, 50, 31), (320, 64
 OTHER_LEVELS = ((960, 240, 66, 31), (512, 128, 125, 31))
 PAIRS = ((1.0, 0.5), (0.5, 1.0), (0.25, 0.5))  # shares of inputs and outputs
 SHARES = (0.25, 0.5, 1.0)
-SHARES_KEPT = (0.25, 0.5)  # parameters of low-rank factors, as shares of the dense matrix's parameters
+LOW_RANK_SHARES = (0.25, 0.5)  # parameters of low-rank factors, as shares of the dense matrix's parameters
 
 
 def table_calls() -> tuple[KernelCall, ...]:
@@ -70,7 +70,7 @@ def table_calls() -> tuple[KernelCall, ...]:
         "depthwise": [Listing(padded_shape(*shape)) for shape in DEPTHWISE],
         "cell": [Listing(shape, shares=SHARES) for shape in CELLS],
         "gathered": _gathered(GATED, SHARES),
-        "low rank": [Listing(shape, shares=SHARES_KEPT) for shape in CELLS],
+        "low rank": [Listing(shape, shares=LOW_RANK_SHARES) for shape in CELLS],
         "pool": [Listing(_pool_shape(*shape)) for shape in POOLS],
         "sum": [Listing((count,)) for count in SUMS],
         "level": [Listing(shape) for shape in LEVELS],

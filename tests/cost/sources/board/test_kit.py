@@ -92,7 +92,7 @@ def test_the_folder_is_self_contained_and_has_instructions(folder: Path, manifes
 
 def test_a_folder_that_is_not_a_kit_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="is there already, and is no kit"):
+    with pytest.raises(UserError, match="exists already and is not a kit"):
         kit.write(tmp_path, CALLS)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

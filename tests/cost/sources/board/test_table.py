@@ -143,7 +143,7 @@ def test_a_profile_without_a_table_keeps_to_its_constant() -> None:
     timing = profile.load("three_core").core("mcu").timing
     assert isinstance(timing, profile.Instructions)
     plain = timing.model_copy(update={"table": None})
-    assert plain.latency_us(1000.0) == pytest.approx(timing.latency_us(timing.unlisted(1000.0)))
+    assert plain.latency_us(1000.0) == pytest.approx(timing.latency_us(timing.cost_without_kernel(1000.0)))
 
 
 def mine(folder: Path, table: str) -> Path:
