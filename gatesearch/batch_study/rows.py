@@ -10,7 +10,7 @@ from gatesearch.report.rows import Row
 
 
 def build_rows(outcome: Mapping[str, Any]) -> list[Row]:
-    """Return a row for each figure of a study; figures that do not exist, such as steps without the goal, have none."""
+    """Return a row for each figure of a study; a batch size that does not reach the goal has no row for its steps."""
     repeat_seeds = tuple(range(1, outcome["settings"]["seeds"] + 1))
     study_seed = (outcome["seed"],)
     rows = []

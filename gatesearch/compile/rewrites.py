@@ -10,7 +10,7 @@ only plain modules, because a subclass may compute something else, and a hook wo
   is not slower on either.
 - Average pooling becomes depthwise convolutions with equal weights (:mod:`gatesearch.compile.average_pool`).
   AVERAGE_POOL_2D has one scale for input and output. The mean over a large map is far smaller than the map's maximum,
-  so the mean would get only a few int8 steps.
+  so only a few of the 256 int8 values would be left for means.
 - Adaptive maximum pooling to a size that divides the map's size becomes pooling with a kernel, because the converter
   does not know the adaptive operator.
 - An LSTM or GRU, dense or factored, runs its steps inside one operator (:mod:`gatesearch.compile.recurrence`). Traced

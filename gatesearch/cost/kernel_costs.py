@@ -137,9 +137,10 @@ class Recorded:
 def in_blocks(call: KernelCall) -> dict[str, float]:
     """Return the remaining shares of a call, for a kernel that works in blocks of 16 channels.
 
-    With precision gating (``pg``), a block runs its second phase if any of its groups is open. Groups are assumed to
-    open independently of each other. So if a block has g groups and a share p of all groups is open, a share
-    1 - (1 - p)^g of the blocks is open. Groups of one output are computed one by one, so their share does not change.
+    With precision gating (``pg``), a group of outputs is open if the kernel adds the low bits of the inputs to it. The
+    kernel adds them to a whole block if any group of the block is open. Groups are assumed to open independently of
+    each other. So if a block has g groups and a share p of all groups is open, a share 1 - (1 - p)^g of the blocks is
+    open. Groups of one output are computed one by one, so their share does not change.
 
     >>> in_blocks(KernelCall("pg", (8, 8, 32, 32), (("group", 8),), (("open", 0.5),)))
     {'open': 0.75}

@@ -56,7 +56,8 @@ def write_bundle(
         about: additional entries of the manifest, such as the front end.
         describe: a function that returns further entries of the manifest, such as a detector's. Its argument is a copy
             of the model with the new thresholds.
-        input_range: smallest and largest feature of a front end that returns int8 steps; else None.
+        input_range: smallest and largest feature of a front end whose features lie on an int8 grid of 256 values; None
+            for any other front end.
         hops: how a stream runs the model by hops, which are the steps from one decision to the next; None for whole
             windows.
 

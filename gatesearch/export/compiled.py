@@ -46,7 +46,8 @@ def compile_stages(
         model: the calibrated model.
         calibration: features [n, *shape] from the training split, for quantisation ranges.
         device: the device that has the cores of the plan.
-        input_range: smallest and largest feature of a front end that returns int8 steps; else None.
+        input_range: smallest and largest feature of a front end whose features lie on an int8 grid of 256 values; None
+            for any other front end.
         time_axis: which axis of a map [C, H, W] is time, for stages that run by hops as well; else None.
     """
     stages: list[CompiledStage] = []

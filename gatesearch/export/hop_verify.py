@@ -16,8 +16,8 @@ from gatesearch.runtime.cascade import Array, requantise
 from gatesearch.runtime.hop_chain import HopChain
 
 MAX_HOPS = 200
-OPEN_SHARE = 0.8  # share of the hops at which a gate opens in the check; on its own, a gate may never close
-FLOAT_TOLERANCE = 1e-4  # a library may sum a smaller tensor in another order
+OPEN_SHARE = 0.8  # share of hops at which the check opens a gate; a gate that decides by itself may never close
+FLOAT_TOLERANCE = 1e-4  # for float outputs: a library may sum a smaller tensor in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class HopParity:
 
     Args:
         hops: number of hops that were compared.
-        openings: number of times a stage caught up.
+        openings: number of times that a stage caught up: its gate opened, and the stage computed its whole window.
         differences: number of outputs that differ.
     """
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-FIRST_KERNEL, LAST_KERNEL = 3, 7  # kernel sizes in frames; a last layer that upsamples has another size
+FIRST_KERNEL, LAST_KERNEL = 3, 7  # kernel sizes in frames; a last layer that upsamples has 2 * stride
 FEWEST_CHANNELS = 4
 LARGEST_STRIDE = 8  # a stride is larger only if the upsampling factor has no divisor from 2 to 8
 
@@ -39,8 +39,8 @@ def light_layers(shape: Sequence[int], output: Sequence[int], width: float, chan
 
     The first layer has ``channels_in`` input channels and ``width`` times C output channels. Each upsampling layer has
     half as many channels as the layer before, down to ``FEWEST_CHANNELS``. The last layer upsamples to the output
-    itself, with overlapping frames. No further layer follows at the output's rate: with several channels, it would
-    take longer than its multiplications suggest.
+    itself, with overlapping frames. No convolution follows at the output's frame rate: with
+    several channels, it would take longer than its number of multiplications suggests.
 
     >>> [layer[:4] for layer in light_layers((32, 64, 1), (1, 4096, 1), width=0.25, channels_in=32)]
     [(32, 8, 3, 1), (8, 4, 8, 8), (4, 1, 16, 8)]
@@ -57,9 +57,10 @@ def light_layers(shape: Sequence[int], output: Sequence[int], width: float, chan
 
 
 def strides(factor: int) -> list[int]:
-    """Return strides whose product is ``factor``; each is the largest divisor up to 8 of the rest.
+    """Return strides whose product is ``factor``.
 
-    A rest without a divisor from 2 to 8 becomes one stride.
+    Each stride is the largest divisor, up to 8, of what remains of the factor after the strides before it. If nothing
+    from 2 to 8 divides the remaining factor, the last stride is this factor.
 
     >>> strides(64), strides(80), strides(1), strides(11)
     ([8, 8], [8, 5, 2], [], [11])

@@ -82,7 +82,7 @@ def fold_weights(network: nn.Module) -> None:
 
 
 def _fold(module: nn.Module) -> None:
-    # remove_parametrizations() would delete a property of the class, which copies of the module share.
+    # remove_parametrizations() would delete a property of the module's class, but copies of the module use it, too.
     training = module.training
     module.eval()  # spectral norm takes a step of its power iteration in training
     lists: dict[str, nn.Module] = dict(module.parametrizations.named_children())  # type: ignore[union-attr]

@@ -96,10 +96,10 @@ def fidelity(
         outputs: output waveform of each sample, [N, ...].
         originals: input waveform of each sample, [N, ...].
         exits: index of the gate at which each sample left, or the number of gates if it left at none, [N].
-        path_errors: for each sample, its error on each path, [N, gates + 1]: if it left at the first gate, at the
-            second, and so on; and last, if it left at none.
+        path_errors: error of each sample on each path, [N, gates + 1]. Column k holds the errors if all samples left at
+            gate k; the last column holds them if no sample left at a gate.
         labels: class of each sample, [N]; only ``by_class`` uses it.
-        kinds: index into ``kind_names`` of every sample, [N].
+        kinds: for every sample, an index into ``kind_names``, [N].
         kind_names: names of the kinds of samples: the positives together, then each negative class.
         classes: names of the classes by label; empty for none.
 

@@ -1,4 +1,4 @@
-"""Stores the gates that a dry run refused, so that a resumed run with the same network need not repeat it."""
+"""Stores the gates that a dry run refused, so that a resumed run with the same network can skip it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,10 @@ def _digest(problem: Problem) -> str:
 
 
 def _source(kind: type[nn.Module]) -> str:
-    """Return the source code of a module's class, because a trace may show a part; for PyTorch's classes, the name."""
+    """Return the source code of a module's class, or the name of a class of PyTorch.
+
+    A trace may show only a part of the source code.
+    """
     if kind.__module__.startswith("torch."):
         return kind.__qualname__
     try:

@@ -1,4 +1,4 @@
-"""Measures times on the host, the machine of the run: of plans of the front, and of the best bundle on a stream."""
+"""Times plans of the front, and the best bundle on a stream, on the host (the machine that executes the run)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gatesearch.search.result import SearchResult
 
 STREAM_WINDOWS = 300  # number of windows in the stream on which the bundle is timed
 FRONT_TIMES_FILE = "front_times.json"
-FRONT_TIMEOUT_S = 45.0  # after this time no further plan is measured; it includes the conversion of models
+FRONT_TIMEOUT_S = 45.0  # after this time no further plan is measured; converting models counts too
 PathTimes = Mapping[str, Mapping[str, float]]
 
 

@@ -78,7 +78,7 @@ def gate_logits(model: GatedModel, features: Tensor) -> Tensor:
 
 
 def path_errors(model: GatedModel, features: Tensor) -> Tensor:
-    """Return the error of every sample on each path, [N, gates + 1].
+    """Return the reconstruction error of every sample on each path, [N, gates + 1].
 
     Column k holds the errors if all samples left at gate k; the last column holds them if no sample left at a gate. The
     output of a gate without an exit is silence.

@@ -62,6 +62,8 @@ class Bench:
         def bits() -> float:
             return measure.observed_bits(spec, measure.sparsity(measure.observe(model, held_out)[1], sites)) or 0.0
 
+        # After each leg of the training, shift the thresholds so that the average bits reach the goal of the row in
+        # equal steps by the middle of the training, and stay there.
         def move() -> None:
             if spec.goal is not None:
                 now = bits()

@@ -169,7 +169,7 @@ class Training:
 
 
 def train(training: Training, folder: RunFolder, name: str, after_leg: Callable[[], None] = lambda: None) -> None:
-    """Train to the end, from the checkpoint NAME/last.pt if there is one; the model is in evaluation mode then.
+    """Train to the end, from the checkpoint NAME/last.pt if there is one; afterwards, the model is in evaluation mode.
 
     On a CPU, an interrupted and resumed training ends with the same weights, bit for bit, as an uninterrupted one.
 

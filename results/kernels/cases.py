@@ -93,8 +93,8 @@ def dense(geometry: Geometry) -> Calls:
 def channel_gating() -> Calls:
     """Return the calls of FBS (feature boosting and suppression) in blocks of 16 channels, and of dense layers.
 
-    A call of FBS includes the choice of channels. FBS is timed with a share of the input channels and of the output
-    channels ("both sides"), and with a share of only the output channels ("output").
+    A call of FBS includes the choice of channels. In calls named "both sides", a share of the input channels and of the
+    output channels is active. In calls named "output", all input channels are active.
     """
     rng, g = np.random.default_rng(0), GATED
     weight, zero = _real(rng, *g.weights), np.zeros(g.c_out, np.float32)
@@ -231,7 +231,7 @@ def _real(rng: np.random.Generator, *shape: int) -> Array:
 
 
 def _largest(weight: Array, share: float) -> Array:
-    """Return weights of which only the largest are not zero; ``share`` is the share of these."""
+    """Return the weights with all but the largest set to zero; ``share`` of the weights remain."""
     limit = np.quantile(np.abs(weight), 1 - share)
     return np.where(np.abs(weight) > limit, weight, 0).astype(np.float32)
 

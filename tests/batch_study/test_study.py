@@ -22,7 +22,7 @@ from gatesearch.errors import UserError
 from tests.batch_study.quadratic import Descent, NoisyQuadratic, expected_steps
 
 ONE = Range(1.0, 1.0, 1.0, 1.0)
-# Learning rates without decay, because the recursion for the expected loss has none.
+# A space of learning rates without decay, because the formula for the expected loss (quadratic.py) has none.
 STEADY = Space(
     rate=Range(0.3, 300.0, 1e-6, 1e6), slack=Range(0.05, 1.0, 0.05, 1.0), decay=replace(ONE, log=False), end=ONE
 )

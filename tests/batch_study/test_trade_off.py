@@ -103,7 +103,7 @@ def test_batch_sizes_that_rarely_reach_the_goal_have_no_upper_bound() -> None:
     lucky = study(8, [40, *[math.inf] * 19], {0: [40, 41, 42]})
     drawn = bootstrap([lucky, *[study(b, [9] * 20, {0: [9] * 3}) for b in (16, 32)]], 0)
     assert drawn.steps[0] == (40.0, math.inf)
-    assert drawn.critical_batch is not None  # from the draws in which three batch sizes reach the goal
+    assert drawn.critical_batch is not None  # from the draws in which three batch sizes have finite steps
 
 
 @pytest.mark.parametrize(

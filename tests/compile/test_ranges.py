@@ -1,4 +1,4 @@
-"""Tests of int8 programs whose ranges and biases can be represented only after a repair."""
+"""Tests that quantisation corrects ranges and biases that an int8 program could not represent otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small gated network on three cores, and windows of classes that it can distinguish.
+"""A small gated network on three cores for tests of exports, and input windows of four classes for it.
 
 The network is a DS-CNN: a convolutional network with depthwise-separable convolutions.
 """
@@ -67,7 +67,7 @@ PLAN = GatePlan(
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle on disk, the model with its thresholds, the stages after all passes, and windows."""
+    """A bundle on disk, the model with its thresholds, the stages after all compiler passes, and windows."""
 
     folder: Path
     model: GatedModel

@@ -1,4 +1,4 @@
-"""MFCC and log-mel front ends: their features, how they are fitted, and errors in their arguments."""
+"""Tests of the MFCC and log-mel front ends: their features, how they are fitted, and errors in their arguments."""
 
 from __future__ import annotations
 

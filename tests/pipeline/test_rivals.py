@@ -181,7 +181,7 @@ def test_the_minute_in_detail_holds_what_went_wrong() -> None:
     assert choose_detail([], [], 30.0) == 0.0
 
 
-REST_UJ, WORK_UJ = 20.0, 80.0  # energy of a hop of the ungated network of 16 channels: outside and inside its stage
+REST_UJ, WORK_UJ = 20.0, 80.0  # energy per hop of the ungated 16-channel network: outside, inside its stage
 
 
 def small_problem() -> Any:
@@ -211,7 +211,7 @@ def small_problem() -> Any:
 def test_the_smaller_network_comes_near_the_power(
     monkeypatch: pytest.MonkeyPatch, overhead: float, budget_uj: float, widest: int
 ) -> None:
-    """The network's own latency table decides: if its energy exceeds the estimate, a narrower network is tried."""
+    """The latency table of a chosen network decides: if its energy exceeds the budget, a narrower one is tried."""
     problem = small_problem()
     tables = []
 

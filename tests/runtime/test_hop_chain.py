@@ -1,4 +1,4 @@
-"""The stages of a bundle by hops equal those on whole windows bit for bit, whatever the gates did before."""
+"""Tests that a bundle's stages by hops equal its stages on whole windows bit for bit, whatever gates did before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gatesearch.runtime.hop_chain import HopChain
 from tests.export.hop_model import BEHIND_THE_POOLING, FRAMES, TWO_GATES, export_by_hops
 from tests.schema_checks import check_document
 
-# How many gates pass at each hop.
+# For each hop, the number of gates that it passes.
 HISTORIES = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 SETTINGS = settings(max_examples=30, deadline=None)
 
@@ -104,5 +104,5 @@ def test_verification_compares_hops_with_windows_and_counts_what_differs(bundle:
     assert (parity.hops, parity.differences) == (41, 0) and parity.openings > 5
     shuffled = verify_hops(
         bundle, stream[np.random.default_rng(5).permutation(41)]
-    )  # no stream: windows do not overlap
+    )  # shuffled windows do not overlap, so they form no stream
     assert shuffled.differences > 0 and "differ" in shuffled.describe()

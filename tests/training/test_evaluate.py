@@ -1,4 +1,4 @@
-"""Quality of the hard cascade and calibration of thresholds, against figures computed by hand."""
+"""Tests of the quality of the hard cascade, and of calibrated thresholds, against figures computed by hand."""
 
 from __future__ import annotations
 

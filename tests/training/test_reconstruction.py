@@ -1,4 +1,4 @@
-"""Networks that reconstruct their input: error, figures and training, with a switch between two paths."""
+"""Tests of networks that reconstruct their input: errors, figures, and the training of a switch between two paths."""
 
 from __future__ import annotations
 

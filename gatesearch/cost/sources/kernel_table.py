@@ -26,10 +26,12 @@ class KernelTableSource:
 def _by_calls(core: Core, programs: Programs) -> ByPiece:
     costs = board.costs_of(core)
     assert costs is not None
+    # A module that computes one hop joins its state with new frames. The table counts each joined value as a sum, which
+    # is too much; so most of this cost is subtracted (see SUMS_PER_JOINED_VALUE).
     with unfused_attention():
         readings = {
             key: board.module_reading(core, costs, piece.module, piece.example[:1])
             - board.values_reading(core, costs, round((1 - SUMS_PER_JOINED_VALUE) * piece.joined))
             for key, piece in programs.pieces.items()
         }
-    return {**readings, EMPTY: 0.0}  # kernels have no overhead of a call; the ReLU of the empty program must not count
+    return {**readings, EMPTY: 0.0}  # the empty program holds a ReLU, but stands for the overhead of a call: none

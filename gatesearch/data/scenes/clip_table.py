@@ -76,7 +76,9 @@ class ClipTable:
             signal: the signal of the stream.
             samples: length of the scene in samples.
             classes: classes that events may have.
-            pieces, segments, events: the drawn pieces, segments and events.
+            pieces: stretches of clips that are mixed into the scene as background.
+            segments: stretches of the scene with one kind of background.
+            events: events of the scene.
         """
         return SceneSpec(
             name=settings.name or settings.split,

@@ -30,7 +30,7 @@ class Outline:
         split: train, validation or test; None where the split is not fixed.
         recordings: ids of the recordings from which the scene was made.
         speakers: ids of the people who speak or move in the scene.
-        digests: for the digest of each clip in the scene, the clip's name.
+        digests: the name of each clip in the scene, by the clip's digest.
     """
 
     name: str

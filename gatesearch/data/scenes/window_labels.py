@@ -35,6 +35,7 @@ def label_windows(
     bounds = [(round(event.start_s * scene.rate), round(event.end_s * scene.rate)) for event in scene.events]
     event_starts = np.array([start for start, _ in bounds], np.int64)
     event_ends = np.array([end for _, end in bounds], np.int64)
+    # The events with indices from ``first`` to ``last`` - 1 overlap a window.
     first = np.searchsorted(event_ends, starts, side="right")
     last = np.searchsorted(event_starts, starts + length, side="left")
     labels = _label_backgrounds(scene, starts, length, classes, names)

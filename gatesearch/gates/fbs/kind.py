@@ -1,4 +1,7 @@
-"""The gate kind ``fbs`` (Feature Boosting and Suppression): its parameters, sites and work."""
+"""The gate kind ``fbs`` (Feature Boosting and Suppression): its parameters, sites and work.
+
+A predictor estimates a gain g for each output channel. Only the channels with the largest g, the winners, are computed.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class FBS(GateKind[LayerSite, FBSParams]):
         return site.op == "conv2d" and site.channels >= 2 and reads_all_channels(site)
 
     def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
-        """Return the values that a search tries; a block has to be smaller than the layer's channels."""
+        """Return the values that a search tries; a block has to have fewer channels than the layer."""
         choices = super().choices(site)
         return {**choices, "block": tuple(block for block in sorted(SKIPS, reverse=True) if site.channels > block)}
 
@@ -62,7 +65,7 @@ class FBS(GateKind[LayerSite, FBSParams]):
         return FBSConv2d(weights.conv, weights, params.density, params.block)
 
     def work(self, site: LayerSite, params: FBSParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return the work of the winning channels, of the predictor, and of scaling the winners' outputs by g."""
+        """Return the work of the winning channels, of the predictor, and of multiplying the winners' outputs by g."""
         work = work_of_winners((Call(BITS),), site, params, observed)
         if not site.geometry:
             return work

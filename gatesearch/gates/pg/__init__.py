@@ -5,7 +5,7 @@ An output is open if the low bits are added, and closed otherwise. The technique
 Dynamic Spatial Gating technologies". The equations follow the released code of Zhang et al.:
 
     O_hb = I_hb * W                      I_hb: the B_hb most significant of the B bits of the input x; W: weights
-    m = 1[mean of O_hb > Delta]          mean over the channel's group: one channel (3d), k (M2), or all channels (M1)
+    m = 1[mean of O_hb > Delta]          mean over a group of channels: 1 channel (3d), k (M2) or all (M1)
     O = O_hb + m (I_lb * W) + bias       I_lb = Q_B(x) - I_hb, the low bits; Q_B: the quantiser to B bits
     loss = sigma sum (Delta - delta)^2   Delta: threshold of a group, trained; delta: target; sigma: weight of the loss
 

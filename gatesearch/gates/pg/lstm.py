@@ -48,7 +48,11 @@ class PGLSTM(nn.Module):
         return (4 * site.shape[-1],) * 2
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Map as ``nn.LSTM`` does: [T, N, F] or, batch first, [N, T, F] to ([.., .., H], (h, c) [1, N, H])."""
+        """Return the outputs and the last state (h, c), as ``nn.LSTM`` does.
+
+        The input x is [T, N, F], or [N, T, F] if the layer is batch first. The outputs have H values in the place of F.
+        Both h and c are [1, N, H].
+        """
         inputs = self.input(x if self.batch_first else x.movedim(0, 1))
         zero = inputs.new_zeros(len(inputs), self.hidden_size)
         h, c = (zero, zero) if state is None else (state[0][0], state[1][0])
@@ -65,7 +69,7 @@ class PGLSTM(nn.Module):
         return self.input.loss() + self.state.loss()
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the thresholds and the clip of the input."""
+        """Yield the thresholds of both products, and the largest value to which inputs are clipped."""
         return chain(self.input.control_parameters(), self.state.control_parameters())
 
     def anneal(self, progress: float) -> None:

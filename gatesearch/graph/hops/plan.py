@@ -65,7 +65,7 @@ def plan_hops(
         time_axis: which axis of ``shape`` is time; None if the input has no time axis, for example behind a pooling.
         hop: number of input frames from one decision to the next.
         memory: ``"window"``: each answer depends on its window alone. ``"stream"``: recurrent layers keep their state
-            along the stream, and frames of the stream replace zeros that are padded before a window.
+            along the stream, and a layer that pads zeros before a window reads earlier frames of the stream instead.
 
     Raises:
         UserError: a setting does not fit the shape, or the network does not accept the shape.

@@ -139,7 +139,8 @@ static int taps_of(const gs_call *k, int operands) {
   return k->c.kh * k->c.kw * k->c.c_in * operands * GS_BLOCKS(k->c.c_out) * GS_BLOCK;
 }
 
-/* Return n indices of channels or blocks, spread evenly over all, because winners are seldom neighbours. */
+/* Return n indices of channels or blocks, spread evenly over all, because the channels that FBS picks
+   (its winners) are seldom neighbours. */
 static int32_t *apart(int n, int all) {
   int32_t *indices = reserve((size_t)n * sizeof(int32_t));
   for (int i = 0; indices && i < n; i++) indices[i] = (int32_t)((int64_t)i * all / n);
@@ -149,7 +150,8 @@ static int32_t *apart(int n, int all) {
 /* Return a share of the number all, at least 1; share is in thousandths. */
 static int left_of(int all, int share) { return GS_MIN(all, GS_MAX(1, (all * share + 500) / 1000)); }
 
-/* Prepare the data that fbs_single and fbs_pg have in common, for channels that win in groups of block. */
+/* Prepare the data that fbs_single and fbs_pg have in common. Channels win or lose in groups of block
+   channels. */
 static void prepare_chosen(gs_call *k, int block) {
   const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
   const int groups_in = (k->c.c_in + block - 1) / block, groups = (k->c.c_out + block - 1) / block;

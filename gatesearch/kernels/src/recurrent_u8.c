@@ -26,7 +26,7 @@ size_t GS(step_u8_scratch)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h) {
 /* Return x rounded to an int16, half to even, and clipped to its range. */
 GS_INLINE int32_t nearest(float x) {
   x = x < -32768.0f ? -32768.0f : x > 32767.0f ? 32767.0f : x;
-  return (int32_t)((x + 12582912.0f) - 12582912.0f); /* adding 1.5 * 2^23 leaves no bits behind the point */
+  return (int32_t)((x + 12582912.0f) - 12582912.0f); /* adding 1.5 * 2^23 leaves no bits for fractions */
 }
 
 /* Compute z += scale W (x - zero), z [gates * height], in steps of 2^-12.
@@ -74,7 +74,8 @@ static void add_product_u8(const gs_matrix_u8 *m, const uint8_t *x, float *restr
   }
 }
 
-/* Return a table's entry for an int16. The table has 2049 arguments, 32 apart; the value is rounded to the nearest. */
+/* Return a table's entry for an int16. The table has 2049 entries, for arguments 32 apart; value is rounded to the
+   nearest argument. */
 GS_INLINE int32_t looked_up(const int16_t *table, int32_t value) { return table[(value + 32768 + 16) >> 5]; }
 
 /* Return a product in steps of 2^-30 as the byte of a state, in steps of 2^-7; the byte 128 represents 0. */

@@ -1,4 +1,4 @@
-"""Figures of cost: the energy of a window by term and by core, and its time, gated beside ungated."""
+"""Draws the figures of cost: energy per window by term and by core, and time per window, gated beside ungated."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NOT_SPLIT = "total, not split"
 
 
 def draw_terms(record: Record) -> Figure | None:
-    """Draw the expected energy of a window split by energy term."""
+    """Draw the expected energy of a window, split by its terms, such as sensor, transfer or compute."""
     gated = read(record, "energy", "by_term", default={})
     terms = [term for term in TERMS if term in gated] + [term for term in gated if term not in TERMS]
     colours = {term: TERMS.get(term, MUTED) for term in terms}

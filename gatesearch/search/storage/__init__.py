@@ -51,7 +51,7 @@ def open_storage(place: Place, journal: Journal | None = None) -> BaseStorage:
     if isinstance(place, str):
         return open_database(place)
     try:
-        # Optuna skips a broken last line. After another entry follows that line, Optuna cannot open the journal.
+        # Optuna skips a broken last line, but cannot open a journal in which another entry follows a broken line.
         broken = find_broken_line(place)
         if broken is not None:
             raise ValueError(broken)

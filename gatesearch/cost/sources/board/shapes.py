@@ -52,12 +52,12 @@ OTHER_POOLS = ((13, 9, 40, 40, 13, 9, 1), (14, 14, 48, 48, 2, 2, 2), (10, 10, 64
 # Numbers of inputs and of units of recurrent layers.
 CELLS = ((10, 64), (10, 118), (40, 128), (9, 32), (64, 256))
 OTHER_CELLS = ((20, 96), (6, 180))
-# Numbers of values of sums of two maps.
+# Sizes of the two feature maps that a sum adds, in values of one map.
 SUMS, OTHER_SUMS = (64, 500, 8000, 16384), (1250, 6272)
 # Shapes of gates on the signal: samples of a hop, samples of a frame, frames of a window, bins of a spectrum.
 LEVELS = ((640, 320, 50, 31), (160, 160, 100, 31), (1280, 320, 50, 31), (320, 64, 250, 31), (400, 200, 80, 31))
 OTHER_LEVELS = ((960, 240, 66, 31), (512, 128, 125, 31))
-PAIRS = ((1.0, 0.5), (0.5, 1.0), (0.25, 0.5))  # shares of inputs and outputs
+PAIRS = ((1.0, 0.5), (0.5, 1.0), (0.25, 0.5))  # active shares of inputs and of outputs
 SHARES = (0.25, 0.5, 1.0)
 LOW_RANK_SHARES = (0.25, 0.5)  # parameters of low-rank factors, as shares of the dense matrix's parameters
 

@@ -162,11 +162,12 @@ def split_all(models: Mapping[Name, bytes]) -> tuple[dict[Name, list[str]], dict
 
 
 def interpolation_weights(operators: Mapping[str, Operator], max_timings: int) -> dict[str, list[tuple[float, str]]]:
-    """Return interpolation weights for so many operators that at most ``max_timings`` others are timed, if possible.
+    """Choose operators whose times are interpolated, so that at most ``max_timings`` are timed, and return their weights.
 
     Between two operators of a family, time is assumed to be linear in work. The operators with the least and with the
-    most work of a family are always timed, so more than ``max_timings`` may remain. The others are interpolated in the
-    order of the risked error: large matrix products come after all other operators, and much work after little work.
+    most work of a family are always timed, so more than ``max_timings`` may remain. Of the others, the operators with
+    the smallest expected error are interpolated first. So large matrix products come after all other operators, and
+    operators with much work come after operators with little work.
 
     Returns:
         By key of an interpolated operator, the weights and keys of two timed operators of its family.
