@@ -237,7 +237,7 @@ def requantise(sums: Array, scale: Array, shift: Array, kind: int, zero_out: int
     """Return an output of the chosen kind from sums [..., c_out]; each operation rounds to float32, as the kernels do.
 
     Args:
-        sums: whole numbers, in units of the step of x times the step of a weight.
+        sums: whole numbers, in units of the quantisation step of x times that of a weight.
         scale: number of steps of y in one unit of the sums, float32 [c_out].
         shift: number that is added to scale x sums, in steps of y, float32 [c_out].
         kind: SUMS, FLOATS or BYTES.
@@ -250,7 +250,7 @@ def requantise(sums: Array, scale: Array, shift: Array, kind: int, zero_out: int
 
 
 class ConvKernel(CountedKernel):
-    """Convolutions and matrix products in float32 and int8; tables of boards measure them in int8."""
+    """Convolutions and matrix products in float32 and int8; a board's kernel table has readings of int8 alone."""
 
     name = "conv"
     source = SOURCES / "conv_u8.c"

@@ -53,7 +53,7 @@ class StreamWindows:
         order = self.events[positives].argsort(stable=True)
         self.positives = positives[order]  # sorted by event
         self.sizes = torch.bincount(self.events[positives])
-        self.sizes = self.sizes[self.sizes > 0]  # number of windows that hold each event, without events in no window
+        self.sizes = self.sizes[self.sizes > 0]  # for each event that a window holds, the number of such windows
         self.negatives = ((self.events < 0) & (self.labels != PARTIAL)).nonzero().flatten()
 
     def draw(self) -> Tensor:

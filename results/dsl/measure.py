@@ -1,4 +1,4 @@
-"""Runs the recipe of an audio codec for the ``dsl`` benchmark, and collects the figures of the run.
+"""Runs the recipe of an audio codec for the ``dsl`` benchmark (dynamic switch layers), and collects the figures of the run.
 
 One of these figures is the fidelity at each share of windows that take the light path.
 """

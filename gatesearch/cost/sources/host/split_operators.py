@@ -162,7 +162,7 @@ def split_all(models: Mapping[Name, bytes]) -> tuple[dict[Name, list[str]], dict
 
 
 def interpolation_weights(operators: Mapping[str, Operator], max_timings: int) -> dict[str, list[tuple[float, str]]]:
-    """Choose operators whose times are interpolated, so that at most ``max_timings`` are timed, and return their weights.
+    """Choose operators to interpolate, so that at most ``max_timings`` are timed, and return their weights.
 
     Between two operators of a family, time is assumed to be linear in work. The operators with the least and with the
     most work of a family are always timed, so more than ``max_timings`` may remain. Of the others, the operators with
