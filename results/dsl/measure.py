@@ -1,4 +1,4 @@
-"""Runs the recipe of an audio codec for the ``dsl`` benchmark (dynamic switch layers), and collects the figures of the run.
+"""Runs an audio codec's recipe for the ``dsl`` benchmark (dynamic switch layers), and collects the run's figures.
 
 One of these figures is the fidelity at each share of windows that take the light path.
 """

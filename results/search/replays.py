@@ -30,9 +30,9 @@ class Outcome:
 
     Args:
         table, engine: names of the table and of the engine.
-        evaluations: budget of a replay.
-        curves: hypervolume as a share of the hypervolume of all plans, each time when the epochs of a further whole
-            training are spent.
+        evaluations: budget of a replay, in evaluations.
+        curves: hypervolume as a share of the hypervolume of all plans; entry k is the share when the replay has spent
+            the epochs of k + 1 full trainings.
         repeats: proposals of plans that were evaluated before, divided by evaluations.
         milliseconds: median time of a suggestion.
         cut: whether the limit of proposals ended the replay.
@@ -126,7 +126,7 @@ def _replay(table: Table, engine: str, seed: int, evaluations: int) -> dict[str,
 
 
 def _per_training(table: Table, steps: Sequence[Step], curve: Sequence[float]) -> list[float]:
-    """Return the hypervolume each time when the epochs of a further whole training are spent."""
+    """Return the hypervolume when the epochs of 1, 2, 3 and more full trainings are spent."""
     spent = list(accumulate(step.trained for step in steps))
     volumes_before = [0.0, *curve]
     return [

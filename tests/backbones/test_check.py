@@ -34,7 +34,7 @@ class Forward(nn.Module):
 
 
 def set_child(network: nn.Module, index: int, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """Replace one of the layers that have parameters, at an index modulo their number, by the result of ``change``."""
+    """Replace a layer with parameters by the result of ``change``; ``index`` selects the layer, modulo their number."""
     names = [name for name, module in network.named_children() if list(module.parameters())]
     name = names[index % len(names)]
     network.set_submodule(name, change(network.get_submodule(name)))

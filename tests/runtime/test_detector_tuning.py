@@ -1,4 +1,4 @@
-"""A detector's curve and threshold over a whole scene agree with running it at each threshold."""
+"""Tests that a detector's DET curve and tuned threshold agree with runs of the detector at each threshold."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_threshold_stands_between_outputs() -> None:
 
 
 def test_a_flood_of_detections_is_no_way_to_keep_a_rate() -> None:
-    """With a threshold below all outputs, the detector fires every ten seconds: 360 times per hour."""
+    """With a threshold below all outputs, the detector fires after each refractory time of 10 s: 360 times per hour."""
     generator = np.random.default_rng(0)
     outputs = np.zeros((1000, 3))
     outputs[:, 0] = 0.1 + 0.05 * generator.random(1000)

@@ -12,7 +12,7 @@ from gatesearch.devices.profile import Core
 class RateSource:
     """Counts the multiply-accumulates of each module of a backbone; all count alike, whatever the operator.
 
-    The count does not contain work without products. :class:`gatesearch.cost.stage.StagePricer` adds this work by the
+    The count does not contain other work, such as additions. :class:`gatesearch.cost.stage.StagePricer` adds it by the
     profile's ``macs_per_value``, so a change of that figure changes prices without a new count.
     """
 

@@ -1,4 +1,4 @@
-"""The convolution inside an FBS layer: the interface that it needs, and a plain convolution that has it.
+"""The convolution inside an FBS layer: the interface that FBS needs, and a plain convolution with this interface.
 
 FBS is Feature Boosting and Suppression. :mod:`gatesearch.gates.hybrid` uses a gated convolution instead of a plain one.
 """

@@ -40,7 +40,10 @@ class PG(GateKind[LayerSite, PGParams]):
         return site.op != "conv2d" or reads_all_channels(site)
 
     def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
-        """Return the values that a search tries; a mask over groups of channels (M2) only if the layer is wider than a group."""
+        """Return the values that a search tries.
+
+        They include a mask over groups of channels (M2) only if the layer has more channels than a group.
+        """
         width = min(LAYERS[site.op].widths(site))
         masks = [name for name, mask in MASKS.items() if mask.group is None or mask.group < width]
         return {**super().choices(site), "mask": tuple(masks)}

@@ -29,7 +29,7 @@ static void run_op(const gs_op *op) {
 }
 
 /* Copy a window to the input of the first operator, int8 to uint8. It is a separate function, so that its
-   parameters can be restrict: the compiler then knows that writing the input leaves the stage's description as it is. */
+   parameters can be restrict: the compiler then knows that writing the input changes no other data. */
 static void take_window(const int8_t *restrict window, int size, uint8_t *restrict input) {
   for (int k = 0; k < size; k++) input[k] = (uint8_t)window[k] ^ 0x80;
 }

@@ -175,10 +175,12 @@ def holding_hops(events: Sequence[Event], window_ends_s: Array, window_s: float)
     >>> [each.tolist() for each in holding_hops([Event("stop", 0.2, 1.19), Event("stop", 0.6, 1.4)], ends, 1.0)]
     [[0, 1], [1, 2]]
     """
+    # In both cases, t lies between the smaller and the larger of the two times start + window and end.
     bounds = np.sort([(event.start_s + window_s, event.end_s) for event in events], axis=-1).reshape(-1, 2)
     firsts = np.searchsorted(window_ends_s, bounds[:, 0] - ROUNDING_S, "left")
     ends = np.searchsorted(window_ends_s, bounds[:, 1] + ROUNDING_S, "right")
     if len(window_ends_s):
+        # Where no t lies between the two times, the window with t nearest to their middle holds most of the event.
         middles = bounds.mean(1)
         nearest = np.abs(window_ends_s[_neighbours(window_ends_s, middles)] - middles[:, None]).argmin(1)
         nearest = _neighbours(window_ends_s, middles)[np.arange(len(middles)), nearest]

@@ -59,7 +59,7 @@ def exit_row(estimate: StageEstimate, price: Price, stage: int) -> dict[str, Any
 def routing_rows(plan: GatePlan, gated: Figures, ungated: Figures) -> list[dict[str, Any]]:
     """Return the ways to route samples, with the quality of each; empty for a plan without exits.
 
-    The first way runs in use. The other ways serve as comparison: all samples on the heavy path, all samples on the
+    A device uses the first way. The other ways serve as comparison: all samples on the heavy path, all samples on the
     light path, random samples on the light path (as many as the switch sends), and the model trained without gates.
 
     Args:

@@ -21,9 +21,9 @@ def layer_rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[s
 
     Such a layer has a gate, or reads the output of a gate that suppresses channels.
 
-    MACs (multiply-accumulates) are those of a sample that reaches the layer; a multiplication with b of 8 bits counts
-    b / 8. ``kernels.share`` is the layer's time on the core of its stage, divided by the time of the dense int8 layer.
-    It leaves out only the work that the core can skip.
+    MACs (multiply-accumulates) are those of a sample that reaches the layer; a multiplication by an activation of b
+    bits counts b / 8. ``kernels.share`` is the layer's time on the core of its stage, divided by the time of the dense
+    int8 layer. This time leaves out only the work that the core can skip.
 
     Args:
         plan: the plan, with a core for every stage.
