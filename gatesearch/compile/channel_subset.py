@@ -68,7 +68,7 @@ class Adaptation(NamedTuple):
 
 @torch.no_grad()
 def adapt(stage: fx.GraphModule, node: fx.Node, subset: Subset) -> Adaptation | None:
-    """Return how a node computes from a subset of channels; None if no change of it gives exactly the same values."""
+    """Return how a node computes from a subset of channels; None if it cannot give exactly the same values."""
     source = node.all_input_nodes[0]
     if node.op == "call_module":
         return _adapt_module(stage.get_submodule(str(node.target)), node, source, subset)
@@ -85,7 +85,7 @@ def adapt(stage: fx.GraphModule, node: fx.Node, subset: Subset) -> Adaptation | 
 
 
 def _adapt_module(module: nn.Module, node: fx.Node, source: fx.Node, subset: Subset) -> Adaptation | None:
-    """Return how a layer computes from a subset of channels; None if no change of it gives exactly the same values."""
+    """Return how a layer computes from a subset of channels; None if it cannot give exactly the same values."""
     first = subset.axis == 1
     if isinstance(module, ELEMENTWISE) and (first or not isinstance(module, nn.Dropout2d)):
         # The constants become an image of one pixel, because dropout by channel needs an image.

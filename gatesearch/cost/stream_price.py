@@ -36,7 +36,7 @@ class WindowAndHop(NamedTuple):
         return activity.openings * self.window + (activity.open_share - activity.openings) * self.hop
 
     def longest(self, activity: Activity) -> float:
-        """Return the figure of the longest hop: if the part ever catches up, the larger of the two figures."""
+        """Return the figure of the longest hop: the larger of the two figures, unless the part never catches up."""
         return self.hop if activity == STEADY else max(self)
 
 

@@ -21,8 +21,8 @@ class Engine(NamedTuple):
             :class:`gatesearch.runtime.program.Program`.
         skips: whether the engine skips the work that gates suppress. Other engines compute gated layers in full and
             mask them.
-        slowdown: time of the engine divided by the time of gatesearch's kernels. A core that is priced by a table of
-            these kernels uses it.
+        slowdown: time of the engine divided by the time of gatesearch's kernels. Where a table of these kernels prices
+            a core, the table's times are multiplied by this factor.
         slowdown_source: source of the slowdown.
     """
 

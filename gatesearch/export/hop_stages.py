@@ -23,9 +23,12 @@ from gatesearch.runtime.program import Program
 class HopSetting:
     """How a bundle runs by hops.
 
+    If the strides of a network do not divide the hop, the network has several states, its *phases*. They take turns:
+    of two phases, one runs at even hops and the other at odd hops.
+
     Args:
-        frames: the time axis of the features; its hop is the number of frames from one decision of a phase to its next.
-        phases: number of states (*phases*) that take turns from hop to hop; above 1 if strides do not divide the hop.
+        frames: the time axis of the features; its hop is the number of frames between two runs of the same phase.
+        phases: number of phases; 1 if the strides divide the hop.
     """
 
     frames: Frames
@@ -60,13 +63,13 @@ def compile_hop_stages(
 ) -> list[HopStage | None] | None:
     """Return the programs by hops of each stage; None if a stage cannot run by hops.
 
-    A warning then names the obstacle. A stage whose input has no time axis runs its program for whole windows at each
-    hop; its entry in the list is None.
+    In that case, a warning names the obstacle. A stage whose input has no time axis runs its program for whole windows
+    at each hop; its entry in the list is None.
 
     Args:
         stages: the compiled stages of a model, in order.
         setting: the time axis of the features.
-        input_range: smallest and largest feature of a front end that returns int8 steps; else None.
+        input_range: smallest and largest feature of a front end that returns int8 features; else None.
     """
     result: list[HopStage | None] = []
     frames: Frames | None = setting.frames
@@ -115,7 +118,9 @@ def _compile(stage: CompiledStage, network: HopNetwork, before: tuple[float, flo
 
 
 def channel_last_axis(axis: int, rank: int) -> int:
-    """Return the index in a .tflite of a tensor's axis, batch included; a tensor of rank 4 has channels last there.
+    """Return the index in a .tflite file of an axis of a PyTorch tensor, counted with the batch axis.
+
+    A .tflite file stores tensors of rank 4 with channels last.
 
     >>> channel_last_axis(2, rank=4), channel_last_axis(1, rank=3)
     (1, 1)

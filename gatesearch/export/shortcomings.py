@@ -41,7 +41,11 @@ def shortcomings(manifest: Mapping[str, Any], formats: Sequence[str], ungated_by
 
 
 def _stage_bytes(stage: Mapping[str, Any]) -> int:
-    """Return the bytes that a core runs for a stage: its parts, or its program if it has none, and its gate's exit."""
+    """Return the size in bytes of the programs that a core runs for a stage.
+
+    They are the programs of the stage's parts, or its only program if it has no parts, and the program of the light
+    path at its gate.
+    """
     parts = stage.get("parts") or ()
     program = sum(part["program"]["bytes"] for part in parts) if parts else stage["program"]["bytes"]
     light = (stage["gate"] or {}).get("exit")

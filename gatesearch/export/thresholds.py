@@ -48,7 +48,8 @@ def artifact_thresholds(
 ) -> tuple[GateThreshold, ...]:
     """Set each gate's threshold on the logits of its program, for the samples that reach it; the model is not changed.
 
-    If the gates were set together for a stream, each gate keeps its threshold, rounded to the numbers of its program.
+    If the gates were set together for a stream, each gate keeps its threshold, rounded to a value that its program's
+    logit can have.
 
     Args:
         model: the gated model; its gates hold the recall targets.
@@ -88,7 +89,10 @@ def artifact_thresholds(
 
 
 def _in_program(theta: float, stage: StageGraph, spec: TensorSpec) -> float:
-    """Convert a threshold on the model's logit, an affine function of the program's logit, to the program's logit."""
+    """Convert a threshold on the model's logit to a threshold on the program's logit.
+
+    The model's logit is an affine function of the program's logit.
+    """
     offset = stage.gate_logit(spec.value(0.0))
     threshold = (theta - offset) / (stage.gate_logit(spec.value(1.0)) - offset)
     return float(min(MAX_INT8, threshold) if spec.scale else threshold)

@@ -5,7 +5,7 @@ available; the factors agree with both. :class:`gatesearch.gates.matrices.Hybrid
 
 In a recurrent layer, a cell has a matrix for each of its own gates, such as an LSTM's forget gate. All these matrices,
 for input and state, have the same number r of dense rows. So the first r hidden units, the "rich" ones, read the whole
-input. If the matrices have two blocks, each other unit reads only two weighted sums of the input for each gate. All
+input. If the matrices have two blocks, every other unit reads only two weighted sums of the input for each gate. All
 products stay dense and have fewer numbers. So every core is faster, even without a kernel that skips work.
 """
 

@@ -24,7 +24,10 @@ from gatesearch.kernels.library import Library, bind_call
 
 
 class NativeCall(NamedTuple):
-    """A C function with its scratch memory and its own arguments, which stand before and after those of the input."""
+    """A kernel's C function, its scratch memory, and the arguments that the other kernel does not have.
+
+    These arguments stand before or after those of the input.
+    """
 
     function: str
     before_input: tuple[Any, ...]

@@ -1,6 +1,7 @@
-"""Kernel of feature boosting and suppression (FBS) whose channels win one by one; it computes only the winners.
+"""Kernel of feature boosting and suppression (FBS) that selects single channels, not blocks of channels.
 
-A predictor scores the output channels from the means of the input channels. The channels with the largest scores win.
+A predictor scores the output channels from the means of the input channels. The channels with the largest scores win,
+and the kernel computes only these.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class FBSSingle(ChannelSkippingConv):
 
 
 class FBSSingleLayer(ChannelSkippingLayer):
-    """A trained FBS layer whose channels win one by one."""
+    """A trained FBS layer that selects single channels."""
 
     @classmethod
     def conv_from_module(cls, layer: FBSConv2d, image: Pair, relu: bool, positive: bool) -> FBSSingle:
@@ -126,7 +127,8 @@ class FBSSingleKernel(LayerKernel):
     def work(self, call: KernelCall, tile: int) -> Terms:
         """Return the work terms of a dense convolution of active channels, and of the choice and gathering of winners.
 
-        The kernel finds the smallest winning score bit by bit: it passes over all scores once for each of 31 bits.
+        A work term counts the iterations of one loop of the C code. The kernel finds the smallest winning score bit by
+        bit: it passes over all scores once for each of 31 bits.
         """
         h, w, c_in, c_out, *rest = call.shape
         _, inputs, outputs = Winners.from_call(call)

@@ -17,7 +17,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The sizes of a convolution, without groups, of one image [h, w, c_in]; a matrix product is a 1 x 1 convolution.
+    """The sizes of a convolution without groups on one image [h, w, c_in]; a matrix product is a 1 x 1 convolution.
 
     Args:
         image: height and width.

@@ -108,19 +108,19 @@ class LevelKernel(CountedKernel):
             yield KernelCall(self.name, (hop, block, frames, bins), (("statistic", kind),))
 
     def macs(self, call: KernelCall) -> float:
-        """Return the products of the filters for the spectral flatness; for other statistics, one sum per sample."""
+        """Return the operations of a hop: the filters' products for the flatness, else one addition per sample."""
         hop, _, _, bins = call.shape
         return float(hop * 2 * bins if _statistic(call) == "flatness" else hop)
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return work terms by product and spectral bin for the flatness, by sample and frame for other statistics."""
+        """Return the counts of loop iterations: products and bins for the flatness, else samples and frames."""
         hop, block, _, bins = call.shape
         if _statistic(call) == "flatness":
             return {"call": 1.0, "products": 2.0 * hop * bins, "bins": hop / block * bins}
         return {"call": 1.0, "samples": float(hop), "frames": hop / block}
 
     def family(self, call: KernelCall) -> str:
-        """Return the name of the group of calls that share slopes: each statistic has its own group."""
+        """Return the name of the statistic's group: in a group, an iteration of a loop takes the same time."""
         return f"{self.name} {_statistic(call)}"
 
 

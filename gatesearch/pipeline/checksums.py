@@ -61,7 +61,7 @@ class Checksums:
         return None if content is None else digest(content)
 
     def _read(self) -> dict[str, list[str]]:
-        """Return the stored digests; a damaged file is renamed with a warning, and no digests are returned."""
+        """Return the stored digests. If the file of digests is damaged, rename it, warn, and return no digests."""
         path = self._folder / CHECKSUMS_FILE
         content = read_bytes(path)
         if content is None:

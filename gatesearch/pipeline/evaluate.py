@@ -63,10 +63,10 @@ class Evaluator:
         return self.problem.goal.assess(ungated, self.problem.features.validation).value
 
     def _judge(self, plan: GatePlan) -> tuple[Figures, str | None]:
-        """Return the figures of a plan's model and, if there is one, a doubt about its gates.
+        """Return the figures of a plan's model, and a line about its gates if they miss the targets of calibration.
 
-        The cores of a plan do not change its training. On a stream they change the plan's price, for which calibration
-        sets the gates. Without a stream, plans with equal gates have the same figures.
+        The cores of a plan do not change its training. On a stream, calibration sets the gates by the plan's price,
+        which depends on the cores. Without a stream, plans with equal gates have the same figures.
         """
         problem, validation = self.problem, self.problem.features.validation
         operation = operation_for(problem, self.cost, plan, self._reference)

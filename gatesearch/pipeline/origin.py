@@ -33,7 +33,7 @@ def check_origin(problem: Problem, folder: RunFolder) -> None:
 
 
 def describe_origin(problem: Problem) -> dict[str, Any]:
-    """Return the recipe's keys, and digests of the data and of the network's first weights, in the types of JSON."""
+    """Return the recipe's keys, and digests of the data and of the network's initial weights, as values for JSON."""
     splits = {name: getattr(problem.data, name) for name in ("train", "validation", "test")}
     return {
         "recipe": dict(_flatten(problem.recipe.model_dump(mode="json"))),
@@ -43,7 +43,7 @@ def describe_origin(problem: Problem) -> dict[str, Any]:
 
 
 def list_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each change: of the recipe, of the data, and of the network's first weights.
+    """Return a sentence for each of these that changed: the recipe, the data, the network's initial weights.
 
     >>> origin = {"recipe": {"seed": 0, "name": "kws"}, "data": {"train": "ab"}, "weights": "cd"}
     >>> list_differences(origin, origin | {"recipe": {"seed": 1, "name": "kws"}})

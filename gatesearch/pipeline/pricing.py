@@ -54,8 +54,8 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
 def check_prices(problem: Problem, cost: CostModel) -> None:
     """Refuse a device on which every plan breaks a constraint on its price.
 
-    A space of more than :data:`MAX_PLANS` plans is not checked; a search of such a space proposes its simplest plans
-    first.
+    A space of more than :data:`MAX_PLANS` plans is not checked. A search of such a space prices each proposal before
+    its training, and proposes the simplest plans first.
 
     Raises:
         UserError: every plan breaks a constraint on its price.

@@ -1,4 +1,4 @@
-"""Errors about recipes: one line for the user, and the error that the validators of a schema raise."""
+"""Errors about recipes: the one-line error for the user, and the error that the validators of a schema raise."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def invalid(message: str, *keys: str) -> PydanticCustomError:
 
 
 def describe_unknown(what: str, written: str, choices: list[str] | tuple[str, ...]) -> str:
-    """Return the text about a name that is not among the choices, without the place where it stands.
+    """Return the message about a name that is not among the choices; it does not say where the name stands.
 
     >>> describe_unknown("sampler", "gates", ["gate", "tpe"])
     "unknown sampler 'gates'; nearest: 'gate' (choices: gate, tpe)"

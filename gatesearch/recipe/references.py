@@ -1,8 +1,8 @@
 """References between keys: ``${training.learning_rate}`` stands for the value of another key.
 
-``${...}`` has no other meaning. A resolver of other YAML tools, such as ``${oc.env:HOME}``, would read the environment
-into a recipe that is stored and shown. The size of the result is bounded, because a few lines of references to
-references can stand for more values than fit into memory.
+``${...}`` has no other meaning. The resolvers of other YAML tools do not exist. One of them, ``${oc.env:HOME}``, would
+copy a variable of the environment into a recipe that is stored and shown. The size of the result is bounded, because a
+few lines of references to references can stand for more values than fit into memory.
 """
 
 from __future__ import annotations

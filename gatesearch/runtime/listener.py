@@ -63,8 +63,8 @@ def read_detector(manifest: Mapping[str, Any], where: str) -> tuple[DetectorSett
 class Listener:
     """Runs a bundle on a stream, hop by hop.
 
-    A bundle with programs by hops computes at each hop what is new, and catches up where a gate opens. Any other runs
-    whole windows. A gate that stops a hop ends it.
+    A bundle with programs by hops computes only the new frames at each hop, and a whole window when a gate opens. Any
+    other bundle computes whole windows. When a gate stops a hop, no later stage runs at this hop.
 
     Args:
         bundle: a bundle of a run with goal detection.

@@ -10,7 +10,10 @@ from results.dsl.measure import Outcome
 
 
 def draw(outcomes: Mapping[str, Mapping[int, Outcome]], path: Path) -> None:
-    """Write a PNG with a panel for each data set (first seed) and a curve for each way to choose the light windows."""
+    """Write a PNG with a panel for each data set (first seed).
+
+    A panel has a curve for each way to choose the windows that take the light path.
+    """
     with settings():
         drawing = figure(3.0 * max(1, len(outcomes)) + 0.4, 3.0)
         panels = drawing.subplots(1, max(1, len(outcomes)), squeeze=False)[0]

@@ -1,4 +1,7 @@
-"""Tests of stages that are exported in float32 because int8 suits them badly, and of their prices."""
+"""Tests of stages that are exported in float32 because int8 suits them badly, and of their prices.
+
+A delicate stage loses accuracy in int8. It runs in float32 on a core that can run float32, and in int8 on other cores.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that every gate of a shipped recipe has a price from kernels or programs, or a listed reason."""
+"""Tests that every gate of a shipped recipe has a price from kernels or programs, or a listed reason why not."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ CIFAR: dict[str, Any] = {
 
 
 def load_parts(loaded: Recipe) -> None:
-    """Build the parts that a recipe names, except for its data; check that a written recipe reads back equal."""
+    """Build the parts that a recipe names, except for its data; check that it stays equal if it is written and read."""
     Path("again.yaml").write_text(recipe.to_yaml(loaded))
     assert recipe.load("again.yaml", trust=True) == loaded
     Path("again.yaml").unlink()
@@ -315,7 +315,7 @@ def enter_dataset(seeds: Seeds, random: Random, folder: Path) -> str:
 
 
 def enter_plan(seeds: Seeds, random: Random, folder: Path) -> str:
-    """Damage a plan as a tree or as JSON, and read it; check that an accepted plan reads back equal."""
+    """Damage a plan as a tree or as JSON, and read it; check that an accepted plan stays equal if written and read."""
     gates = [PlacedGate.of("gc", "0", mode="channel", keep=0.5).to_dict(), PlacedGate.of("fbs", "1").to_dict()]
     tree = {"gates": gates, "cores": ["host", "host"]}
     if random.random() < 0.5:

@@ -45,7 +45,7 @@ def write_list(root: Path) -> None:
 
 
 def change_each(letter: str, change: Callable[[Any], Any]) -> Callable[[dict[str, Any]], None]:
-    """Return a change of the arrays whose names begin with a letter: x of inputs, y of labels."""
+    """Return a function that changes each array whose name begins with a letter: x for inputs, y for labels."""
 
     def apply(arrays: dict[str, Any]) -> None:
         arrays.update({key: change(value) for key, value in arrays.items() if key.startswith(letter)})

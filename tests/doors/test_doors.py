@@ -31,7 +31,7 @@ SEED = 14
 
 
 class Hang(BaseException):
-    """An input takes longer than the limit; this BaseException passes every ``except Exception``."""
+    """An input takes longer than the limit; no ``except Exception`` catches this error."""
 
 
 @contextmanager

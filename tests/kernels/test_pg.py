@@ -27,8 +27,9 @@ def kernel(
 ) -> tuple[PGConv, np.ndarray]:
     """Return a kernel of precision gating and an input for it.
 
-    A group's threshold is the quantile ``quantile`` of the group's means of the high bits' products. So the thresholds
-    close about this share of the outputs. None opens all outputs, 1 closes all.
+    A group of channels opens at a pixel if the mean of its outputs, computed from the high bits alone, exceeds the
+    group's threshold. The threshold is the quantile ``quantile`` of these means over all pixels, so it closes about
+    this share of the outputs. None opens all outputs, 1 closes all.
     """
     rng = np.random.default_rng(seed)
     bits, low_bits = split

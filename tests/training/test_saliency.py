@@ -1,4 +1,4 @@
-"""The importance of channels against its formula and a network with one useful channel."""
+"""Tests of the importance of channels: against its formula, and on a network with one useful channel."""
 
 from __future__ import annotations
 

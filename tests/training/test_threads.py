@@ -1,4 +1,4 @@
-"""PyTorch uses as many threads as there are cores, unless the user set a number."""
+"""Tests that PyTorch uses at most as many threads as there are cores, unless the user set a number."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def _find_place(
     gap: int,
     occupied: Sequence[tuple[int, int]],
 ) -> tuple[int, str] | None:
-    """Return a free place, the first sample of an event and the kind of its background, or None.
+    """Return a free place for an event, as its first sample and the kind of its background; None if no draw is free.
 
     All first samples at which the event fits into a segment are equally likely. ``occupied`` holds start and end of
     each earlier event, in order.
@@ -179,7 +179,7 @@ def _draw_gain(
     event_power, floor_power = max(power(wave), SMALLEST_POWER), power(background)
     wanted_db = to_decibels(floor_power) + rng.uniform(*settings.snr_db)
     lowest_db, highest_db = settings.event_db
-    if wanted_db < lowest_db:  # the background is a pause or a quiet room, but people do not whisper there
+    if wanted_db < lowest_db:  # in a pause or a quiet room the ratio asks for a whisper, but people speak louder
         wanted_db = rng.uniform(lowest_db, (lowest_db + highest_db) / 2)
     level_db = min(wanted_db, highest_db)
     gain = 10 ** (level_db / 20) / event_power**0.5

@@ -10,7 +10,7 @@ from gatesearch.data.waveforms import INT16_FULL_SCALE
 
 FRAME_S = 0.01
 MARGIN_S = 0.05  # added at both ends of the active frames, because a word is quieter at its ends
-# Largest distance of an active frame below the loudest frame; least distance above the quietest tenth of the frames.
+# An active frame is at most 30 dB below the loudest frame, and at least 6 dB above the quietest tenth of the frames.
 PEAK_RANGE_DB, FLOOR_DISTANCE_DB = 30.0, 6.0
 SMALLEST_POWER = 1e-12  # power as a share of full scale, below the rounding of int16
 

@@ -118,7 +118,7 @@ def draw_motion(settings: SceneSettings, sources: Sources) -> SceneSpec:
 
 
 def _choose_subjects(settings: Motion, split: str, subjects: Subjects, path: Path, where: str) -> Subjects:
-    """Return the subjects of a split; the validation subjects are the same as for windows of these subjects."""
+    """Return the subjects of a split; the data set ``har`` draws the same validation subjects for its windows."""
     everyone = np.unique(subjects)
     test = _list_test_subjects(settings, everyone, path, where)
     candidates = everyone[~np.isin(everyone, test)]

@@ -47,7 +47,10 @@ class PGParams(GateParams):
 
     @classmethod
     def read(cls, written: Mapping[str, Scalar]) -> Self:
-        """Return an instance with a plan's parameters; ``weight_bits`` defaults to ``bits``, and None stands for 32."""
+        """Return an instance with a plan's parameters.
+
+        ``weight_bits`` defaults to ``bits``. None becomes 32, which leaves the weights as they are.
+        """
         filled = {"weight_bits": written.get("bits", cls.bits), **written}
         if filled["weight_bits"] is None:
             filled["weight_bits"] = UNQUANTISED
@@ -55,15 +58,16 @@ class PGParams(GateParams):
 
     @property
     def low_bits(self) -> int:
-        """B_lb, the number of bits of the second phase."""
+        """B_lb, the number of low bits, which only open outputs get."""
         return self.bits - self.high_bits
 
     @property
     def for_kernel(self) -> bool:
-        """Whether the kernels support these bits: weights of up to eight bits and a sign, and each phase in a byte.
+        """Whether the kernels support these bits.
 
-        Kernels split weights of eight bits into two parts and double the inputs of one part. So with such weights, the
-        bits of each phase are at most seven.
+        Weights may have up to eight bits and a sign. The high bits have to fit into a byte, and so do the low bits.
+        Kernels split weights of eight bits into two parts and double the inputs of one part. So with such weights,
+        there may be at most seven high bits and seven low bits.
         """
         most = BYTE - (self.weight_bits == BYTE)
         return self.weight_bits <= BYTE and self.low_bits <= most and self.high_bits <= most

@@ -73,9 +73,9 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
 
 
 def find_candidates(traced: fx.GraphModule, work: NodeProfile) -> list[tuple[fx.Node, int]]:
-    """Return each node whose output is the only tensor that later nodes read, and the MACs up to and with the node.
+    """Return each node whose output is the only tensor that later nodes read, and the MACs up to this node.
 
-    A MAC is one multiply-accumulate.
+    A MAC is one multiply-accumulate. The MACs of the node itself count, too.
     """
     order = {node: i for i, node in enumerate(traced.graph.nodes)}
     candidates: list[tuple[fx.Node, int]] = []

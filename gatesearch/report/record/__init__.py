@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The record of a finished run, in the types of JSON.
+    """The record of a finished run, as values for JSON.
 
     Args:
         summary: the content of summary.json.

@@ -125,7 +125,7 @@ class _Worker:
         return cls(process, connection)
 
     def send(self, proposal: Proposal) -> bool:
-        """Send a proposal; return False where the worker is dead."""
+        """Send a proposal; return False if the worker is dead."""
         try:
             self.connection.send(proposal)
         except OSError:

@@ -1,4 +1,4 @@
-"""The interface of a goal, which defines a network's loss and quality, and the interface of a goal's figures."""
+"""Interfaces of a goal and of its figures; a goal defines the loss and the quality of a network."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Detection(Classification):
         return tuned.doubt
 
     def run(self, model: GatedModel, stream: StreamSplit) -> ChainScores:
-        """Return the outputs of a model at every hop of a stream with all gates open; the model runs once."""
+        """Return the outputs of a model at every hop of a stream with all gates open; later calls reuse them."""
         return self.runs.run(model, stream)
 
     def tune(self, model: GatedModel) -> TunedDetector:

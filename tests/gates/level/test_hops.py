@@ -1,4 +1,8 @@
-"""The level gate computes the same integers on a stream as on whole windows, in whatever portions samples arrive."""
+"""Tests that the level gate computes the same integers on a stream as on whole windows.
+
+The level gate opens when a statistic of the signal, such as its energy, exceeds a threshold. The samples of a stream
+arrive in portions of any length.
+"""
 
 from __future__ import annotations
 

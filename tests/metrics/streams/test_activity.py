@@ -1,4 +1,4 @@
-"""The share of hops at which a part runs, and its number of openings, agree with a count by hand."""
+"""Tests of activity: the share of hops at which a part of a network runs, and the openings per hop."""
 
 from __future__ import annotations
 

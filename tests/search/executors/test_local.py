@@ -1,4 +1,7 @@
-"""Tests of searches in worker processes. A kill of the driver or of a worker loses no trial and changes no result."""
+"""Tests of searches in worker processes. A kill of the driver or of a worker loses no trial and changes no result.
+
+The driver is the process that runs the search and starts the workers.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from tests.search.quick import Doubtful, Quick, note, price, try_plan
 from tests.search.small_spaces import small
 
 TRIALS = 60
-SHORT, FULL = 4, 100
+SHORT, FULL = 4, 100  # numbers of kills
 
 
 def searched(folder: Path, seed: int, in_worker: bool = False) -> SearchResult:

@@ -42,7 +42,7 @@ def assemble(
     Args:
         model: the model in evaluation mode.
         features: samples [n, *shape] that calibrate the int8 ranges.
-        device: the device of the plan's cores; this host runs the programs of all of them.
+        device: the device that has the plan's cores; this host runs the programs of all these cores.
         converter: a function that converts a module, given an example of each input, to a .tflite program.
     """
     stages: list[StageExecutable] = []
@@ -51,7 +51,7 @@ def assemble(
             blobs = [part_to_bytes(part, converter) for part in stage.parts]
             stages.append(StageExecutable([part.describe() for part in stage.parts], blobs))
             continue
-        # As in a bundle, the input has the int8 grid of the previous stage's output, so no value is rounded again.
+        # As in a bundle, the input has the int8 range of the previous stage's output, so no value is rounded again.
         int8 = stage.arithmetic == "int8"
         input_range = Program(stages[-1].blobs[-1]).outputs[0].range if stages and int8 else None
         stages.append(StageExecutable([], [tflite.compile(stage, input_range, converter)]))

@@ -1,4 +1,7 @@
-"""Tests of instruction counts in the emulator QEMU: counts repeat, and the kit for a Cortex-M runs."""
+"""Tests of instruction counts in the emulator QEMU: counts repeat, and the kit for a Cortex-M runs.
+
+A kit is a folder of C sources that times kernels on a board.
+"""
 
 from __future__ import annotations
 
