@@ -68,6 +68,7 @@ def train_smaller(problem: Problem, ungated: Price, power_mw: float, folder: Run
     """
     candidate, small, cost = _choose(problem, ungated, power_mw)
     console.say(f"rival smaller_ungated: {WIDTH}={candidate.width:g}, {small.sites[0].macs_after:,} MACs a window")
+    small = replace(small, features=small.features.before_mining())  # trains from scratch, as the baseline did
     model = GatedModel(candidate.backbone, GatePlan(), small.sites, small.outputs)
     train_or_load(f"smaller_ungated-{candidate.width:g}", model, small, folder, small.schedule())
     return SmallerNetwork(model, cost)

@@ -17,7 +17,7 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.weights import load_weights, store_weights
 from gatesearch.plan import GatePlan
-from gatesearch.training import GateSettings, Operation, Schedule, fit, saliency
+from gatesearch.training import GateSettings, Operation, Schedule, find_hard_negatives, fit, saliency
 
 MIN_STANDARD_ERRORS = 2.0  # smallest accepted excess over chance; random answers reach it once in 44 runs
 
@@ -52,7 +52,18 @@ def train_baseline(problem: Problem, folder: RunFolder) -> Baseline:
     )
     quality = problem.goal.assess(model, problem.features.validation).value
     check_learned(problem, model, quality)
+    mine_hard_negatives(problem, model)
     return Baseline(model, importance, quality)
+
+
+def mine_hard_negatives(problem: Problem, model: GatedModel) -> None:
+    """Mine the baseline's hard negatives, which every later training of the run draws from its first epoch on."""
+    windows = problem.features.windows
+    if windows is None or not problem.recipe.training.hard_negatives:
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(problem.recipe.seed)  # a resumed run mines the same windows
+        windows.baseline_hard = find_hard_negatives(model, windows, problem.features.positive)
 
 
 def check_learned(problem: Problem, model: GatedModel, quality: float) -> None:

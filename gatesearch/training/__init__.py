@@ -9,6 +9,7 @@ from gatesearch.training.features import Features, FeatureSplit, prepare
 from gatesearch.training.fit import History, fit
 from gatesearch.training.goals import GOALS, Classification, Figures, Goal, Operation, Reconstruction
 from gatesearch.training.goals.classification import assess
+from gatesearch.training.hard_negatives import find_hard_negatives
 from gatesearch.training.saliency import saliency
 from gatesearch.training.settings import GateSettings, Schedule
 from gatesearch.training.task import GatedTask
@@ -28,6 +29,7 @@ __all__ = [
     "Schedule",
     "assess",
     "calibrate",
+    "find_hard_negatives",
     "fit",
     "gate_logits",
     "path_errors",

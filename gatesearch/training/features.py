@@ -62,6 +62,12 @@ class Features:
         """Shape of one sample's features."""
         return tuple(self.train.features.shape[1:])
 
+    def before_mining(self) -> Features:
+        """Return the features without the hard negatives of the baseline."""
+        if self.windows is None:
+            return self
+        return replace(self, windows=replace(self.windows, baseline_hard=self.windows.baseline_hard[:0]))
+
 
 def prepare(
     data: Dataset,

@@ -39,9 +39,9 @@ class MineHardNegatives(Callback):
         self.epoch = epochs // 2 if share and epochs >= MIN_EPOCHS else epochs
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Clear the hard negatives, unless the training resumes after the epoch that mines them."""
+        """Take the hard negatives of the baseline, unless the training resumes after the epoch that mines its own."""
         if trainer.current_epoch <= self.epoch:
-            self.windows.hard = torch.zeros(0, dtype=torch.long)
+            self.windows.hard = self.windows.baseline_hard
         self.windows.hard_share = self.share
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -35,7 +35,8 @@ class StreamWindows:
         count: number of windows in an epoch.
         positive_share: share of the windows of an epoch that hold an event.
         windows_a_hop: number of windows from one decision to the next.
-        hard: indices of hard negatives, which a network took for positives, [hard].
+        hard: indices of hard negatives, which a network took for positives, [hard]; a training sets them.
+        baseline_hard: indices of the hard negatives of the baseline, with which later trainings begin, [hard].
         hard_share: share of hard negatives among the negatives of an epoch.
     """
 
@@ -46,6 +47,7 @@ class StreamWindows:
     positive_share: float
     windows_a_hop: int = 1
     hard: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    baseline_hard: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     hard_share: float = 0.0
 
     def __post_init__(self) -> None:

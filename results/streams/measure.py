@@ -17,9 +17,11 @@ OUTCOME = "outcome.json"
 SOURCES: Mapping[str, str] = {"words": "SPEECH_COMMANDS", "talk": "SPEECH_NEGATIVES", "sounds": "esc10.npz"}
 # Settings of the recipe for hours of recordings. The recipe itself is for a run of minutes on synthetic speech.
 REAL = (
-    "data.hours={train: 3.0, validation: 1.0, test: 1.0}",
+    "data.hours={train: 3.0, validation: 2.0, test: 2.0}",
     "data.windows=16000",
     "training.batch_size=128",
+    "training.epochs=16",
+    "retrain.epochs=6",
     "backbone_args.width=64",
     "stream.fa_per_hour=6.0",
     "constraints.max_miss_rise=0.02",

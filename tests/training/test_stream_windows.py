@@ -132,6 +132,16 @@ def test_a_training_without_hard_negatives_mines_none(features):
     assert len(features.windows.hard) == 0
 
 
+def test_a_short_training_draws_the_hard_negatives_of_the_baseline(features):
+    windows = features.windows
+    windows.baseline_hard = windows.negatives[:2]
+    fit(gated(features), features, Schedule(epochs=1, batch_size=20, hard_negatives=0.5), GateSettings(), seed=1)
+    assert windows.hard.tolist() == windows.negatives[:2].tolist()
+    negatives = [index for index in windows.draw().tolist() if windows.events[index] < 0]
+    share = sum(index in windows.hard for index in negatives) / len(negatives)
+    assert share >= min(0.5, 8 * 2 / len(negatives)) - 0.02
+
+
 def test_a_training_mines_halfway_and_goes_on_from_its_checkpoint_alike(features, tmp_path):
     def train(epochs_first: int | None) -> dict[str, torch.Tensor]:
         torch.manual_seed(3)

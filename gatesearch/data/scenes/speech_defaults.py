@@ -12,7 +12,7 @@ from gatesearch.data import folders
 from gatesearch.data.scenes.phrases import find_near_words
 from gatesearch.errors import UserError, unknown
 
-PHRASE_UTTERANCES = 120  # number of utterances of a typed phrase in the training split
+PHRASE_UTTERANCES = 1200  # number of utterances of a typed phrase in the training split
 
 
 def speech_sources(

@@ -41,8 +41,9 @@ class Training(Group):
     )
     hard_negatives: ShareBelowOne = Field(
         default=0.0,
-        description="Streams only: share of the negative windows that the second half of a training draws from those "
-        "that the network takes for events halfway; 0 mines none.",
+        description="Streams only: share of hard negatives among the negative windows of an epoch. Hard negatives are "
+        "windows that the network takes for events. The baseline finds them halfway through its training; later "
+        "trainings begin with the baseline's, and find their own halfway if they have 4 epochs. 0 finds none.",
     )
 
     def updated(self, step: Group) -> Training:
