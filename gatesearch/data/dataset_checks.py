@@ -76,7 +76,7 @@ def _check_shapes(data: Dataset) -> None:
 
 
 def _check_kinds(data: Dataset) -> None:
-    """Refuse a split without positives or without a negative class, because figures of each of them are reported."""
+    """Refuse a split without positives, and a validation or test split without samples of each negative class."""
     if not any(data.positive):
         raise DataError(f"data {data.name!r}: no class is a positive: nothing would ever be reported")
     for name in SPLITS:

@@ -44,7 +44,7 @@ class Exporter:
         """Run a file on one window of float features [1, *shape], channels first.
 
         Returns:
-            The outputs in float, channels first; None where this host cannot run the format.
+            The outputs in float, channels first; None if this host cannot run the format.
         """
         return None
 
@@ -68,7 +68,7 @@ def formats_of(core: Core, formats: Sequence[str]) -> list[str]:
 
     Args:
         core: the core, which lists the formats that it runs.
-        formats: the requested formats. If a core runs only one format, that format is written unrequested.
+        formats: the requested formats. If a core runs only one format, that format is written in any case.
     """
     others = [name for name in core.formats if name != "tflite"]
     return ["tflite", *(name for name in others if name in formats or len(core.formats) == 1)]

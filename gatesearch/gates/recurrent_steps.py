@@ -11,8 +11,9 @@ from torch import Tensor
 
 from gatesearch.gates.matrices import PRODUCTS, TORCH, Array, Ops
 
-# A function that computes one step. Its arrays are the products of the input with the input matrices, the products of
-# the state with the state matrices, [N, groups * H] each, and the state before the step. It returns the state after it.
+# A function that computes one step and returns the state after it. Its arrays are the products of the input with the
+# input matrices, the products of the state with the state matrices, [N, groups * H] each, and the state before the
+# step. An LSTM has four groups (its own gates i, f, g and o), a GRU has three.
 Step = Callable[[Ops, Array, Array, Sequence[Array]], list[Array]]
 # The type of :func:`take_steps` and of functions that replace it.
 Run = Callable[

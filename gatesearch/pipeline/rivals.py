@@ -73,7 +73,7 @@ class Rivals:
 
     Args:
         models: the rivals by name.
-        missing: by the name of a missing rival, the reason in one line.
+        missing: the reason in one line for each rival that could not be built, by its name.
     """
 
     models: Mapping[str, Rival] = field(default_factory=dict)

@@ -145,7 +145,7 @@ def set_threshold(
     counting: Counting = GATESEARCH,
     points: int = CURVE_POINTS,
 ) -> TunedDetector:
-    """Return a detector with the lowest threshold that keeps a rate of false accepts; all higher ones keep it, too.
+    """Return a detector with the lowest threshold from which on all thresholds keep a rate of false accepts.
 
     A first curve finds two neighbouring points: one that breaks the rate and one that keeps it. Further curves refine
     the range between them, until no confidence lies between the two.
@@ -170,8 +170,8 @@ def set_threshold(
     if not fa_per_hour >= 0:
         raise DataError(f"detector: {fa_per_hour} false accepts an hour; wanted: from 0")
     levels = scores.levels()
-    # Ranks of confidences: the threshold above `low` breaks the rate (-1: none does so far), the one above `high` keeps
-    # it.
+    # `low` and `high` are ranks of confidences. The threshold next above `low` breaks the rate, and the threshold next
+    # above `high` keeps it. -1 means that no threshold has broken the rate so far.
     low, high = -1, len(levels) - 1
     while high - low > 1:
         # The loop goes down from the largest threshold and ends at the first one that breaks the rate. So it skips low

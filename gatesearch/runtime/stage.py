@@ -1,4 +1,4 @@
-"""Runs the first stage of a bundle, a small int8 .tflite program, by C kernels.
+"""Runs the first stage of a bundle, a small int8 .tflite program, with C kernels.
 
 The first stage reads every window of a stream, so that its time counts most.
 """
@@ -134,7 +134,8 @@ class Stage:
         self._tensors: dict[int, Tensor] = {}
         self._memory = _Memory()
         activations = [t for t in self._graph.tensors if self._buffers[t.buffer].data is None]
-        # Each tensor has room for two copies on cache lines of its own, since an operator may copy its values in order.
+        # Each tensor has room for its values twice, on cache lines of its own, because an operator may store a copy in
+        # another order.
         self._buffer = self._memory.take(sum(2 * (int(np.prod(t.shape)) + LINE) for t in activations), np.uint8)
         self._used = 0
         source = int(self._graph.inputs[0])
@@ -156,12 +157,12 @@ class Stage:
     def hear(self, threshold: int) -> Callable[[bytes], int]:
         """Return a function that runs a window and returns whether its logit is above the threshold.
 
-        The function takes the window's bytes, int8 in the order of the input. It does not check that there are
-        :attr:`size` of them. C reads a bytes object directly. The address of an array would have to be looked up, which
+        The function takes the window's bytes, int8 in the order of the input. It does not check that the window has
+        :attr:`size` bytes. C reads a bytes object directly. The address of an array would have to be looked up, which
         takes half as long as a gate.
 
         Args:
-            threshold: threshold of the logit in the program's int8 steps.
+            threshold: the threshold, as an int8 value of the program's logit.
         """
         stream = self._stream(0, threshold, None, None)
         self._owners.append(stream)
@@ -172,7 +173,7 @@ class Stage:
 
         Args:
             windows: the windows, int8 [n, ...], contiguous; the function reads them at each call.
-            threshold: threshold of the logit in the program's int8 steps.
+            threshold: the threshold, as an int8 value of the program's logit.
             passed: int32 [n]; the function writes the indices of the windows above the threshold here.
         """
         function, n = self._library.function("stream"), len(windows)

@@ -20,7 +20,10 @@ LAYERS = ("gru", "lstm", "linear", "conv")
 
 
 class Drawn(nn.Module):
-    """Layers over [N, T, F] in a row. Some of their states are read, some layers run twice, and names may collide."""
+    """Layers over [N, T, F] in a row. Some of their states are read, and some layers run twice.
+
+    The attribute ``input`` has the name of the site at the network's input.
+    """
 
     def __init__(self, kinds: list[str], reads_state: list[bool], shares: list[bool]) -> None:
         super().__init__()

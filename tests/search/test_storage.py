@@ -1,4 +1,7 @@
-"""Tests of the storage of a search: full disks, two drivers, broken journals, and databases."""
+"""Tests of the storage of a search: full disks, two drivers, broken journals, and databases.
+
+A driver is a process that runs a search and writes its trials to the journal.
+"""
 
 from __future__ import annotations
 

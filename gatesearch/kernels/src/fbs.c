@@ -51,8 +51,8 @@ void GS(fbs_f32)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_
 }
 
 /* Compute the layer for x and y in uint8. In both, the byte 0 represents 0, so clipping to bytes is also a ReLU.
-   level_in, level_weight and level_out are the real values of a step of x, of a weight and of y. no_bias holds
-   zeros. */
+   level_in, level_weight and level_out are the real values of one quantisation step of x, of the weights and of y.
+   no_bias holds zeros. */
 void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level_in, const int32_t *in, int n_in,
                 const int8_t *packed, const int32_t *sums, float level_weight, const int32_t *no_bias,
                 float level_out, uint8_t *y, int32_t *out, void *scratch) {
