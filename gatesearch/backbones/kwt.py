@@ -30,7 +30,7 @@ class Attention(nn.Module):
         query, key, value = (
             project(tokens).unflatten(2, self.split).transpose(1, 2) for project in (self.query, self.key, self.value)
         )  # each [N, heads, T, width / heads]
-        # The query is scaled before the product, so that the int8 steps of the scores are as fine as those of the key.
+        # The query is scaled before the product, so that int8 resolves the scores as finely as it resolves the key.
         scores = (query * self.split[1] ** -0.5) @ key.transpose(2, 3)
         out: Tensor = self.out((torch.softmax(scores, 3) @ value).transpose(1, 2).flatten(2))
         return out

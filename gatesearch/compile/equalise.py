@@ -1,4 +1,4 @@
-"""Pass: scales the channels of an activation to one range, so that int8 steps suit all of them.
+"""Pass: scales the channels of an activation to one range, so that one int8 scale suits them all.
 
 The pass assumes folded batch normalisations, evaluation mode and a graph that may be changed. It keeps the function up
 to rounding. A convolution that runs twice, or shares a parameter with another layer, stays as it is.
@@ -17,8 +17,8 @@ activation's range. r_i is the largest value observed on channel i, and max r is
 - Depthwise weights behind the ReLU have a scale for each channel and lose nothing: s_i = max r / r_i.
 - Other weights have one scale for all input channels. They lose precision where the activation gains it. So s_i is the
   geometric mean of the factor that suits the activation and the factor that suits the weights:
-  s_i = sqrt(max r / r_i * w_i / max w). Here, w_i is the largest weight that reads channel i, and max w is the largest
-  w_i.
+  s_i = sqrt(max r / r_i * w_i / max w). Here, w_i is the largest absolute weight that multiplies channel i, and max w
+  is the largest w_i.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def equalise(body: nn.Module, samples: Tensor) -> None:
         return
     for pair in list(_pairs(body)):
         largest = _output_of(body, pair.activation, samples).amax((0, 2, 3)).clamp(min=SMALLEST_RANGE)
-        room = largest.max() / largest
+        room = largest.max() / largest  # max r / r_i
         if is_depthwise(pair.reader):
             factor = room.clamp(1.0, LARGEST_FACTOR)
             over_inputs = (-1, 1, 1, 1)  # the weight is [channels, 1, kh, kw]

@@ -1,7 +1,8 @@
-"""Pass: scales the outputs of a stage so that int8 steps are fine near the gate's threshold.
+"""Pass: scales the outputs of a stage so that int8 resolves a gate's logit finely near its threshold.
 
-The pass assumes a stage with samples, whose body is final. The new head makes the same decisions. It exports a gate's
-logit only near its threshold, and class logits only above a floor. Any other output stays as it is.
+The pass assumes a stage with samples, whose body is final. It replaces the stage's head. The new head makes the same
+decisions, but exports a gate's logit only near its threshold, and class logits only above a floor. Any other output
+stays as it is.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from gatesearch.compile.stage import StageGraph
 HALF_WIDTH = 0.5  # half width of the exported part of a gate's logit, in standard deviations of the logit
 LEAST_HALF_WIDTH = 1e-3
 RANGE_MARGIN = 0.1  # margin beyond the logits of the samples, as a share of the half width
-FLOOR_MARGIN = 0.2  # margin below the floor for unseen samples, as a share of the span of the logits that can win
+# The floor lies by this margin below all logits that can win, for unseen samples; a share of the span of these logits.
+FLOOR_MARGIN = 0.2
 
 
 class LogitWindow(nn.Module):
     """Gate head whose exported logit, from 0 to 6, covers only the neighbourhood of the threshold.
 
-    A decision depends on the side of the threshold on which a sample lies, not on the distance. In int8, a logit that
-    spans from plain silence to plain speech would have coarse steps, and the threshold would lie between two of them.
-    The exported logit e represents the gate's logit center + (e - 3) half_width / 3. So e = 3 represents the center,
-    which is usually the threshold. If a gate averages its logits over several hops, the exported logit covers the whole
-    range instead.
+    A decision depends on the side of the threshold on which a sample lies, not on the distance. An int8 logit that
+    spans from plain silence to plain speech would have few values near the threshold. The exported logit e represents
+    the gate's logit center + (e - 3) half_width / 3. So e = 3 represents the center, which is usually the threshold. If
+    a gate averages its logits over several hops, the exported logit covers the whole range instead.
     """
 
     def __init__(self, head: nn.Module, center: float, half_width: float) -> None:
@@ -46,7 +47,7 @@ class LogitWindow(nn.Module):
 
 
 class AboveFloor(nn.Module):
-    """Head that returns relu(logits - lowest), so that classes with low logits use no int8 steps.
+    """Head that returns relu(logits - lowest), so that no int8 values are spent on low logits.
 
     The class with the largest logit does not change.
     """

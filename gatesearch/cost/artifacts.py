@@ -39,11 +39,12 @@ def describe_artifacts(
     """Yield a line for each core whose files run on another engine than its price assumes, and a line for the plan.
 
     Args:
-        cost: the cost model that gave the printed price.
+        cost: the cost model of the search, whose price of the plan is printed elsewhere.
         plan: the plan whose files are exported.
         passed: for each kind of window, the share of its windows that reaches each stage.
         observed: by site, the shares that were measured for each layer gate.
-        price: a function that prices the plan over a stream with a cost model; None prices the plan at the pass rates.
+        price: a function that prices the plan over a stream with a cost model; None prices the plan at the shares of
+            ``passed``.
     """
     ungated, ungated_price = cost.ungated()
     cores = [core for core in cost.device.cores if core.name in {*plan.cores, *ungated.cores}]

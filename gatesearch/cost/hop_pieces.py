@@ -1,6 +1,6 @@
 """Builds the *step* of each block and gate head: the module that computes one hop of a stream.
 
-A hop is the time from one decision to the next. Its fresh frames are the frames that the window before did not contain.
+A hop is the time from one decision to the next. Its fresh frames are the frames that the previous window did not have.
 A piece is a separately timed module of the backbone, such as a block. Latency sources count, compile or time a step in
 the same way as the piece for a whole window. A step holds its state as constants, so that it has one input, like every
 other piece.
@@ -74,7 +74,8 @@ def site_frames(
         sites: the cut sites, in order.
         shape: shape of one window.
         time_axis: index of the time axis in the shape.
-        hop: number of frames from one decision of a phase to its next; see :class:`gatesearch.graph.hops.Part`.
+        hop: number of frames between two decisions that use the same state. With several phases, this is the hop of the
+            stream times the number of phases; see :class:`gatesearch.graph.hops.Part`.
 
     Raises:
         UserError: a layer cannot run by hops.

@@ -116,8 +116,9 @@ class Table:
 
     Args:
         sites: the first site of each block, in order, beginning with the input; the last block ends at ``"output"``.
-        blocks: by first site, the surfaces of each block by quantity. Quantities are :data:`QUANTITIES` and, under the
-            name of each core of the device, the reading on this core. See :class:`gatesearch.cost.surface.Surface`.
+        blocks: by first site, the surfaces of each block by quantity. A surface gives the quantity for each share of
+            channels that remains; see :class:`gatesearch.cost.surface.Surface`. Quantities are :data:`QUANTITIES` and,
+            under the name of each core of the device, the reading on this core.
         heads: the same surfaces by the name of a gate head or an exit. The name of a head is ``"variant@site"``;
             :func:`gatesearch.cost.blocks.exit_of` returns the name of an exit. Heads and exits read all channels of
             their site.
@@ -133,9 +134,10 @@ class Table:
             blocks, heads and layers have a second reading on these cores, for the float program; see
             :func:`in_float_on`.
         lifetimes: by the name of a block, a head or an exit, the lifetimes of its tensors with all channels.
-        neighbours: by a block's first site, two tuples of blocks that lose channels together with it: those behind the
-            block, if a cut removes channels at its input, and those before it, if a cut removes channels at its output.
-            The entry exists only for a block that mixes no channels, so that its neighbours lack the same channels.
+        neighbours: for each block that mixes no channels, by its first site: two tuples of other blocks that lose
+            the same channels. The first tuple holds the blocks behind it that lose the channels that a cut removes at
+            its input. The second tuple holds the blocks before it that lose the channels that a cut removes at its
+            output.
     """
 
     sites: tuple[str, ...]

@@ -40,7 +40,7 @@ def mean_utilisation(
 def worst_utilisation(
     paths: Sequence[Sequence[StageCost]], period_us: float, always: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return the share of the period for which each core is busy when every window takes the path that is worst for it.
+    """Return the largest share of the period for which each core can be busy: every window takes its longest path.
 
     Args:
         paths: each sequence of stages and exits that a window may run.

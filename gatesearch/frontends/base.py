@@ -84,8 +84,8 @@ class Frontend(nn.Module):
     def hop_frames(self, hop: int) -> Frames | None:
         """Return the time axis of the features if :meth:`step` computes only the fresh frames of a hop, else None.
 
-        A hop has ``hop`` samples, by which the window of a stream moves. Fresh frames are the frames that the window
-        before did not contain. This base class returns None: its :meth:`step` computes the features of the whole
+        At each hop, the window of a stream moves by ``hop`` samples. Fresh frames are the frames that the previous
+        window did not contain. This base class returns None: its :meth:`step` computes the features of the whole
         window, which is exact for any front end.
 
         Raises:
@@ -100,8 +100,9 @@ class Frontend(nn.Module):
     def step(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read the samples of a hop [N, hop, ...] and the state; return the features and the state after the hop.
 
-        If :meth:`hop_frames` returns None, these are the features of the whole window that ends with the samples.
-        Otherwise they are only the window's fresh frames. The values are the same in both cases, bit for bit.
+        If :meth:`hop_frames` returns None, the features are those of the whole window that ends with the samples.
+        Otherwise they are those of the window's fresh frames alone. A frame has the same features in both cases, bit
+        for bit.
         """
         window = torch.cat([state, samples], 1)[:, -state.shape[1] :]
         features: Tensor = self(window)

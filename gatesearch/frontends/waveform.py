@@ -14,8 +14,8 @@ QUIETEST_RMS = 1e-3  # a root mean square (-60 dB of full scale); quieter window
 class Waveform(Frontend):
     """Scales waveforms to a root mean square of 1, [N, samples] to [N, 1, samples, 1].
 
-    All windows then count equally in training, and int8 steps resolve quiet windows as well as loud ones. A codec sends
-    the original level beside its codes, as one number per window.
+    All windows then count equally in training, and int8 values resolve quiet windows as finely as loud ones. A codec
+    sends the original level beside its codes, as one number per window.
 
     >>> import torch
     >>> Waveform()(torch.full((1, 4), 100, dtype=torch.int16)).flatten().tolist()

@@ -9,7 +9,7 @@ are this project's interpretation of it:
     P(light) = sigmoid(-z)       probability that a sample takes the light path
     e_L, e_H                     error of a sample on the light path, and on the heavy path
     t = 1[e_L - e_H <= q]        label of a sample: 1 if the light path is good enough
-    q                            the target share of samples has e_L - e_H <= q; a moving average over batches
+    q                            quantile of e_L - e_H at the target share of samples; a moving average over batches
     loss                         e_L + alpha BCE(P(light), t) + beta C + kd |D_light(h') - D_heavy(h')|^2
 
 theta is the gate's threshold. BCE is the binary cross-entropy, and C is the compression penalty of Gated Compression.

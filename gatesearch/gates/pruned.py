@@ -1,4 +1,4 @@
-"""Magnitude pruning of linear and recurrent layers, a reference method for hybrid matrices.
+"""Magnitude pruning of linear and recurrent layers, a method with which hybrid matrices are compared.
 
 The technique is that of Zhu and Gupta 2017 (arXiv 1710.01878). Training sets the smallest elements of the matrices to
 zero, along a cubic schedule. The remaining elements form no pattern. So only a core that reads an index for each
@@ -26,7 +26,8 @@ BYTES_A_WEIGHT = 3  # an int8 value and its column in 16 bits
 class Pruned(GateKind[LayerSite, FactorParams]):
     """The gate kind ``pruned``, for LSTMs, GRUs and linear layers.
 
-    In each stack of matrices, a share of 1 / ``factor`` of the elements remains.
+    A share of 1 / ``factor`` of the elements remains. It is counted over a whole stack of matrices, such as those of an
+    LSTM's four gates.
     """
 
     name = "pruned"

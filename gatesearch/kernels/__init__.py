@@ -1,9 +1,9 @@
 """Kernels in C that skip the work that gates save, each with a reference in torch or numpy.
 
 The C sources are compiled on first use. Without a C compiler the references run instead, and :func:`status` says so.
-Activations are [height, width, channels]; channels come in blocks of 16, the unit that kernels skip. The class of a
-kernel, in a file of its own, describes it to the rest of gatesearch (:mod:`gatesearch.kernels.base`). Other packages
-may register kernels of their own.
+Activations are [height, width, channels]; channels come in blocks of 16, the unit that kernels skip. Each kernel has a
+Python class in a file of its own. The class describes the kernel to the rest of gatesearch
+(:mod:`gatesearch.kernels.base`). Other packages may register kernels of their own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs stages with gates between them, one after the other, until a window leaves.
+"""Runs the stages of a cascade on a window, until it leaves at a gate or the last stage answers.
 
 The firmware of a device has to compute the same. Every decision is an integer comparison, and a tensor that crosses to
 the next core is requantised once. This module needs only NumPy and the interpreters.

@@ -35,7 +35,8 @@ class DetectorSettings:
         first_s: time in seconds at which the first hop's window ends; None for one hop after the start of the stream.
 
     Raises:
-        DataError: a value is not valid.
+        UserError: one of ``positives`` is not among the classes.
+        DataError: another value is not valid.
 
     >>> DetectorSettings(classes=("stop", "noise"), positives=("stopp",), hop_s=0.02)
     Traceback (most recent call last):
@@ -67,14 +68,15 @@ class DetectorSettings:
         thresholds = self.threshold if isinstance(self.threshold, tuple) else (self.threshold,)
         count = len(thresholds) == len(self.positives) or not isinstance(self.threshold, tuple)
         _check(count, "threshold", list(thresholds), f"one number, or {len(self.positives)} for the positives")
-        # A hop that a gate stops counts as zeros. A threshold from 0 keeps these from being a detection.
+        # A hop that a gate stops counts as zeros. With a threshold of at least 0, these zeros are no detection.
         finite = all(value >= 0 and math.isfinite(value) for value in thresholds)
         _check(finite, "threshold", self.threshold, "from 0, so that a hop that a gate stops is no detection")
 
     @property
     def refractory_hops(self) -> int:
         """Least number of hops from a detection to the next one."""
-        # The small number keeps a time that is a whole number of hops up to rounding from being rounded up.
+        # A time of a whole number of hops may be slightly too large by a rounding error. The small number prevents that
+        # such a time becomes one hop more.
         return max(1, math.ceil(self.refractory_s / self.hop_s - 1e-9))
 
     @property
@@ -198,7 +200,10 @@ def confidences(posteriors: Array, settings: DetectorSettings, stopped: Array | 
 
 
 def confidences_of(outputs: Array, settings: DetectorSettings) -> Array:
-    """Return the confidences for given outputs of the positives, [hops, positives]; earlier outputs count as zeros."""
+    """Return the confidences at each hop, [hops, positives], from the outputs of the positives, [hops, positives].
+
+    Outputs before the first hop count as zeros.
+    """
     history = np.zeros((settings.smoothing - 1, outputs.shape[1]))
     smoothed = _mean(np.concatenate([history, outputs]), settings.smoothing)
     history = np.zeros((settings.hits - 1, outputs.shape[1]))

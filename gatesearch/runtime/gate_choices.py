@@ -11,7 +11,7 @@ from gatesearch.runtime.stream_gate import StreamGateSettings, hold_open, smooth
 
 SMOOTHING_CHOICES = (1, 3, 5, 10)
 HOLD_CHOICES = (0, 2, 5, 10)
-# Each threshold stops one of these shares of the hops whose window holds an event. Large shares are useful, too. With a
+# Each threshold stops one of these shares of the hops whose window holds an event. Large shares are useful, too: with a
 # hold, one passing hop of an event can be enough.
 STOPPED_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -19,8 +19,9 @@ STOPPED_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7
 def find_thresholds(scores: Array, marks: Array) -> Mapping[int, tuple[float, ...]]:
     """Return the thresholds to try for each smoothing, in ascending order.
 
-    A threshold lies halfway between two neighbouring means of the scores, so that rounding does not change a decision.
-    The means are those of a gate that runs at every hop.
+    A gate compares its threshold with the mean of its last scores. A threshold lies halfway between two such means with
+    no other mean between them, so that rounding does not change a decision. The means are computed as if the gate ran
+    at every hop.
 
     Args:
         scores: score of the gate at every hop, [hops].

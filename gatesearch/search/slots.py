@@ -69,7 +69,10 @@ class Slot:
         return tuple(gate for gate in gates if gate in self._gate_set)
 
     def gentlest(self, kind: str) -> Gates:
-        """Return the gentlest choice of a gate kind: the last value of each number, the first value of each text."""
+        """Return the gentlest choice of a gate kind.
+
+        Numeric parameters have their last value, text parameters their first value.
+        """
         params = {}
         for name, values in self.values(kind).items():
             is_numeric = not any(isinstance(value, str | None) for value in values)

@@ -39,7 +39,7 @@ class Task:
         splits: inputs [N, ...] and labels [N] of each split; for the language model, inputs and labels are the same
             characters [N].
         build: a function that returns the untrained network for a number of recurrent units and a dropout.
-        hidden: number of recurrent units of the dense row, at width 1.
+        hidden: number of recurrent units of the network with dense matrices; a protocol multiplies it by its width.
         source: the origin of the data, for the page.
         synthetic: whether the data are generated; False for recordings and text.
     """
@@ -129,7 +129,7 @@ def _build_task(
         frontend: name of the front end.
         settings: settings of the front end.
         net: arguments of :class:`RecurrentNet`.
-        hidden: number of recurrent units of the dense row.
+        hidden: number of recurrent units of the network with dense matrices.
     """
     compute_features = build(frontend, **settings).fit(data.train.inputs)
     splits = {}

@@ -35,7 +35,7 @@ class Times:
         return [name for name in self.calls if name.startswith(start)]
 
     def second_phase(self, mask: str, sparsity: float) -> float:
-        """Return the time that PG takes for the low bits.
+        """Return the time that precision gating (PG) takes for the low bits.
 
         This is the time of the gated layer minus its time with no open output. Kernels compute 3-D masks in two ways:
         single outputs, or blocks. The faster way counts.
@@ -127,7 +127,9 @@ def kernel_targets() -> list[Target]:
 
 
 def densities(times: Times) -> list[tuple[float, float, float, float]]:
-    """Return, for each density of FBS, how many times faster the gated layer is than the dense layer, in three cases.
+    """Return how many times faster a gated layer is than the dense layer, for each density and in three cases.
+
+    The gate is feature boosting and suppression (FBS).
 
     Returns:
         Tuples of four numbers: the density; the ratio with both sides gated in fp32; with only the output gated in

@@ -22,7 +22,7 @@ def tone(hertz: float, seconds: float, rate: int = RATE, level: float = 0.1) -> 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with tones of twelve speakers in two folders; one speaker has another sample rate, one is silent."""
+    """A folder with tones of twelve speakers in two subfolders; one speaker has another sample rate, one is silent."""
     for i in range(12):
         for name in ("cats", "deep/dogs"):
             path = tmp_path / "set" / name / f"{i:02d}_nohash_0.wav"

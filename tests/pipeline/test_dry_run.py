@@ -62,8 +62,8 @@ class Net(nn.Module):
         return self.head(torch.relu(self.b(self.middle(self.a(x)))).mean((2, 3)))
 
 
-# Each of the following networks has one part that an export may not support. REFUSED lists those that the dry run
-# refuses, with the beginning of the message.
+# Each of the following networks has one part that an export might not support. REFUSED lists the networks that the dry
+# run refuses, with the beginning of the message.
 class RandomSlope(Net):
     def layer(self) -> nn.Module:
         return nn.RReLU()

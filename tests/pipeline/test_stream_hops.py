@@ -1,4 +1,7 @@
-"""Tests of backbones that run by hops: rewritten layers, phases, and whole windows with a warning that says why."""
+"""Tests of preparing backbones to run by hops, or by whole windows with a warning that says why.
+
+If a stride in time does not divide the hop, a backbone keeps one state for each of several phases of the stream.
+"""
 
 from __future__ import annotations
 

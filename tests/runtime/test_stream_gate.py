@@ -1,4 +1,4 @@
-"""A stream gate decides the same hop by hop as over a whole recording, as its settings say."""
+"""A stream gate decides the same hop by hop as over a whole recording, and follows its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features of a data set: augmented renditions, batches, and values that are not finite."""
+"""Tests of the features of a data set: augmented renditions, batches, and values that are not finite."""
 
 from __future__ import annotations
 

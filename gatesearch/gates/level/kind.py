@@ -76,7 +76,10 @@ class Level(GateKind[CutSite, LevelParams]):
         return LevelGate(params.statistic, site.elements, params.frame, params.recall)
 
     def work(self, site: CutSite, params: LevelParams, observed: Mapping[str, float] | None = None) -> CutWork:
-        """Return the work of the exported statistic: one filter or 62 filters over the samples; all samples cross."""
+        """Return the work of the exported statistic, one filter over the samples, or 62 for the flatness.
+
+        All samples cross the cut.
+        """
         if params.statistic == "flatness":
             filters, width = 2 * BINS, POINTS
         else:

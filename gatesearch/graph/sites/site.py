@@ -128,8 +128,8 @@ def worthwhile(sites: tuple[CutSite, ...], min_work: float) -> tuple[CutSite, ..
 
     Args:
         sites: cut sites in order.
-        min_work: share of all multiply-accumulates that must lie between a site and the one before it, and between the
-            last site and the output.
+        min_work: share of all multiply-accumulates that must lie between a returned site and the returned site before
+            it, and between the last one and the output.
     """
     total = sites[0].macs_before + sites[0].macs_after
     chosen: list[CutSite] = []

@@ -39,8 +39,9 @@ size_t GS(conv_u8_scratch)(const gs_conv *c) {
          g.blocks_out * GS_BLOCK * sizeof(int32_t) + 320;
 }
 
-/* Write the outputs of one pixel and one block of channels to y, from position at on. The outputs are sums + start,
-   converted as kind says. n_channels is the number of channels from the block's first to the last of the layer. */
+/* Write the outputs of one pixel and one block of channels to y; the first one goes to y[at]. The outputs are
+   sums + start, converted as kind says. n_channels is the number of channels from the block's first to the last of the
+   layer. */
 GS_INLINE void finish_u8(const int kind, const int32_t *sums, int n_channels, const int32_t *start, const float *scale,
                          const float *shift, int zero_out, void *y, size_t at) {
   int32_t begun[GS_BLOCK];

@@ -26,10 +26,10 @@ typedef struct {
   gs_step *steps;            /* the 16 input channels of each tap */
   int32_t n_steps;
   float *rows;               /* outputs, [pixels][16 * blocks_out] */
-  int64_t *limit;            /* by group: it is open if the sum of its winners' high products is greater */
+  int64_t *limit;            /* by group: a group is open if the sum of its winners' high products exceeds this */
   int32_t *single;           /* for groups of 1: the same limit by channel */
   int64_t *sums;             /* [groups][pixels]: sum of the high products of the winners of a group */
-  int32_t *group;            /* by channel: index of its group among the groups that have winners; -1 beyond the last */
+  int32_t *group;            /* by channel: index of its group among those that have winners; -1 behind the winners */
   int32_t groups;            /* number of groups that have winners */
   uint16_t *masks;           /* [blocks_out][pixels]: a bit for each open output of a block */
   int32_t *list;             /* pixels at which the current block has an open output */
@@ -104,8 +104,8 @@ static void gather_u8(const gs_conv *c, int operands, const int8_t *taps, const 
   }
 }
 
-/* Divide the scratch memory behind the address at, split the input into high and low bits, and gather the weights.
-   x [pixels][in->n] holds the active channels alone. */
+/* Divide the scratch memory that starts at the address "at", split the input into high and low bits, and gather the
+   weights. x [pixels][in->n] holds the active channels alone. */
 static gs_hybrid hybrid_of(const gs_conv *c, const gs_split *s, const float *x, const gs_channels *in,
                            const gs_channels *out, char *at) {
   const int operands = (1 + s->wide) * (1 + s->sign), size = c->h * c->w * operands * in->n;
@@ -303,7 +303,7 @@ static void prepare_fbs_pg(gs_call *k) {
   const int outputs = gs_height(&k->c) * gs_width(&k->c) * GS_MIN(k->n_out * v[0], k->c.c_out);
   k->outputs = outputs;
   const int share = k->row->share[2], sought = share > 0 && share < 1000;
-  float low = -4e6f, high = 4e6f; /* every mean of products lies between */
+  float low = -4e6f, high = 4e6f; /* every mean of products lies between these two numbers */
   for (int round = 0; round < (sought ? 15 : 1); round++) {
     const float middle = sought ? (low + high) / 2 : share ? low : high;
     for (int i = 0; i < k->c.c_out; i++) threshold[i] = middle;

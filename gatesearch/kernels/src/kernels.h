@@ -53,8 +53,8 @@ typedef struct {
   const uint8_t *table; /* [256] */
 } gs_op;
 
-/* A stage and its windows. They are one structure, because a call from Python with many arguments takes as long as a
-   gate. */
+/* A stage and its windows. They are one structure, because a call from Python with many arguments takes as long as the
+   computation of a gate. */
 typedef struct {
   const gs_op *ops;
   int32_t n_ops, size, n, threshold; /* operators, bytes of a window, windows, threshold of the logit */
@@ -97,7 +97,7 @@ typedef struct {
   const int8_t *packed;  /* weights, packed by conv_u8_pack */
   const int32_t *sums;   /* sums of weights, from conv_u8_pack */
   const int8_t *rows;    /* weights from pg_rows, to compute open outputs one by one; NULL: compute whole blocks */
-  const int64_t *limit;  /* by group: a group is open if the sum of its outputs of phase one is greater */
+  const int64_t *limit;  /* by group: a group is open if the sum of its outputs of phase one exceeds this */
   const int32_t *single; /* the same limit for groups of 1, [16 * blocks_out]; INT32_MAX beyond the last channel */
   const float *bias;     /* [16 * blocks_out] */
   float level;           /* real value of a step of the product */
@@ -215,9 +215,10 @@ void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *heard, 
 
 /* The settings and the state of the level gate on a stream.
 
-   kind is one of the statistics that level.c names. A frame has block samples, a window has frames frames. Only the
-   flatness uses bins, the number of values of a spectrum. The state is a number for each frame of the window, and the
-   samples of the frame that is not complete. At the start of a stream all state is zero. */
+   kind is one of the statistics that level.c names. block is the number of samples in a frame, and frames the number of
+   frames in a window. bins is the number of values of a spectrum; only the flatness uses it. The state is a number for
+   each frame of the window, and the samples of the frame that is not complete. At the start of a stream all state is
+   zero. */
 typedef struct {
   int32_t kind, block, frames, bins;
   int32_t filled, place;    /* filled: samples in the incomplete frame. place: index of the oldest number */
@@ -225,7 +226,7 @@ typedef struct {
   int64_t total, squares;   /* sum of the numbers, and sum of their squares */
   const int16_t *logs;      /* table of logarithms, [128] */
   const int16_t *filters;   /* the real parts of a spectrum's filters, then the imaginary ones, [2][bins][block] */
-  int32_t *numbers;         /* [frames] */
+  int32_t *numbers;         /* the number of each frame, [frames] */
   int16_t *rest;            /* for the flatness: samples of the incomplete frame, [block] */
 } gs_level;
 

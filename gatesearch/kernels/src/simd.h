@@ -56,7 +56,7 @@ GS_INLINE void gs_run(const int n, gs_runs *acc, const uint8_t *a, const int8_t 
     }
   }
 }
-/* Return four sums: those of the lanes of a, of b, of c and of d. */
+/* Return four sums: the sum of all lanes of a, and the same for b, c and d. */
 GS_INLINE __m128i gs_four_sums(__m512i a, __m512i b, __m512i c, __m512i d) {
   __m512i low = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
   __m512i high = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
@@ -262,8 +262,8 @@ GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) {
 typedef struct {
   int32_t lanes[4]; /* one dot product for each of four outputs */
 } gs_runs;
-/* Add to acc the dot products of the bytes a with n rows of weights, each from position at on. length is the number of
-   bytes, a multiple of 16; n is at most 4. */
+/* Add to acc the dot products of length bytes, from a, with n rows of weights. Row i starts at w[i] + at. length is a
+   multiple of 16; n is at most 4. */
 GS_INLINE void gs_run(const int n, gs_runs *acc, const uint8_t *a, const int8_t *const *w, ptrdiff_t at, int length) {
   for (int i = 0; i < n; i++) {
     int32_t sum = 0;
@@ -273,7 +273,7 @@ GS_INLINE void gs_run(const int n, gs_runs *acc, const uint8_t *a, const int8_t 
 }
 /* Write the four dot products to out. */
 GS_INLINE void gs_run_sums(const gs_runs *acc, int32_t *out) { memcpy(out, acc->lanes, sizeof(acc->lanes)); }
-/* Write to out the sum of each of n blocks of 16 values; blocks lie stride apart. */
+/* Write to out the sum of each of n blocks of 16 values. Each block starts stride values after the block before it. */
 GS_INLINE void gs_block_sums(const int32_t *blocks, int stride, int n, int32_t *out) {
   for (int i = 0; i < n; i++) {
     out[i] = 0;

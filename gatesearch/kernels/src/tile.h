@@ -130,12 +130,12 @@ GS_INLINE void gs_tile_u8(const int rows, const int columns, const uint8_t *cons
 GS_CHOICE(f32, float, float, float)
 GS_CHOICE(u8, uint8_t, int8_t, int32_t)
 
-/* Return the number of rows of the next tile when left rows remain. A tile may have more rows than remain; it then
-   computes the last row several times. */
+/* Return the number of rows of the next tile; left is the number of rows that remain. A tile may have more rows than
+   remain; it then computes the last row several times. */
 GS_INLINE int gs_rows(int left) { return left > GS_SMALLER ? GS_ROWS : left > 1 ? GS_SMALLER : 1; }
 
-/* Return the number of columns of the next tile when left columns remain. Two tiles of two columns are faster than one
-   of three columns and one of one column. */
+/* Return the number of columns of the next tile; left is the number of columns that remain. Two tiles of two columns
+   are faster than one of three columns and one of one column. */
 GS_INLINE int gs_columns(int left) {
   return left == 4 && GS_COLUMNS == 3 ? 2 : GS_MIN(left, GS_COLUMNS);
 }

@@ -166,7 +166,7 @@ def _take(own: Array, events: EventTimes, times: Array, counting: Counting) -> l
 
 
 def _mark_repeats(roles: Array, times: Array, repeat_s: float) -> Array:
-    """Return the roles of one class's detections at ascending ``times``, where those soon after a hit are repeats.
+    """Return the roles of one class's detections at ascending ``times``; a false accept soon after a hit is a repeat.
 
     This runs after all events have their detections: a detection soon after a hit may be the hit of a second event.
     """

@@ -1,4 +1,4 @@
-"""Recipe keys on the trainings of the baseline, of gates and of the picked plan."""
+"""Recipe keys for the training of the baseline, of gates and of the picked plan."""
 
 from __future__ import annotations
 

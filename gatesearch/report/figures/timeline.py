@@ -22,7 +22,7 @@ _ROW_HEIGHT = 0.6
 
 
 def draw_detail(record: Record) -> Figure | None:
-    """Draw the minute that the record picks for its errors and events, in detail."""
+    """Draw in detail one minute of the test stream, which the record picks for the errors and events in it."""
     detail = read(record, "stream", "timeline", "detail")
     if detail is None:
         return None

@@ -1,4 +1,4 @@
-"""The part of the record on the search: a row for each trial, and learning curves."""
+"""The record of a run's search: a row for each trial, and the learning curves of trainings."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class History:
         if gates in self.observations:
             place = bisect_left(self._first_numbers, self._first[gates])
             del self._first_numbers[place], self._in_order[place]
-            # Trials may end in another order than they began in, so ``first`` and ``latest`` compare the numbers.
+            # Trials may end in another order than that of their numbers, so ``first`` and ``latest`` compare numbers.
             first, latest = min(first, self._first[gates]), max(ended, self.observations[gates], key=_number_of)
         place = bisect_left(self._first_numbers, first)
         self._first_numbers.insert(place, first)

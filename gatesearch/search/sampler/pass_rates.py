@@ -22,8 +22,8 @@ class PassRates:
     """Predicts, for each kind of window, the rate at which a gate passes the windows that reach it.
 
     A Gaussian process models the logits of the rates, so predicted rates stay between 0 and 1. A gate gets only the
-    windows that earlier gates pass. Therefore its features include its index among the plan's gates, and the reductions
-    by the gates before it.
+    windows that earlier gates pass. Therefore its features include its index among the plan's gates, and how much the
+    gates before it reduce their tensors.
 
     Args:
         observed: combinations of gates that were tried, each with the share of each kind of window that reached each
@@ -50,7 +50,10 @@ class PassRates:
             self._process = GaussianProcess(rows, logits, fits, lambda: self._gate_rows(read_first()))
 
     def predict_reach(self, candidates: Sequence[Combination], stages: int) -> Array:
-        """Return the predicted share of the stream that reaches each stage, [m, stages]; 0 after the last stage."""
+        """Return the predicted share of the stream that reaches each stage, [candidates, stages].
+
+        A candidate with fewer stages has zeros behind its last stage.
+        """
         rows = np.concatenate([candidate.gate_features for candidate in candidates])
         if self._process is None or not len(rows):
             rates = np.tile(self._prior_rates, (len(rows), 1))

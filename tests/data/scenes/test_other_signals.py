@@ -32,7 +32,7 @@ CLASSES = ("SEATED", "WALKING", "TURNING")
 def streams(tmp_path: Path) -> Path:
     """An archive of sixteen streams of eight subjects at 10 Hz, with labels that change every 20 samples.
 
-    The first axis holds the number of the stream, and the second the number of the sample.
+    Each sample has two values: the number of its stream, and its own number in the stream.
     """
     path = tmp_path / "streams.npz"
     length = 100

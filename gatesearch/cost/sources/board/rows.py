@@ -18,8 +18,8 @@ THOUSANDTHS = 1000  # shares and times are whole thousandths in C
 def rows_header(kit: str, calls: Sequence[KernelCall]) -> str:
     """Return the header: the kit's name, the C files of the kernels, and a row for each call.
 
-    The functions choose a kernel by a ``switch``. A table of function pointers would change the counts of the shipped
-    tables.
+    The functions choose a kernel by a ``switch``. A table of function pointers would change the instruction counts in
+    the shipped tables.
     """
     numbers = {kernel.name: number for number, kernel in enumerate(counted_kernels().values(), 1)}
     lines = [

@@ -1,9 +1,10 @@
-/* The runner of a kit: times every call that rows.h lists and prints a line for each.
+/* The main program of a kit: times every call of a kernel that rows.h lists, and prints a line for each.
 
-   `gatesearch measure import=FILE` reads the lines, whose fields are separated by commas. A `row` line holds the row's
-   index, the shortest and the median time of GS_REPEATS turns in thousandths of GS_UNIT, and the share of outputs that
-   a precision gate opened, in thousandths. The calls compute with synthetic numbers. clock.h declares the clock; kit.h
-   prepares the calls.
+   A kit is a folder of C sources that times kernels on a board. `gatesearch measure import=FILE` reads the lines, whose
+   fields are separated by commas. A `row` line holds the row's index, the shortest and the median time of GS_REPEATS
+   turns in thousandths of GS_UNIT, and the share of outputs that a precision gate opened, in thousandths. A turn runs
+   the call one or more times. The calls compute with synthetic numbers. clock.h declares the clock; kit.h prepares the
+   calls.
 
    The build may define GS_UNIT (the unit of the times), GS_REPEATS (turns of each call), GS_TURN, GS_NUMERATOR and
    GS_DENOMINATOR; the defaults are below. rows.h defines GS_KIT_NAME and GS_KIT_FORMAT. */
