@@ -4,8 +4,8 @@ The pass assumes a graph whose layers are final. The parts, run one after the ot
 There are no parts if the core runs no kernels, or if no layer has a kernel. The stage's own program remains: it is the
 reference, and it runs on hosts without a compiler.
 
-Values between parts have names; each part reads some of them and writes others. A feature map among these values is [h,
-w, c], the order of axes that LiteRT and the kernels use.
+Values between parts have names; each part reads some of them and writes others. A feature map among these values has
+the order of axes [h, w, c], which LiteRT and the kernels use.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class StageKeys:
     Args:
         blocks: the first site of every block, in execution order.
         sites: layer sites, at which a gate may replace a layer.
-        layers: by layer site, the block that contains the layer.
+        layers: the reading of each layer, by layer site; a reading names the block that contains the layer.
     """
 
     def __init__(self, blocks: Sequence[str], sites: Sequence[LayerSite], layers: Mapping[str, LayerReading]) -> None:

@@ -44,7 +44,8 @@ class Param:
         tunable_after_training: whether only calibration uses the parameter, so that its value can still change after
             training.
         aim: the meaning of the parameter as a target of calibration. ``"recall"``: at least this share of positives
-            passes. ``"leaving"``: this share of all samples leaves. None: calibration does not use the parameter.
+            passes. ``"leaving"``: this share of all samples leaves at the gate. None: calibration does not use the
+            parameter.
         doc: a phrase that says what the parameter is.
     """
 

@@ -117,10 +117,11 @@ class DepthwiseKernel(CountedKernel):
         return conv_macs(call.shape) / call.shape[2]
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return work terms by pixel, block and tap.
+        """Return the work terms, which count loop iterations by pixel, block of channels and tap.
 
-        Only taps inside the image count. The channels behind the last full block form the ragged block. The kernel
-        computes them in groups of four, and the last one to three channels one by one.
+        Rows and columns are those of a filter at one pixel. Only taps inside the image count. The channels behind the
+        last full block form the ragged block. The compiled loop computes them in groups of four, and the last one to
+        three channels one by one.
         """
         _, _, _, channels, kh, kw, *_ = call.shape
         out_h, out_w = output_size(call.shape)

@@ -55,12 +55,12 @@ class Precision(NamedTuple):
     """The precision gate of a layer that also has FBS.
 
     Args:
-        bits: number of bits of a level of the input.
+        bits: number of bits of a level, which is a quantised value of the input.
         low_bits: number of low bits, 0 to 8, which only open outputs use; the other 1 to 8 bits are the high bits.
         group: number of channels that share a decision; the mean of the winners among them decides.
         threshold: threshold of each group (Delta in Zhang et al. 2020), float32, in units of the output.
-        step: real value of a level of the input.
-        level: real value of a step of the product.
+        step: real value of the input level 1.
+        level: real value of the integer product 1.
         operands: how a channel of the input is split into operands.
     """
 
@@ -74,7 +74,7 @@ class Precision(NamedTuple):
 
 
 class FBSPG(ChannelSkippingConv):
-    """A convolution of the high bits of the channels that win, and of the low bits of their open outputs.
+    """A convolution that computes the winning channels from the high bits, and adds the low bits to their open outputs.
 
     Args:
         geometry: the geometry of the convolution.
@@ -177,8 +177,8 @@ class FBSPG(ChannelSkippingConv):
         winners = torch.zeros(g.c_out, dtype=torch.bool)
         winners[channels] = True
         mask = torch.zeros_like(high, dtype=torch.bool)
-        # A group is open if the mean of its winners exceeds the threshold Delta, so if their sum exceeds Delta times
-        # their number. Sums are whole numbers, so this bound may be rounded down. It is clamped to the range of int64.
+        # A group is open if the mean of its winners exceeds the threshold Delta. This holds if their sum exceeds Delta
+        # times their number. Sums are whole numbers, so this limit may be rounded down. It is clamped to fit an int64.
         for i, delta in enumerate(self.threshold):
             group = slice(i * p.group, (i + 1) * p.group)
             members = winners[group]

@@ -12,8 +12,9 @@ def averaging_decay(decay: float, steps: int) -> float:
     1 / (1 - d) steps. It starts from the weights after the first step, which have a share d^(steps - 1) in the result.
 
     In a training shorter than ten windows, this share would be large. So such a training gets a window of a tenth of
-    its steps. Its first weights then have a share below exp(-10) in the result. All weights of its first half, where
-    the learning rate is high, have together a share below exp(-5). A longer training uses the decay of its recipe.
+    its steps. The weights after the first step then have a share below exp(-10) in the result. All weights of the first
+    half of the training, where the learning rate is high, have together a share below exp(-5). A longer training uses
+    the decay of its recipe.
 
     Args:
         decay: d for a long training, in [0, 1).

@@ -1,4 +1,4 @@
-"""Chains of gates over a recording: they equal their gates hop by hop, and are tuned together."""
+"""Tests of chains of gates over a recording: a chain does what its gates do at each hop, and tuning sets all gates."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def phased(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    # A hop of one frame is half the stride of the stem. So hops take turns with two states, the phases.
     return export_by_hops(tmp_path_factory.mktemp("phases") / "bundle", hop=1, phases=2)
 
 

@@ -74,7 +74,7 @@ def squeeze(call: Call) -> HopStep:
 
 
 def join(call: Call) -> HopStep:
-    """Return the step of a concatenation; it can run by hops along any axis except time."""
+    """Return the step of a concatenation, which can run by hops if it does not join along time."""
     axis = call.argument(0, "dim", call.node.kwargs.get("axis", 0))
     ndim = len(call.shape_out)
     new_axis = call.name == "stack"
@@ -85,7 +85,7 @@ def join(call: Call) -> HopStep:
 
 
 def divide(call: Call) -> HopStep:
-    """Return the step of an operator that cuts a tensor into several; it can run by hops along any axis except time."""
+    """Return the step of an operator that cuts a tensor into several, which can run by hops if it does not cut time."""
     axis = call.argument(0 if call.name == "unbind" else 1, "dim", 0) % len(call.shape_in)
     if axis == call.frames.axis:
         return call.recomputes("cuts a window in time")
@@ -138,7 +138,7 @@ def _index(call: Call, written: Index) -> HopStep:
     missing = (slice(None),) * (len(call.shape_in) - axes_named)
     at = written.index(...) if ... in written else len(written)
     index = [*written[:at], *missing, *written[at + 1 :]]
-    places = [i for i, each in enumerate(index) if each is not None]  # positions of the input's axes in it
+    places = [i for i, each in enumerate(index) if each is not None]  # positions of the input's axes in the index
     place = places[call.frames.axis]
     of_time, count = index[place], call.frames.count
     axis = sum(not isinstance(each, int) for each in index[:place])

@@ -33,7 +33,7 @@ class Rewriter(fx.Interpreter):
         traced: the graph; the rewriter changes its modules and nodes.
         padded: shapes of the graph's tensors before the rewriting, by node.
         time_axis: time axis of the input, counted with the batch axis.
-        padding: ``"remove"`` or ``"causal"``.
+        padding: ``"remove"`` drops the padding in time; ``"causal"`` puts all of it before the window.
 
     Attributes:
         changes: a line for each layer that changed.
@@ -111,7 +111,7 @@ class Rewriter(fx.Interpreter):
             self.lead[n] = (max(self.lead[each] for each in timed) + before) / stride
 
     def _rewrite(self, n: fx.Node, source: fx.Node) -> int:
-        """Remove a layer's padding in time; return the number of frames that it padded before the window."""
+        """Drop a layer's padding in time, or make it causal; return the number of frames dropped before the window."""
         layer: Any = module_at(self.traced, n)
         name = self._name(n)
         if name == "pad" or isinstance(layer, PADS):
@@ -223,7 +223,7 @@ class Rewriter(fx.Interpreter):
 
 
 def _set_along(layer: Any, name: str, place: int, axes: int, value: int) -> None:
-    """Set a layer's setting along one of its axes."""
+    """Set the value of a layer's setting, such as its stride, for one spatial axis."""
     written = getattr(layer, name)
     if written == "same":
         sizes = zip(layer.kernel_size, layer.dilation, strict=True)

@@ -90,7 +90,7 @@ def _draw_split(record: Record, split: str, colours: Mapping[str, str], height: 
 
 
 def _stack_bars(axes: Axes, rows: Mapping[str, Mapping[str, float]], colours: Mapping[str, str]) -> None:
-    """Draw one bar for each row: the parts of its energy one after another, and the total behind the bar."""
+    """Draw one bar for each row: the parts of its energy one after another, and the total as a number to the right."""
     longest = max(sum(value or 0 for value in parts.values()) for parts in rows.values())
     ends = dict.fromkeys(rows, 0.0)
     for part, colour in colours.items():

@@ -33,8 +33,8 @@ from gatesearch.search.slots import Gates
 from gatesearch.search.space import Space
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
-MAX_ROUNDS = 50  # rounds of candidates for a proposal; a further round is drawn if every plan was tried already
-MAX_CLAIMS = 8  # claims of plans for a trial; a further claim follows if another process claims the same plan
+MAX_ROUNDS = 50  # most rounds of candidates for a proposal; another round follows if all plans were tried already
+MAX_CLAIMS = 8  # most claims of plans for a trial; another claim follows if two processes claim one plan
 
 
 def allow_every_plan(plan: GatePlan) -> bool:
@@ -204,7 +204,7 @@ class GateSampler(BaseSampler):
     def _choose_candidates(
         self, history: History, under_way: Sequence[GatePlan], posterior: Posterior, generator: Random
     ) -> tuple[list[Combination], bool]:
-        """Return the candidates, and whether their order ranks them while there are too few trials for predictions."""
+        """Return the candidates, and whether earlier ones rank higher while too few trials allow predictions."""
         lookup = self._combinations.lookup
         tried = history.gates.union(plan.gates for plan in under_way)
         initial = [gates for gates in self._initial if gates not in tried]
