@@ -64,8 +64,8 @@ def use_ghost_norms(model: nn.Module, group_size: int) -> None:
 def measure_statistics(model: nn.Module, batches: list[Tensor]) -> None:
     """Measure the statistics that normalisations use in evaluation, and put the model in evaluation mode.
 
-    Running averages from the training would not do. They cover a fixed number of steps, so the number of samples in
-    them would depend on the batch size.
+    Running averages from the training are no substitute. They cover a fixed number of steps, so their number of samples
+    would depend on the batch size.
 
     Args:
         model: a model with ghost normalisations.

@@ -15,7 +15,7 @@ POSITIVE_KIND = "positive"  # the name of all positives together, used beside th
 
 
 def to_flags(values: Any, where: str) -> tuple[bool, ...]:
-    """Return a flag for each class.
+    """Return, for each class, whether it is a positive.
 
     Raises:
         DataError: a value is not true or false; numbers are refused, because they could be indices of classes.

@@ -92,7 +92,7 @@ def load(
 
 
 def draw_subjects(candidates: npt.NDArray[np.integer], count: int, seed: int) -> npt.NDArray[np.integer]:
-    """Return the validation subjects, sorted; windows and streams of the same subjects get the same choice."""
+    """Return the validation subjects, sorted; windows and streams call it, and so hold out the same subjects."""
     return np.sort(np.random.default_rng([seed, 2]).choice(candidates, count, replace=False))
 
 

@@ -44,8 +44,8 @@ def load(
 
     The training split gets 70 % of each class, validation and test 15 % each. No voice and no accent is in two splits,
     and each split has some unknown words of its own. The arguments are those of :func:`gatesearch.data.speech.load`.
-    Some words of a negative have a special meaning. ``"*"`` means the words of Speech Commands that no class names.
-    ``_silence_`` and ``_background_noise_`` mean generated noise. eSpeak NG speaks every other word.
+    Some words of a negative class have a special meaning. ``"*"`` means the words of Speech Commands that no class
+    names. ``_silence_`` and ``_background_noise_`` mean generated noise. eSpeak NG speaks every other word.
 
     Raises:
         UserError: there are too few clips, a word does not fit into a clip, or eSpeak NG is not installed.

@@ -23,7 +23,7 @@ class Refusal(NamedTuple):
     """A variant of gates that cannot be exported.
 
     Args:
-        variant: the variant of the gates.
+        variant: the gate kind, and the values of the parameters that change the exported program.
         slots: labels of the slots that lose the variant.
         site: the site where the variant was tried.
         reason: the reason, in one line.
@@ -100,7 +100,7 @@ def _digest(problem: Problem) -> str:
 def _source(kind: type[nn.Module]) -> str:
     """Return the source code of a module's class, or the name of a class of PyTorch.
 
-    A trace may show only a part of the source code.
+    The digest needs the source code, because a trace may show only a part of what the code can do.
     """
     if kind.__module__.startswith("torch."):
         return kind.__qualname__

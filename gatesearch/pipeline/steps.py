@@ -1,4 +1,4 @@
-"""Names the steps of a run that are commands of their own, in their order, with a help text for each."""
+"""Lists, in order, the steps of a run that are also commands, with a help text for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Formats the figures of a record for people: shares, factors, SI prefixes, and "not yet" for no value."""
+"""Formats the figures of a record for people: shares, factors, SI prefixes, and "not yet" for a missing value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows, page and plot of the ``cluster`` benchmark: a search's own time, and its scaling over workers."""
+"""Rows, page and plot of the ``cluster`` benchmark: the time that a search adds to trials, and scaling over workers."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Averages(nn.Module):
         return hidden.mean((2, 3))
 
 
-# A module, the samples that calibrated it, and its float and int8 programs.
+# A module, the samples that calibrated its int8 program, and its float and int8 programs.
 @dataclass(frozen=True)
 class Converted:
     module: nn.Module

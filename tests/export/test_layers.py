@@ -80,7 +80,7 @@ def trained(plan: GatePlan) -> GatedModel:
     backbone, split = net(), images(90, seed=1)
     sites, layers = cut_sites(backbone, split.features[:1]), layer_sites(backbone, split.features[:1])
     model = GatedModel(backbone, plan, sites, len(CLASSES), layers=layers)
-    model.to(memory_format=torch.channels_last)  # as training leaves it
+    model.to(memory_format=torch.channels_last)  # the memory format that a training leaves
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
     for _ in range(15):
         output = model.train()(split.features)
@@ -97,7 +97,7 @@ def trained(plan: GatePlan) -> GatedModel:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
-    """A function that returns the bundle of a named plan; each is written once, as a conversion takes a second."""
+    """Return a function that returns a named plan's bundle; it writes each bundle once, as that takes a second."""
     result: dict[str, Exported] = {}
 
     def export_plan(name: str) -> Exported:

@@ -92,7 +92,7 @@ def test_the_manifest_describes_the_programs_and_their_state(bundle: Bundle) -> 
         assert entry["window"] == program.inputs[0].shape[1]
         states = [(tuple(row["shape"]), row["scale"], row["zero_point"]) for row in entry["state"]]
         assert states == [(spec.shape, spec.scale, spec.zero_point) for spec in hops.step.inputs[1:]]
-        # The step's outputs stand for the same numbers as those of the program on whole windows.
+        # The step quantises its outputs with the same scale and zero point as the program on whole windows.
         for spec, whole in zip(hops.step.outputs, program.outputs, strict=False):
             assert (spec.scale, spec.zero_point) == (whole.scale, whole.zero_point)
     assert [stage["core"] for stage in manifest["stages"]] == list(TWO_GATES.cores)

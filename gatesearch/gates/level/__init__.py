@@ -5,11 +5,11 @@ compares one of them with one threshold:
 
     spread    standard deviation over frames of log2(sum |x|), x: the samples of a frame
     level     mean over frames of log2(sum |x|)
-    flatness  log2 of (arithmetic mean / geometric mean) of |re| + |im|, the parts of a short Fourier transform
+    flatness  log2 of (arithmetic mean / geometric mean) of |re| + |im|, from a short Fourier transform
 
 The statistics were compared on Speech Commands and on ESC-10 (environmental sounds), each with the threshold that 99 %
-of 1,621 spoken words exceed. Of 320 clips of background noise, spread stops 94 %, flatness 90 % and level 5 %. Of the
-seconds of ESC-10, spread stops 47 %, flatness 27 % and level 6 %.
+of 1,621 spoken words exceed. Of 320 clips of background noise, spread stops 94 %, flatness 90 % and level 5 %. Of all
+seconds of sound in ESC-10, spread stops 47 %, flatness 27 % and level 6 %.
 
 :mod:`gatesearch.gates.level.statistics` computes the statistics in integer arithmetic, as the reference for devices.
 The gate computes the same statistics in float, as a module that can be exported. :mod:`gatesearch.gates.level.hops`

@@ -11,7 +11,7 @@ Dynamic Spatial Gating technologies". The equations follow the released code of 
 
 The gradient of a sigmoid replaces that of m (straight-through). The released code has several versions of the loss;
 this is the squared version. The version with a plain norm has no gradient at Delta = delta, and a training with target
-0 starts there. Thresholds are compared with the sum without the bias, before any normalisation.
+0 starts there. Thresholds are compared with O_hb as it is here, without bias or normalisation.
 """
 
 from gatesearch.gates.pg.kind import PG

@@ -35,7 +35,7 @@ class HopNetwork(nn.Module):
       integers, step and pass give equal outputs, bit for bit. In float, a library may sum a smaller tensor in another
       order.
     - ``"stream"``: all frames since the window of :meth:`catch_up`. Recurrent layers keep their state, and frames of
-      the stream replace the zeros that are padded before a window. Reductions read the last window.
+      the stream replace the zeros that are padded before a window. A reduction over time reads the last window.
 
     A part of a plan can be such a network as well. The part's input is the tensor that crosses the cut before the part.
     If that tensor has a time axis, the part before the cut outputs only the tensor's fresh frames.

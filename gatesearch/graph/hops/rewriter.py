@@ -42,7 +42,7 @@ class Rewriter(fx.Interpreter):
 
     def __init__(self, traced: fx.GraphModule, padded: Mapping[fx.Node, Any], time_axis: int, padding: str) -> None:
         super().__init__(traced, garbage_collect_values=False)
-        self.extra_traceback = False  # fx adds no lines to an error, since a user's error has one line
+        self.extra_traceback = False  # keeps fx from adding lines to errors, which have one line for users
         self.traced, self.padded, self.time_axis, self.padding = traced, padded, time_axis, padding
         self.changes: list[str] = []
         self.changed_graph = False
@@ -82,7 +82,7 @@ class Rewriter(fx.Interpreter):
         return UserError(f"backbone: layer {node_label(n)!r} does not accept {frames} that remain: {line}{choice}")
 
     def _call(self, n: fx.Node, timed: list[fx.Node], shape: Any) -> Call:
-        """Return the call of a node, copied into a graph of its own, with numbers instead of nodes for sizes."""
+        """Copy a node into another graph, with numbers in place of nodes that compute sizes; return the call."""
         values = {each: self.env[each] for each in n.all_input_nodes if isinstance(self.env.get(each), int)}
         constants = tuple(each for each in n.all_input_nodes if each.op == "get_attr")
         copied = fx.Graph().node_copy(n, lambda each: values.get(each, each))
@@ -154,7 +154,7 @@ class Rewriter(fx.Interpreter):
         return before
 
     def _pool_all(self, n: fx.Node, call: Call) -> None:
-        """Change a pooling over all frames of the padded network to pool all frames of the rewritten one."""
+        """Make a pooling that covers all frames of the padded network cover all frames of the rewritten network."""
         layer: Any = call.module
         axes, axis = spatial_axes(call), call.frames.axis
         place, count = axis - (len(call.shape_in) - axes), call.frames.count

@@ -64,8 +64,8 @@ class Counting:
 GATESEARCH = Counting("gatesearch", source="docs/glossary.md, Streams")
 
 # The benchmark's runner adds one second to the end of an event, and one more in the comparison: two seconds in all. All
-# detections in an event's time belong to the event. All others are false accepts, which are debounced. 8 false accepts
-# in 1,200 s are 24 per hour.
+# detections in an event's time belong to the event. All others are false accepts; after one that counts, no other one
+# counts for a second. 8 false accepts in 1,200 s are 24 per hour.
 MLPERF_TINY = Counting(
     "mlperf_tiny",
     tolerance_s=2.0,

@@ -86,7 +86,7 @@ def share_left(record: Record) -> float | None:
 
 
 def list_kernel_sources(record: Record) -> dict[str, str]:
-    """Return, for each core, the source of the shares of work that its kernels compute, as text."""
+    """Return, for each core, a text that names the source of its kernels' shares of work."""
     rows = [row for row in read(record, "layers", default=()) if read(row, "kernels", "source")]
     return {read(row, "core"): row["kernels"]["source"] for row in rows}
 
