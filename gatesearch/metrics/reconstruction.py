@@ -1,4 +1,4 @@
-"""The quality of a gated network that reconstructs its input: fidelity (also on each path) and signal-to-noise ratio."""
+"""The quality of a gated network that reconstructs its input: fidelity, also by path, and signal-to-noise ratio."""
 
 from __future__ import annotations
 
