@@ -104,7 +104,7 @@ class GatedModel(nn.Module):
         self.output_shape = (outputs,) if isinstance(outputs, int) else tuple(outputs)
         # For each gate, the class that a stopped sample gets; calibration sets it.
         self.register_buffer("answers", torch.zeros(len(gates), dtype=torch.long))
-        # Thresholds, smoothing and hold of the gates on a stream. The calibration for the goal detection sets them.
+        # Thresholds, smoothing and hold of the gates on a stream. Calibration sets them if the goal is detection.
         self.stream: object | None = None
 
     def gate(self, k: int) -> CutGate:
@@ -204,7 +204,7 @@ def split(backbone: nn.Module, nodes: list[str]) -> list[fx.GraphModule]:
         stages.append(fx.GraphModule(traced, graph))
 
     def value_of(node: fx.Node) -> fx.Node:
-        if node not in env and node.op == "get_attr":  # a parameter that stages on both sides of a cut use
+        if node not in env and node.op == "get_attr":  # a parameter may be used on both sides of a cut
             env[node] = graph.node_copy(node)
         return env[node]
 

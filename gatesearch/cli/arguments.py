@@ -146,7 +146,7 @@ def find_run_folder(command: str, written: str) -> Path:
 
     Args:
         command: the command line up to the folder, for errors.
-        written: the folder as the user wrote it; empty where the user wrote none.
+        written: the folder as the user wrote it; empty if the user wrote none.
 
     Raises:
         UserError: the folder is no run folder; the error names the nearest one under ./runs.

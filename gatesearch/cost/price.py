@@ -1,4 +1,4 @@
-"""The price of a plan as values: each stage, each exit, and the expectation over the stream."""
+"""Value classes for the price of a plan: the cost of each stage and exit, and the expected cost over the stream."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ class Price:
         energy: expected energy by term, core and stage.
         exits: by the index of a stage, the energy of its exit by term, weighted by the share of the windows that take
             the exit.
-        utilisation: by core, the mean share of the period for which it is busy.
-        worst_utilisation: by core, the share of the period for which it is busy if every window takes the core's worst
-            path.
+        utilisation: by core, the mean share of the period for which the core is busy.
+        worst_utilisation: by core, the share of the period for which the core is busy if every window takes the core's
+            worst path.
     """
 
     reach: tuple[float, ...]

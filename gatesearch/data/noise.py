@@ -1,4 +1,4 @@
-"""Generates background noise of several kinds from random numbers, one clip at a time; `draw_noise` scales it."""
+"""Generates clips of background noise from random numbers, in several kinds such as hum and babble."""
 
 from __future__ import annotations
 

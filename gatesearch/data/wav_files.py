@@ -94,7 +94,7 @@ def check_file(path: Path) -> None:
     """Check that a path is a regular file, because reading a pipe or a device could wait forever.
 
     Raises:
-        UserError: the path is no regular file, or its name is not UTF-8 and fits into no report.
+        UserError: the path is no regular file, or its name is not UTF-8, so that no report can show it.
     """
     try:
         str(path).encode()

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from gatesearch.gates.matrices import Factors
 from gatesearch.gates.recurrent_steps import Run, take_steps
 
-# A function from a stack of matrices [groups * rows, columns] and the number of its groups to its factors.
+# A function that takes a stack of matrices [groups * rows, columns] and the number of groups, and returns its factors.
 Build = Callable[[Tensor, int], Factors]
 State = Tensor | tuple[Tensor, Tensor]
 

@@ -17,7 +17,7 @@ from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array
 from gatesearch.kernels.base import Kernel
 from gatesearch.kernels.library import ADDRESS, INT, SIZE, SOURCES, Library, Signatures
 
-WIDEST_SOUND_BYTES = 4  # bytes of the widest whole-number sample that is accepted
+WIDEST_SOUND_BYTES = 4  # bytes of the widest integer sample that is accepted
 LARGEST_POWER = 16.0  # largest mean square of samples that is accepted; sound of full scale 1 has at most 1
 
 
@@ -48,8 +48,8 @@ class MelKernel(Kernel):
 class Mel:
     """A fitted :class:`LogMel <gatesearch.frontends.LogMel>` or MFCC front end with int8 features.
 
-    An int8 value counts steps of ``FEATURE_SCALE``. Rounding makes some features differ from those of the front end:
-    rarely, and by one step.
+    An int8 value is a feature divided by ``FEATURE_SCALE``, rounded. Rarely, it differs by 1 from the rounded feature of
+    the front end.
 
     Args:
         frontend: a fitted front end.

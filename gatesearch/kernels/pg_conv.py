@@ -1,7 +1,7 @@
 """Precision gating in whole numbers: the high bits of every output, and the low bits of open outputs.
 
 Source: Zhang et al. 2020, "Precision Gating". In the paper's notation, O_hb is the product of the high bits, O the
-final product, and Delta the threshold. An output is open if its product of the high bits exceeds the threshold.
+final product, and Delta the threshold. Outputs are open if the mean of O_hb over their group exceeds the threshold.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ class CGate(ctypes.Structure):
 class PGConv:
     """A convolution in two phases, from levels x [h, w, c_in] to real outputs y [h', w', c_out].
 
-    A level is split as x = 2^low_bits x_high + x_low. Phase one computes the product of x_high for every output. Where
-    the mean over a group of outputs exceeds the threshold, phase two adds the product of x_low. Levels lie from 0 to
-    2^bits - 1, as behind a ReLU: uint8 for up to 8 bits, else uint16.
+    A level is the integer that stands for a quantised value. It is split as x = 2^low_bits x_high + x_low. Phase one
+    computes the product of x_high for every output. Where the mean over a group of outputs exceeds the threshold, phase
+    two adds the product of x_low. Levels lie from 0 to 2^bits - 1, as behind a ReLU: uint8 for up to 8 bits, else
+    uint16.
 
     Args:
         geometry: the geometry of the layer.
@@ -55,7 +56,7 @@ class PGConv:
             no second phase.
         group: number of channels that share a decision: 1, 8, a multiple of 16, or all channels.
         threshold: threshold of each group (Delta in the paper), float32 [groups], in units of the output.
-        level: real value of a step of the product.
+        level: real value of 1 in the integer product.
         bias: float32 [c_out]; None means 0.
         singly: with groups of 1, whether the kernel computes each open output as a dot product of its own. Otherwise it
             computes every block of 16 outputs that has an open output, and discards the closed outputs.

@@ -15,7 +15,7 @@ from results.kws.measure import KINDS, REAL, RECALLS, RUNS, Outcome, Trade
 from results.whole_runs import SPEECH_PROTOCOL, percent, share_stopped, share_stopped_first
 
 Get = Callable[[Outcome], float]
-# Lines of the first table: the name of a figure, a function that returns it, and its published or earlier value.
+# Lines of the first table: the name of a figure, a function that returns it, and the value of the paper or of a probe.
 LINES: tuple[tuple[str, Get, str], ...] = (
     ("accuracy, ungated backbone, %", lambda o: o.ungated.accuracy, ""),
     ("accuracy, picked plan, %", lambda o: o.picked.accuracy, "kept or improved"),

@@ -28,6 +28,7 @@ def refusal(text: str | bytes, folder: Path) -> str:
     return line.removeprefix("my.yaml: ")
 
 
+# The text of the "billion laughs" attack: at each level, a list names the list of the level before many times.
 def laughs(levels: int, width: int) -> str:
     lines = ["a0: &a0 [lol]"]
     for level in range(1, levels):

@@ -1,4 +1,4 @@
-"""Hand-written hostile inputs for each door, which is an entry for user input, such as a recipe or a bundle.
+"""Hand-written hostile inputs for each door. A door is an entry for user inputs, such as recipes or bundles.
 
 No random change of a valid input produces these inputs. Each one is a function that gets the valid inputs and an empty
 working folder, and calls the door. The call must end with an error of one line, or with success if the input is valid.
@@ -115,7 +115,7 @@ def override(text: str) -> Hostile:
 
 
 def with_manifest(change: Callable[[dict[str, Any]], object]) -> Hostile:
-    """Return an input that opens a bundle with a changed manifest; text from the change replaces the manifest."""
+    """Return an input that opens a bundle after a change of its manifest; text that the change returns replaces it."""
 
     def enter(seeds: Seeds, folder: Path) -> object:
         bundle = folder / "bundle"

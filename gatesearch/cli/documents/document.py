@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Document(BaseModel):
-    """A group of keys in a file; it refuses keys without a description, so that a test detects them."""
+    """A group of keys in a file; it refuses keys that it does not describe, so that a test detects them."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

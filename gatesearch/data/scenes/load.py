@@ -1,4 +1,4 @@
-"""Loads the sources that the settings of a scene name, for one split, and draws scenes from them.
+"""Loads the sources of a scene for one split, and draws scenes from them.
 
 A scene is a labelled stream. A source is an origin of clips, such as a folder of recordings or a speech synthesiser.
 """
@@ -40,7 +40,7 @@ DRAWERS: Mapping[str, tuple[str, str]] = {
 
 
 def load_sources(settings: SceneSettings) -> Sources:
-    """Load the clips of the settings' split, and print a warning for each doubt.
+    """Load the clips of the split that the settings name, and print a warning for each doubt.
 
     If no source of sound has a quiet clip, generated noise replaces the quiet clips, with a warning.
 

@@ -24,7 +24,7 @@
 #define GS_BLOCK 16
 #define GS_INLINE static inline __attribute__((always_inline))
 #define GS_UNROLL _Pragma("GCC unroll 16")
-#define GS_LOOP _Pragma("GCC unroll 1") /* for loops over 16 channels: not unrolled, they become one vector */
+#define GS_LOOP _Pragma("GCC unroll 1") /* a loop over 16 channels becomes a vector operation if it is not unrolled */
 #define GS_BLOCKS(n) (((n) + GS_BLOCK - 1) / GS_BLOCK)
 #define GS_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define GS_MAX(a, b) ((a) > (b) ? (a) : (b))

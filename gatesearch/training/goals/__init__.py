@@ -1,6 +1,6 @@
 """Goals of a network: classification, detection or reconstruction; a goal defines loss and quality.
 
-Training, search and report call the goal of a run, so that they do not depend on classes or waveforms.
+Training, search and report call the goal of a run, so that they need not know what the network does.
 """
 
 from __future__ import annotations
