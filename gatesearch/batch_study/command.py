@@ -35,7 +35,7 @@ def run(recipe: Recipe, settings: Settings, words: Sequence[str]) -> Path:
 
     Raises:
         UserError: the folder holds a study with other settings, the training split is too small, every trial of the
-            pilot diverges, or a package is missing.
+            pilot (the first trials) diverges, or a package is missing.
     """
     need("gatesearch scaling", "jinja2", "matplotlib")  # fails before the first training, not after the last
     folder = study_folder(recipe)
@@ -84,7 +84,7 @@ def _print_outcome(outcome: Mapping[str, Any]) -> None:
 
 
 def _claim_folder(folder: Path, recipe: Recipe, settings: Settings) -> None:
-    """Record the keys on which the trials in a folder depend; refuse a folder with trials of other values."""
+    """Record the keys on which the trials in a folder depend; refuse a folder whose trials had other values of them."""
     path = folder / SETTINGS_FILE
     # Only the keys on which trials depend are compared, so that another analysis can use the same trials.
     budget = {"seed": recipe.seed, "training.epochs": recipe.training.epochs}

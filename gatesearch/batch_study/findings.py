@@ -37,7 +37,7 @@ class BatchStudy:
     Args:
         batch: the batch size.
         budget: step budget of each trial.
-        trials: the trials of the search, including those behind bounds that were moved outwards.
+        trials: the trials of the search, including those in the ranges that were added when bounds moved outwards.
         repeats: repeated trainings of the best trials' configs, by the number of the trial.
         moved_edges: bounds that were moved outwards.
         near_edges: bounds to which the best trial is still too near after all moves.
@@ -57,7 +57,7 @@ class BatchStudy:
 
     @property
     def best(self) -> Config | None:
-        """The config with the lowest median of steps over its repeats; None where no trial reached the goal."""
+        """The config with the lowest median of steps over its repeats; None if no trial reached the goal."""
         if not self.repeats:
             return None
         number = min(self.repeats, key=lambda number: (median_steps(self.repeats[number]), number))

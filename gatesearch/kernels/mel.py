@@ -48,8 +48,8 @@ class MelKernel(Kernel):
 class Mel:
     """A fitted :class:`LogMel <gatesearch.frontends.LogMel>` or MFCC front end with int8 features.
 
-    An int8 value is a feature divided by ``FEATURE_SCALE``, rounded. Rarely, it differs by 1 from the rounded feature of
-    the front end.
+    An int8 value is a feature divided by ``FEATURE_SCALE``, rounded. Rarely, it differs by 1 from the value that the
+    front end's own feature gives.
 
     Args:
         frontend: a fitted front end.

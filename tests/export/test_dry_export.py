@@ -25,4 +25,4 @@ def test_what_only_the_loss_sets_is_a_number_before_the_export(width: float) -> 
     assert math.isnan(model.gates[0].q)
     dry_export.prepare_untrained(model, samples)
     assert not any(value.isnan().any() for value in model.state_dict().values())
-    assert model.gates[0].theta == -math.inf  # a finite number as large in its place would have no int8 scale
+    assert model.gates[0].theta == -math.inf  # a huge finite number in its place would have no int8 scale

@@ -1,4 +1,4 @@
-"""The training task: learning rates and weight decay of its parameter groups, schedule, and loss."""
+"""Tests of the training task: learning rates and weight decay of its parameter groups, schedule, and loss."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ ProgramName = tuple[PieceKey, str]  # a piece in a number format
 MeasureLoop = Callable[[Sequence[bytes], FixedPrograms], Loop]
 """A function that times the code around a bundle's programs.
 
-Its arguments are the programs that run in between, and the fixed programs that stand in for stages.
+Its arguments are the programs of blocks that run between kernels, and the fixed programs that stand in for stages.
 """
 
 
@@ -122,9 +122,9 @@ def _with_products(timed: Mapping[Hashable, float], needed: set[ProgramName]) ->
 
 
 def _network(name: ProgramName, pieces: Pieces) -> object:
-    """Return the network to which a program belongs, whose programs are timed in turns.
+    """Return the network to which a program belongs; the programs of one network are timed in turns.
 
-    A network consists of all programs that have the same number format and fewer channels at the same ends. The
+    A network consists of all programs that have the same number format and fewer channels on the same sides. The
     programs of single layers form a network of their own: operators that occur only in them are not part of the
     backbone, and would displace the backbone's data from the caches.
     """
