@@ -10,12 +10,13 @@ from pydantic import ValidationError
 
 from gatesearch.data.scenes import Scene, SceneSettings, draw_scene, load_sources, make_scene
 from gatesearch.data.scenes.speech_defaults import wake_word_sources
-from gatesearch.data.scenes.windows import draw_windows, name_classes
-from gatesearch.data.stream_dataset import StreamDataset
+from gatesearch.data.scenes.windows import draw_windows, name_classes, window_length
+from gatesearch.data.stream_dataset import StreamDataset, check_streams
 from gatesearch.data.types import SPLITS, Split
 from gatesearch.errors import UserError, nearest
 
 HOURS = {"train": 1.0, "validation": 0.5, "test": 0.5}
+MIN_WINDOWS = 10
 TRAINING_SHARE = 0.2  # number of validation windows, and of test windows, as a share of the training windows
 
 
@@ -57,8 +58,8 @@ def load(
     sources = wake_word_sources(sources, phrase=phrase, root=root, positives=positives, seed=seed)
     if set(hours) != set(SPLITS):
         raise UserError(f"data.hours: {dict(hours)!r}; wanted: hours for {', '.join(SPLITS)}")
-    if not isinstance(windows, int) or windows < 10:
-        raise UserError(f"data.windows: {windows!r}; wanted: a whole number from 10")
+    if not isinstance(windows, int) or windows < MIN_WINDOWS:
+        raise UserError(f"data.windows: {windows!r}; wanted: a whole number from {MIN_WINDOWS}")
     scenes, settings = {}, _check_drawing(drawing, sources, seed)
     for number, split in enumerate(SPLITS):
         own = settings.model_copy(update={"split": split, "hours": float(hours[split]), "name": None})
@@ -107,9 +108,18 @@ def from_scenes(
         seed: the seed of the windows.
 
     Raises:
-        UserError: a scene lacks a class or kind of the training scene, or is too short for the windows.
+        UserError: a scene has a class or a kind of background that the training scene lacks, or is too short for the
+            windows; or :func:`gatesearch.data.scenes.check_scenes` refuses the scenes.
     """
+    missing = [split for split in SPLITS if split not in scenes]
+    if missing or len(scenes) > len(SPLITS):
+        raise UserError(f"data {name!r}: scenes for {', '.join(scenes)}; wanted: one each for {', '.join(SPLITS)}")
+    if not isinstance(windows, int) or windows < MIN_WINDOWS:
+        raise UserError(f"data {name!r}: windows is {windows!r}; wanted: a whole number from {MIN_WINDOWS}")
     positives = scenes["train"].classes
+    for scene in scenes.values():
+        window_length(scene, window_s)  # raises an error for a scene that is too short
+    check_streams(scenes, positives)
     _, classes = name_classes(scenes["train"], None, None)
     splits = {}
     for split in SPLITS:
@@ -149,5 +159,6 @@ def _check_drawing(drawing: Mapping[str, Any], sources: Sequence[Mapping[str, An
         return SceneSettings.model_validate(tree)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
-        where = ".".join(map(str, ("data", *detail["loc"])))
+        keys = detail.get("ctx", {}).get("keys", ())  # a rule across keys names them here, and not in ``loc``
+        where = ".".join(map(str, ("data", *detail["loc"], *keys[:1])))
         raise UserError(f"{where}: {detail['msg']}") from None

@@ -31,9 +31,9 @@ def check_scenes(
             show that a detector stays below this rate. None for no such claim.
 
     Raises:
-        DataError: an event lies outside its scene or overlaps another event, a class is unknown, a scene has no events,
-            sample rates differ, a recording, a speaker or a clip is in two splits, or scenes are too short for the
-            claim.
+        DataError: an event lies outside its scene or overlaps another event, a class is unknown or is a kind of
+            background, too, a scene has no events, sample rates differ, a recording, a speaker or a clip is in two
+            splits, or scenes are too short for the claim.
     """
     if not scenes:
         raise DataError("scenes: there are none to check")
@@ -44,7 +44,8 @@ def check_scenes(
             rates = f"{scenes[0].name!r} is at {scenes[0].rate:g} Hz and scene {scene.name!r} at {scene.rate:g} Hz"
             raise DataError(f"scene {rates}; make them at one rate")
     for first, second in combinations(scenes, 2):
-        if first.split != second.split:
+        # Recordings without a split may be for different splits, so they may not be copies of each other either.
+        if first.split is None or first.split != second.split:
             _check_disjoint(first, second)
     if fa_per_hour is not None:
         _check_claim(scenes, fa_per_hour)
@@ -79,6 +80,10 @@ def _check_scene(scene: Outline, classes: Sequence[str]) -> None:
                 f"{where}: event {after.label!r} starts at {after.start_s:g} s, before {before.label!r} ends at "
                 f"{before.end_s:g} s"
             )
+    kinds = {segment.kind for segment in scene.segments}
+    for label in classes:
+        if label in kinds:
+            raise DataError(f"{where}: {label!r} is a class of events and a kind of background; rename one of them")
     for segment in scene.segments:
         if segment.start_s < 0 or segment.end_s > scene.seconds + ROUNDING_S or segment.start_s > segment.end_s:
             span = f"{segment.kind!r} at {segment.start_s:g} to {segment.end_s:g} s"
@@ -86,7 +91,8 @@ def _check_scene(scene: Outline, classes: Sequence[str]) -> None:
 
 
 def _check_disjoint(first: Outline, second: Outline) -> None:
-    names = f"scenes {first.name!r} ({first.split}) and {second.name!r} ({second.split})"
+    names = " and ".join(f"{each.name!r}" + (f" ({each.split})" if each.split else "") for each in (first, second))
+    names = f"scenes {names}"
     for noun, shared in (
         ("recording", first.recordings & second.recordings),
         ("speaker", first.speakers & second.speakers),

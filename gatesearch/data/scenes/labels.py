@@ -14,7 +14,7 @@ from gatesearch._lib import console
 from gatesearch._lib.files import read_bytes
 from gatesearch.data import wav
 from gatesearch.data.scenes.sources import KINDS, digest_samples
-from gatesearch.data.scenes.types import Scene
+from gatesearch.data.scenes.types import Scene, fill_gaps
 from gatesearch.data.waveforms import resample
 from gatesearch.errors import UserError
 from gatesearch.metrics.streams.events import Background, Event
@@ -141,22 +141,23 @@ def read_recording(
     events = [label for label in labels if label not in kinds]
     _check_labels(labels, events, seconds, classes)
     names = classes if classes is not None else sorted({label.text for label in events})
+    own_events = tuple(
+        Event(
+            label=label.text,
+            start_s=label.start_s,
+            end_s=min(label.end_s, seconds),
+            background=_kind_under(label, kinds),
+        )
+        for label in events
+    )
+    segments = [Background(label.text, label.start_s, min(label.end_s, seconds)) for label in kinds]
     return Scene(
         name=path.stem,
         rate=rate,
         length=len(samples),
         classes=tuple(names),
-        events=tuple(
-            Event(
-                label=label.text,
-                start_s=label.start_s,
-                end_s=min(label.end_s, seconds),
-                background=_kind_under(label, kinds),
-            )
-            for label in events
-        ),
-        segments=tuple(Background(label.text, label.start_s, min(label.end_s, seconds)) for label in kinds)
-        or (Background(UNLABELLED, 0.0, seconds),),
+        events=own_events,
+        segments=fill_gaps(segments, own_events, seconds, rate, UNLABELLED),
         split=split,
         recordings=frozenset([str(path.resolve())]),
         speakers=frozenset([speaker] if speaker else []),
@@ -184,7 +185,7 @@ def _check_labels(
             )
 
 
-def _kind_under(event: Label, kinds: Sequence[Label]) -> str | None:
+def _kind_under(event: Label, kinds: Sequence[Label]) -> str:
     """Return the kind of background in which the middle of an event lies."""
     middle = (event.start_s + event.end_s) / 2
-    return next((kind.text for kind in kinds if kind.start_s <= middle < kind.end_s), UNLABELLED if not kinds else None)
+    return next((kind.text for kind in kinds if kind.start_s <= middle < kind.end_s), UNLABELLED)

@@ -27,7 +27,7 @@ def _check_distinct(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _invalid(message: str, *keys: str) -> PydanticCustomError:
     """Build the error of a validator from a message and the keys that it is about, in the form that recipes read."""
-    return PydanticCustomError("wrong", "{message}", {"message": message, "keys": keys})
+    return PydanticCustomError("invalid", "{message}", {"message": message, "keys": keys})
 
 
 Kind = Literal["quiet", "environment", "speech", "near_word", "music", "noise"]

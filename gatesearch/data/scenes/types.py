@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +13,7 @@ from gatesearch.errors import DataError
 from gatesearch.metrics.streams.events import Background, Event
 
 SECONDS_PER_HOUR = 3600.0
+UNLABELLED = "background"  # kind of background where a scene names none
 
 Samples = npt.NDArray[Any]
 """A stream: int16 [n] for sound, float32 [n, channels] for motion, [n, ...] for frames of images."""
@@ -25,12 +28,16 @@ class Outline:
         rate: samples a second (Hz).
         length: number of samples of the whole scene.
         classes: the classes that events may have.
-        events: the events in the order of their starts.
-        segments: stretches of one kind of background, in the order of their starts.
+        events: the events, which are stored in the order of their starts.
+        segments: stretches of one kind of background. They are stored in the order of their starts, and a stretch that
+            none of them covers gets the kind ``UNLABELLED``.
         split: train, validation or test; None where the split is not fixed.
         recordings: ids of the recordings from which the scene was made.
         speakers: ids of the people who speak or move in the scene.
         digests: the name of each clip in the scene, by the clip's digest.
+
+    Raises:
+        DataError: there are no samples, or the rate is no number above 0.
     """
 
     name: str
@@ -43,6 +50,16 @@ class Outline:
     recordings: frozenset[str] = field(default=frozenset(), repr=False)
     speakers: frozenset[str] = field(default=frozenset(), repr=False)
     digests: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.rate) and self.rate > 0 and self.length > 0):
+            raise DataError(
+                f"scene {self.name!r}: {self.length} samples at {self.rate} Hz; wanted: more than 0 of both"
+            )
+        # Windows are labelled by a binary search over the events, so a program may list them in any order.
+        object.__setattr__(self, "events", tuple(sorted(self.events, key=lambda event: (event.start_s, event.end_s))))
+        filled = fill_gaps(self.segments, self.events, self.seconds, self.rate, UNLABELLED)
+        object.__setattr__(self, "segments", filled)
 
     @property
     def seconds(self) -> float:
@@ -76,5 +93,37 @@ class Scene(Outline):
     clipped: int = 0
 
     def __post_init__(self) -> None:
+        Outline.__post_init__(self)
         if len(self.samples) != self.length:
             raise DataError(f"scene {self.name!r}: length is {self.length} but there are {len(self.samples)} samples")
+
+
+def fill_gaps(
+    segments: Sequence[Background], events: Sequence[Event], seconds: float, rate: float, kind: str
+) -> tuple[Background, ...]:
+    """Return segments in the order of their starts, with a segment of ``kind`` in each gap that they leave.
+
+    Without it, what no segment covers would count as one of the other kinds.
+
+    Args:
+        segments: stretches of a scene; they may overlap.
+        events: the events of the scene. A gap that they fill stays: an activity, for example, has no background.
+        seconds: length of the scene in seconds.
+        rate: samples a second; a gap of less than one sample comes from rounding.
+        kind: kind of background of the gaps.
+
+    >>> segments = [Background("noise", 3.0, 6.0), Background("speech", 1.0, 4.0)]
+    >>> [(each.kind, each.start_s, each.end_s) for each in fill_gaps(segments, [], 6.0, 100.0, "background")]
+    [('background', 0.0, 1.0), ('speech', 1.0, 4.0), ('noise', 3.0, 6.0)]
+    """
+    ordered = sorted(segments, key=lambda segment: segment.start_s)
+    filled, end_s = [], 0.0
+    for segment in (*ordered, None):
+        start_s = seconds if segment is None else segment.start_s
+        in_events_s = sum(max(0.0, min(each.end_s, start_s) - max(each.start_s, end_s)) for each in events)
+        if (start_s - end_s - in_events_s) * rate >= 1:
+            filled.append(Background(kind, end_s, start_s))
+        if segment is not None:
+            filled.append(segment)
+            end_s = max(end_s, segment.end_s)
+    return tuple(filled)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from gatesearch.data.scenes.types import Scene
 
 PARTIAL = -1  # label of a window that holds only a part of an event
-UNLABELLED = "background"  # kind of background in a scene without segments
 
 Indices = npt.NDArray[np.int64]
 
@@ -64,7 +63,7 @@ def _label_backgrounds(
     scene: Scene, starts: Indices, length: int, classes: Sequence[str], names: Mapping[str, str]
 ) -> Indices:
     """Return the negative class of each window, which follows from the kind of background that covers most of it."""
-    kinds = list(dict.fromkeys(segment.kind for segment in scene.segments)) or [UNLABELLED]
+    kinds = list(dict.fromkeys(segment.kind for segment in scene.segments))
     coverage = np.zeros((len(kinds), len(starts)))
     for segment in scene.segments:
         begin, end = segment.start_s * scene.rate, segment.end_s * scene.rate

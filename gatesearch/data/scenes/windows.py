@@ -5,6 +5,7 @@ A scene is a labelled stream.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from gatesearch import errors
 from gatesearch.data.scenes.types import Samples, Scene
-from gatesearch.data.scenes.window_labels import PARTIAL, UNLABELLED, Indices, label_windows, needed_samples
+from gatesearch.data.scenes.window_labels import PARTIAL, Indices, label_windows, needed_samples
 from gatesearch.errors import UserError
 
 MAX_ROUNDS = 50  # largest number of rounds; a round replaces the windows that the round before left out
@@ -88,7 +89,7 @@ def draw_windows(
     >>> windows.labels.tolist(), windows.classes, windows.read().shape
     ([0, 0, 1, 1], ('yes', 'quiet'), (4, 100))
     """
-    length = _window_length(scene, window_s)
+    length = window_length(scene, window_s)
     if not 0 < inside <= 1 or not 0 <= positive_share <= 1:
         raise UserError(f"windows: inside is {inside}, positive_share {positive_share}; wanted: shares, inside above 0")
     names, labels = name_classes(scene, negatives, classes)
@@ -165,7 +166,7 @@ def mine_windows(
     Raises:
         UserError: a window is longer than the scene, a time is not finite, or a class is unknown.
     """
-    length = _window_length(scene, window_s)
+    length = window_length(scene, window_s)
     names, labels = name_classes(scene, negatives, classes)
     ends = np.asarray(ends_s, np.float64)
     if ends.ndim != 1 or not np.isfinite(ends).all():
@@ -197,7 +198,7 @@ def name_classes(
     Raises:
         UserError: a kind of background has no class, or a class is not among ``classes``.
     """
-    kinds = list(dict.fromkeys(segment.kind for segment in scene.segments)) or [UNLABELLED]
+    kinds = list(dict.fromkeys(segment.kind for segment in scene.segments))
     names = dict(negatives) if negatives is not None else {kind: kind for kind in kinds}
     for kind in kinds:
         if kind not in names:
@@ -211,8 +212,13 @@ def name_classes(
     return names, labels
 
 
-def _window_length(scene: Scene, window_s: float) -> int:
-    length = round(window_s * scene.rate)
+def window_length(scene: Scene, window_s: float) -> int:
+    """Return the number of samples in a window.
+
+    Raises:
+        UserError: the window is shorter than a sample or longer than the scene.
+    """
+    length = round(window_s * scene.rate) if math.isfinite(window_s) else 0
     if not 1 <= length <= scene.length:
         raise UserError(f"scene {scene.name!r}: a window of {window_s:g} s; wanted: up to its {scene.seconds:g} s")
     return length

@@ -106,3 +106,10 @@ def test_hours_of_a_split_add_up_for_a_claim() -> None:
 def test_no_scenes_are_refused() -> None:
     with pytest.raises(DataError, match="there are none to check"):
         check_scenes([])
+
+
+def test_copies_without_a_split_are_refused_because_they_may_be_in_two() -> None:
+    first, second = replace(OTHER, split=None, digests={"abc": "a.wav"}), replace(GOOD, split=None)
+    with pytest.raises(DataError, match=r"scenes 'car' and 'kitchen' share sound: 'a.wav' and 'words/yes/1.wav'"):
+        check_scenes([first, second])
+    check_scenes([replace(first, digests={}), second])

@@ -59,6 +59,17 @@ def test_labels_of_backgrounds_become_segments(recording: Path) -> None:
     assert [event.background for event in scene.events] == ["speech", "quiet"]
 
 
+def test_what_no_label_of_background_covers_is_a_kind_of_its_own(recording: Path) -> None:
+    write_track(recording, "1\t2\tyes\n3\t5\tspeech\n4\t4.5\tyes\n")
+    scene = read_recording(recording)
+    assert [(segment.kind, segment.start_s, segment.end_s) for segment in scene.segments] == [
+        ("recording", 0.0, 3.0),
+        ("speech", 3.0, 5.0),
+        ("recording", 5.0, 10.0),
+    ]
+    assert [event.background for event in scene.events] == ["recording", "speech"]
+
+
 @pytest.mark.parametrize("rate", [4000, 16000, 11025])
 def test_a_recording_is_resampled_and_labels_stay_in_seconds(recording: Path, rate: int) -> None:
     write_track(recording, "9.5\t10.0004\tyes\n")
