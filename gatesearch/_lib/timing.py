@@ -54,7 +54,7 @@ def interleaved(
     Args:
         calls: functions without arguments, by name.
         rounds: number of turns of each call.
-        min_seconds: least duration of a turn in seconds. A turn repeats its call until then, so that the clock's own
+        min_seconds: least duration of a turn in seconds. A turn repeats its call for this long, so that the clock's own
             cost is small.
         samples: number of timings in a turn. With more than one, a turn first runs its call untimed, because other
             calls have filled the caches. Other processes may take the processor away for milliseconds; with several

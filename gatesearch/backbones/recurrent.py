@@ -21,7 +21,7 @@ class Sequences(nn.Module):
         self.channels = channels
 
     def forward(self, window: Tensor) -> Tensor:
-        """Return [N, T, F]."""
+        """Return the sequence, [N, T, F]."""
         return window.flatten(1, 2) if self.channels else window
 
 

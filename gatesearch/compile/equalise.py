@@ -79,7 +79,7 @@ def equalise(body: nn.Module, samples: Tensor) -> None:
 
 
 class _Pair(NamedTuple):
-    """A convolution, the node of the ReLU behind it, and the convolution that is that ReLU's only reader."""
+    """A convolution, the node of the ReLU behind it, and a second convolution, which alone reads the ReLU's output."""
 
     producer: nn.Conv2d
     activation: fx.Node

@@ -18,7 +18,7 @@ from gatesearch.compile.stage import StageGraph
 HALF_WIDTH = 0.5  # half width of the exported part of a gate's logit, in standard deviations of the logit
 LEAST_HALF_WIDTH = 1e-3
 RANGE_MARGIN = 0.1  # margin beyond the logits of the samples, as a share of the half width
-# The floor lies by this margin below all logits that can win, for unseen samples; a share of the span of these logits.
+# The floor lies below all logits that can win by this share of their span, so that it suits unseen samples, too.
 FLOOR_MARGIN = 0.2
 
 
@@ -77,7 +77,7 @@ def rescale_head(stage: StageGraph) -> StageGraph:
 
 
 def _whole_range(logit: Tensor, threshold: float) -> tuple[float, float]:
-    """Return center and half width of a range that holds all logits and, if it is finite, the threshold."""
+    """Return center and half width of a range that holds all logits, and the threshold unless that is infinite."""
     ends = [float(logit.min()), float(logit.max()), *([threshold] if math.isfinite(threshold) else [])]
     low, high = min(ends), max(ends)
     return (low + high) / 2, max(LEAST_HALF_WIDTH, (1 + RANGE_MARGIN) * (high - low) / 2)

@@ -39,7 +39,7 @@ def describe_artifacts(
     """Yield a line for each core whose files run on another engine than its price assumes, and a line for the plan.
 
     Args:
-        cost: the cost model of the search, whose price of the plan is printed elsewhere.
+        cost: the cost model of the search; its price of the plan is the "printed price" in the lines.
         plan: the plan whose files are exported.
         passed: for each kind of window, the share of its windows that reaches each stage.
         observed: by site, the shares that were measured for each layer gate.

@@ -127,7 +127,7 @@ class Table:
         input_elements: number of values of one input sample.
         fingerprint: machine and software versions with which the readings were made.
         layers: the reading of each layer that a gate may replace, by its site.
-        needs: by a block's first site and by an exit's name, how much it needs float32; see
+        needs: how much each block, by its first site, and each exit, by its name, needs float32; see
             :func:`gatesearch.compile.number_format.needs`. This need and the core decide the number format of a
             reading.
         native: by core name, the timings for the cores of this host that run kernels. If the search has layer gates,

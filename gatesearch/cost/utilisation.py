@@ -40,7 +40,7 @@ def mean_utilisation(
 def worst_utilisation(
     paths: Sequence[Sequence[StageCost]], period_us: float, always: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return the largest share of the period for which each core can be busy: every window takes its longest path.
+    """Return, for each core, the largest share of the period for which it can be busy, over all paths of a window.
 
     Args:
         paths: each sequence of stages and exits that a window may run.

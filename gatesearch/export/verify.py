@@ -26,12 +26,13 @@ class Parity:
     """Agreement of a bundle with its model.
 
     Args:
-        gate_agreement: share of samples that leave at the same gate, or at none, in both.
+        gate_agreement: share of samples that leave bundle and model at the same gate, or both at none.
         prediction_agreement: share of samples with the same answer; None if the output is no class.
-        max_abs_error: largest absolute difference of the outputs, over the samples that leave at the same gate, or at
-            none, in both. The model's class logits are first raised to the floor below which the bundle exports none.
+        max_abs_error: largest absolute difference of the outputs, over the samples that ``gate_agreement`` counts. A
+            bundle exports no class logit below its floor, so lower logits of the model are first raised to this floor.
         samples: number of test samples.
-        per_stage: for each gate, the engine that ran it and its agreement over the samples that reach it in both.
+        per_stage: for each gate, the engine that ran it, and the agreement over the samples that reach the gate in both
+            bundle and model.
         exits: index of the gate at which each sample leaves the bundle, or the number of gates if it leaves at none,
             [N].
         labels: the bundle's class for each sample, [N]; None if the output is no class.
@@ -116,7 +117,7 @@ class _OutputError:
 
 
 def _output_error(answers: Sequence[Answer], cascade: Cascade, floor: float) -> _OutputError:
-    """Compare outputs over the samples that leave at the same gate, or at none, in both."""
+    """Compare outputs over the samples that leave bundle and model at the same gate, or both at none."""
     largest = output_energy = error_energy = 0.0
     for answer, exit, expected in zip(answers, cascade.exit.tolist(), cascade.logits, strict=True):
         if answer.logits is None or answer.exit != exit:

@@ -1,8 +1,8 @@
 """Dynamic Switch Layers (DSL): a gate that sends easy samples to a small decoder.
 
 The other samples run through the rest of the network. The small decoder is the light path; the rest of the network is
-the heavy path. The gate needs no labels. Only the abstract of the paper (arXiv 2404.04405) was available. The equations
-are this project's interpretation of it:
+the heavy path. The gate needs no labels of the data; training computes a label t for each sample. Only the abstract of
+the paper (arXiv 2404.04405) was available. The equations are this project's interpretation of the abstract:
 
     h' = m * h                   h: activations at the site; m: a mask of channels, as in Gated Compression
     z = w . norm(pool(h')) + b   the gate's logit, with trained w and b; a sample leaves if z <= theta

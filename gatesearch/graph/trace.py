@@ -57,8 +57,8 @@ def trace(model: nn.Module) -> fx.GraphModule:
 def trace_program(program: nn.Module) -> fx.GraphModule:
     """Trace a module that may return several tensors, such as a stage with the head of its gate.
 
-    Modules of torch.nn stay one node each, and so do modules with the attribute ``works_along``. If the module is a
-    graph already, modules that a pass has put into it are traced, too.
+    Modules of torch.nn stay one node each. So do modules with the attribute ``works_along``, which names the only axis
+    along which they compute. If the module is a graph already, modules that a pass has put into it are traced, too.
 
     Raises:
         UserError: torch.fx cannot trace the module.

@@ -75,8 +75,8 @@ class DetectorSettings:
     @property
     def refractory_hops(self) -> int:
         """Least number of hops from a detection to the next one."""
-        # A time of a whole number of hops may be slightly too large by a rounding error. The small number prevents that
-        # such a time becomes one hop more.
+        # A rounding error may make the quotient slightly larger than a whole number n of hops. Subtracting the small
+        # number keeps ``ceil`` from returning n + 1.
         return max(1, math.ceil(self.refractory_s / self.hop_s - 1e-9))
 
     @property
@@ -95,7 +95,7 @@ class Detector:
 
     The confidence of a class at a hop is the smallest of its smoothed outputs over the last ``hits`` hops. It exceeds
     the threshold if and only if all of these outputs do. If several classes exceed their threshold at a hop, the class
-    with the largest confidence is reported; of equal confidences, the first class is.
+    with the largest confidence is reported. If confidences are equal, the first of these classes is reported.
 
     A hop that a gate stops has no output. It counts as zeros for all positives, because a stopped window is answered as
     a negative. Such zeros lower the mean and end a row of hits. They do not reset the refractory time.

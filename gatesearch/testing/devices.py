@@ -27,7 +27,7 @@ class DeviceConformance:
     device: ClassVar[Device]
 
     def test_every_constant_says_its_unit_and_where_it_comes_from(self) -> None:
-        """Each constant has a unit and a source of four words or more; the source of a measured one says "measure"."""
+        """Each constant has a unit and a source of four words or more; if it is measured, its source says "measure"."""
         for path, constant in list_constants(self.device):
             assert constant.unit, f"{path}: no unit"
             assert len(constant.source.split()) >= 4, f"{path}: {constant.source!r} is no sentence"

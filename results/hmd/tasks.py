@@ -39,7 +39,7 @@ class Task:
         splits: inputs [N, ...] and labels [N] of each split; for the language model, inputs and labels are the same
             characters [N].
         build: a function that returns the untrained network for a number of recurrent units and a dropout.
-        hidden: number of recurrent units of the network with dense matrices; a protocol multiplies it by its width.
+        hidden: number of recurrent units of the network with dense matrices, before the protocol's factor ``width``.
         source: the origin of the data, for the page.
         synthetic: whether the data are generated; False for recordings and text.
     """

@@ -180,7 +180,7 @@ def page(minima: Minima) -> Mapping[str, object] | None:
 
 
 def _precision_overheads(minima: Minima) -> list[str]:
-    """Return, for each PG layer, a sentence on the time that its remaining products would take at dense speed."""
+    """Return a sentence for each layer with precision gating: the time of its remaining products at dense speed."""
     lines = []
     for name, g in PRECISION.items():
         times = minima.get(("pg", name))

@@ -61,7 +61,7 @@ def find_near_words(events: Sequence[str]) -> tuple[str, ...]:
 
 
 def make_near_phrases(phrase: str) -> tuple[str, ...]:
-    """Return phrases that differ from a phrase by a sound or by a word: the mistakes that a detector makes first.
+    """Return phrases that differ from a phrase by a sound or by a word, with which a detector confuses it most easily.
 
     For a phrase of several words, the result holds each word alone. It also holds the phrase with a changed word, which
     has another first sound or another first vowel. eSpeak NG pronounces an invented word by the rules of the voice's
@@ -79,7 +79,7 @@ def make_near_phrases(phrase: str) -> tuple[str, ...]:
 
 
 def _change_words(words: Sequence[str], change: int) -> list[str]:
-    """Return the phrase once for each word, with that word changed; words without a vowel are not changed.
+    """Return the phrase once for each word that has a vowel, with that word changed.
 
     ``change`` selects the change: 0 or 1 for another first sound, 2 for another first vowel.
     """

@@ -13,8 +13,8 @@ al. 2018 (arXiv 1810.05331). Only the abstract was available, so the equations f
 So g replaces gamma, the scale of the batch normalisation. A losing channel is zero, also behind a ReLU, and is never
 computed. If no batch normalisation follows the convolution, z is the convolution without its bias, and beta is the
 bias. The mask ``a`` has no gradient, so a losing channel learns nothing from a sample. With block 16, groups of 16
-neighbouring channels win or lose together, by the mean of their g. Dense kernels can skip such groups without a change.
-If single channels win, a kernel has to gather their filters.
+neighbouring channels win or lose together, by the mean of their g. Dense kernels, unchanged, can skip such groups. If
+single channels win, a kernel has to gather their filters.
 """
 
 from gatesearch.gates.fbs.inner import PlainConv2d

@@ -96,7 +96,7 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int n_channels, co
 void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t *in, int n_in, const int8_t *packed,
                  const int32_t *sums, const int32_t *out, int n_out, const int32_t *bias, const float *scale,
                  const float *shift, int kind, int zero_out, void *y, void *scratch) {
-  const gs_conv copied = *shape, *c = &copied; /* a local copy, which no write to y can change: compilers use this */
+  const gs_conv copied = *shape, *c = &copied; /* a local copy, which no write to y can change, as compilers see */
   const gs_geometry g = gs_geometry_of(c);
   const size_t size = gs_packed(c);
   char *at = scratch;

@@ -1,4 +1,4 @@
-"""Confidence intervals of false accepts per hour and of miss rates; lengths of streams for a claim.
+"""Confidence intervals of false accepts per hour and of miss rates; stream lengths that claims need.
 
 In an hour of stream there are often only two false accepts or none, so that the rate alone says little.
 """

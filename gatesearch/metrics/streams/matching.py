@@ -121,7 +121,7 @@ def match_times(events: EventTimes, times: Array, labels: Array, counting: Count
 
 
 def _take_apart(own: Array, events: EventTimes, times: Array, counting: Counting) -> tuple[Array, Array] | None:
-    """Return the events of ``own`` that have a detection and the first detection of each, as indices.
+    """Return, as indices, those events of ``own`` that have a detection, and the first detection of each.
 
     The result is that of :func:`_take` for matching ``"first"``, but without a loop over events. It is None if two
     events could claim the same detection.
@@ -140,7 +140,7 @@ def _take(own: Array, events: EventTimes, times: Array, counting: Counting) -> l
     """Assign detections at ascending ``times`` to the events ``own`` of the same class.
 
     With matching ``"first"``, events choose in the order of their ends, and each takes its earliest free detection.
-    This greedy choice gives as many events as possible a detection, also where events overlap. With the other
+    This greedy choice gives a detection to as many events as possible, also where events overlap. With the other
     matchings, events choose in the order of their starts, as the published rules do, and each takes all its free
     detections.
 
@@ -176,7 +176,7 @@ def _mark_repeats(roles: Array, times: Array, repeat_s: float) -> Array:
 
 
 def _debounce(order: Array, times: Array, debounce_s: float, roles: Array) -> None:
-    """Change false accepts within ``debounce_s`` after a counted false accept to repeats, in place."""
+    """Make a false accept a repeat if it comes within ``debounce_s`` after a counted false accept; in place."""
     if debounce_s <= 0:
         return
     counted_s = -np.inf

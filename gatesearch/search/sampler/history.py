@@ -112,7 +112,7 @@ class History:
         return [bisect_left(self._first_numbers, self._first[ended.plan.gates]) for ended in trials]
 
     def _plan_under_way(self, trial: FrozenTrial) -> GatePlan | None:
-        """Return the plan of a trial that runs or waits: from its parameters, or from its claim if it has none yet."""
+        """Return the plan of a trial that runs or waits: from its parameters or, before it has any, from its claim."""
         plan = self._space.read({**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params})
         return plan or read_claim(trial)
 

@@ -63,7 +63,10 @@ class Classification:
         return F.cross_entropy(output, labels, reduction="none")
 
     def scores(self, output: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return two numbers per sample: the first is 1 for a right answer, 0 for a wrong one; the second is 1."""
+        """Return two numbers per sample, whose sums have the accuracy as their ratio.
+
+        The first is 1 for a right answer, 0 for a wrong one; the second is 1.
+        """
         right = (output.argmax(1) == labels).to(output.dtype)
         return right, torch.ones_like(right)
 
@@ -79,13 +82,13 @@ class Classification:
         return assess(model, split, self.positive, self.kind_names)
 
     def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
-        """Return how many standard errors the accuracy is above the accuracy of answers that ignore the input.
+        """Return by how many standard errors the accuracy exceeds that of random answers, which ignore the input.
 
-        The comparison is with random answers, in which each class is as frequent as in the model's own answers. Random
-        answers are right with the probability p of Cohen's kappa (J. Cohen, "A coefficient of agreement for nominal
-        scales", 1960). p is the sum over classes of the share of answers times the share of labels. Over N samples, the
-        accuracy of random answers has the standard error sqrt(p (1 - p) / N). A model that always gives the same answer
-        has an excess of 0. A model that answers at random has an expected excess of 0, however rare positives are.
+        In the random answers, each class is as frequent as in the model's own answers. Random answers are right with
+        the probability p of Cohen's kappa (J. Cohen, "A coefficient of agreement for nominal scales", 1960). p is the
+        sum over classes of the share of answers times the share of labels. Over N samples, the accuracy of random
+        answers has the standard error sqrt(p (1 - p) / N). A model that always gives the same answer has an excess of
+        0. A model that answers at random has an expected excess of 0, however rare positives are.
         """
         cascade, _ = observed_cascade(model, split.features)
         answers, nothing = predictions(cascade, model.answers), len(self.positive)
@@ -98,7 +101,7 @@ class Classification:
         return (accuracy - chance) / error if error > 1e-9 else 0.0
 
     def manifest_entries(self, model: GatedModel) -> dict[str, Any]:
-        """Return nothing: the manifest has the classes already."""
+        """Return no entries: the manifest has the classes already."""
         return {}
 
     def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
