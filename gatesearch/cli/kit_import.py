@@ -1,4 +1,4 @@
-"""Turns kernel timings from a board into a latency table and a device profile: `measure import=FILE`.
+"""Turns kernel timings from a board into a kernel table and a device profile: `measure import=FILE`.
 
 The timings come from a kit, which is a folder of C sources. Its program, the runner, times kernels on the board.
 """
@@ -34,7 +34,7 @@ FRONTEND_SLOWDOWN = 4
 def import_kit(
     source: Path, name: str, folder: Path | None, device: str, core: str | None, clock_mhz: float | None
 ) -> Path:
-    """Write a table and a device profile in the current folder, and return the profile's path.
+    """Write a kernel table and a device profile in the current folder, and return the profile's path.
 
     Args:
         source: file with the lines that the kit's runner printed on the board.
@@ -89,7 +89,7 @@ def _read_manifest(source: Path, folder: Path) -> dict[str, Any]:
 
 
 def _build_table(source: Path, name: str, manifest: dict[str, Any], output: RunnerOutput) -> BoardTable:
-    """Return the latency table of a kit's rows, and check that enough convolutions were timed."""
+    """Return the kernel table of a kit's rows, and check that enough convolutions were timed."""
     readings, others = kit.readings(manifest, output)
     if sum(reading.kernel == "conv" for reading in readings) < MIN_CONVOLUTIONS:
         raise UserError(f"{source}: fewer than {MIN_CONVOLUTIONS} convolutions were timed; give the runner more memory")

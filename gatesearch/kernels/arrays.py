@@ -75,7 +75,7 @@ def pad_to_blocks(values: Any, what: str, dtype: Any, channels: int, default: fl
 
 
 def active_blocks(active: Any, what: str, channels: int) -> Array | None:
-    """Return the indices of active blocks of 16 channels as an int32 array for C; None, for all blocks, stays None.
+    """Return the indices of active blocks of 16 channels as an int32 array for C; None, which means all, stays None.
 
     Raises:
         ValueError: the indices are not ascending, or one is out of range.

@@ -150,7 +150,7 @@ class FBSSingleKernel(LayerKernel):
         }
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return the timed shares of inputs and outputs: half of the channels, and all channels."""
+        """Return the timed shares of inputs and outputs, by name."""
         return single_axes(reads_blocks)
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
@@ -162,5 +162,5 @@ class FBSSingleKernel(LayerKernel):
 
 
 def single_axes(reads_blocks: bool) -> Axes:
-    """Return the shares at which a kernel of single channels is timed: half of the channels, and all."""
+    """Return the timed shares of outputs and inputs: half and all channels; without ``reads_blocks``, all inputs."""
     return {"inputs": (0.5, 1.0) if reads_blocks else (1.0,), "outputs": (0.5, 1.0)}

@@ -152,8 +152,9 @@ def _try_variant(
         variant: the gate kind and the parameters that need a program of their own.
         choices: the slots that the variant fits, each with the gates of the variant.
         cores: names of the cores that run the ungated network.
-        whole_way: whether to try slots with a complete export until one succeeds. The remaining slots, or all slots
-            if False, are tried with the passes alone: the steps of an export that rewrite the model.
+        whole_way: True tries one slot after another with a complete export until one succeeds, and the remaining slots
+            with the passes alone. False tries all slots with the passes alone. The passes are the steps of an export
+            that rewrite the model.
     """
     samples = problem.features.train.features[:SAMPLES]
     to_bundle = partial(

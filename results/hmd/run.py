@@ -110,8 +110,8 @@ class Bench:
         Args:
             spec: the row.
             seed: seed of the initial weights.
-            trained: whether compressed layers start from the trained dense row if the protocol has ``start: trained``;
-                False: never, because only the shapes matter.
+            trained: True: compressed layers start from the trained dense network if the protocol has
+                ``start: trained``. False: they do not, for uses in which only the shapes matter.
         """
         task = self.task(spec.task)
         torch.manual_seed(seed)

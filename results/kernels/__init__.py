@@ -1,8 +1,8 @@
 """`gatesearch bench kernels`: compares the times of C kernels for gated layers with those of dense kernels.
 
 The dense kernels are those of gatesearch and of other libraries. Every ratio is between calls that took turns in one
-process, on one thread. A case that is measured already is not measured again. The benchmark also times keyword spotters
-with gates on a stream of windows.
+process, on one thread. A case is not measured again if a measurement with the same settings is stored. The benchmark
+also times keyword spotters with gates on a stream of windows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows, targets and page section on streams for the ``kernels`` benchmark: keyword spotters with gates."""
+"""Rows, targets and page section of the ``kernels`` benchmark for gated keyword spotters on streams."""
 
 from __future__ import annotations
 

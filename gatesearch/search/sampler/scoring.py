@@ -62,8 +62,8 @@ def score_plans(
         candidates: combinations of gates.
         posterior: the posterior from the ended trials.
         front: the ended trials on the front.
-        under_way: plans that are being tried, each as a combination and the index of its cores. The front includes
-            their predicted objectives.
+        under_way: plans that are being tried, each as a combination and the index of its cores. Their predicted
+            objectives are added to the front.
         reference: corner of the hypervolume, as error and two costs; None: a corner a little beyond the predicted
             front.
         in_order: the ranking while there are too few trials for predictions: True puts earlier candidates first, False
