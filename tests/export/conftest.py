@@ -1,4 +1,4 @@
-"""Fixtures of the export tests: one bundle for all, because each conversion takes a second."""
+"""Fixtures of the export tests: one bundle for all tests, because each conversion takes a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Front ends that compute features hop by hop return the same values as for whole windows, bit for bit."""
+"""Tests that front ends compute the same features hop by hop as for whole windows, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stream gate decides the same hop by hop as over a whole recording, and follows its settings."""
+"""Tests that a stream gate decides the same hop by hop as over a recording, and follows its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matching of detections with events, against counts by hand and against every possible assignment."""
+"""Tests of matching detections with events, against counts by hand and every possible assignment."""
 
 from __future__ import annotations
 
@@ -133,10 +133,10 @@ CALLS = [
         22.4,  # 1.8 s after the end of the second word
         32.7,  # 2.1 s after the end of the third word
         40.2,  # inside the fourth word
-        41.4,  # 0.4 s after the end of the fourth word, 1.2 s after the detection before
+        41.4,  # 0.4 s after the end of the fourth word, 1.2 s after the previous detection
         50.0,  # far from any word
-        50.9,  # 0.9 s after the detection before
-        52.0,  # 1.1 s after the detection before
+        50.9,  # 0.9 s after the previous detection
+        52.0,  # 1.1 s after the previous detection
     )
 ]
 # The detections as counted by hand; a false accept is called false:
