@@ -56,7 +56,7 @@ def synthesise(utterances: Sequence[Utterance]) -> Iterator[tuple[int, Int16Wave
             'data.root: null synthesises speech, which needs eSpeak NG: pip install "gatesearch[speech]";'
             " or set data.root to a folder of recordings"
         )
-    # -P keeps the worker's folder off the module path, because the types.py in this folder would hide Python's types.
+    # -P keeps the worker's folder off the module path. Else the folder's types.py would hide Python's module types.
     command = [sys.executable, "-P", str(Path(__file__).with_name("espeak_worker.py"))]
     payload = json.dumps({"seed": NOISE_SEED, "utterances": utterances}).encode()
     with tempfile.TemporaryFile() as errors:

@@ -43,8 +43,8 @@ def shortcomings(manifest: Mapping[str, Any], formats: Sequence[str], ungated_by
 def _stage_bytes(stage: Mapping[str, Any]) -> int:
     """Return the size in bytes of the programs that a core runs for a stage.
 
-    They are the programs of the stage's parts, or its only program if it has no parts, and the program of the light
-    path at its gate.
+    They are the programs of the stage's parts, or its only program if it has no parts. If the stage's gate has a light
+    path with a program, that program counts, too.
     """
     parts = stage.get("parts") or ()
     program = sum(part["program"]["bytes"] for part in parts) if parts else stage["program"]["bytes"]

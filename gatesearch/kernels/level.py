@@ -120,7 +120,7 @@ class LevelKernel(CountedKernel):
         return {"call": 1.0, "samples": float(hop), "frames": hop / block}
 
     def family(self, call: KernelCall) -> str:
-        """Return the name of the statistic's group: in a group, an iteration of a loop takes the same time."""
+        """Return the name of the group of calls whose loop iterations take the same time: one for each statistic."""
         return f"{self.name} {_statistic(call)}"
 
 
