@@ -1,4 +1,4 @@
-"""Tests that layers with hybrid (HMD), low-rank or pruned matrices compute the same as dense layers with them."""
+"""Tests that layers with hybrid (HMD), low-rank or pruned matrices equal dense layers with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the benchmark of predicted latencies: random plans, gates set to a share of work, and the page."""
+"""Tests of the benchmark of latencies: random plans, gates set to a share of work, and the page."""
 
 from __future__ import annotations
 

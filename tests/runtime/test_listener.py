@@ -1,4 +1,4 @@
-"""Tests of the listener, which runs a bundle and its detector on samples that arrive in blocks of any size."""
+"""Tests of the listener, which runs a bundle and its detector on blocks of samples of any size."""
 
 from types import SimpleNamespace
 from typing import ClassVar
