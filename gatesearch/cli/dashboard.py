@@ -90,9 +90,9 @@ def require_token(app: App, port: int, token: str) -> App:
     """Return an app that answers only the browser of the user who started the server.
 
     Two kinds of requests are refused. First, a foreign web page can let its own host name resolve to 127.0.0.1 (DNS
-    rebinding), and make the user's browser send requests to it. The Host header of such a request holds the foreign
-    name. Second, other users of this machine can connect to the port, but they do not have the token. The token is a
-    part of the printed address, and the browser stores it in a cookie.
+    rebinding), and make the user's browser send requests to this server. The Host header of such a request holds the
+    foreign name. Second, other users of this machine can connect to the port, but they do not have the token. The token
+    is a part of the printed address, and the browser stores it in a cookie.
 
     Args:
         app: the application that answers.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gatesearch.runtime.detector import Array
     from gatesearch.runtime.listener import Listener, StreamFormat
 
-BLOCK_S = 0.1  # sound is read in blocks of this length in seconds, which delay a detection by at most as much
+BLOCK_S = 0.1  # seconds of sound that are read at once; this delays a detection by at most the same time
 LATE_S = 1.0  # a line warns if the computation is further behind the microphone than this, in seconds
 RECORDER = "arecord"
 

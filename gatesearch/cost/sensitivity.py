@@ -31,8 +31,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 class MeasuredPlan(NamedTuple):
     """A plan and the measurements of its gates, from which a cost model computes the plan's price.
 
-    :meth:`gatesearch.cost.model.CostModel.price` explains the fields. If there are activities,
-    :meth:`gatesearch.cost.model.CostModel.price_stream` computes the price, and explains the fields.
+    The fields are the arguments of :meth:`gatesearch.cost.model.CostModel.price` or, if there are activities, of
+    :meth:`gatesearch.cost.model.CostModel.price_stream`. These methods compute the price and explain their arguments.
     """
 
     plan: GatePlan
@@ -80,7 +80,7 @@ class Variation:
     Args:
         name: path of the constant, or name of the group.
         constants: paths of the constants that vary.
-        answers: the result by factor.
+        answers: the result for each factor.
         alone: whether the variation changes a single constant, not a group.
     """
 
@@ -171,7 +171,12 @@ def sensitivity(
 
 
 def scale_constants(device: Device, scale: Mapping[str, float]) -> Device:
-    """Return a device with some constants multiplied, by path (:func:`gatesearch.devices.profile.list_constants`).
+    """Return a device with some constants multiplied by factors.
+
+    Args:
+        device: the device with the profile's constants.
+        scale: the factor of each constant to change, by its path in
+            :func:`gatesearch.devices.profile.list_constants`.
 
     Raises:
         ValueError: the device has no such path.

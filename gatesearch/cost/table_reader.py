@@ -169,8 +169,8 @@ def _without_neighbours(by_piece: ReadingsByPiece, pieces: Pieces) -> ReadingsBy
     """Return the readings; a piece that holds several blocks gets the reading of its own block alone.
 
     The function subtracts the readings of the other blocks (the neighbours), with the same channels missing. The memory
-    of activations is not a sum over blocks. No layer of the own block mixes channels, so all its tensors shrink by the
-    same share.
+    of activations is not a sum over blocks, so it is scaled instead: no layer of the own block mixes channels, so all
+    tensors of the block shrink by the same share.
     """
     rows = {key: dict(row) for key, row in by_piece.items()}
     shared = [key for key, piece in pieces.items() if piece.neighbours]
@@ -195,7 +195,7 @@ def _surfaces(
     roles: tuple[Role, ...],
     channels_and_tiles: Mapping[tuple[str, str], tuple[int, int]] | None = None,
 ) -> dict[str, dict[str, Surface]]:
-    """Return a surface by piece and quantity, fitted to the readings at all channel shares of the piece."""
+    """Return a surface for each quantity of each piece: the quantity as a function of the piece's channel shares."""
     surfaces = {}
     for name in blocks.named(pieces, *roles):
         keys = [key for key in pieces if key.name == name]

@@ -15,7 +15,7 @@ def positive_flags(classes: Sequence[str], positives: Sequence[object] | str) ->
     """Return whether each class is a positive.
 
     Args:
-        classes: class names, by label.
+        classes: class names; a label is an index into them.
         positives: names of the positives, or ``"all"``, for data without negatives that a gate could stop.
 
     Raises:

@@ -82,7 +82,7 @@ def _find_entry(entry: str, files: Files) -> str:
 
 
 def _no_file(where: str, entry: str, files: Files) -> UserError:
-    """Return the error for an entry, which names the nearest file; this search is slow, so it runs for one entry."""
+    """Return the error for an entry without a file. The error names the nearest file; finding this file is slow."""
     folder, _, file = entry.partition("/")
     close_folder = folder if folder in files else errors.nearest(folder, files)
     close = errors.nearest(file, files[close_folder]) if close_folder else None

@@ -130,7 +130,10 @@ def _check_part(bundle: Bundle, artifact: Mapping[str, Any], ran: bool) -> Artif
 def _check(
     bundle: Bundle, artifact: Mapping[str, Any], source: Mapping[str, Any], run: _StageRun, ran: bool
 ) -> ArtifactCheck:
-    """Check one file of a stage; ``source`` is the manifest's entry of the stage's .tflite program."""
+    """Check one file of a stage or an exit.
+
+    ``source`` is the manifest's entry of its .tflite program. ``ran`` says whether ``run`` is a run of this very file.
+    """
     path, name = artifact["path"], artifact.get("format", "tflite")
     blob = read_artifact(bundle.folder, artifact)
     if ran:

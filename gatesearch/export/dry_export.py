@@ -28,7 +28,7 @@ VALIDATION_WINDOWS = 8  # windows that set thresholds; few, because reference ke
 
 @torch.no_grad()
 def prepare_untrained(model: GatedModel, samples: Tensor) -> GatedModel:
-    """Set the buffers that training would set, such as ranges of quantisers and statistics, and return the model.
+    """Set the buffers that training would set, such as statistics and the ranges of quantisers; return the model.
 
     One forward pass in training mode sets most of these buffers. A buffer that only a loss sets is NaN before training.
     An export would refuse NaN as the sign of a failed training, so the buffer becomes 0. A threshold of minus infinity,

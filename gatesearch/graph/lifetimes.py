@@ -2,8 +2,8 @@
 
 A tensor lives from the operator that writes it to the last operator that reads it. Tensors that live at the same time
 may not overlap. The planner works like the greedy planner of TensorFlow Lite Micro (greedy_memory_planner.cc). It
-places larger tensors before smaller ones; of two equally large tensors, it places the later one of the file first. Each
-tensor goes to the lowest address where it fits.
+places larger tensors before smaller ones. Of two equally large tensors, it first places the one that is written later.
+Each tensor goes to the lowest address where it fits.
 """
 
 from __future__ import annotations

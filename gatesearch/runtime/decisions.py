@@ -1,4 +1,4 @@
-"""The decision of a hop: what the front end, the stages and the gates of a bundle say of the newest samples."""
+"""Computes the decision of each hop of a stream with the front end, the stages and the gates of a bundle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StreamFrontend(Protocol):
         """Return the features [1, *shape] of a whole window, int16 [1, window], and keep what the next hop needs."""
 
     def step(self, samples: Array) -> Array:
-        """Return the features of a hop, int16 [1, hop]: its fresh frames, or those of the whole window."""
+        """Add a hop's samples, int16 [1, hop], and return the features of the new frames or of the whole window."""
 
 
 class WholeWindows:
@@ -52,7 +52,7 @@ class WholeWindows:
 
 @dataclass
 class Usage:
-    """What a stream took so far.
+    """The numbers of runs and the CPU time that a stream has used so far.
 
     Args:
         reached: number of hops that reached each stage, [stages].
@@ -64,17 +64,17 @@ class Usage:
 
     @contextmanager
     def measure(self, part: str) -> Any:
-        """Count the CPU time of the block for a part."""
+        """Add the CPU time of the ``with`` block to a part."""
         started = time.process_time()
         yield
         self.cpu_s[part] = self.cpu_s.get(part, 0.0) + time.process_time() - started
 
 
 class WindowDecisions:
-    """Decides each hop from its whole window, each gate by itself, as bundles of older versions do.
+    """Decides each hop from its whole window, without a memory in the gates, as bundles of older versions do.
 
     Args:
-        bundle: a bundle, or what maps features to an answer.
+        bundle: a bundle, or an object with ``programs`` that maps features to an answer.
         frontend: the front end.
     """
 
@@ -93,14 +93,14 @@ class WindowDecisions:
 
 
 class ChainDecisions:
-    """Decides hop by hop: what runs computes what is new, and gates average and hold their decisions.
+    """Decides hop by hop: a part that runs computes only what is new; gates average their scores and hold open.
 
     Args:
         bundle: a bundle of a run with goal detection.
         frontend: the front end.
-        score_signal: adds the newest samples, int16 [n], and returns the statistic of the gate on the signal; None if
-            there is no such gate.
         hop: samples from decision to decision.
+        score_signal: function that takes the newest samples, int16 [n], and returns the statistic that the gate on
+            the signal compares with its threshold; None if there is no such gate.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class ChainDecisions:
         return self._frontend.step(window[None, -self._hop :]) if steps else self._frontend.begin(window[None])
 
     def _score(self, k: int, exported: Array) -> float:
-        """Return the model's logit for the one that a program gives."""
+        """Return the model's logit for the logit e that a program exports: center + (e - 3) half_width / 3."""
         value = float(self._bundle.programs[k].outputs[1].dequantise(exported).flat[0])
         window = self._logits[k]
         return float(window["center"] + (value - 3) * window["half_width"] / 3)
@@ -165,7 +165,7 @@ class ChainDecisions:
 
 
 def signal_scores(signal: SignalGate | None, rate: int, window: int, hop: int) -> Callable[[Array], float] | None:
-    """Return what scores the gate on the signal hop by hop; None where there is no such gate."""
+    """Return a function that computes the statistic of the gate on the signal hop by hop; None without such a gate."""
     if signal is None:
         return None
     from gatesearch.gates.level import SignalFormat, SignalStream, signal_frame  # imports PyTorch

@@ -36,7 +36,7 @@ class Variant(NamedTuple):
 
 
 def variants_of(space: Space) -> dict[Variant, list[tuple[Slot, Gates]]]:
-    """Return the variants of a space, each with the slots that offer it, in order, and one such choice of each slot."""
+    """Return the slots that offer each variant, in the space's order, each with its first choice of this variant."""
     variants: dict[Variant, dict[str, tuple[Slot, Gates]]] = {}
     for slot in space.slots:
         for gates in slot.choices[1:]:
@@ -64,7 +64,7 @@ def without_variants(space: Space, refused: Collection[tuple[str, Variant]]) -> 
 
 
 def _whole_kinds(choices: tuple[Gates, ...]) -> tuple[Gates, ...]:
-    """Return the choices without those gate kinds of which a combination of parameter values is missing.
+    """Return the choices without the gate kinds that lack a combination of their parameter values.
 
     A sampler chooses the value of each parameter separately, so it may ask for any combination.
     """

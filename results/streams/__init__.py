@@ -18,14 +18,15 @@ from results.streams.page import Streams
 
 
 def main(arguments: list[str]) -> None:
-    """Make the missing run of each seed, and write results/streams after each run.
+    """Run the recipe for each seed without a result, and write results/streams after each seed.
 
     Args:
         arguments: ``words=DIR``, the folder of Speech Commands; ``talk=DIR``, a folder of recorded speech without a
             command word; ``sounds=FILE``, ESC-10 as .npz; ``seeds=0,1,2``; any key of the recipe.
 
     Raises:
-        UserError: an argument is wrong, one of the three paths is missing, or a folder holds a run of another recipe.
+        UserError: an argument is wrong, only one or two of the three paths are given, or a folder holds a run of
+            another recipe.
     """
     roots, seeds, overrides = split_data_sets("bench streams", arguments, SOURCES)
     command = public_command("streams", arguments, SOURCES)

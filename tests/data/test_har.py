@@ -104,7 +104,7 @@ def test_the_front_end_averages_steps_and_normalises_axes():
     torch.testing.assert_close(
         out[..., 1] * averaged[..., 1].std(correction=0) + averaged[..., 1].mean(), averaged[..., 1]
     )
-    assert not out[..., 2].abs().max() > 1e-4  # a constant axis stays zero
+    assert not out[..., 2].abs().max() > 1e-4  # a constant axis becomes zero
     assert front.macs() == 9 * (3 + 1)
     assert torch.equal(restore(front.describe())(windows), out)
 

@@ -1,4 +1,4 @@
-"""Gated Compression (GC): masks, heads, losses, work and parameters."""
+"""Tests of Gated Compression (GC): masks, heads, losses, work and parameters."""
 
 from __future__ import annotations
 

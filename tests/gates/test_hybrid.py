@@ -1,4 +1,4 @@
-"""Feature Boosting and Suppression (FBS) and Precision Gating (PG) in one layer, compared with each of them alone."""
+"""Tests of layers with Feature Boosting and Suppression (FBS) and Precision Gating (PG) against each of them alone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def gate(conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None, **params) -> FBSCo
 
 
 def moved(layer: FBSConv2d) -> FBSConv2d:
-    """Set random parameters, so that winners depend on the sample and about half of the outputs are open."""
+    """Set random parameters: winners (channels that FBS computes) then vary, and about half of the outputs are open."""
     with torch.no_grad():
         layer.predictor.weight.normal_(std=1.0)
         layer.beta.normal_()
@@ -189,8 +189,8 @@ def test_equation_3_gives_the_figures_of_table_1_and_the_exact_saving_is_close(d
         read = layers[-1].work.density
     exact = exact_saving(layers, 8, rest=1920)
     assert 0.97 * saving < exact < saving
-    # Without the work of the gates themselves, equation 3 of Huang et al. 2020 gives the exact saving, if it gets the
-    # exact saving by channels. The latter is 1.220 at a density of 0.9.
+    # Equation 3 of Huang et al. 2020 computes the saving from the saving by channels alone. With the exact saving by
+    # channels (1.220 at a density of 0.9), it gives the exact saving, apart from the work of the gates themselves.
     bare = exact_saving([GatedLayer(m, replace(w, macs=0.0), r) for m, w, r in layers], 8)
     by_channels = sum(m for m, _, _ in layers) / sum(m * r * w.calls[0].share for m, w, r in layers)
     assert bare == pytest.approx(approximate_saving(by_channels, 8, average))
@@ -204,7 +204,7 @@ def test_losses_and_gradients_of_both_gates_exist():
     layer = moved(gate(nn.Conv2d(4, 16, 3), norm_of(16), density=0.5, target=0.5)).train()
     layer.double()
     x = torch.rand(3, 4, 9, 9).double()
-    layer(x / 2)  # sets the clip below the largest values of x
+    layer(x / 2)  # sets the clipping limit below the largest values of x
     y, g = layer(x), layer.boost(x)
     lasso = LASSO * (g * layer.winners(g, 0.5)).sum() / 3
     thresholds = SIGMA * (layer.inner.threshold - 0.5).square().sum()

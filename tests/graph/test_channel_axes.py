@@ -28,7 +28,7 @@ def axes(model: nn.Module, *shape: int) -> list[tuple[tuple[int, ...], int]]:
 @pytest.mark.parametrize(
     ("before", "after", "shape", "expected"),
     [
-        # Inputs of the same shape; the layers around them tell which axis has the channels.
+        # The first three inputs have the same shape; the layers around a tensor tell which axis has the channels.
         (nn.Conv1d(7, 6, 1), nn.Conv1d(6, 2, 1), (7, 6), [((7, 6), 0), ((6, 6), 0)]),
         (nn.Linear(6, 6), nn.Linear(6, 2), (7, 6), [((7, 6), 1), ((7, 6), 1)]),
         (nn.Linear(6, 6), nn.Conv1d(7, 2, 1), (7, 6), [((7, 6), 1), ((7, 6), 1)]),  # the layer before decides first

@@ -15,6 +15,7 @@ from gatesearch.metrics import fidelity, quality, waveform_errors
 COUNT, SAMPLES = 6, 1024
 
 
+# Valid arguments of quality(), with some of them replaced.
 def routed(**changes: Any) -> dict[str, Any]:
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
     return {
@@ -28,6 +29,7 @@ def routed(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+# Valid arguments of fidelity(), with some of them replaced.
 def coded(**changes: Any) -> dict[str, Any]:
     originals = torch.randn(COUNT, SAMPLES, generator=torch.Generator().manual_seed(0))
     return {

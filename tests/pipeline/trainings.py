@@ -15,7 +15,7 @@ class Trainings:
     Args:
         patch: pytest's monkeypatch, which restores the training function afterwards.
         at: number of the training that raises an exception, counted from 1; 0 for no training.
-        trouble: the exception; None for a KeyboardInterrupt.
+        trouble: the exception that this training raises; None for a KeyboardInterrupt.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch, at: int = 0, trouble: BaseException | None = None) -> None:

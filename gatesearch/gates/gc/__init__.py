@@ -10,7 +10,7 @@ are this project's interpretation of it:
 
 l is a trained logit per channel, tau the threshold of these logits and c the slope of the sigmoid. The mask m is a
 step. In the backward pass, the sigmoid's gradient replaces that of the step (straight-through). BCE is the binary
-cross-entropy and C the compression penalty. alpha and beta are weights of the training.
+cross-entropy and C the compression penalty. alpha and beta are the weights of the two terms of the loss.
 
 Three choices are not from the paper. First, the head reads h', not h. So no layer needs a suppressed channel, and
 export also removes the channel from the layer that computes it. Second, ``norm`` is a batch normalisation without scale

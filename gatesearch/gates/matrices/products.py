@@ -45,8 +45,9 @@ def dense_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
 def hybrid_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
     """Multiply by a stack of hybrid matrices, [..., n] to [..., groups * m].
 
-    ``parts`` holds A, b and c of :class:`gatesearch.gates.matrices.HybridMatrix` with J blocks. This takes one product
-    with A, J small products with the parts of c, and a sum of J vectors b that these products scale.
+    ``parts`` holds the factors of a :class:`gatesearch.gates.matrices.HybridMatrix` with J blocks: its dense rows A,
+    and vectors b and c, whose outer products are the blocks of rank 1. The function computes one product with A, and J
+    small products with the parts of c. Each of these J products scales its vector b, and the scaled vectors are added.
     """
     dense_rows, left, right = parts
     groups, lead = right.shape[0], tuple(x.shape[:-1])

@@ -1,8 +1,9 @@
 """The arithmetic of Precision Gating (PG): which outputs are open, and the sum of the two phases.
 
-The first phase multiplies the high bits of the input, O_hb; the second multiplies the low bits, O_lb. An output is open
-if its O_lb is added. All functions work on levels, the integers of :mod:`gatesearch.gates.quantise`. Tests compare the
-kernels with the integer form, :func:`pg_reference`. :mod:`gatesearch.gates.pg` has the equations.
+The first phase multiplies the weights by the high bits of the input and yields O_hb. The second phase multiplies them
+by the low bits and yields O_lb. An output is open if its O_lb is added. All functions work on levels, the integers of
+:mod:`gatesearch.gates.quantise`. Tests compare the kernels with the integer form, :func:`pg_reference`.
+:mod:`gatesearch.gates.pg` has the equations.
 """
 
 from __future__ import annotations
@@ -99,8 +100,9 @@ class _AddLowBits(torch.autograd.Function):
 
         dL/dO_hb = g     dL/dO_lb = g m     dL/dmargin = g O_lb a s (1 - s)
 
-    The margin is a mean of O_hb minus Delta. So autograd adds the last gradient to that of O_hb and subtracts it from
-    that of Delta. As an option of the released code, the last gradient is multiplied by m ("sparse back-propagation").
+    The margin is a mean of O_hb minus the threshold Delta. So autograd adds the last gradient to that of O_hb and
+    subtracts it from that of Delta. With ``sparse``, the last gradient is multiplied by m, an option of the paper's
+    released code ("sparse back-propagation").
     """
 
     generate_vmap_rule = True

@@ -1,8 +1,8 @@
 /* The level gate on a stream: a whole-number statistic of the window that ends with the newest sample.
 
-   Samples are int16. In gatesearch/gates/level/, statistics.py defines the statistics and hops.py computes the same in
-   Python. gatesearch/kernels/level.py calls level. With GS_KIT defined, the file instead holds prepare_level and
-   run_level, for a program that times kernels on a board (kit.h). */
+   Samples are int16. In gatesearch/gates/level/, statistics.py defines the statistics, and hops.py computes the same
+   numbers in Python. gatesearch/kernels/level.py calls the function level. With GS_KIT defined, the file instead holds
+   prepare_level and run_level, for a program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
 #include "kernels.h"
 
@@ -21,7 +21,7 @@ GS_INLINE int32_t whole_logarithm(const int16_t *logs, uint64_t value) {
   return exponent * (1 << GS_LOG_BITS) + logs[mantissa - (1 << GS_INDEX_BITS)];
 }
 
-/* Return the whole part of a square root that is below 2^31, computed bit by bit from the highest. */
+/* Return the whole part of a square root that is below 2^31, computed bit by bit from the highest bit. */
 static int64_t whole_root(uint64_t value) {
   uint64_t root = 0;
   for (int bit = 30; bit >= 0; bit--) {
@@ -57,7 +57,8 @@ static int32_t spectral_deficit(const gs_level *l, const int16_t *block) {
   return (int32_t)(bins * (int64_t)flat - logarithms);
 }
 
-/* Replace the oldest frame's number by the number of a new frame, and update the sums. */
+/* Replace the number of the oldest frame by that of a new frame, and update the sums. The number of a frame is its
+   logarithmic level or, for the flatness, its spectral deficit. */
 static void push_number(gs_level *l, int32_t number) {
   const int64_t old = l->numbers[l->place];
   l->total += number - old;
@@ -66,7 +67,7 @@ static void push_number(gs_level *l, int32_t number) {
   l->place = l->place + 1 < l->frames ? l->place + 1 : 0;
 }
 
-/* Take n samples of a stream, and return the statistic of the last l->frames frames. Until the stream has as many
+/* Add n samples of a stream, and return the statistic of the last l->frames frames. Until the stream has as many
    frames, the result has no meaning. */
 int64_t GS(level)(gs_level *l, const int16_t *samples, int n) {
   while (n > 0) {

@@ -25,7 +25,10 @@ class _Segment(NamedTuple):
 
 
 def draw_layers(record: Record) -> Figure | None:
-    """Draw each layer's dense MACs and, on top, the MACs that remain with its gate, call by call, in 8-bit units."""
+    """Draw each layer's dense MACs and, on top, the remaining MACs of each kernel call of its gate, in 8-bit units.
+
+    A MAC with b bits instead of 8 counts as b/8.
+    """
     from matplotlib.ticker import MaxNLocator
 
     rows = [row for row in read(record, "layers", default=()) if read(row, "macs")]

@@ -1,4 +1,4 @@
-"""The part of the record on the stages of the picked plan and the gates between them."""
+"""The part of a run's record that describes the stages of the picked plan and the gates between them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def gate_rows(
     test: FeatureSplit,
     kind_names: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Return a row for each gate between stages: its threshold, the share of each kind that it stops, ROC curves.
+    """Return a row for each gate between stages: threshold, share of each kind of negative that it stops, ROC curves.
 
     Args:
         model: the model of the picked plan, calibrated.

@@ -13,7 +13,8 @@ PUBLISHED = "published, for SoundStream and other data: 12.3\u00d7 in computatio
 def list_routings(record: Record) -> list[dict[str, Any]]:
     """Return the ways to route windows, each with name, light share and quality; empty for a plan with one path.
 
-    The first way, routing by the switch, runs in use. The other ways serve as comparison.
+    The light share is the share of windows on the light path. The first way is routing by the switch, as on the device.
+    The other ways are for comparison.
     """
     return list(read(record, "paths", default=()))
 
@@ -36,7 +37,7 @@ def build_table(record: Record) -> list[tuple[str, str, str]]:
 
 
 def build_tiles(record: Record) -> list[dict[str, Any]]:
-    """Return the tiles on the light path; empty for a plan with one path."""
+    """Return the report's tiles, each with one figure of the light path; empty for a plan with one path."""
     if not list_routings(record):
         return []
     best = read(record, "best")

@@ -1,4 +1,4 @@
-/* The clock of a board, in the unit GS_UNIT.
+/* The clock of a board. Its ticks have the unit that the macro GS_UNIT names, such as "cycles" (see main.c).
 
    Each file clock_*.c of this folder defines these two functions for one kind of machine; a file of your own may define
    them instead. */
