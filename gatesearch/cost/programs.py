@@ -101,7 +101,7 @@ def compile_pieces(
 
 def piece_footprint(piece: Piece) -> Footprint:
     """Return the work and memory of a piece; its state does not count as weights, and joining counts as copying."""
-    counts = program_footprint(piece.module, piece.example[:1])
+    counts = program_footprint(piece.module, piece.example[:1], in_float=piece.need == FLOAT)
     return counts._replace(
         values=counts.values - (1 - SUMS_PER_JOINED_VALUE) * piece.joined,
         weight_bytes=counts.weight_bytes - piece.state,

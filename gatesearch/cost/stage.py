@@ -24,8 +24,8 @@ from gatesearch.cost.placed_cut import PlacedCut
 from gatesearch.cost.surface import Surface
 from gatesearch.cost.table import OVERHEADS, HostTimings, Table, in_float_on
 from gatesearch.devices.profile import Core
-from gatesearch.graph.footprint import ARENA_BYTES, FILE_BYTES
 from gatesearch.graph.lifetimes import Lifetime, join_lifetimes, plan_arena
+from gatesearch.graph.program_tables import ARENA_BYTES, FILE_BYTES
 from gatesearch.graph.sites import LayerSite
 
 MAX_STAGES = MAX_BLOCKS = 50_000  # largest numbers of cached stages and blocks, each with a core and gates
@@ -43,9 +43,9 @@ class StageWork(NamedTuple):
         activation_bytes: largest number of bytes of tensors that live at the same time.
         width: bytes of a value.
         file_overhead_bytes: bytes of its .tflite file besides weights and
-            :data:`~gatesearch.graph.footprint.FILE_BYTES`.
+            :data:`~gatesearch.graph.program_tables.FILE_BYTES`.
         arena_overhead_bytes: bytes of TensorFlow Lite Micro's arena besides activations and
-            :data:`~gatesearch.graph.footprint.ARENA_BYTES`.
+            :data:`~gatesearch.graph.program_tables.ARENA_BYTES`.
     """
 
     reading: float
@@ -287,7 +287,7 @@ class StagePricer:
         if key not in self._fragmentations:
             single = [self.table.lifetimes[name] for name in blocks]
             end = max((each.last for each in head), default=0)
-            during = [each if each.first or each.is_copy else each._replace(last=end) for each in head]
+            during = [each if each.first or each.is_temporary else each._replace(last=end) for each in head]
             self._fragmentations[key] = plan_arena(join_lifetimes([*single, during])) / max(map(plan_arena, single))
         return self._fragmentations[key]
 

@@ -20,6 +20,8 @@ from gatesearch.graph.lifetimes import Lifetime
 
 QUANTITIES = tuple(name for name in Footprint._fields if name != "lifetimes")
 OVERHEADS = ("file_overhead_bytes", "arena_overhead_bytes")  # quantities that only TensorFlow Lite Micro needs
+# Version of what tables hold and of how it is computed. Cached tables of other versions are not used.
+TABLE_VERSION = 13
 FLOATING = " float32"  # suffix of a core's name for the readings of float programs
 
 
@@ -138,6 +140,7 @@ class Table:
             the same channels. The first tuple holds the blocks behind it that lose the channels that a cut removes at
             its input. The second tuple holds the blocks before it that lose the channels that a cut removes at its
             output.
+        version: the :data:`TABLE_VERSION` of the code that made the table; 0 for older files, which do not say it.
     """
 
     sites: tuple[str, ...]
@@ -151,6 +154,7 @@ class Table:
     native: Mapping[str, HostTimings] = field(default_factory=dict)
     lifetimes: Mapping[str, tuple[Lifetime, ...]] = field(default_factory=dict)
     neighbours: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
+    version: int = TABLE_VERSION
 
     def lacks(self, device: Device) -> tuple[str, ...]:
         """Return the quantities that prices on a device need and that this table lacks, as older tables do."""
@@ -182,6 +186,7 @@ class Table:
                 name: (tuple(behind), tuple(before)) for name, (behind, before) in raw.get("neighbours", {}).items()
             },
             lifetimes={name: tuple(Lifetime(*row) for row in rows) for name, rows in raw.get("lifetimes", {}).items()},
+            version=raw.get("version", 0),
         )
 
 

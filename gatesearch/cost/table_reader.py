@@ -31,7 +31,7 @@ from gatesearch.cost.sources.kernel_table import KernelTableSource
 from gatesearch.cost.sources.rate import RateSource
 from gatesearch.cost.sources.vela import VelaSource
 from gatesearch.cost.surface import Surface
-from gatesearch.cost.table import FLOATING, OVERHEADS, QUANTITIES, LayerReading, Loop, Table
+from gatesearch.cost.table import FLOATING, OVERHEADS, QUANTITIES, TABLE_VERSION, LayerReading, Loop, Table
 from gatesearch.devices.profile import Core, Device
 from gatesearch.gates import build_gate, work_of
 from gatesearch.graph.footprint import program_footprint
@@ -39,7 +39,6 @@ from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.kernels import build
 from gatesearch.plan import PlacedGate
 
-CACHE_FORMAT = 12  # version of the JSON of cached tables; tables of other versions are not used
 ReadingsByPiece = Mapping[PieceKey, Mapping[str, float]]
 
 
@@ -325,7 +324,7 @@ def _cache_key(
     kernels = [gate.to_dict() for gate in gates] if any(core.runs_kernels for core in device.cores) else []
     measured = any(core.timing.model == "litert" for core in device.cores)
     content = [
-        CACHE_FORMAT,
+        TABLE_VERSION,
         cores,
         blocks.description(pieces),
         stamp,

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 ALIGNMENT_BYTES = 16
+OWN, CONVERTED, SCRATCH = range(3)
 
 
 class Lifetime(NamedTuple):
@@ -21,13 +22,17 @@ class Lifetime(NamedTuple):
         size_bytes: size of the tensor.
         first: first step at which the tensor is in memory.
         last: last step at which the tensor is in memory.
-        is_copy: whether the tensor is a copy of an operator's input.
+        is_temporary: whether the tensor serves one operator alone, such as a padded copy of its input.
+        group: :data:`OWN` for tensors of the network, :data:`CONVERTED` for tensors that the quantiser appends to the
+            file, and :data:`SCRATCH` for buffers that operators request at last. The planner considers tensors of equal
+            size in reverse order.
     """
 
     size_bytes: int
     first: int
     last: int
-    is_copy: bool = False
+    is_temporary: bool = False
+    group: int = OWN
 
 
 def plan_arena(lifetimes: Iterable[Lifetime]) -> int:
@@ -37,7 +42,7 @@ def plan_arena(lifetimes: Iterable[Lifetime]) -> int:
     176
     """
     placed: list[tuple[int, int, Lifetime]] = []  # begin, end
-    for tensor in sorted(lifetimes, key=lambda each: (-each.size_bytes, -each.first)):
+    for tensor in sorted(lifetimes, key=lambda each: (-each.size_bytes, -each.group, -each.first)):
         size = -(-tensor.size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         begin = 0
         for other_begin, other_end, other in placed:  # by address
@@ -54,17 +59,16 @@ def join_lifetimes(programs: Iterable[Sequence[Lifetime]]) -> list[Lifetime]:
     """Return the lifetimes of several programs joined into one; each program reads the result of the one before.
 
     >>> first = [Lifetime(100, 0, 1), Lifetime(50, 1, 2)]
-    >>> join_lifetimes([first, first])
-    [Lifetime(size_bytes=100, first=0, last=1, is_copy=False), Lifetime(size_bytes=100, first=1, last=3, \
-is_copy=False), Lifetime(size_bytes=50, first=3, last=4, is_copy=False)]
+    >>> [each[:3] for each in join_lifetimes([first, first])]
+    [(100, 0, 1), (100, 1, 3), (50, 3, 4)]
     """
     joined: list[Lifetime] = []
     end = 0
     for program in programs:
         moved = [each._replace(first=each.first + end, last=each.last + end) for each in program]
         if joined and moved:
-            before = next((each for each in joined if each.last == end and not each.is_copy), None)
-            entering = next((each for each in moved if each.first == end and not each.is_copy), None)
+            before = next((each for each in joined if each.last == end and not each.is_temporary), None)
+            entering = next((each for each in moved if each.first == end and not each.is_temporary), None)
             if before is not None and entering is not None:
                 size = max(before.size_bytes, entering.size_bytes)
                 moved[moved.index(entering)] = Lifetime(size, before.first, entering.last)

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from gatesearch.graph.element_work import BATCH_NORMS, FUSED, SCALINGS, element_work, has_own_statistics
 from gatesearch.graph.operators import RECURRENT, OperatorCounter, recurrent_macs
 
-POOL_LAYERS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+REWRITTEN_LAYERS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Linear)  # see gatesearch.compile.rewrites
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,16 @@ class Operand:
         number: identifies the tensor; a view has the number of the tensor that it shows.
         shape: the shape of the tensor.
         is_constant: whether the tensor is computed from parameters and buffers alone.
+        width_bytes: bytes of a value in an int8 program; see :mod:`gatesearch.graph.program_operators`.
+        offset: for a constant, the place of its first value in the parameter or buffer; a program stores each part
+            that it reads as a constant of its own.
     """
 
     number: int
     shape: tuple[int, ...]
     is_constant: bool = False
+    width_bytes: int = 1
+    offset: int = 0
 
     @property
     def ndim(self) -> int:
@@ -46,6 +51,10 @@ class Operand:
     def numel(self) -> int:
         """Return the number of values."""
         return torch.Size(self.shape).numel()
+
+    def size_bytes(self) -> int:
+        """Return the number of bytes of the values."""
+        return self.numel() * self.width_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +71,8 @@ class Operation:
         is_known: whether the operator table has the operator.
         is_fused: whether the preceding operator can include this operator, so that this operator costs nothing.
         layer: the recurrent layer; None for any other operator.
-        in_pool_layer: whether a pooling module such as ``nn.AvgPool2d`` called the operator; lowering converts such a
-            module as a whole.
+        in_rewritten_layer: whether an average pooling or linear module called the operator; lowering rewrites such
+            a module as a whole.
     """
 
     name: str
@@ -74,7 +83,7 @@ class Operation:
     is_known: bool = True
     is_fused: bool = False
     layer: nn.RNNBase | None = None
-    in_pool_layer: bool = False
+    in_rewritten_layer: bool = False
 
     @property
     def inputs(self) -> tuple[Operand, ...]:
@@ -111,16 +120,16 @@ class OperatorLog(OperatorCounter):
         self.results: tuple[Operand, ...] = ()
         self._hooks: list[Any] = []
         self._depth = 0  # number of nested recurrent layers that run at present
-        self._pool_depth = 0
+        self._rewritten_depth = 0
 
     def __enter__(self) -> Self:
         for layer in self._module.modules():
             if type(layer) in RECURRENT:
                 self._hooks.append(layer.register_forward_pre_hook(self._enter_layer))
                 self._hooks.append(layer.register_forward_hook(self._leave_layer))
-            if type(layer) in POOL_LAYERS:
-                self._hooks.append(layer.register_forward_pre_hook(partial(self._count_pools, 1)))
-                self._hooks.append(layer.register_forward_hook(partial(self._count_pools, -1)))
+            if type(layer) in REWRITTEN_LAYERS:
+                self._hooks.append(layer.register_forward_pre_hook(partial(self._count_rewritten, 1)))
+                self._hooks.append(layer.register_forward_hook(partial(self._count_rewritten, -1)))
         self._hooks.append(self._module.register_forward_pre_hook(self._enter_module))
         self._hooks.append(self._module.register_forward_hook(self._leave_module))
         super().__enter__()
@@ -144,7 +153,7 @@ class OperatorLog(OperatorCounter):
                 macs=macs,
                 values=element_work(func, name, args, output, macs),
                 is_known=name not in self.unknown,
-                in_pool_layer=bool(self._pool_depth),
+                in_rewritten_layer=bool(self._rewritten_depth),
             ),
             output,
             in_place=func._schema.is_mutable,
@@ -178,7 +187,13 @@ class OperatorLog(OperatorCounter):
             if not isinstance(leaf, Tensor):
                 return leaf
             number = self._number(leaf)
-            return Operand(number, tuple(leaf.shape), number in self._constants)
+            is_constant = number in self._constants
+            return Operand(
+                number=number,
+                shape=tuple(leaf.shape),
+                is_constant=is_constant,
+                offset=int(leaf.storage_offset()) if is_constant else 0,
+            )
 
         return tuple(tree_map(operand, list(args)))
 
@@ -190,8 +205,8 @@ class OperatorLog(OperatorCounter):
             self._numbers[key] = next(self._next_number)
         return self._numbers[key]
 
-    def _count_pools(self, step: int, *_: Any) -> None:
-        self._pool_depth += step
+    def _count_rewritten(self, step: int, *_: Any) -> None:
+        self._rewritten_depth += step
 
     def _enter_layer(self, *_: Any) -> None:
         self._depth += 1

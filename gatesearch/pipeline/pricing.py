@@ -10,7 +10,7 @@ from gatesearch._lib import console
 from gatesearch.cost import factory
 from gatesearch.cost.hop_table import HopTable
 from gatesearch.cost.model import CostModel
-from gatesearch.cost.table import Table
+from gatesearch.cost.table import TABLE_VERSION, Table
 from gatesearch.cost.utilisation import describe_overload
 from gatesearch.errors import UserError
 from gatesearch.graph.plain_weights import copy_network
@@ -79,6 +79,7 @@ def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None)
     if folder is not None:
         stored = folder.load(TABLE_FILE, lambda text: Table.from_json(text.decode()), "the blocks are read again")
         if stored is not None and not (missing := stored.lacks(problem.device)):
+            _warn_of_older(TABLE_FILE, stored)
             return stored
         if stored is not None:
             console.warn(f"{TABLE_FILE}: an older version wrote it, without {', '.join(missing)}; it is read again")
@@ -99,6 +100,18 @@ def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None)
     return table
 
 
+def _warn_of_older(file: str, table: Table) -> None:
+    """Print a warning if an older version of gatesearch wrote a table, whose readings the run goes on with.
+
+    Trials of the run were priced with these readings, so new ones would not compare with them.
+    """
+    if table.version < TABLE_VERSION:
+        console.warn(
+            f"{file}: an older version wrote it (version {table.version} of {TABLE_VERSION}); prices and memory are "
+            "estimates of that version; a new run reads the blocks again"
+        )
+
+
 def _read_hop_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None) -> HopTable | None:
     """Return the costs of a hop, stored or newly measured; None if each hop runs a whole window."""
     stream, hops = problem.features.validation.stream, problem.hops
@@ -107,6 +120,7 @@ def _read_hop_table(problem: Problem, backbone: nn.Module, folder: RunFolder | N
     if folder is not None:
         stored = folder.load(HOP_TABLE_FILE, lambda text: HopTable.from_json(text.decode()), "the steps are read again")
         if stored is not None:
+            _warn_of_older(HOP_TABLE_FILE, stored.table)
             return stored
     hop = stream.format.hop
     table = factory.read_hop_table(

@@ -19,7 +19,7 @@ from gatesearch.cost.model import CostModel
 from gatesearch.cost.table import Table
 from gatesearch.cost.table_reader import build_table
 from gatesearch.devices import profile
-from gatesearch.graph.footprint import ARENA_BYTES, FILE_BYTES
+from gatesearch.graph.program_tables import ARENA_BYTES, FILE_BYTES
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import split
 from gatesearch.plan import GatePlan, PlacedGate

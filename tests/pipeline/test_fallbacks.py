@@ -51,12 +51,22 @@ def write_nothing(folder: Path) -> None:
         path.write_bytes(b"")
 
 
+def forget_version(folder: Path) -> None:
+    files = RunFolder(folder)
+    table = files.read_json("table.json")
+    files.write_json("table.json", {name: value for name, value in table.items() if name != "version"})
+
+
 FALLBACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "weights": (
         spoil("baseline.ckpt"),
         r"baseline.ckpt: is damaged: .*; the training is repeated, and",
     ),
     "prices": (spoil("table.json"), r"table.json: is damaged: .*; the blocks are read again"),
+    "older prices": (
+        forget_version,
+        r"table.json: an older version wrote it .*; prices and memory are estimates of that",
+    ),
     "curves": (spoil("logs/ungated.json"), r"ungated.json: is damaged: .*; the report has no such learning curve"),
     "origin": (spoil("logs/origin.json"), r"origin.json: is damaged: .*; this session cannot tell whether"),
     "checksums": (spoil("logs/checksums.json"), r"checksums.json: is damaged; the run's files are checked by their"),
