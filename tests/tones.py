@@ -40,7 +40,7 @@ TINY = (
 
 
 def write(root: Path) -> Path:
-    """Write 24 clips of each word, one for each speaker; the speakers belong to all three splits."""
+    """Write 24 clips of each word, one for each speaker; each of the three splits has some of the speakers."""
     generator = np.random.default_rng(0)
     time = np.arange(RATE) / RATE
     speakers = [

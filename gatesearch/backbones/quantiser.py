@@ -22,8 +22,8 @@ class ResidualQuantiser(nn.Module):
 
     For a vector v, r_0 = v. Level k selects the codeword c_k nearest to the residual r_k, and r_(k+1) = r_k - c_k. The
     output is the sum of all c_k. Rounding has no gradient, so the gradient of the output passes unchanged to the input.
-    In training, every forward sets :meth:`extra_loss`, which pulls codewords c and residuals r together:
-    |c - sg(r)|^2 + 0.25 |sg(c) - r|^2. Here sg(x) is x without its gradient.
+    In training, every forward pass sets the loss that :meth:`extra_loss` returns. It pulls codewords c and residuals r
+    together: |c - sg(r)|^2 + 0.25 |sg(c) - r|^2. Here sg(x) is x without its gradient.
 
     Args:
         dimension: D, the dimension of the vectors.

@@ -37,8 +37,8 @@ class Settings(BaseModel):
     Args:
         batches: first and last batch size, such as 8..4096. All powers of two from the first to the last are studied,
             except sizes above the training split.
-        trials: number of quasi-random trials of each batch size. Each bound that is moved adds half as many trials, but
-            at least eight.
+        trials: number of quasi-random trials of each batch size. If the best trials lie near a bound of the search
+            range, the study moves this bound. It then runs half as many trials again, but at least eight.
         pilot: number of trials of the pilot.
         seeds: number of repeated trainings of each of the three best configs of a batch size.
         goal: validation error to reach; null for the error that the pilot sets.

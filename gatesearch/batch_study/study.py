@@ -1,7 +1,7 @@
 """Runs a batch-size study: a pilot sets the goal, then each batch size has a search of its own.
 
-It is a small version of the study by Shallue et al. 2018, "Measuring the effects of data parallelism on neural network
-training" (arXiv 1811.03600).
+The study is a small version of the one by Shallue et al. 2018, "Measuring the effects of data parallelism on neural
+network training" (arXiv 1811.03600).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ RATE_FACTOR = 10.0  # effective learning rates are searched from centre / RATE_F
 # A budget assumes at least this share of the pilot's steps to the goal, even if perfect scaling needs fewer steps.
 MIN_BUDGET_SHARE = 0.5
 BEST_COUNT = 3  # configs that are trained again
-LIMIT_FACTOR = 2.0  # once three trials have reached the goal, others stop at this multiple of the third's steps
+# When three trials have reached the goal, later trials stop at this multiple of the steps of the third best trial.
+LIMIT_FACTOR = 2.0
 EXTENSION_ROUNDS = 2  # rounds in which bounds move outwards
 MIN_EXTENSION_TRIALS = 8  # fewest trials for each bound that moves
 MIN_BATCH_SIZES = 3  # the fit of the trade-off needs as many points

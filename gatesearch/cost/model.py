@@ -40,7 +40,7 @@ from gatesearch.plan import GatePlan, PlacedGate
 
 Terms = tuple[float, float]  # microseconds and microjoules
 Gates = tuple[PlacedGate, ...]
-StagePlace = tuple[str | None, int, str, str]  # core of the stage before, bytes of its values, core and key of a stage
+StagePlace = tuple[str | None, int, str, str]  # core before, bytes of a value from there; own core, own key
 MAX_KEYS = 256  # largest number of gate combinations for which the keys of stages are cached
 
 
@@ -167,7 +167,7 @@ class CostModel:
             entering: the cut at which the stage begins; None for the input.
             leaving: the cut at which it ends; None for the output.
             changes: changes of layers, by site.
-            width: bytes of a value of the stage before.
+            width: bytes of one value that the stage before passes on.
             entered: bits that enter the stage if each value has 8 bits.
             key: the stage's key in caches; None if the changes also depend on measured reports of layer gates.
         """
@@ -241,7 +241,8 @@ class CostModel:
         terms, before, width = [self._every_window], None, 1
         exits: list[tuple[int, Terms]] = []
         for k, (name, stage_key) in enumerate(zip(plan.cores, self._keys(plan), strict=True)):
-            # The core and number format of the stage before decide which link the input crosses, and its bytes.
+            # The core and number format of the stage before decide which link the input crosses, and how many bytes
+            # cross it.
             key = before, width, name, stage_key
             stage = self._stage_terms.get(key)
             if stage is None:
@@ -297,7 +298,7 @@ class CostModel:
         return ((self.frontend_us, always), *_add_exits(terms, exits))
 
     def _cost(self, before: Core, core: Core, work: StageWork, bits: float) -> StageCost:
-        """Return the cost of one run on a core; if the core before is another one, ``bits`` cross their link."""
+        """Return the cost of one run on a core; if ``before`` is another core, ``bits`` cross their link."""
         latency = core.latency_us(work.reading)
         crosses = core.name != before.name
         link = self.device.link(before.name, core.name) if crosses else None
@@ -473,11 +474,18 @@ class CostModel:
         return {kind: positives if kind == "positive" else negatives for kind in self.shares}
 
     def overflows(self, plan: GatePlan) -> dict[str, float]:
-        """See :func:`gatesearch.cost.feasibility.memory_overflows`."""
+        """Return by which share a plan exceeds each memory that is too small for it; empty if everything fits.
+
+        See :func:`gatesearch.cost.feasibility.memory_overflows` for the keys.
+        """
         return feasibility.memory_overflows(self.device, self._memory(plan))
 
     def violations(self, plan: GatePlan) -> dict[str, float]:
-        """See :func:`gatesearch.cost.feasibility.violations` and :func:`gatesearch.cost.feasibility.overloads`."""
+        """Return every reason why the device cannot run a plan, each with a number above 0; empty if it can.
+
+        See :func:`gatesearch.cost.feasibility.violations` and :func:`gatesearch.cost.feasibility.overloads` for the
+        reasons.
+        """
         gated_cores = [plan.cores[self.stage_of(plan, gate.site)] for gate in layer_gates(plan)]
         cores = [self.sense_core.name, *plan.cores]
         estimates, bound = self._memory(plan), self.bound(plan)
@@ -498,7 +506,7 @@ class CostModel:
         return sum(order.index(gate.site) <= block for gate in cut_gates(plan))
 
     def ungated(self) -> tuple[GatePlan, Price]:
-        """Return the baseline: the ungated backbone on the core that runs it with the least energy, and its price.
+        """Return the plan without gates, on the core that runs it with the least energy, and the price of this plan.
 
         If no core can run the backbone, the method chooses among all cores.
         """

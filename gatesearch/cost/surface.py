@@ -95,5 +95,5 @@ def in_tiles(share: float, channels: int, tile: int) -> float:
 
 
 def _tiles(channels: float, tile: int) -> float:
-    """Return the number of tiles; with tiles of 32 channels, XNNPACK has a micro-kernel of half a tile for up to 16."""
+    """Return the number of tiles; with tiles of 32, XNNPACK computes up to 16 channels as half a tile."""
     return 0.5 if channels <= 16 == tile // 2 else math.ceil(channels / tile)

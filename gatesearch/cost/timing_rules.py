@@ -184,7 +184,7 @@ def _derive_by_ratio(
 
 
 def _single_axis_points(grid: Grid, names: Sequence[str]) -> Iterator[tuple[int, Point]]:
-    """Yield each point, with its index, that has a smaller share on exactly one axis, where ``names`` has this axis."""
+    """Yield each point that is reduced on exactly one axis, and its index, if ``names`` contains this axis."""
     for index, point in enumerate(grid.points):
         axes = grid.reduced_axes(point)
         if len(axes) == 1 and grid.names[axes[0]] in names:

@@ -32,8 +32,8 @@ class Kernels(StrictModel):
         skips: work that the kernels can leave out, by the names that :class:`gatesearch.gates.Call` uses, such as
             ``"channel-block-16"``. All other work is computed in full.
         native: whether the core runs the kernels of :mod:`gatesearch.kernels` in float stages. Then gatesearch times
-            these kernels on this host and writes them into bundles, and ``skips`` holds for layers without such a
-            kernel.
+            these kernels on this host and writes them into bundles, and ``skips`` applies only to layers without
+            such a kernel.
     """
 
     native: bool = False
@@ -114,7 +114,7 @@ class Core(StrictModel):
 
     @property
     def derives_times(self) -> bool:
-        """Whether the times of the core's engine are derived from a table for another one, gatesearch's kernels."""
+        """Whether the times of the core's engine are derived from a table for another engine, gatesearch's kernels."""
         return getattr(self.timing, "table", None) is not None and self.engine != "kernels"
 
     @property

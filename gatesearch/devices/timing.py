@@ -119,7 +119,7 @@ class Vela(StrictModel):
 
 
 class LiteRT(StrictModel):
-    """Latency measured with LiteRT on this host, times the slowdown of the core that it stands in for."""
+    """Latency measured with LiteRT on this host, times the slowdown of the core that the host stands in for."""
 
     provenance: ClassVar[Provenance] = "measured"
 

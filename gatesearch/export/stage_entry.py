@@ -104,7 +104,7 @@ class StageWriter:
         }
 
     def _gated_layers(self, k: int, parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the layer gates of a stage, each with the kernel that it needs and what runs it in this bundle."""
+        """Return the layer gates of a stage, each with the kernel that it needs and the kernel that this bundle has."""
         kernels = {part["site"]: part["kernel"] for part in parts}
         layers = zip(self.model.layer_sites, layer_gates(self.model.plan), self.model.layer_stages, strict=True)
         return [
@@ -145,7 +145,7 @@ class StageWriter:
 
 
 def _kernel(site: LayerSite, gate: PlacedGate) -> dict[str, Any]:
-    """Describe the kernel that a core needs to skip what the gate leaves out; the .tflite computes all and masks.
+    """Describe the kernel that a core needs to skip what the gate leaves out; the .tflite file skips nothing.
 
     A call is one part of the layer's work, as in :class:`gatesearch.gates.Call`. Its entry holds the magnitude bits of
     activations and weights, the names of what it skips, and its share of the layer's multiplications.

@@ -16,7 +16,7 @@ from gatesearch.graph.tensor_lifetimes import LINEAR, is_transposed, padded_valu
 
 BIAS_BYTES = 4  # int32
 AVERAGES = frozenset({"avg_pool2d", "_adaptive_avg_pool2d", "mean"})
-MAX_TAPS = 25  # largest window of an average pooling that becomes one convolution; a larger one becomes two
+MAX_TAPS = 25  # elements of the largest pooling window for which an average becomes one convolution, not two
 
 # Bytes of a .tflite file: per file with its input, per operator, per tensor with and without scales, per constant that
 # says how an operator reshapes, transposes or pads, and per channel of weights, and of biases (a scale and a

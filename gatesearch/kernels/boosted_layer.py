@@ -38,7 +38,7 @@ class BoostedConv(Protocol):
 
 
 class BoostedLayer(ABC):
-    """A trained FBS layer; its boost contains the batch normalisation behind the convolution.
+    """A trained FBS layer; the predictor's arrays (``boost``) contain the batch normalisation behind the convolution.
 
     Args:
         conv: the kernel with its weights.

@@ -45,7 +45,7 @@ class StreamResult:
         detector: the detector, tuned on the validation stream.
         run: the parts that run at each hop of the test stream.
         price: the mean price of a hop of the test stream.
-        detections, counts, figures: the detections, the counts of hits and errors, and the figures that follow.
+        detections, counts, figures: the detections, their counts of hits and errors, and the figures from these counts.
         curve: the DET curve over thresholds of the detector, with the gates unchanged.
         perfect: the mean price of a hop of the test stream if each gate were open only while a window holds an event.
     """

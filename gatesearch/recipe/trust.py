@@ -5,7 +5,7 @@ and called; the address of a Ray cluster, to which the search is sent; and a sto
 gatesearch uses such a value without a question only where the user wrote it:
 
 - on the command line, or as arguments in Python;
-- in a recipe file that is the user's or root's and that nobody else can write;
+- in a recipe file that belongs to the user or to root, as its folder does, if not every user can write the two;
 - in a run folder that the user made on this machine: it holds a mark that only this user can make, an HMAC of its
   recipe by a key in the user's configuration folder (RFC 2104).
 

@@ -21,8 +21,8 @@ from gatesearch.runtime.gate_choices import find_thresholds, gate_choices
 from gatesearch.runtime.stream_gate import StreamGateSettings
 
 MAX_PREFIXES = 16  # number of chains on the front that are continued with the next gate
-# A chain may have more misses than allowed, by this share and at least by this number. A detector that is tuned for the
-# chain afterwards can remove some of them.
+# The search lets a chain miss more events than allowed: more by this share, or by this number if the number is larger.
+# A detector that is tuned for the chain afterwards may detect some of these events.
 SPARE_SHARE, MIN_SPARE = 0.5, 2
 OPEN = StreamGateSettings(threshold=-math.inf)
 
@@ -40,7 +40,7 @@ class Prefix:
         settings: settings of the first gates.
         runs: whether each part runs at each hop, [parts][hops], up to the stage behind the last gate with settings.
         price: price of the chain with all other gates open.
-        misses: number of events that are missed by the detector that is tuned for the open chain.
+        misses: number of events that are missed by the detector that is tuned for the chain with all gates open.
         recall: share of events for which the gates pass at least one window that holds the event.
     """
 
@@ -58,8 +58,8 @@ class ChainSearch:
     Args:
         scores: outputs of the chain on the validation stream.
         held: the windows that hold events.
-        hits: counter of misses, with the detector that is tuned for the open chain.
-        price: function of the activities of the front end and of each stage that returns the price.
+        hits: counter of misses, with the detector that is tuned for the chain with all gates open.
+        price: function that returns the price for the activities of the front end and of each stage.
         signal_prices: price that a gate on the signal adds, by statistic; a statistic without an entry adds nothing.
         max_misses: largest allowed number of missed events.
         min_gate_recall: least share of events for which the gates pass at least one window that holds the event.
@@ -74,10 +74,10 @@ class ChainSearch:
     min_gate_recall: float
 
     def find_chains(self) -> tuple[list[Prefix], list[Prefix]]:
-        """Return the front of complete chains, cheapest first, and the other chains that were measured last.
+        """Return the front of complete chains, cheapest first, and complete chains that are not on the front.
 
-        No other chain beats one of the front in both price and misses. The last chain of the front has all gates open.
-        If no window holds an event, it is the only one, because thresholds cannot be chosen without events.
+        No other chain beats a chain of the front in both price and misses. The last chain of the front has all gates
+        open. If no window holds an event, it is the only one, because thresholds cannot be chosen without events.
         """
         every, count = np.ones(len(self.scores.posteriors), bool), self.scores.gates.shape[1]
         marks = self.held.mark()

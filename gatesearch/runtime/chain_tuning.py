@@ -7,8 +7,9 @@ steps:
 1. The network runs once over a validation stream with open gates (:mod:`gatesearch.runtime.chain`).
 2. Gate by gate, a search tries every setting of the next gate. It keeps the front of price and misses, with all later
    gates open (:mod:`gatesearch.runtime.chain_search`).
-3. For each complete chain on the front, cheapest first, the detector is tuned again. The first chain that keeps the
-   allowed misses is the result, unless one of the best cheaper chains beside the front keeps them as well.
+3. For each complete chain on the front, cheapest first, the detector is tuned again. The first chain that misses few
+   enough events is the result. Then some cheaper chains that are not on the front are tuned, too. If one of them also
+   misses few enough events, the cheapest such chain is the result instead.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from gatesearch.runtime.detector_tuning import (
 )
 from gatesearch.runtime.event_hops import EventHits, EventHops
 
-MAX_OTHERS = 12  # chains beside the front that are tuned
+MAX_OTHERS = 12  # largest number of chains that are tuned although they are not on the front
 QUICK_POINTS = 4  # number of thresholds that a quick tuning of the detector tries at a time
 
 
@@ -73,18 +74,19 @@ def tune_chain(
 
     Args:
         scores: outputs of the chain on the validation stream.
-        settings: settings of the detector; their smoothing, hits and threshold are not read.
+        settings: settings of the detector; smoothing, hits and threshold are ignored, because the tuning sets them.
         fa_per_hour: largest allowed number of false accepts per hour.
         max_miss_rate: largest allowed share of events without a detection.
-        price: function of the activities of the front end and of each stage that returns the price. It must not fall
-            when an activity grows.
-        max_miss_rise: rise of the misses above those of the same network with all gates open that is allowed in any
-            case, so that a network that was trained too briefly for ``max_miss_rate`` still gets gates.
+        price: function that returns the price for the activities of the front end and of each stage. The price must
+            not fall when an activity grows.
+        max_miss_rise: allowed rise of the miss rate above that of the same network with all gates open; 0 for none.
+            This rise is allowed even if it exceeds ``max_miss_rate``, so that a network that was trained too briefly
+            for ``max_miss_rate`` still gets gates.
         min_gate_recall: least share of events for which the gates pass at least one window that holds the event.
         signal_prices: price that a gate on the signal adds, by statistic; a statistic without an entry adds nothing.
 
     Raises:
-        DataError: there are no hops, the rate is below 0, or a score is not finite.
+        DataError: there are no hops, ``fa_per_hour`` is below 0, or a score is not finite.
     """
 
     def tune(chain: ChainRun, points: int) -> TunedDetector:
@@ -121,7 +123,8 @@ def tune_chain(
         if (detector := tune_if_kept(chain)) is not None:
             best = chain, detector
             break
-    # Chains beside the front miss more by the detector of the open chain. Tuned, one of them may still keep the misses.
+    # With the detector that is tuned for open gates, these chains miss more events than a chain on the front. With a
+    # detector that is tuned for the chain itself, one of them may still miss few enough events.
     bound = front[-1].price if best is None else best[0].price
     cheaper = sorted((chain for chain in others if chain.price < bound), key=lambda chain: (chain.misses, chain.price))
     for chain in sorted(cheaper[:MAX_OTHERS], key=lambda chain: chain.price):

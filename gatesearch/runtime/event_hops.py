@@ -1,4 +1,4 @@
-"""Finds the hops of a recording whose windows hold an event, and those that can detect it."""
+"""Finds the hops of a recording whose windows hold an event, and the hops at which a detector can detect the event."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class EventHits:
 
     Args:
         settings: settings of the detector, with one threshold for all classes.
-        indices: hops around all events, event by event, [n]. Those of an event begin with earlier hops that its first
-            confidence reads.
+        indices: hops around all events, event by event, [n]. The indices of an event begin with the earlier hops
+            that the detector needs to compute the event's first confidence.
         columns: index of the output of the event's own class, for each hop in ``indices``, [n].
         counts: whether a detection counts for the event, for each hop in ``indices``, [n].
         starts: position in ``indices`` at which each event begins, for events that the detector can report.

@@ -19,8 +19,8 @@ Array = npt.NDArray[Any]
 class PartsProgram:
     """A stage in parts, with the interface of a :class:`~gatesearch.runtime.program.Program`.
 
-    A part reads the tensors of earlier parts in place. A tensor is copied only if a program reads it from memory of its
-    own.
+    A part reads the tensors of earlier parts in place. A tensor is copied only if a LiteRT program reads
+    it from the program's own memory.
 
     Args:
         parts: descriptions of the parts from the manifest.

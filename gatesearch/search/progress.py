@@ -26,7 +26,7 @@ class ProgressMonitor(AbstractContextManager["ProgressMonitor"]):
 
     Args:
         past: trials of earlier sessions.
-        reference: the corner up to which the hypervolume counts; each objective is divided by that of the corner.
+        reference: the corner up to which the hypervolume counts; each objective is divided by its value at the corner.
         objective: the objective that decides which feasible plan is the best: ``energy``, ``latency`` or ``accuracy``.
         quality: name of the quality measure, for the progress line.
         logs: folder of the TensorBoard files, which every session writes anew; None: no curves.

@@ -22,7 +22,7 @@ Batch = tuple[Tensor, Tensor]
 # Lower bound on the probability with which a gate passes a sample, so that later gates still learn from samples that
 # earlier gates stop.
 MIN_REACH = 0.02
-# A network takes a sample for a positive if the positive classes have together more than this probability. Few
+# A network takes a sample for a positive if the probabilities of the positive classes sum to more than this value. Few
 # detectors have a lower threshold.
 ACCEPTED = 0.3
 
@@ -83,7 +83,7 @@ class GatedTask(pl.LightningModule):
         self.register_buffer("positive", positive.clone())
         self.register_buffer("class_weight", class_weight.clone())
         self.schedule, self.gate_settings = schedule, gate_settings
-        self.scores: list[Tensor] = []  # for each validation batch, the sums of the goal's two scores
+        self.scores: list[Tensor] = []  # for each batch, two sums; the quality is the first over the second
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Pass training progress (0 to 1) to the layer gates."""

@@ -1,6 +1,7 @@
 """Rows, page and plots of the ``dsg`` benchmark: precision and channel gating on CIFAR-10.
 
-The page has a section for each training protocol. A section has a table for each table of the paper.
+The page has a section for each training protocol. A section has a table for each table of the paper (Huang et al. 2020,
+"Pushing the Envelope of Dynamic Spatial Gating technologies").
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from results.trainings import ProtocolBenchmark, Result, Results, list_machines
 
 
 class Figure(NamedTuple):
-    """A figure of a row.
+    """One of the figures that each row has, such as the accuracy, and how tables show it.
 
     Args:
         unit: unit of the figure.

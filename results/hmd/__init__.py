@@ -1,8 +1,8 @@
 """`gatesearch bench hmd speech=DIR har=FILE`: compressed matrices in recurrent networks.
 
 Hybrid matrices (HMD, hybrid matrix decomposition) are compared with other compressed matrices in four networks. A row
-of the page is one network, trained for each seed. A finished row is not trained again. Without recordings, speech and
-activities are synthetic, and the page says so.
+of the page is one network with one kind of matrix and one compression factor. It is trained once for each seed. A
+finished row is not trained again. Without recordings, speech and activities are synthetic, and the page says so.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Times one case of the ``kernels`` benchmark: a group of calls that take turns.
 
-Calls that measure the processor's limits take turns with them.
+In each round, calls that measure the processor's limits have their turn, too.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """`gatesearch bench kws data.root=DIR`: Gated Compression on a keyword spotter.
 
-The speech is real with ``data.root``, else synthetic. Each seed is one ordinary run of recipes/kws.yaml. The benchmark
-compares three plans, which are retrained in the same way from the same baseline: no gates, the plan that the search
-picked, and one gate after the third block. The search does not choose the third plan. An earlier experiment measured
-this plan, and the benchmark repeats it.
+A run of recipes/kws.yaml on synthetic speech is always part of the benchmark. ``data.root`` adds a run on real speech
+for each seed. In each run, the benchmark compares three plans, which are retrained in the same way from the same
+baseline: no gates, the plan that the search picked, and one gate after the third block. The search does not choose the
+third plan. An earlier experiment measured this plan, and the benchmark repeats it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def main(arguments: list[str]) -> None:
     """Make the missing run of every seed, then write results/kws.
 
     Args:
-        arguments: ``data.root=DIR``, a folder of real speech (default: synthetic speech); ``seeds=0,1,2``; any key of
-            the recipe.
+        arguments: ``data.root=DIR``, a folder of real speech (default: synthetic speech alone); ``seeds=0,1,2``; any
+            key of the recipe.
 
     Raises:
         UserError: an argument is wrong.

@@ -1,7 +1,7 @@
 """Builds a synthetic table for the development of samplers, in which a formula gives the quality of each plan.
 
 The table has the space, the device and the costs of a recorded table. In the formula, a gate that reduces its tensor
-more has a larger error, above all near the input of the network. Deeper gates stop more negatives. Errors fall from
+more raises the error more, above all near the input of the network. Deeper gates stop more negatives. Errors fall from
 epoch to epoch, and faster for some plans. Every seed has its own coefficients and noise.
 """
 

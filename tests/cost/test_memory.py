@@ -105,7 +105,7 @@ def test_stages_that_lose_channels_take_the_memory_that_is_planned(data: st.Data
 @given(keep=st.sampled_from([0.25, 0.5, 0.75]), site=st.sampled_from(["relu", "relu_1"]))
 def test_a_sum_behind_a_cut_that_removes_channels_takes_planned_memory_up_to_a_map(keep: float, site: str) -> None:
     # The removed channels are restored before the sum. The moment at which they are restored decides how long one more
-    # map is in memory.
+    # feature map is in memory.
     assert_close(Skips(16, 2, 2), (1, 16, 16), (gate(site, keep),), slack_bytes=SMALL_BYTES + 16 * 16 * 16)
 
 

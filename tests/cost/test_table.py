@@ -1,6 +1,7 @@
 """Tests of latency tables: the costs of a backbone's blocks and gate heads, by shares of channels.
 
-A surface gives a block's cost at any share of input and output channels, from costs at one to four corners.
+A surface gives a block's cost at any share of input and output channels. It is fitted to the costs at one to four pairs
+of shares, its corners.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ def test_one_or_two_corners_leave_the_other_share_flat(a: float, b: float, share
 
 
 def test_products_of_channels_are_exact_everywhere() -> None:
-    """Multiply-accumulates of a convolution are a product of both shares; those of a depthwise one depend on one share.
+    """The MACs of a convolution grow with the product of both shares; those of a depthwise one, with one share.
 
-    So a sum of such layers has the form of a surface.
+    So a sum of such layers has the form of a surface. MACs are multiply-accumulates.
     """
     work = lambda i, o: 7 + 3 * i + 2 * o + 100 * i * o  # noqa: E731
     surface = Surface.fit({corner: work(*corner) for corner in [(1.0, 1.0), (0.5, 1.0), (1.0, 0.5), (0.5, 0.5)]})

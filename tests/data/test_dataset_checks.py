@@ -60,7 +60,7 @@ EVERY: dict[str, Damage] = REFUSED | DOUBTED
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_damaged_data_never_pass_in_silence(draw: st.DataObject) -> None:
-    """Any one to three damages, in any order, give an error or a warning, and no other exception."""
+    """One to three damages, in any order, give an error or a warning, and no other exception."""
     kind = draw.draw(st.sampled_from(KINDS))
     usable = [name for name, damage in EVERY.items() if kind in damage.kinds]
     names = draw.draw(st.lists(st.sampled_from(usable), min_size=1, max_size=3, unique=True))

@@ -249,7 +249,7 @@ def mutate_file(path: Path, random: Random) -> None:
 
 
 def mutate_arrays(arrays: dict[str, Any], random: Random) -> dict[str, Any]:
-    """Return the arrays with one change: another type or shape, odd numbers, a missing array or an additional one."""
+    """Return the arrays with one change: another type or shape, unusual numbers, a missing or an additional array."""
     arrays = dict(arrays)
     name = random.choice(list(arrays))
     array = arrays[name]

@@ -1,4 +1,8 @@
-"""Feature Boosting and Suppression (FBS): winners, gradients, skipped channels, work and parameters."""
+"""Tests of Feature Boosting and Suppression (FBS): winners, gradients, skipped channels, work and parameters.
+
+For each sample, FBS predicts a gain g for each channel. It computes only the channels with the largest gains, the
+winners.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +84,7 @@ def test_a_trained_layer_with_gammas_of_both_signs_is_unchanged_at_density_1(wit
     gated = gate(conv, norm, density=1.0)
     x = torch.rand(4, 5, 9, 9).double()
     expected = plain(x)
-    assert (gated(x) - expected).abs().max() < 0.02 * expected.abs().max()  # phi has its random initial values
+    assert (gated(x) - expected).abs().max() < 0.02 * expected.abs().max()  # the predictor's weights are random
     nn.init.zeros_(gated.predictor.weight)
     torch.testing.assert_close(gated(x), expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(gated.train()(x), plain.train()(x), rtol=0, atol=1e-12)

@@ -61,10 +61,11 @@ def constant(gate: PGLayer, threshold: float) -> PGLayer:
     ],
 )
 def test_table_2_follows_from_its_sparsities(sparsity, printed, times):
+    # Table 2 of Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies".
     average = average_bits(8, 2, sparsity)
     assert average == pytest.approx(printed, abs=5e-5 if printed != 4.23 else 5e-3)
     assert saving(8, average) == pytest.approx(times, abs=5e-3)
-    as_printed = 6 + (1 - sparsity) * 2  # Eq. 1 of Huang et al. 2020 as printed, a misprint
+    as_printed = 6 + (1 - sparsity) * 2  # Eq. 1 as printed contradicts Table 2: a misprint
     assert abs(as_printed - printed) > 0.4
 
 
@@ -382,7 +383,7 @@ def test_training_lowers_the_loss_and_moves_the_thresholds(layer, shape):
     assert losses[-1] < 0.7 * losses[0]
     assert gate.threshold.abs().min() > 0
     alpha = gate.range.alpha.detach()
-    assert alpha != first.max() and (alpha - first.max()).abs() < 0.5  # the first batch sets it
+    assert alpha != first.max() and (alpha - first.max()).abs() < 0.5  # the first batch sets its initial value
 
 
 @pytest.mark.parametrize("target", [-1.0, 3.0])

@@ -1,4 +1,4 @@
-"""The quantiser of precision gating: its levels, its gradients and its range."""
+"""Tests of the quantiser of precision gating: its levels, its gradients and its range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gate thresholds from logits: the recall target, the share that stops, ties, rounding and unusable logits."""
+"""Tests of gate thresholds from logits: the recall target, the share that stops, ties, rounding and unusable logits."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ distinct_logits = st.lists(st.floats(-(2.0**127), 2.0**127, width=32), min_size=
 
 
 def lies_between_logits(theta: float, logit: Tensor) -> bool:
-    """Say whether a threshold equals no logit, or the next larger float is a logit, so that no float lies between."""
+    """Say whether a threshold equals no logit; it may equal one if no float lies between this logit and the next."""
     single = torch.tensor(theta)
     return bool((logit != single).all()) or bool((logit == torch.nextafter(single, torch.tensor(math.inf))).any())
 

@@ -1,4 +1,4 @@
-"""Figures of small whole runs equal the recorded ones; golden_runs.py describes the runs."""
+"""Tests that the figures of small whole runs equal recorded figures; golden_runs.py describes the runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that networks whose weights are computed at each forward can be copied, cut and lowered."""
+"""Tests that networks that compute their weights in each forward pass can be copied, cut and lowered."""
 
 from __future__ import annotations
 

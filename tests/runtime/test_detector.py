@@ -1,4 +1,4 @@
-"""The detector reports the same hop by hop as over a whole recording, as its settings say."""
+"""Tests that the detector reports the same hop by hop as over a whole recording, and obeys its settings."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_threshold_has_to_be_exceeded() -> None:
 
 
 def test_a_mean_starts_from_silence() -> None:
-    """Two loud hops are a mean of 0.5 over four, as in a device whose buffer starts at zero."""
+    """After two loud hops, the mean over four hops is 0.5, because the buffer starts at zero, as in a device."""
     assert hops_of(settings_for(smoothing=4, threshold=0.6), [1.0, 1.0, 1.0, 0.0]) == [2]
 
 
@@ -109,7 +109,7 @@ def test_hits_are_in_a_row() -> None:
 
 
 def test_the_refractory_time_counts_from_the_detection() -> None:
-    """0.3 s at hops of 0.1 s: the third hop after a detection is the earliest."""
+    """With 0.3 s and hops of 0.1 s, the third hop after a detection is the first one that may detect again."""
     assert hops_of(settings_for(), [0.9] * 8) == [0, 3, 6]
     assert hops_of(settings_for(refractory_s=0.25), [0.9] * 8) == [0, 3, 6]
     assert hops_of(settings_for(refractory_s=0.0), [0.9] * 3) == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""The goal ``detection``: figures on a stream, with a detector that is tuned on the validation stream."""
+"""Tests of the goal ``detection``: figures on a stream, with a detector that is tuned on the validation stream."""
 
 from dataclasses import replace
 
@@ -110,7 +110,7 @@ GATED = GatePlan((PlacedGate.of("gc", "input", mode="channel", keep=1.0, recall=
 
 
 def operation(reference: float = 1.0, max_miss_rise: float = 0.05) -> Operation:
-    """Return an operation in which only the last stage costs; when it opens, it costs as much as five hops."""
+    """Return a target of calibration whose price counts the last stage alone; an opening costs as much as five hops."""
     return Operation(
         price=lambda parts: sum(part.open_share + 4 * part.openings for part in parts[-1:]),
         reference=reference,

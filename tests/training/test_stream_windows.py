@@ -1,4 +1,4 @@
-"""Training windows drawn anew from a stream: whole events in turn, and hard negatives more often."""
+"""Tests of training windows that each epoch draws from a stream: whole events in turn, hard negatives more often."""
 
 import pytest
 import torch

@@ -18,7 +18,7 @@ from gatesearch.data.waveforms import INT16_FULL_SCALE
 from gatesearch.errors import UserError
 
 STRETCH_S = 30.0  # length of the part of a scene that is mixed at once; it limits memory and changes no sample
-FADE_S = 0.01  # length of the fade at both ends of a piece; without a fade, the cut would click
+FADE_S = 0.01  # length of the fade at both ends of a piece or event; without a fade, the cut would click
 
 Mix = npt.NDArray[np.float32]
 Addend = SpecPiece | SpecEvent
@@ -91,7 +91,7 @@ def mix_stretch(addends: Sequence[Addend], clips: Sequence[Samples], start: int,
         addends: the pieces and events, in the order in which they are added.
         clips: the clips, in the order of the indices that the addends name.
         start, end: first sample of the stretch, and the sample after its last one.
-        fade: number of samples over which a piece rises at its start and falls at its end.
+        fade: number of samples over which a piece or event rises at its start and falls at its end.
     """
     mix = np.zeros(end - start, np.float32)
     for addend in addends:
@@ -107,8 +107,11 @@ def mix_stretch(addends: Sequence[Addend], clips: Sequence[Samples], start: int,
 
 
 def fade_ends(wave: Mix, position: int, samples: int, fade: int) -> None:
-    """Fade the ends of a piece of ``samples`` samples in place; ``wave`` is its part from sample ``position`` on."""
-    # Over the first ``fade`` samples of the piece, the factor rises from 1 / (fade + 1) to fade / (fade + 1). Over the
+    """Fade the ends of a piece or event in place.
+
+    ``wave`` is the part of it from sample ``position`` on; the whole has ``samples`` samples.
+    """
+    # Over the first ``fade`` samples of the whole, the factor rises from 1 / (fade + 1) to fade / (fade + 1). Over the
     # last ``fade`` samples it falls in the same way.
     fade = min(fade, samples // 2)
     rise = max(0, min(len(wave), fade - position))

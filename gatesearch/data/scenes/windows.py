@@ -1,4 +1,4 @@
-"""Draws labelled windows of a scene to train on; none of them holds only a part of an event.
+"""Draws labelled windows of a scene to train on, without windows that hold too small a part of an event.
 
 A scene is a labelled stream.
 """
@@ -29,7 +29,7 @@ class Windows:
         starts: first sample of each window, int64 [windows].
         labels: index of the class of each window, int64 [windows].
         classes: names of the classes.
-        left_out: number of windows that were drawn and left out, because they hold a part of an event.
+        left_out: number of drawn windows that were left out: they hold a part of an event or lie outside the scene.
     """
 
     scene: Scene = field(repr=False)
@@ -62,8 +62,8 @@ def draw_windows(
 ) -> Windows:
     """Draw windows at random offsets; the same arguments give the same windows.
 
-    Windows that hold a part of an event are counted and not returned, because both answers of a detector may be right
-    for them.
+    Windows that hold a part of an event smaller than ``inside`` are counted and not returned, because both answers of a
+    detector may be right for them.
 
     Args:
         scene: the scene of the training split.

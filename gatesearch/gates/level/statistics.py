@@ -26,7 +26,7 @@ from gatesearch.errors import DataError, unknown
 from gatesearch.gates.level.integers import LOG_BITS, Whole, constant, log2, square_root, widen
 
 FRACTION_BITS = 16  # a statistic is in units of 2^-16 of an octave
-MAX_FRAMES = 2048  # with this many frames, the square of a spread in those units stays below 2^62
+MAX_FRAMES = 2048  # with this many frames, the square of a spread in units of 2^-16 octaves stays below 2^62
 POINTS = 64  # samples in a block of the Fourier transform that flatness uses
 BINS = POINTS // 2 - 1  # number of frequencies, without zero and the highest one
 FILTER_BITS = 14  # a filter's weights are in units of 2^-14

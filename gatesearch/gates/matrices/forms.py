@@ -61,7 +61,7 @@ class HybridMatrix(Factors):
         weight: the dense stack from which the factors are fitted, [groups * rows, columns]. A starts as the first r
             rows; each block starts as the best rank-1 approximation of its part of the other rows.
         groups: number of matrices in the stack.
-        dense_rows: r, the number of dense rows of each matrix, from 0 to rows.
+        dense_rows: r, the number of dense rows of each matrix, from 0 to all of its m rows.
         blocks: J, the number of blocks; their widths differ by one column at most.
 
     >>> from gatesearch.gates.matrices import hybrid_parameters

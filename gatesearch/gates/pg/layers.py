@@ -25,8 +25,8 @@ class PGLayer(nn.Module):
     Args:
         layer: the trained layer; copied.
         settings: the gate's parameters: bits, mask and target.
-        input_range: a module that returns the clip and the range of the input. By default, the clip is learned and the
-            range is a running mean.
+        input_range: a module that returns the clipping value alpha and the range of the clipped input. By default,
+            alpha is learned, and the range is a running mean.
         sparse: whether the gradient of the mask is zero where the mask is closed ("sparse back-propagation").
 
     Raises:
@@ -100,7 +100,7 @@ class PGLayer(nn.Module):
         return SIGMA * (self.threshold - self.settings.target).square().sum()
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the thresholds and the clip."""
+        """Yield the thresholds and the clipping value alpha."""
         return chain([self.threshold], self.range.parameters())
 
     def anneal(self, progress: float) -> None:

@@ -16,7 +16,7 @@ LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear", 
 
 
 def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
-    """Return every convolution without groups, linear and recurrent layer, in the order in which they run.
+    """Return all linear layers, recurrent layers and convolutions without groups, in the order in which they run.
 
     Some layers are no sites. A gate for a layer that is called twice would have to serve two places. A gate for a layer
     with hooks or with computed weights would not run the hooks or compute the weights. An LSTM or GRU is no site if the

@@ -36,7 +36,7 @@ void GS(copy_channels)(const char *x, int pixels, int stride, const int32_t *cha
 }
 
 /* Encode x [n] as a bitmap [(n + 7) / 8], lowest bit first, and the values that are not zero; return their number.
-   values must have room for n. */
+   The array values must have room for n values. */
 int GS(pack_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values) {
   int count = 0;
   for (int i = 0; i < n; i += 8) {

@@ -123,7 +123,8 @@ def _split_points(trials: Sequence[Trial]) -> tuple[list[float], list[float]]:
 def _set_log_ticks(axes: Axes, values: Sequence[float]) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-    # Over less than about a decade, powers of ten alone give an axis one tick or none.
+    # If the largest value is less than 4 times the smallest, an axis with ticks at 1, 2 and 5 times powers of ten has
+    # at most two ticks. Such an axis gets evenly spaced ticks instead.
     is_narrow = max(values) / min(values) < 4
     axes.xaxis.set_major_locator(MaxNLocator(6) if is_narrow else LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(lambda value, _: format_tick(value, (max(values) - min(values)) / 10))

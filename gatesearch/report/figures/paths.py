@@ -17,7 +17,7 @@ _MAX_CLASSES = 12
 def draw_qualities(record: Record) -> Figure | None:
     """Draw the quality of each way to route windows."""
     routings = [routing for routing in list_routings(record) if read(routing, "quality") is not None]
-    routings.reverse()  # axes count from the bottom
+    routings.reverse()  # a bar chart draws its first row at the bottom
     if not routings:
         return None
     drawing = figure(height=0.55 + 0.36 * len(routings))

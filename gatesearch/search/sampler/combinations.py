@@ -94,7 +94,7 @@ class Combinations:
         )
 
     def _encode_gates(self, gates: Gates) -> Array:
-        """Return the features of each cut gate: its own, its index, and the sum of the reductions before it."""
+        """Return the features of each cut gate: its own, its index, and the sum of all reductions by earlier gates."""
         rows, reduction = [], 0.0
         for k, gate in enumerate(cut_gates(GatePlan(gates))):
             row = self._encoder.encode_cut_gate(gate)

@@ -56,8 +56,9 @@ class PlanEncoder:
         no_params = (0.0,) * len(self._features)
         # The first six features describe the cut gates: their number, the depth of the first gate, the least distance
         # between neighbours or to the end, the sum and the maximum of their reductions, and the sum of a product. The
-        # next three describe the layer gates: the sum of their shares of MACs, and the sum and the maximum of their
-        # reductions. The sums of the parameter features of cut gates and of layer gates follow.
+        # next three describe the layer gates: the sum of their shares of MACs, the sum of their reductions weighted by
+        # these shares, and the maximum of their reductions. The sums of the parameter features of cut gates and of
+        # layer gates follow.
         return np.array(
             [
                 len(cuts),

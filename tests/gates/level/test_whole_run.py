@@ -1,4 +1,7 @@
-"""A whole run with a level gate before a network that reads waveforms, up to its verified bundle."""
+"""Tests a whole run with a level gate before a network that reads waveforms, up to its verified bundle.
+
+A level gate compares a statistic of the signal, such as its level, with a threshold.
+"""
 
 from __future__ import annotations
 

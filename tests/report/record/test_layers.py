@@ -1,4 +1,4 @@
-"""Tests that the record's figures of gated layers equal figures that were computed by hand."""
+"""Tests that the figures of gated layers in a run's record equal figures that were computed by hand."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OBSERVED = {"3": {"sparsity": 0.85, "sparsity_winners": 0.7, "weighted_sparsity"
 
 
 def cost(device: str) -> CostModel:
-    """Return a cost model of ``NET`` without timings; ``layer_rows`` uses only the blocks of its layers."""
+    """Return a cost model of ``NET`` without timings; ``layer_rows`` needs only the block of each layer."""
     sites, layers = cut_sites(NET, EXAMPLE), layer_sites(NET, EXAMPLE)
     assert [site.name for site in sites] == ["input", "2", "5"]
     readings = {name: LayerReading(block, {}) for name, block in (("0", "input"), ("3", "2"), ("6", "5"))}
