@@ -25,7 +25,7 @@ def available_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> i
 
 
 def _quotas(cgroups: Path, membership: Path) -> Iterator[float]:
-    """Yield the CPU quota (in cores) of each Linux control group of the process, in version 1 or 2 of these groups."""
+    """Yield the CPU quota (in cores) of each Linux control group, of version 1 or 2, that contains the process."""
     try:
         groups = [line.strip().split(":", 2)[1:] for line in membership.read_text().splitlines()]
     except OSError:

@@ -1,8 +1,8 @@
-"""Pass: removes the channels that a gate suppresses from the layers on both sides of its cut.
+"""Pass: removes the channels that a cut gate masks, in the layers before and behind the gate.
 
-The pass assumes a traced stage in evaluation mode whose suppressed inputs are zero. It returns a copy with plain
-weights that computes the same values in the remaining channels. Later passes change this copy in place. A stage
-without operations becomes the identity.
+The pass assumes that the stage is traced and in evaluation mode, and that its masked inputs are zero. It returns a copy
+that computes the same values in the remaining channels. The weights of the copy are plain parameters, without weight
+norm or pruning masks. Later passes change this copy in place. A stage without operations becomes the identity.
 
 A suppressed channel is zero at the gate's output, and a batch normalisation turns it into another constant. The pass
 carries the constant of a removed channel from layer to layer, until it can add the constant to the bias of a
@@ -148,9 +148,9 @@ def _cut_inputs(stage: fx.GraphModule, entering: Subset) -> None:
 
 
 def _cut_outputs(stage: fx.GraphModule, index: Tensor, axis: int) -> None:
-    """Remove output channels, from the last layer back to the layer that computes them.
+    """Remove output channels in the layers from the end of the stage back to the layer that computes the channels.
 
-    An operation that cannot drop channels ends the way back; behind it, the remaining channels are selected.
+    An operation that cannot drop channels ends the walk; a selection of the remaining channels is inserted behind it.
     """
     user = stage.graph.output_node()
     node = user.args[0]

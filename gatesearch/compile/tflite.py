@@ -1,4 +1,4 @@
-"""The back end for .tflite: converts a module to float32 and quantises it to int8.
+"""The back end for .tflite: converts a module to a float32 program and quantises the program to int8.
 
 All cores use .tflite files: LiteRT runs them on application cores, TensorFlow Lite Micro on microcontrollers, and Vela
 compiles them for an Ethos-U. Tensors of rank 4 are channel-last in these files ([N, H, W, C]); :func:`channel_last` and
@@ -141,13 +141,13 @@ def calibrate(
 
 
 def quantise_in(model: bytes, observed: dict[str, dict[str, Any]]) -> bytes:
-    """Return a float .tflite quantised to int8 with these ranges; ranges that int8 cannot represent widen in place."""
+    """Return a float .tflite quantised to int8; ranges in ``observed`` that int8 cannot represent are widened there."""
     need("quantisation to int8", "ai_edge_quantizer")
     with quiet("quantisation to int8"):
         from ai_edge_quantizer import quantizer, recipe
 
         int8 = recipe.static_wi8_ai8()
-        while True:  # a wider range makes the steps of the sum behind it wider as well, so other ranges may follow
+        while True:  # a wider range makes the sums behind it coarser, so their output ranges may have to widen, too
             result = quantizer.Quantizer(model, int8).quantize(observed, enable_progress_report=False)
             quantised = bytes(result.quantized_model)
             if not ranges.widen(observed, quantised):

@@ -146,7 +146,7 @@ def layer_changes(
 
 
 def dense_by_kernel(site: LayerSite) -> LayerChange:
-    """Return the change of an ungated recurrent layer that the kernels of gated layers run, with all its rows computed.
+    """Return the change for an ungated recurrent layer run by a kernel of gated layers, which computes all its rows.
 
     A core that runs kernels runs ungated recurrent layers in this way. Otherwise a comparison with gated layers would
     credit the gate with the difference between an interpreter's hundreds of operators and a loop in C.

@@ -14,8 +14,8 @@ from gatesearch.data.wav_files import WavFiles, compose, describe_names, find_wa
 from gatesearch.errors import UserError
 
 LONG_BACKGROUND = "_background_noise_"  # the folder of long recordings, which are cut into clips
-BACKGROUND_FOLDERS = ("_silence_", LONG_BACKGROUND)  # one of them may be absent
-ANY_OTHER = "*"  # stands for every folder that no class names
+BACKGROUND_FOLDERS = ("_silence_", LONG_BACKGROUND)  # a class may name both even if only one of them exists
+ANY_OTHER = "*"  # stands for the folders that no class names
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Tree:
     remarks: tuple[str, ...] = ()
 
     def split_of(self, folder: str, file: str) -> str:
-        """Return the split of a file: from the split lists, or without lists 80/10/10 by :func:`hashed_split`."""
+        """Return the split of a file from the split lists; if there are no lists, :func:`hashed_split` decides."""
         if self.listed is not None:
             return self.listed.get(f"{folder}/{file}", "train")
         return hashed_split(speaker_of(folder, file))
@@ -114,10 +114,13 @@ def hashed_split(speaker: str) -> str:
 
 
 def assign(tree: Tree, positives: Sequence[str], negatives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return the folders of every class, positives first; ``"*"`` becomes every folder that no class names.
+    """Return the folders of every class, positives first.
+
+    ``"*"`` becomes every folder with WAV files that no class names and whose name does not start with ``_``.
 
     Raises:
-        UserError: a folder does not exist, holds no WAV file, or belongs to two classes.
+        UserError: a folder does not exist, holds no WAV file or belongs to two classes, or no folder is left for
+            ``"*"``.
     """
     check_names(positives, negatives)
     classes = {word: [compose(word)] for word in positives}

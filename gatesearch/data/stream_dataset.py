@@ -24,7 +24,7 @@ class StreamDataset(Dataset):
             draws new training windows from it.
         window_s: length of a window in seconds.
         hop_s: length of a hop in seconds: the time from one decision to the next.
-        positive_share: share of the training windows with an event in them.
+        positive_share: share of the training windows that contain an event.
         inside: share of an event that has to lie in a window to make it a positive.
 
     Raises:

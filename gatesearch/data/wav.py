@@ -37,7 +37,7 @@ class Clips(NamedTuple):
 
     Args:
         waves: the clips [N, samples].
-        indices: the index of each clip's path.
+        indices: for each clip, the index of its file in the list of paths.
         problems: one message for each file that was left out.
         remarks: lines on files that were read but look unusual.
     """

@@ -19,8 +19,8 @@ class SensorSequence(NormalisingFrontend):
     and standard deviation 1 on the training split.
 
     Args:
-        average: number of consecutive steps that become one step, their mean; a remainder at the end of the window is
-            cut off.
+        average: number of consecutive steps whose mean becomes one step; a remainder at the end of the window is cut
+            off.
 
     Raises:
         UserError: ``average`` is below 1 or no integer.

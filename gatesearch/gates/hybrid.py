@@ -32,7 +32,7 @@ from gatesearch.gates.work import KernelCall, LayerWork
 from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import Scalar
 
-GROUPED = 16  # channels: the value of "group" in a kernel's variant, for every group of two channels or more
+GROUPED = 16  # value of "group" in a kernel's variant that stands for all groups of two channels or more
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Low-rank matrix factorisation (LMF) of linear and recurrent layers.
 
-The technique is that of Grachev et al. 2017. It is a reference method for hybrid matrices
-(:mod:`gatesearch.gates.hmd`). Every matrix [m, n] becomes a product of two matrices [m, d] and [d, n]. A hybrid matrix
-with as many parameters has about twice the rank. A layer multiplies by the second matrix first. The product with the
-first matrix has to wait for that result.
+The technique is that of Grachev et al. 2017. Hybrid matrices (:mod:`gatesearch.gates.hmd`) are compared with it. Every
+matrix [m, n] becomes a product of two matrices [m, d] and [d, n]. A hybrid matrix with as many parameters has about
+twice the rank. A layer multiplies by the second matrix first, and the product with the first matrix has to wait for the
+result.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ class GateContext:
         alpha: weight of the gate's decision in the loss.
         beta: weight of the gate's compression in the loss.
         distillation: weight of the distance between the exit's output and the whole network's output.
-        weight: relative frequency with which samples of each kind reach this gate in use, [N]; None if all are equally
-            frequent.
+        weight: for each sample, the relative frequency in use with which samples of its kind reach this gate, [N]; None
+            if all are equally frequent.
         final: the network's output for every sample if no gate stops it, [N, *output].
         errors: a function from outputs of the network [N, *output] to the error of each sample [N].
     """
@@ -52,9 +52,9 @@ class Lowered(NamedTuple):
     """The form in which a cut gate is exported.
 
     ``channels`` holds the indices of the channels that remain; None stands for all. Export removes the other channels
-    from the stages on both sides. ``head`` maps the activations of the remaining channels, [N, kept, ...], to the pair
-    of passed activations [N, kept, ...] and logit [N, 1]. ``exit`` maps the passed activations to the model's output;
-    it is None if the gate has no exit.
+    from the stages on both sides. ``head`` maps the activations of the C remaining channels, [N, C, ...], to the pair
+    of passed activations [N, C, ...] and logit [N, 1]. ``exit`` maps the passed activations to the model's output; it
+    is None if the gate has no exit.
     """
 
     channels: Sequence[int] | None

@@ -39,6 +39,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 # These keep the channels of a map apart, so that a channel of zeros stays zero. A batch normalisation is in this list
 # because a gate that replaces the layer before it also replaces the normalisation.
 CHANNEL_WISE: Modules = (nn.BatchNorm2d, *RECTIFIERS, *NO_OPERATIONS, nn.AvgPool2d, nn.MaxPool2d)
+# The outputs of these are not negative if their inputs are not.
 KEEP_SIGN: Modules = (*NO_OPERATIONS, nn.AvgPool2d, nn.MaxPool2d, *ZERO_PADS)
 
 # Layers whose type tells which axis of their output has the channels.

@@ -160,7 +160,7 @@ class OperatorLog(OperatorCounter):
         )
 
     def operations(self) -> list[Operation]:
-        """Return the operators whose results are needed, with those marked that the preceding operator can include."""
+        """Return the operators whose results are needed; ``is_fused`` marks those that the one before can include."""
         results = {operand.number for operand in self.results}
         needed, live = set(results), list[Operation]()
         for operation in reversed(self._records):

@@ -74,7 +74,7 @@ class GateHeadKernel(CountedKernel):
     signatures: ClassVar[Signatures] = {"gate_f32": (FLOAT, (ADDRESS, INT, INT, ADDRESS, ADDRESS, FLOAT, ADDRESS))}
 
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield the head at the input of a layer: height, width and channels."""
+        """Yield the call of a head that reads the same feature map as a layer; its shape is height, width, channels."""
         yield KernelCall(self.name, listing.shape[:3])
 
     def macs(self, call: KernelCall) -> float:
@@ -93,7 +93,7 @@ class GateHeadKernel(CountedKernel):
         }
 
     def row_shape(self, call: KernelCall) -> tuple[int, ...]:
-        """Return the twelve numbers of a 1 x 1 convolution over the same map."""
+        """Return the shape of a 1 x 1 convolution over the same map, which has twelve numbers."""
         return (*call.shape, call.shape[2], *[1] * 8)
 
 

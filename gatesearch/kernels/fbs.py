@@ -327,7 +327,7 @@ class FBSKernel(LayerKernel):
     }
 
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield calls at each share of outputs, with all inputs and with the input share of the last pair."""
+        """Yield calls at each share of outputs, with all inputs and with the input share of the listing's last pair."""
         few = listing.pairs[-1][0]
         for inputs, outputs in product(sorted({1.0, few}), listing.shares):
             yield KernelCall(self.name, listing.shape, (), (("inputs", inputs), ("outputs", outputs)))

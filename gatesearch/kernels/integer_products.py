@@ -77,7 +77,7 @@ def open_thresholds(geometry: Geometry, high: Array, weight: Array, group: int, 
     """
     image, filters = torch.from_numpy(high.astype(np.float64)), torch.from_numpy(weight.astype(np.float64))
     sums = geometry.convolve(image, filters).numpy()
-    bound = 8 * float(np.abs(sums).max()) + 1  # larger than the mean of any winners
+    bound = 8 * float(np.abs(sums).max()) + 1  # larger than any mean of sums, whichever channels of a group it covers
     # An output opens strictly above its threshold, so a threshold below the smallest sum opens all.
     if share in (0, 1):
         thresholds = [bound if share == 0 else -bound] * -(-geometry.c_out // group)

@@ -56,7 +56,7 @@ class OperandSplit(NamedTuple):
         return cls(sign=both or (number == 2 and not wide_first), wide=both or (number == 2 and wide_first))
 
     def weights(self, levels: Array) -> Array:
-        """Return the weights of all operands, int8 [c_out, number c_in, ...], from weight levels [c_out, c_in, ...].
+        """Return the weights of all operands, int8 [c_out, number x c_in, ...], for weight levels [c_out, c_in, ...].
 
         >>> OperandSplit(sign=True, wide=True).weights(np.array([[255, -3]]))[0].tolist()
         [127, -2, 1, 1, -128, 1, 1, 1]
@@ -66,7 +66,7 @@ class OperandSplit(NamedTuple):
         return np.ascontiguousarray(np.concatenate(operands, 1), np.int8)
 
     def levels(self, x: Array, step: float, bits: int, low_bits: int) -> Array:
-        """Return the levels of all operands, [h, w, number c_in], for an input [h, w, c_in] of ``PGConv``.
+        """Return the levels of all operands, [h, w, number x c_in], for an input [h, w, c_in] of ``PGConv``.
 
         Where weights are wide, one operand is the doubled level. Doubling must not carry the low bits into the high
         bits. So a level is stored with a free bit between: the high bits, one zero bit, then ``low_bits`` low bits.
@@ -76,7 +76,7 @@ class OperandSplit(NamedTuple):
             x: real numbers.
             step: real value of a level.
             bits: number of bits of a level.
-            low_bits: number of bits that the second phase of precision gating adds.
+            low_bits: number of low bits, which precision gating multiplies only for the outputs that its mask opens.
         """
         whole = np.rint((x / np.float32(step)).clip(1 - 2**bits, 2**bits - 1)).astype(np.int32)
         operands = []

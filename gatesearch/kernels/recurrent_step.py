@@ -66,10 +66,10 @@ class LSTMStep(RecurrentStep):
     """One time step of an LSTM; its gates have torch's order i, f, g, o.
 
     Args:
-        input_weights: weights of the input.
+        input_weights: weights of the input; their height is the number of units.
         state_weights: weights of the state.
-        bias_x: bias of the input, float32 [4 height].
-        bias_h: bias of the state, float32 [4 height].
+        bias_x: bias of the input, float32 [4 x height].
+        bias_h: bias of the state, float32 [4 x height].
         library: the compiled kernels; None loads the best ones for this CPU.
 
     >>> from gatesearch.kernels import Dense

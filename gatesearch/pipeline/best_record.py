@@ -92,7 +92,7 @@ def describe_best(outputs: RunOutputs, figures: BestFigures, layers: list[dict[s
             figures.gated,
             figures.densities,
             figures.mean_sparsity,
-            # At another prevalence gates open at other times, and those openings are not measured.
+            # On a stream of another prevalence, gates would open at other times. Those openings are not measured.
             problem.recipe.stream.prevalences if has_negatives and problem.features.test.stream is None else (),
         ),
     }

@@ -20,6 +20,7 @@ POSITIVE, STREAM = "#0072b2", "#3b4652"
 NEGATIVES = ("#e69f00", "#d55e00", "#cc79a7", "#56b4e9", "#009e73")
 # Each hue darkens with the cost of the core, so that a grey print shows the order.
 CORES = ("#7fbfa9", "#2f8f78", "#0d4f45", "#8d7cb8", "#4b3b7a")
+# The terms of a window's energy.
 TERMS = {
     "sense": "#b4bcc4",
     "frontend": "#56b4e9",

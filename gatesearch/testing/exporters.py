@@ -18,7 +18,9 @@ from gatesearch.export.exporters import Exporter, exporter
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan
 
-TOLERANCE = 0.05  # largest error of an output, as a share of the largest output: a few int8 steps
+# Largest error of an output: this value plus this share of the largest output. A share of 5 % is about as much as a few
+# quantisation steps of int8.
+TOLERANCE = 0.05
 
 
 class ExporterConformance:

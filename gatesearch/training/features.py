@@ -154,7 +154,7 @@ class Batches:
     """Yields the training windows in shuffled batches.
 
     With a training stream, each epoch draws new windows from the stream. Otherwise an epoch uses one rendition of each
-    sample of the bank. All windows are in memory, so that worker processes would cost more time than they save.
+    sample of the bank. All windows are in memory, so worker processes would cost more time than they save.
 
     Args:
         features: the features of the data set.

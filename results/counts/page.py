@@ -10,7 +10,7 @@ from gatesearch._lib.timing import fingerprint
 from gatesearch.report.rows import RESULTS, Row, markdown_table
 from results.benchmark import Benchmark, describe_machine
 
-LARGEST_ERROR = 0.1
+LARGEST_ERROR = 0.1  # target for estimates of memory, as a share of the measured memory
 # Programs to which no constant of the estimates was fitted.
 UNFITTED = ("regnetx_002", "semnasnet_050", "ghostnet_050", "mobilenetv4_conv_small_035")
 COUNT_PROTOCOL = "one sample, evaluation mode, attention operator by operator; untrained weights"

@@ -26,7 +26,7 @@ class Protocol(BaseModel):
         train: number of training images; None: all images that are not validation images.
         validation: number of validation images, on which all tuning is done.
         batch_size: images in a step.
-        epochs: epochs of a row.
+        epochs: epochs of the training of one table row.
         rate: peak learning rate of SGD.
         decay: key of :data:`DECAYS`, the rule by which the learning rate falls.
         base_epochs: epochs of the baseline, a network without gates from which every row of a seed starts; 0: every row

@@ -1,4 +1,4 @@
-"""Rows, page and plots of the ``hmd`` benchmark, which compares hybrid matrices with other compressed ones.
+"""Rows, page and plots of the ``hmd`` benchmark, which compares hybrid with otherwise compressed matrices.
 
 The page has a section for each training protocol. A section has a table for each task.
 """

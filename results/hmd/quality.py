@@ -1,4 +1,4 @@
-"""The quality measure of each task of the ``hmd`` benchmark: its name, its unit, and whether more is better."""
+"""The quality measure of each task of the ``hmd`` benchmark: name, unit, and whether a higher value is better."""
 
 from __future__ import annotations
 

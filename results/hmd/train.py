@@ -1,4 +1,4 @@
-"""Trains a network of the ``hmd`` benchmark with AdamW, and scores it on a split.
+"""Trains a network of the ``hmd`` benchmark (hybrid matrix decomposition) with AdamW, and scores it on a split.
 
 After a training, the network has the weights that were best on the validation split.
 """
@@ -41,7 +41,11 @@ class Score(NamedTuple):
 
 
 def train(model: GatedModel, task: Task, protocol: Protocol, seed: int) -> int:
-    """Train a model in place, load the weights that were best on validation, and return the number of their check."""
+    """Train a model in place, and load the weights that were best on the validation split.
+
+    Returns:
+        The number of the check at which these weights were scored.
+    """
     torch.manual_seed(seed)
     epochs = {"kws_lstm": protocol.kws_epochs, "kws_gru": protocol.kws_epochs, "har_bilstm": protocol.har_epochs}
     windows = len(task.splits["train"][1])

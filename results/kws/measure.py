@@ -76,7 +76,7 @@ def measure(name: str, recipe: Recipe) -> Outcome:
     folder, cost, problem = run.folder, run.cost, run.problem
     core = run.model.plan.cores[-1]
     plan = GatePlan((DEEP_GATE,), (core, core))
-    # Without shares, training weights silence and unknown words equally, and not as in a stream that is mostly silence.
+    # Without shares, silence and unknown words have equal weights in the training, although streams are mostly silence.
     deep = retrain("deep", plan, problem, run.baseline, folder, dataclasses.replace(problem.gates, shares={}))
     split = problem.features.test
     curves = roc_curves(gate_logits(deep, split.features)[:, 0], split.kinds, problem.features.kind_names)

@@ -67,7 +67,7 @@ def read_outcomes(runs: RunFolder) -> dict[str, Outcome]:
 
 
 def misses_at(curve: Mapping[str, Sequence[float]], rate: float) -> float | None:
-    """Return the lowest miss rate of a DET curve at ``rate`` or fewer false accepts per hour; None if it has none.
+    """Return the lowest miss rate of a DET curve at up to ``rate`` false accepts per hour; None without such a point.
 
     >>> misses_at({"fa_per_hour": [30.0, 4.0, 0.0], "miss_rate": [0.02, 0.1, 0.4]}, 12.0)
     0.1

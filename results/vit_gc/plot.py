@@ -12,6 +12,8 @@ from gatesearch.report import style
 from results.vit_gc.measure import Outcome
 
 PUBLISHED = (158, 30_000)  # theoretical range of ungated over gated energy (arXiv 2405.01739, abstract)
+# For each line: its key in the outcomes, label, colour and marks. In the formula, R is the share of windows that reach
+# the last stage, and AS is the share of zeros in the activations that pass.
 LINES = (
     ("gain_idealised", "idealised: 1/(R (1 - AS))", style.NEGATIVES[0], "s-"),
     ("bound", "bound of any gate, end to end", style.UNGATED, "--"),

@@ -1,4 +1,4 @@
-"""Tests of what works without extras, and of the error that names a missing extra."""
+"""Tests of what works without extras (optional dependencies), and of the error that names a missing extra."""
 
 from __future__ import annotations
 

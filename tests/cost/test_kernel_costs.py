@@ -63,7 +63,7 @@ def test_a_layer_costs_what_its_kernel_was_read_to_cost() -> None:
         (PlacedGate.of("fbs_pg", "b", density=0.5, block=1, bits=8, high_bits=4), 1),
         (PlacedGate.of("pg", "b", bits=8, high_bits=4, mask="m2-16", weight_bits=7), 1),
         (PlacedGate.of("pg", "b", bits=8, high_bits=4, mask="m2-16"), 1),  # weights of 8 bits and a sign: two bytes
-        (PlacedGate.of("pg", "b", bits=4, high_bits=4), 1),  # one phase, because there are no low bits
+        (PlacedGate.of("pg", "b", bits=4, high_bits=4), 1),  # there are no low bits to compute for some outputs
         (PlacedGate.of("pg", "b", bits=16, high_bits=8), 0),  # weights of 16 bits have no kernel
         (PlacedGate.of("fbs_pg", "b", density=0.5, bits=8, high_bits=8), 0),  # boosted 8-bit levels exceed a byte
     ],

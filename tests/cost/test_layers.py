@@ -195,7 +195,7 @@ def test_a_split_costs_a_second_layer_in_bytes_and_half_a_layer_and_less_bit_by_
         dense, split = price(model), price(model, SPLIT_AT_3, observed=seen)
         assert split.expected_latency_us - dense.expected_latency_us == pytest.approx(micros(model, more), abs=1e-9)
         assert (split.energy.total_uj > dense.energy.total_uj) == (more > 0)
-        # Expected multiply-accumulates count bits as papers do, so they fall on every device.
+        # As in papers, a multiply-accumulate with half the bits counts as half of one. So the number falls everywhere.
         assert split.expected_macs == pytest.approx(dense.expected_macs - macs * sparsity / 2)
 
 
@@ -279,8 +279,8 @@ def test_what_a_core_cannot_run_stays_infinite_with_gates() -> None:
         assert model.violations(plan) == {"serial.operators": 1.0}
 
 
-# Papers count multiply-accumulates by their bits. A search has to count the work of its core: a split by bits saves
-# work only on a bit-serial core.
+# In papers, a multiply-accumulate with half the bits counts as half of one. A search has to count the work of its core
+# instead, and a split by bits saves work only on a bit-serial core.
 
 CHOICES = (
     None,

@@ -15,7 +15,7 @@ from tests.places import working_in
 NETWORKS, MODELS = golden_prices.models()["networks"], golden_prices.models()["models"]
 ON_DEVICES = [(network, device) for network in NETWORKS for device in golden_prices.devices_of(network)]
 RECORDED = json.loads(golden_prices.PRICES.read_text())["prices"]
-SAME = 1e-9  # relative; only the order of sums may differ
+SAME = 1e-9  # relative and absolute tolerance; only the order of sums may differ
 
 
 @pytest.fixture(autouse=True, scope="module")

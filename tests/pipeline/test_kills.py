@@ -57,7 +57,7 @@ class Whole(NamedTuple):
 
 
 def fork_session(folder: Path, settings: dict[str, Any]) -> int:
-    """Start or resume a run in a forked process, as the command line does, and return the id of this process."""
+    """Start or resume a run in a forked process (a *session*), as the command line does; return the process's id."""
     pid = os.fork()
     if pid:
         return pid
@@ -123,7 +123,7 @@ def figures(folder: Path) -> dict[str, Any]:
 def is_compared(column: str) -> bool:
     """Say whether a column of trials.csv has to be the same after a kill.
 
-    Measured times differ, and so do the numbers of trials, because workers end in any order.
+    Measured times differ. The trials have other numbers, because workers end in any order.
     """
     return column != "number" and "path_us" not in column
 

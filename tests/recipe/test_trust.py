@@ -1,4 +1,4 @@
-"""Tests that modules that a recipe names run only if the user wrote the name or gave trust."""
+"""Tests that a module that a recipe names is run only if the user wrote its name or set ``trust=true``."""
 
 from __future__ import annotations
 

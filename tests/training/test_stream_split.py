@@ -82,7 +82,7 @@ def test_motion_keeps_its_channels():
 def test_kinds_of_windows():
     front = build("wave").fit(sound(1.0).view(1, -1))
     stream = read_stream(scene(), front, window_s=1.0, hop_s=0.5, kinds=KINDS)
-    # Windows end at 1.0, 1.5, ... 6.0 s; those that touch 2.0 to 2.5 s are positive.
+    # Windows end at 1.0, 1.5, ... 6.0 s; those that overlap the event from 2.0 to 2.5 s are positive.
     assert stream.ends_s.tolist() == [1.0 + 0.5 * k for k in range(11)]
     assert [KINDS[kind] for kind in stream.kinds] == ["quiet"] * 3 + ["positive"] * 2 + ["speech"] * 6
     assert stream.shares(KINDS) == {"positive": 2 / 11, "quiet": 3 / 11, "speech": 6 / 11}

@@ -7,8 +7,8 @@ These calls lead from settings to windows:
     spec     = draw_scene(settings, sources)      JSON: every event and piece of background, no sound
     scene    = make_scene(spec, sources)          samples, events, backgrounds
     check_scenes([scene, ...])                    no two splits share anything, no event is out of place
-    windows  = draw_windows(scene, 1.0, 16_000, seed=0)
-    windows  = mine_windows(scene, false_accepts, 1.0, seed=0)
+    windows  = draw_windows(scene, 1.0, 16_000, seed=0)           16,000 windows of 1 s, drawn at random
+    windows  = mine_windows(scene, false_accepts, 1.0, seed=0)    windows of 1 s at the times of false accepts
 
 :func:`read_recording` makes a scene of a user's recording with a label track. ``write_spec`` writes a specification to
 a file, and ``read_spec`` reads it. ``reload_sources`` loads the sources of a specification again. ``outline_spec``

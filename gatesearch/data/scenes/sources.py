@@ -17,7 +17,7 @@ from gatesearch.errors import UserError, nearest
 
 CACHE_BYTES = 256 * 2**20  # size of the cache of clips; an hour of background at 16 kHz has 115 MB
 KINDS = ("quiet", "environment", "speech", "near_word", "music", "noise")
-"""Kinds of background of sound. Near words are single words that sound like an event."""
+"""Kinds of background in scenes of sound. Near words are single words that sound like an event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,7 @@ def name_place(root: str) -> str:
 
 
 def digest_samples(samples: Samples) -> str:
-    """Return the first digits of the SHA-256 of a clip's type, shape and samples, lowest byte first.
+    """Return the first digits of the SHA-256 of a clip's sample type, its shape and its samples as little-endian bytes.
 
     >>> digest_samples(np.zeros(3, np.int16)) == digest_samples(np.zeros(3, np.int16)) != digest_samples(np.zeros(3))
     True

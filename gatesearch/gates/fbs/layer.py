@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from gatesearch.gates.fbs.inner import Inner
 from gatesearch.gates.fbs.unfold import Start
 
-LASSO = 1e-8  # lambda, as in the ports of the released code
+LASSO = 1e-8  # lambda, the weight of the sum of gains in the loss; its value is that of the ports of the released code
 DENSITY_STEP = 0.1
 # phi is the weight of the predictor. In the released code the gains start from phi alone, which is drawn with a spread
-# of 0.05. In this layer the gains start from |gamma|, and the gradient of phi does not depend on phi's size. So phi
-# first only has to break ties between channels with equal gains, and a smaller spread suffices.
+# of 0.05. In this layer the gains start from |gamma|, and the gradient of phi does not depend on phi's size. So the
+# initial phi only has to break ties between channels with equal gains, and a smaller spread suffices.
 PHI_SPREAD = 0.05 * 0.01
 
 
@@ -55,7 +55,7 @@ class FBSConv2d(nn.Module):
         self._won: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C_in, H, W] to [N, C, H', W'], with zeros in losing channels; training and references use it."""
+        """Map [N, C_in, H, W] to [N, C, H', W'], with zeros in losing channels; see :meth:`skip` for winners alone."""
         boost = self.boost(x)
         winners = self.winners(boost, self._training_density if self.training else self.density)
         z = self.norm(self.inner(x, winners))
@@ -126,7 +126,7 @@ class FBSConv2d(nn.Module):
         return lasso + self.inner.loss()
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the control parameters of the inner convolution; the predictor trains as weights do, like gamma."""
+        """Yield the control parameters of the inner convolution; the predictor trains in the same way as weights."""
         return self.inner.control_parameters()
 
     def anneal(self, progress: float) -> None:

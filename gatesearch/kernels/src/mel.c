@@ -58,7 +58,7 @@ GS_INLINE float logarithm(float x) {
   return f + y + e * 0.693359375f;
 }
 
-/* Compute the features of one frame of m->frame samples to out [features]. */
+/* Compute the features of one frame of m->frame samples, and write them to out [features]. */
 static void compute_frame(const gs_mel *m, const float *samples, int8_t *out, void *scratch) {
   const int n = m->fft / 2, bins = m->bins;
   char *at = scratch;
@@ -105,7 +105,7 @@ static void compute_frame(const gs_mel *m, const float *samples, int8_t *out, vo
   }
 }
 
-/* Compute the features of n frames, which begin m->stride samples apart, to out [n][features]. */
+/* Compute the features of n frames, which begin m->stride samples apart, and write them to out [n][features]. */
 void GS(mel)(const gs_mel *m, const float *samples, int n, int8_t *out, void *scratch) {
   for (int i = 0; i < n; i++, samples += m->stride, out += m->features) compute_frame(m, samples, out, scratch);
 }

@@ -1,4 +1,4 @@
-"""Recipe keys on the export: the files for the cores, and how closely these have to agree with the model."""
+"""Recipe keys on the export: the files for the cores, and how closely the files have to agree with the model."""
 
 from __future__ import annotations
 

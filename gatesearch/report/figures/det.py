@@ -12,7 +12,7 @@ from gatesearch.report.style import GATED, INK, MUTED, PAPER, figure, legend_bel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SPAN = 100.0  # the largest rate on the axis, divided by the wanted rate
+_SPAN = 100.0  # the axis extends at least to this multiple of the wanted rate
 _LATENCY_BINS = 24
 
 

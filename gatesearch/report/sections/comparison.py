@@ -1,4 +1,4 @@
-"""The first table of the report: figures of the best plan and of the ungated backbone, and differences."""
+"""The first table of the report: figures of the best plan, of the ungated backbone, and their differences."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def build_table(record: Record) -> list[Row]:
 
 
 def _list_quality(record: Record) -> list[Row]:
-    """Return the rows on quality in the comparison; they differ by goal, and for data without labels."""
+    """Return the rows on quality; they depend on the goal, and on whether the data have labels."""
     if not has_labels(record):
         return [
             _build_share(record, "fidelity: 1 is perfect, 0 no better than silence", "quality"),

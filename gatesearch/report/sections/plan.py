@@ -64,7 +64,7 @@ def build_stages(record: Record) -> list[dict[str, Any]]:
 
 
 def core_colour(record: Record, core: str | None) -> str:
-    """Return the colour of a core, grey where there is none yet."""
+    """Return the colour of a core; grey for a stage that has no core yet."""
     return core_colours(list_cores(record)).get(core or "", _NO_CORE_COLOUR)
 
 

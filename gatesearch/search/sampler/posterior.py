@@ -149,8 +149,8 @@ def select_observations(history: History) -> list[EndedTrial]:
     """Return the observations from which a posterior predicts, in the order of their gates' first trials.
 
     If there are at most :data:`MAX_OBSERVATIONS`, the result holds all observations. Otherwise it holds three groups:
-    the observations on the front, the newest of the others, and some that are spread evenly over the whole search. The
-    newest lie near the front.
+    observations on the front (at most half of the result), the newest of the others, and some that are spread evenly
+    over the rest of the search. The newest are chosen because they lie near the front.
     """
     every = history.first_observations()
     if len(every) <= MAX_OBSERVATIONS:

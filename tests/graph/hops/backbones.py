@@ -74,7 +74,7 @@ ENDS = ("mean", "largest", "last", "flatten", "pool")
 
 @st.composite
 def networks(draw: Any, ends: tuple[str, ...] = ENDS, max_layers: int = 4) -> tuple[nn.Module, tuple[int, ...], int]:
-    """Draw a network, the shape of a window and the product of its strides in time."""
+    """Draw a network; return it, the shape of a window, and the product of the network's strides in time."""
     flat = draw(st.booleans())
     frames = draw(st.integers(16, 28))
     channels = draw(st.integers(1, 3))
@@ -139,7 +139,7 @@ def _end(kind: str, x: Tensor) -> nn.Module:
 
 @torch.no_grad()
 def use_integers(network: nn.Module, seed: int) -> None:
-    """Set weights and running statistics to small integers."""
+    """Set weights, biases and running means to small integers."""
     generator = torch.Generator().manual_seed(seed)
     for name, value in network.named_parameters():
         del name

@@ -39,7 +39,7 @@ SHARES = {"positive": 0.0, "noise": 1.0}
 
 
 def runs(plan: GatePlan) -> list[tuple[float, float]]:
-    """Return pairs (latency, energy): first the costs of every window, then the costs that each stage adds.
+    """Return pairs (latency, energy): first the costs that every window has, then the costs that each stage adds.
 
     Every window takes a latency of one third for each stage. A stage takes energy only for windows that reach it.
     """

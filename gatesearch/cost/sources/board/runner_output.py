@@ -69,7 +69,7 @@ def read(where: str, text: str, total: int) -> RunnerOutput:
 
 
 def _lines(where: str, text: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield the place (file, number and text), the first word and the fields of each line from the first line on.
+    """Yield the place (file, line number, text), the first word and the fields of each line, from the first line on.
 
     The first line is the one that begins with ``gatesearch``.
     """

@@ -27,7 +27,7 @@ uint64_t gs_now(void) {
   return whole;
 }
 
-void SysTick_Handler(void) {}
+void SysTick_Handler(void) {} /* the start-up code refers to it, but no SysTick interrupt occurs */
 #else
 #define SYST_CSR (*(volatile uint32_t *)0xE000E010)
 #define SYST_RVR (*(volatile uint32_t *)0xE000E014)
