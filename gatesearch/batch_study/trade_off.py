@@ -16,7 +16,7 @@ from gatesearch.batch_study.findings import BatchStudy, median_steps
 # that of maximal parallelism 0.
 PERFECT_SLOPE, MAXIMAL_SLOPE = -0.9, -0.1
 SEARCH_FACTOR = 64.0  # the fit searches critical batch sizes up to this factor beyond the studied batch sizes
-MAX_SAMPLES_FACTOR = 2.0  # most samples to the goal for the recommended size, as a multiple of the fewest samples
+MAX_SAMPLES_FACTOR = 2.0  # bound on the samples that the recommended size needs, as a multiple of the fewest samples
 MIN_POINTS = 3  # points that a fit with two parameters needs
 
 
@@ -113,8 +113,8 @@ def choose_batch(batches: Sequence[int], steps: Sequence[float], critical_batch:
 
     Only sizes that reached the goal count. The samples to the goal are steps x batch size. By the hyperbola, the
     critical batch size takes twice the fewest samples, but measured points deviate from the hyperbola. So the choice is
-    the largest size that is not above the studied size nearest to the critical one, and that takes at most twice the
-    fewest samples. If the size with the fewest samples is larger, the choice is that size.
+    the largest size with two properties: it is at most the studied size nearest to the critical one, and it takes at
+    most twice the fewest samples. If the size with the fewest samples is larger, the choice is that size.
 
     >>> choose_batch([8, 16, 32, 64], [110, 60, 35, 22.5], critical_batch=80.0)
     64

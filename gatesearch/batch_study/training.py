@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from gatesearch.batch_study.config import Config
 
 DIVERGENCE_FACTOR = 3.0  # a training diverges if its smoothed loss exceeds this multiple of its first loss
-LOSS_SMOOTHING = 0.9  # weight of the past in the smoothed loss, so that one hard batch of eight is no divergence
+LOSS_SMOOTHING = 0.9  # weight of the past in the smoothed loss; without it, one hard batch could count as divergence
 # The number of steps between two evaluations is a share of the current step early on, and of the step budget later.
 EVALUATION_RATIO, EVALUATION_SPACING = 1.08, 0.0125
 

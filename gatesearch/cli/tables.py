@@ -170,7 +170,7 @@ def _basis_rows(problem: Problem, model: CostModel, cores: Sequence[str]) -> lis
 
 
 def _kernel_rows(native: HostTimings) -> list[dict[str, Any]]:
-    """Return a row for each timing of a gated layer's kernel on a core that the machine of gatesearch stands in for."""
+    """Return a row for each timing of a gated layer's kernel on a core for which this host stands in."""
     return [
         {
             "kernel": kernel,

@@ -6,7 +6,7 @@ whole window. A part of the network that runs on demand uses the second program 
 
 Both programs compute the same integers. For that, each tensor needs the same scale in both programs. So a tensor's
 range is observed on whole windows alone, and the step uses the same range. Both programs have the same computing
-operators in the same order. All other operators only move values: they join earlier frames with fresh ones, and cut off
+operators in the same order. All other operators only move values: they join earlier frames with fresh ones, and copy
 the frames that the next hop needs. All inputs and outputs of such an operator have one scale.
 """
 
@@ -82,7 +82,7 @@ def compile_hops(
     if in_float:
         return HopPrograms(step=flatbuffer.compact(step), catch_up=flatbuffer.compact(whole))
     observed = tflite.calibrate(whole, tflite.channel_last(samples.numpy()), input_range)
-    catch_up = tflite.quantise_in(whole, observed)  # first, because it may widen the ranges in place
+    catch_up = tflite.quantise_in(whole, observed)  # before the step, because this may widen the ranges in place
     return HopPrograms(step=tflite.quantise_in(step, _step_ranges(whole, observed, step)), catch_up=catch_up)
 
 

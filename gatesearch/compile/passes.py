@@ -39,12 +39,12 @@ PASSES: Mapping[str, Pass] = {
     "prune": prune_channels,  # removes the channels that gates suppress, from the layers on both sides
     "fold": fold_norms,  # moves batch normalisations into convolutions
     "equalise": equalise_channels,  # brings the channels of an activation to one range
-    "rescale": rescale_head,  # makes int8 steps fine where the head decides
+    "rescale": rescale_head,  # scales the head's logit, so that int8 values resolve it finely near the threshold
     "partition": partition,  # cuts the stage into parts for LiteRT and parts for kernels
 }
 LAST = "partition"
 LAST_OF_EXIT = "equalise"  # last pass for an exit; an exit is one program, and its output is not rescaled
-FEWEST_SAMPLES = 64  # least number of samples from which the ranges of a stage or an exit come
+FEWEST_SAMPLES = 64  # least number of samples that set the ranges of the values in a stage or an exit
 
 
 def apply(stage: StageGraph, until: str = LAST) -> StageGraph:
@@ -84,7 +84,7 @@ def run(
         fewest: the least number of samples for each stage and each exit.
 
     Raises:
-        UserError: there is no such pass, or the device has no such core.
+        UserError: there is no such pass, or the device lacks a core of the plan.
     """
     model.eval()
     gates = [gate.lower() for gate in model.cut_gates]

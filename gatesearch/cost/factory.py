@@ -65,8 +65,8 @@ def build_cost_model(
         max_utilisation: bound on the share of time for which a core is busy, see
             :class:`gatesearch.cost.model.CostModel`.
         hops: the costs of one hop, see :func:`read_hop_table`; None if each hop runs a whole window.
-        signal_forms: by statistic, the format of the signal that a gate before the front end reads; None if no such
-            gate is possible.
+        signal_forms: for each statistic that a gate before the front end may compute, the format of the signal; None
+            if no such gate is possible.
     """
     return CostModel(
         device=device,
@@ -162,7 +162,7 @@ def read_hop_table(
         device: the device on whose cores the steps are timed or estimated.
         sites: cut sites that gates may use.
         features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` calibrate the quantisation.
-        frames: the time axis of the features, and the number of frames from one decision of a phase to its next.
+        frames: the time axis of the features, and the number of frames between two decisions in the same phase.
         phases: number of states (*phases*) that take turns from hop to hop; above 1 if strides do not divide the hop.
         variants: one placed gate for each variant of cut gates.
         frontend_macs: multiply-accumulates of the front end, per hop.

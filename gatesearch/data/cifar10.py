@@ -60,7 +60,8 @@ def load(
         A data set of uint8 images [N, 3, 32, 32], with the channels red, green and blue, and ten classes.
 
     Raises:
-        UserError: ``root`` holds no data or data of another shape, or a number or a class does not fit.
+        UserError: ``root`` holds no data or data of another shape, a number of images is out of range, or a positive is
+            no class.
     """
     flags = positive_flags(CLASSES, positives)
     path = _find(root)

@@ -58,7 +58,7 @@ def try_cores(
         device: the device that has the cores.
         cores: names of the cores that may run the model.
         formats: additional formats; each core gets those of them that it runs.
-        input_range: smallest and largest feature of a front end that returns int8 steps; else None.
+        input_range: smallest and largest feature, if the front end rounds features to values of int8; else None.
 
     Raises:
         Exception: an error that concerns all cores, in a pass or in the conversion to .tflite.
@@ -115,7 +115,7 @@ def try_bundle(
         positive: whether each class is a positive, [classes].
         classes: names of the classes.
         formats: additional formats; each core gets those of them that it runs.
-        input_range: smallest and largest feature of a front end that returns int8 steps; else None.
+        input_range: smallest and largest feature, if the front end rounds features to values of int8; else None.
     """
     few = FeatureSplit(
         features=validation.features[:VALIDATION_WINDOWS],

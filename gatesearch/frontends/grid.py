@@ -1,7 +1,7 @@
-"""Fake quantisation of features to int8: rounds them to int8 steps, but keeps them as floats.
+"""Fake quantisation of features: rounds them to values that int8 can represent, but keeps them as floats.
 
-Features cross between cores as int8. Features have unit variance, and front ends round them to steps of 1/16 with zero
-point 0. So training, export and inference read identical values.
+Features cross between cores as int8. Features have unit variance, and front ends round them to multiples of 1/16 (zero
+point 0). So training, export and inference read identical values.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-FEATURE_SCALE = 1 / 16  # the value of one int8 step
+FEATURE_SCALE = 1 / 16  # the difference of two neighbouring int8 values
 INT8_MIN, INT8_MAX = -128, 127
 FEATURE_RANGE = (INT8_MIN * FEATURE_SCALE, INT8_MAX * FEATURE_SCALE)  # the smallest and the largest feature
 
 
 def fake_quantise(features: Tensor) -> Tensor:
-    """Return features rounded to int8 steps, ties to even, and clamped to the int8 range, but still as floats.
+    """Return features rounded to multiples of :data:`FEATURE_SCALE`, ties to even, and clamped to the int8 range.
 
     >>> fake_quantise(torch.tensor([0.05, 100.0])).tolist()
     [0.0625, 7.9375]

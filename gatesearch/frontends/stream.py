@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 class FrontendStream:
-    """Computes the features of a stream: only the fresh frames of a hop if the front end can, else the whole window.
+    """Computes the features of a stream: only the new frames of a hop if the front end supports it, else all frames.
 
     Args:
         frontend: a fitted front end.

@@ -151,9 +151,9 @@ class Kernel(ABC):
 class CountedKernel(Kernel):
     """A kernel whose calls can be measured on a board.
 
-    Under ``#ifdef GS_KIT`` its C file defines two functions, where ``NAME`` is :attr:`runner`.
-    ``prepare_NAME(gs_call *)`` reserves memory and fills it with random numbers. ``run_NAME(gs_call *)`` makes the
-    call. The program on the board, called the runner, calls both; see ``kernels/src/kit.h``.
+    Under ``#ifdef GS_KIT``, the kernel's C file defines two functions. ``prepare_NAME(gs_call *)`` reserves memory and
+    fills it with random numbers. ``run_NAME(gs_call *)`` makes the call. ``NAME`` stands for the attribute ``runner``.
+    The program on the board, which is also called the runner, calls both functions; see ``kernels/src/kit.h``.
 
     Attributes:
         runner: name of the two C functions; several kernels may share them.

@@ -28,7 +28,8 @@ from gatesearch.kernels.operand_split import OperandSplit
 from gatesearch.kernels.pg_conv import CGate, PGConv
 from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_blocks
 
-BITS = {1: (8, 4), 2: (16, 8)}  # for random layers that are timed, by bytes of a level: its bits and its low bits
+# For random layers that are timed: by the number of bytes of a level, the number of its bits and of its low bits.
+BITS = {1: (8, 4), 2: (16, 8)}
 
 
 class PGLayer:
@@ -181,7 +182,11 @@ class PGLayer:
 
 
 class PGKernel(LayerKernel):
-    """Precision gating. A call's shape counts operands as input channels (:mod:`gatesearch.kernels.operand_split`)."""
+    """Precision gating, as a kernel that is timed and replaces trained layers.
+
+    :mod:`gatesearch.kernels.operand_split` splits some input channels into several operands. The shape of a call counts
+    operands as input channels.
+    """
 
     name = "pg"
     source = SOURCES / "pg.c"

@@ -1,6 +1,7 @@
 """Cleans up after a run that ends with an error.
 
-Before the first training, the files of the run are removed. Later, the error is stored as a warning of the run.
+If the error comes before the first training, the files of the run are removed. If it comes later, the files stay, and
+the error is stored as a warning of the run.
 """
 
 from __future__ import annotations

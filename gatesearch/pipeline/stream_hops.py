@@ -26,7 +26,7 @@ class StreamHops:
     If the strides of layers do not divide the hop, the backbone has several states (phases), which take turns.
 
     Args:
-        frames: the time axis of the features, and the number of frames from one decision of a phase to its next.
+        frames: the time axis of the features, and the number of frames between two decisions in the same phase.
         phases: number of states that take turns.
         changes: a line for each layer that was rewritten.
     """
@@ -110,7 +110,7 @@ def _count_phases(network: nn.Module, shape: tuple[int, ...], frames: Frames) ->
 
 
 def late_catch_ups(cost: CostModel, plan: GatePlan) -> list[str]:
-    """Return a line for each stage that, when its gate opens, catches up for longer than a hop and so answers late."""
+    """Return a line for each stage whose catch-up takes longer than a hop, so that its first answers come late."""
     hop_ms = cost.period_s * 1e3
     lines = []
     for k, stage in enumerate(cost.stages(plan)[1:] if cost.runs_by_hops(plan) else (), 1):

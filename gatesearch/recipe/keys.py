@@ -19,7 +19,7 @@ class KeyRow:
     """One key of a document.
 
     Args:
-        key: the dotted name; ``NAME`` stands for a name that the user chooses.
+        key: the dotted name; ``NAME`` stands for a name that the user chooses, and ``N`` for an item of a list.
         type: the type of the value.
         range: the bounds of the value; empty where there are none.
         default: the default value as YAML; empty where the key is required.

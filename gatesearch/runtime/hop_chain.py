@@ -14,7 +14,9 @@ from gatesearch.runtime.cascade import Array, Runnable, requantise
 
 
 class HopStage:
-    """One stage on its stream, in one phase: the last window of its input, and its state.
+    """One stage on a stream, in one phase: the last window of its input, and its state.
+
+    Phases are states of the network that take turns from hop to hop.
 
     Args:
         program: the stage's program for whole windows.
@@ -28,7 +30,7 @@ class HopStage:
         self.catch_ups = 0
 
     def take(self, values: Array) -> None:
-        """Take a whole window of the input, or the frames that follow the last one."""
+        """Store a whole window of the input, or the frames that follow the stored window."""
         hops = self.hops
         if hops is None or values.shape[hops.axis] == hops.window:
             self.window = values
@@ -42,7 +44,7 @@ class HopStage:
         self.state = None
 
     def run(self) -> tuple[Array, ...]:
-        """Return the outputs: those with a time axis have all frames after a catch-up, else only the fresh ones."""
+        """Return the outputs; outputs with a time axis hold all frames after a catch-up, else only the new frames."""
         assert self.window is not None
         hops = self.hops
         if hops is None:
@@ -61,11 +63,11 @@ class HopStage:
 class HopChain:
     """The stages of a bundle on one stream.
 
-    A hop is a call of :meth:`take`, then one of :meth:`run` for each stage that runs, in order, then :meth:`close` for
-    the first stage that does not.
+    Each hop takes these calls: first :meth:`take`, then :meth:`run` for each stage that runs, in order, and last
+    :meth:`close` for the first stage that does not run.
 
     Args:
-        bundle: a bundle; without programs by hops each stage runs its program on whole windows.
+        bundle: a bundle; if it has no programs by hops, each stage runs its program on whole windows.
 
     Attributes:
         by_hops: whether the bundle has programs by hops.
@@ -117,7 +119,7 @@ class HopChain:
         return outputs
 
     def leave(self, k: int) -> Array | None:
-        """Return the output of the exit at gate ``k``; None where what it stops has a constant answer."""
+        """Return the output of the exit at gate ``k``; None if the answer for stopped hops is a constant class."""
         program = self._exits[k]
         if program is None:
             return None

@@ -1,4 +1,4 @@
-"""Measures the time that a search adds to each trial, by storage, and the efficiency of searches, by workers."""
+"""Measures the time that a search adds to a trial with each storage, and its efficiency with many workers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from results.cluster.sleep import Sleep, make_up
 
 STORAGES = ("journal", "sqlite")
 TRIALS = 200  # trials in the measurement of the search alone
-PAUSE_S = 0.02  # time between asking for a plan and telling its outcome, as of a very short trial
+PAUSE_S = 0.02  # time between asking for a plan and telling its outcome; it stands for a very short trial
 TRIAL_S = 5.0  # mean duration of a trial in searches over many workers
 # Trials for each worker, by executor. Ray's workers take longer to start, so more trials are needed until all of them
 # work at the same time.

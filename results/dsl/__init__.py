@@ -19,7 +19,7 @@ from results.dsl.page import Codec
 
 
 def main(arguments: list[str]) -> None:
-    """Make the missing run of every data set and seed; write results/dsl after each run.
+    """Run the recipe for every data set and seed without a finished run; write results/dsl after each run.
 
     Args:
         arguments: ``esc10=FILE``, ``fsdd=FILE`` and ``speech=DIR``, the paths of data sets; ``seeds=0,1,2``; any key of

@@ -44,7 +44,7 @@ class Spotter:
         runs: folder of the runs; a run on real speech is named real-SEED.
         synthetic: name of the run on synthetic speech.
         real: overrides of the recipe for real speech.
-        min_gain: target for the time of the ungated program divided by that of the gated stream.
+        min_gain: target for the time of the ungated program divided by the time of the gated spotter on the stream.
         about: the origin of the spotter, for the page.
         always: overrides of the recipe for real and for synthetic speech.
         gate_of: another spotter, whose trained gate at the input replaces the gates of this spotter's run; None: the

@@ -181,7 +181,7 @@ def _later(space: Space, gate: PlacedGate, after: Mapping[str, Sequence[str]]) -
 
 
 def _complete(space: Space, gate: PlacedGate) -> PlacedGate:
-    """Return a gate with the first choice of each parameter that is set after training added."""
+    """Return a gate with all its parameters; each parameter that is set after training has its first choice."""
     slots = [slot for slot in space.cut_slots if slot.sites[0].name == gate.site and gate.kind in slot.kinds]
     missing = {name: values[0] for slot in slots for name, values in slot.values(gate.kind).items()}
     return PlacedGate.of(gate.kind, gate.site, **{**missing, **dict(gate.params)})

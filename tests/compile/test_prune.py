@@ -148,7 +148,7 @@ def test_removed_channels_give_the_masked_output_for_any_chain_of_layers(data, r
 
 @torch.no_grad()
 def physically_cut(model: GatedModel, x: Tensor) -> tuple[Tensor, list[fx.GraphModule]]:
-    """Run the pruned stages of a model with the lowered heads between them, stopping no sample.
+    """Run the pruned stages of a model with the gate heads of an export between them, and stop no sample.
 
     Returns:
         The output of the last stage, and the pruned stages.

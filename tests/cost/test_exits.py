@@ -1,4 +1,4 @@
-"""Tests of the price of a gate with an exit (a light path): only samples that take the exit pay.
+"""Tests of the price of a gate with an exit (a light path): only samples that take the exit pay for it.
 
 The gate is a dynamic switch (``dsl``): it sends easy samples to a small decoder, and the others on to the next stage.
 """

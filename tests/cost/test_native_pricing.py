@@ -34,10 +34,10 @@ from gatesearch.search.pareto import front
 SHAPE = (1, 8, 8)
 NAMES = ("conv2.0", "conv3.0", "conv4.0")
 DENSE_INT8, DENSE_FLOAT, EMPTY = 20.0, 60.0, 1.0  # microseconds of every layer, and of a program without operators
-# Times as a share of the dense int8 layer. SPLIT is that of precision gating (PG) with 8 bits, 4 of them high, and no
-# open outputs. BLOCKS is that of feature boosting and suppression (FBS) in float at its lowest density.
+# Times divided by the time of the dense int8 layer. SPLIT is for precision gating (PG) with 8 bits, 4 of them high, and
+# no open outputs. BLOCKS is for feature boosting and suppression (FBS) in float at its lowest density.
 SPLIT, BLOCKS = 1.3, 0.25
-HYBRID = 1.05  # the same share for FBS and PG in one layer, at the lowest density
+HYBRID = 1.05  # the same ratio for FBS and PG in one layer, at the lowest density
 LOOP = Loop(run=5.0, stage=3.0, byte=0.01, crossings={"int8 float32": 0.02, "float32 int8": 0.03}, crossing=2.0)
 PG: dict[str, Any] = {"bits": 8, "high_bits": 4, "weight_bits": 7}
 
@@ -248,7 +248,7 @@ def test_a_recurrent_layer_without_a_gate_costs_what_its_kernel_does(depth: int)
     kernel = 4 * BLOCKS * DENSE_INT8 * depth
     assert micros(by_kernel) == pytest.approx(DENSE_FLOAT + kernel + EMPTY + around)
     gate = PlacedGate.of("lmf", by_kernel.layers[0].name, factor=3.0)
-    assert micros(by_kernel, gate) >= micros(by_litert) / depth  # the kernel of this gate has no reading
+    assert micros(by_kernel, gate) >= micros(by_litert) / depth  # no time was recorded for the kernel of this gate
 
 
 def test_a_recurrent_layer_whose_kernel_was_not_read_is_no_cheaper_than_dense_where_litert_takes_its_steps() -> None:

@@ -1,4 +1,4 @@
-"""Factored matrices: their dense form, their number of parameters, and their pruning."""
+"""Tests of factored matrices: their dense form, their number of parameters, and their pruning."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from gatesearch.gates.gc.head import ChannelsFirst, PlaneFilters, Pool, pool_kernel
 
 LARGEST_GAIN = 64.0
-# Exponent of the gains that make the features' ranges similar; 0 is no gain. The linear layer's weights share one int8
-# scale as well. With an exponent of 1, they would become as uneven as the features were. On training clips, the logit's
-# rounding error with 0.7 was half of the error with 0 or 1.
+# Exponent of the gains that make the features' ranges similar, because all features share one int8 scale; 0 is no gain.
+# The linear layer's weights share one int8 scale, too. With an exponent of 1, these weights would become as uneven as
+# the features were. On training clips, the logit's rounding error with 0.7 was half of the error with 0 or 1.
 EVENNESS = 0.7
 
 
@@ -52,9 +52,9 @@ def fold(gate: GateHead, channels: Sequence[int] | None) -> nn.Linear:
 def lowered_head(gate: GateHead, channels: Sequence[int] | None, shrink: nn.Module | None) -> nn.Module:
     """Return the head for the given channels (None: all), scaled so that int8 rounding changes its logit little.
 
-    All features share one int8 scale. A feature with a small range would get only a few int8 steps. So the layer before
-    multiplies each feature by a gain, which brings its range nearer to the largest range. The feature's weight in the
-    linear layer is divided by the same gain, so that the logit does not change.
+    All features share one int8 scale. A feature with a small range would use only a few of the int8 values. So the
+    layer before the linear layer multiplies each feature by a gain, which brings its range nearer to the largest range.
+    The feature's weight in the linear layer is divided by the same gain, so that the logit does not change.
 
     Args:
         gate: the trained head.
@@ -118,8 +118,8 @@ class LoweredHead(nn.Module):
 class EvenPool(nn.Module):
     """Pools a map as :class:`Pool` does, and multiplies each mean by a gain that brings it nearer to the maxima.
 
-    Means and maxima share one int8 tensor with one scale. Without the gain, the mean over a large map would get only a
-    few int8 steps.
+    Means and maxima share one int8 tensor with one scale. Without the gain, the mean over a large map would use only a
+    few of the int8 values.
     """
 
     def __init__(self, pool: Pool, gain: Tensor) -> None:

@@ -165,7 +165,7 @@ class ChannelGC(GCGate):
         return torch.sigmoid(SLOPE * self.mask_logits).mean()
 
     def initialise(self, saliency: Tensor) -> None:
-        """Order the mask's logits by saliency, so that the most important channels pass first."""
+        """Order the mask's logits by saliency, the importance of each channel [C]; important channels pass first."""
         ranks = saliency.argsort().argsort().to(self.mask_logits.dtype)
         with torch.no_grad():
             self.mask_logits.copy_((ranks + 1) / len(ranks))

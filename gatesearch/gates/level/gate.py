@@ -13,8 +13,8 @@ from gatesearch.gates.modules import GateContext, GateOutput, Lowered
 from gatesearch.gates.thresholds import largest_threshold
 
 # A floor is added to magnitudes before their logarithms. FLOOR is the floor as a share of the largest magnitude in
-# training: -42 dB, or two int8 steps. A smaller floor could round to zero in int8, and the logarithm of zero is
-# infinite. Engines store different bytes for an infinite value.
+# training: -42 dB, or twice the distance of neighbouring int8 values. A smaller floor could round to zero in int8, and
+# the logarithm of zero is infinite. Engines store different bytes for an infinite value.
 FLOOR = 1 / 128
 
 

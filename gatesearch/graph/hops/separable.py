@@ -64,7 +64,7 @@ def _pools_all(layer: Any, sizes: tuple[int, int]) -> bool:
 
 
 def _pooled_maps(network: nn.Module, shape: tuple[int, ...]) -> dict[str, tuple[int, int]]:
-    """Return height and width of the map that each pooling reads, by its name, without poolings that run twice."""
+    """Return, by the name of a pooling, height and width of the map that it reads; omit poolings that run twice."""
     maps: dict[str, list[tuple[int, int]]] = {}
 
     def record(name: str) -> Callable[..., None]:

@@ -43,7 +43,7 @@ GS_INLINE size_t gs_list_size(int channels) {
   return GS_BLOCKS(channels) * (GS_BLOCK * sizeof(int32_t) + sizeof(uint16_t)) + 192;
 }
 
-/* Copy the values of the channels in k from a row of whole blocks into the array to, without gaps. The array has room
+/* Copy the values of the channels in k from a row of whole blocks to the array "to", without gaps. The array has room
    for k->n values and 16 more. */
 GS_INLINE void gs_copy_words(const uint32_t *from, const gs_channels *k, int blocks, uint32_t *to) {
 #if defined(__AVX512F__)
@@ -57,7 +57,7 @@ GS_INLINE void gs_copy_words(const uint32_t *from, const gs_channels *k, int blo
 #endif
 }
 
-/* Copy the channels in k from four rows of bytes into the array to, without gaps. Word i of the array gets the four
+/* Copy the channels in k from four rows of bytes to the array "to", without gaps. Word i of the array gets the four
    bytes of the i-th channel. */
 GS_INLINE void gs_copy_quads(const int8_t *const *rows, const gs_channels *k, int blocks, uint32_t *to) {
 #if defined(__AVX512F__)

@@ -10,7 +10,7 @@
 
 /* Gather the weights of the winners (out) for the active inputs (in) from taps [kh kw][c_in][16 * blocks_out], and pack
    them as conv_f32_pack does: [blocks of winners][steps][16 in][16 out]. A tap is a position in the filter, and a place
-   is an input channel at a tap. Places without a channel get zeros. row is scratch memory for the weights of a place. */
+   is an input channel at a tap. Places without a channel get zeros. row is scratch memory for a place's weights. */
 static void gather_f32(const gs_conv *c, const float *taps, const gs_channels *in, const gs_channels *out, float *row,
                          float *packed) {
   const gs_conv few = gs_fewer(c, in->n, out->n);
@@ -42,7 +42,7 @@ size_t GS(fbs_single_scratch)(const gs_conv *c) {
 
 /* Compute the layer, x [h][w][c_in] to y [h'][w'][c_out].
 
-   The array in has the indices of the n_in active groups of x, each of in_size channels; NULL means all. out receives
+   The array "in" has the indices of the n_in active groups of x, each of in_size channels; NULL means all. out receives
    the indices of the winning groups of f->block channels, ascending. If relu is set, a ReLU follows. If whole is set,
    the losing channels of y become 0; else they keep their values. */
 void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_t *in, int n_in, int in_size,

@@ -9,10 +9,10 @@
    x holds unsigned levels (uint8 or uint16), weights are int8, sums are int32, y is float. level is the real value of a
    step of the product.
 
-   What phase two computes depends on the size of the groups:
-     16 or more, or all   whole rows of tiles, for the listed open pixels
-     8                    whole blocks of 16 outputs in which one is open; closed outputs are discarded
-     1                    single outputs, each a dot product of its own; or whole blocks, as for 8
+   What phase two computes depends on the number of outputs in a group:
+     16 or more, or all   the whole groups that are open, in tiles of some pixels by some blocks of 16 outputs
+     8                    the whole blocks of 16 outputs in which an output is open; closed outputs are discarded
+     1                    single outputs, each a dot product of its own; without p->rows, whole blocks as for 8
 
    gatesearch/kernels/pg_conv.py calls pg and pg_dense. With GS_KIT defined, the file instead holds prepare_pg and
    run_pg, for a program that times kernels on a board (kit.h). */
@@ -176,7 +176,7 @@ GS_INLINE void write_rows(const int32_t *sums, int stride, int rows, float scale
   }
 }
 
-/* Copy the sums of a pixel and a block, as far as their channels exist, into the array to [h'][w'][c_out]. */
+/* Copy the sums of a pixel and a block, as far as their channels exist, to the array "to" [h'][w'][c_out]. */
 GS_INLINE void write_sums(const gs_conv *c, const int32_t *sums, int pixel, int block, int32_t *to) {
   const int first = block * GS_BLOCK;
   memcpy(to + (size_t)pixel * c->c_out + first, sums, GS_MIN(GS_BLOCK, c->c_out - first) * sizeof(int32_t));

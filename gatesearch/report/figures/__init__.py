@@ -1,4 +1,4 @@
-"""Draws the figures of a run's record: all as SVG for the report, the front as a PNG for a README."""
+"""Draws the figures of a run's record: all as SVG for the report, the front and the DET curves also as PNG."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _draw_validation_quality(record: Record) -> Figure | None:
     return gates.draw_learning(record, "validation_accuracy", label, in_percent=True)
 
 
-# Name of a figure in the page, its description for screen readers, and the function that draws it.
+# Name of a figure in the report, its description for screen readers, and the function that draws it.
 _FIGURES: dict[str, tuple[str, Callable[[Record], Figure | None]]] = {
     "det": ("Miss rate over false accepts an hour", det.draw_det),
     "detail": ("A minute of the test stream", timeline.draw_detail),

@@ -1,4 +1,4 @@
-"""Prices of the best plan at several prevalences of positives, for the record.
+"""Prices of the best plan at several prevalences of positives, for the record of a run.
 
 Only the share of positives in the stream changes; the mix of negatives stays as in the recipe. The end-to-end gain
 counts all terms of the device's energy, so sensor, front end and idle power limit it. The idealised gain follows the
@@ -42,7 +42,7 @@ def sweep_prevalences(
 
     Returns:
         A row for each prevalence, with the price and the gains. ``reach`` is R, the share of windows that reaches the
-        last stage. ``bound`` is the largest ``gain_end_to_end`` of any gate. ``gain_idealised`` is
+        last stage. ``bound`` is the largest ``gain_end_to_end`` that any gates could reach. ``gain_idealised`` is
         1/(R (1 - AS)), as if only the values that enter the last stage had a cost. An infinite gain is None.
     """
     rows: list[dict[str, float | None]] = []

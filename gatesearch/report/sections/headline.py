@@ -1,4 +1,4 @@
-"""The tiles at the top of the page: the best plan beside the ungated backbone."""
+"""The tiles at the top of the report, with one main result each: the best plan beside the ungated backbone."""
 
 from __future__ import annotations
 

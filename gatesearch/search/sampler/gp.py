@@ -23,7 +23,7 @@ FitCache = dict[int, Hyperparameters]  # fitted hyperparameters, by the number o
 LENGTH_SCALES = (0.5, 1.0, 2.0)  # in standard deviations of a feature, times the square root of the number of features
 LINEAR_VARIANCES = (0.1, 1.0)  # variance of the linear part; the Matern part has a variance of 1
 NOISE_VARIANCES = (0.001, 0.03, 0.3)  # noise variance of an observation, as a share of the kernel's mean variance
-MIN_SPREAD = 1e-9  # smaller standard deviations and amplitudes count as this
+MIN_SPREAD = 1e-9  # lower bound of standard deviations and amplitudes
 MAX_OBSERVATIONS = 256  # more observations hardly change predictions, and time grows with the cube of their number
 REFIT_GROWTH = 1.5  # hyperparameters are fitted anew when the number of observations has grown by this factor
 

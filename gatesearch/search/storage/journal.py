@@ -22,8 +22,8 @@ class Journal(JournalFileBackend):
     """A journal that stays readable on a full disk: an entry that does not fit is removed again.
 
     When :meth:`append_logs` returns, the operating system has the entry, so the entry is not lost if the process is
-    killed. The driver of a study flushes entries to the disk in the background, while the next trial runs. A flush
-    takes milliseconds. Until the flush ends, a power cut loses the entry.
+    killed. The main process of a search flushes entries to the disk in the background, while the next trial runs. A
+    flush takes milliseconds. Until the flush ends, a power cut loses the entry.
 
     Args:
         path: the path of the file.

@@ -1,4 +1,4 @@
-"""Figures of streams: sums over scenes, shares by cause, background and level, and confidence intervals."""
+"""Tests of figures of streams: sums over scenes, shares by cause, background and level, confidence intervals."""
 
 from __future__ import annotations
 

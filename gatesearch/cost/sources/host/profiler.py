@@ -3,9 +3,9 @@
 Each operator is timed as a program of its own. The time of an operator is the time of its program minus the time of an
 empty program. The time of a network is the time of an empty program plus the times of the network's operators. Equal
 operators are timed once, so a backbone needs some dozens of timings. A budget of seconds limits the number of timings.
-The other times are interpolated between operators of the same family (:func:`split_operators.interpolation_weights`) or
-derived from other points of a kernel (:mod:`gatesearch.cost.timing_rules`). The result states the share of the time
-that was derived.
+A point of a kernel is a shape and the shares of work that it computes. The other times are interpolated between
+operators of the same family (:func:`split_operators.interpolation_weights`) or derived from other points of a kernel
+(:mod:`gatesearch.cost.timing_rules`). The result states the share of the time that was not measured.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class HostReadings:
         timings: number of programs and kernels timed.
         noisy: number of timings that were still disturbed by other load when the budget was spent.
         seconds: duration of the timings.
-        tiles: number of output channels that are computed together, by probe.
+        tiles: for each probe, the number of output channels that are computed together.
         derived: share of the summed microseconds of all distinct operators and kernel points that was not timed.
     """
 
