@@ -85,7 +85,7 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The ranges of all parameters of :class:`Config`.
+    """The ranges of all parameters of :class:`Config`, of which ``slack`` is 1 - momentum.
 
     The bounds of decay and end do not move, because values beyond them change little. A decay within less than a tenth
     of the budget acts like a smaller rate. An end below a thousandth of the rate acts like a rate of 0.

@@ -141,7 +141,7 @@ def _sum_backgrounds(outline: Outline) -> dict[str, float]:
 
 
 def _count_snr(outline: Outline) -> dict[str, int]:
-    """Return the number of events in each band of signal-to-noise ratios, with the empty bands between others."""
+    """Return the number of events in each band of signal-to-noise ratios, also of empty bands between others."""
     bands = Counter(int(event.snr_db // SNR_BAND_DB) for event in outline.events if event.snr_db is not None)
     if not bands:
         return {}

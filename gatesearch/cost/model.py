@@ -40,7 +40,9 @@ from gatesearch.plan import GatePlan, PlacedGate
 
 Terms = tuple[float, float]  # microseconds and microjoules
 Gates = tuple[PlacedGate, ...]
-StagePlace = tuple[str | None, int, str, str]  # core before, bytes of a value from there; own core, own key
+# The key of a stage's cost in a cache: core of the stage before, bytes of a value that this stage passes on, own core,
+# own key.
+StagePlace = tuple[str | None, int, str, str]
 MAX_KEYS = 256  # largest number of gate combinations for which the keys of stages are cached
 
 
@@ -166,7 +168,7 @@ class CostModel:
             core: the core that runs the stage.
             entering: the cut at which the stage begins; None for the input.
             leaving: the cut at which it ends; None for the output.
-            changes: changes of layers, by site.
+            changes: changes that gates make to layers, by site.
             width: bytes of one value that the stage before passes on.
             entered: bits that enter the stage if each value has 8 bits.
             key: the stage's key in caches; None if the changes also depend on measured reports of layer gates.
@@ -474,7 +476,7 @@ class CostModel:
         return {kind: positives if kind == "positive" else negatives for kind in self.shares}
 
     def overflows(self, plan: GatePlan) -> dict[str, float]:
-        """Return by which share a plan exceeds each memory that is too small for it; empty if everything fits.
+        """Return the excess of each memory that is too small for a plan, as a share of its size; empty if all fits.
 
         See :func:`gatesearch.cost.feasibility.memory_overflows` for the keys.
         """

@@ -59,13 +59,13 @@ class Dataset:
     Args:
         name: short name for tables.
         source: the origin of the data and what was left out, for the report.
-        synthetic: whether a machine made the data; every figure from such data is labelled synthetic.
+        synthetic: whether the data were generated; every figure from such data is labelled synthetic.
         classes: class names, by label.
         positive: whether the device should wake, by label.
         train: the split to which weights are fitted.
         validation: the split on which thresholds are set and plans are picked.
         test: the split of the reported figures.
-        noise: background from the training split only [M, samples], or None.
+        noise: background recordings [M, samples], from the training split only; or None.
         sample_rate: samples per second, or None if inputs are not signals in time.
 
     Raises:

@@ -17,7 +17,7 @@ from gatesearch.devices.timing import Timing
 
 
 class Memory(StrictModel):
-    """Memory for a stage on a core, in KiB: flash holds weights and program, SRAM holds activations."""
+    """Memory of a core, in KiB: flash holds weights and programs, SRAM holds activations."""
 
     flash_kib: Annotated[float, number_size, Field(gt=0)]
     sram_kib: Annotated[float, number_size, Field(gt=0)]

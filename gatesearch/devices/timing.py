@@ -91,7 +91,7 @@ class Instructions(_ByRate):
 
     @property
     def cost_per_value(self) -> float:
-        """The cost of one value of element-wise work in multiply-accumulates; 0 with a table, which includes it."""
+        """The cost of a value of element-wise work in multiply-accumulates; 0 with a table, whose costs include it."""
         return 0.0 if self.table else self.macs_per_value.value
 
     @property

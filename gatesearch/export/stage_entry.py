@@ -28,7 +28,7 @@ class StageWriter:
     Args:
         folder: the folder of the bundle.
         model: the model whose stages are written.
-        formats: additional formats; each core gets those of them that it runs.
+        formats: formats besides .tflite; each core gets those of them that it runs.
     """
 
     def __init__(self, folder: Path, model: GatedModel, formats: Sequence[str]) -> None:

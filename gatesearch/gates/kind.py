@@ -112,7 +112,7 @@ def kinds() -> Mapping[str, AnyKind]:
 
 
 def kind_of(name: str, where: str = "plan") -> AnyKind:
-    """Return the gate kind that has a name; ``where`` starts the error message.
+    """Return the gate kind of this name; ``where`` starts the error message.
 
     Raises:
         UserError: no kind has this name; the message names the nearest one.

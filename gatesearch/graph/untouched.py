@@ -1,4 +1,4 @@
-"""Restores a module after tracing: attributes that its forward has set are removed again."""
+"""Restores a module after tracing: removes attributes that its forward pass set."""
 
 from __future__ import annotations
 

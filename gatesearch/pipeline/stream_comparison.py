@@ -1,6 +1,6 @@
 """Compares the picked plan with simpler methods, its rivals, on streams of sound or other signals.
 
-The validation stream sets the gates and the detector of each model. The test stream is used once for each model.
+The gates and the detector of each model are set on the validation stream. Each model runs once on the test stream.
 """
 
 from __future__ import annotations

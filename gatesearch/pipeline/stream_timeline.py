@@ -1,4 +1,4 @@
-"""Computes the data of a report's drawing of the test stream: level, running parts, events, detections, power."""
+"""Computes the data from which a report draws the test stream: level, running parts, events, detections, power."""
 
 from __future__ import annotations
 
@@ -70,7 +70,10 @@ def name_parts(result: StreamResult) -> list[str]:
 
 
 def join_parts(names: Sequence[str], runs: Sequence[Array]) -> dict[str, Array]:
-    """Return for each part whether it runs at each hop, without parts that always run; equal neighbours are joined.
+    """Return for each part whether it runs at each hop, without parts that always run.
+
+    Neighbouring parts that run at the same hops are joined.
+
 
     >>> some = np.array([True, False])
     >>> list(join_parts(["front end", "stage 0", "stage 1"], [some, some, ~some]))

@@ -19,7 +19,7 @@ from gatesearch.pipeline.weights import load_weights, store_weights
 from gatesearch.plan import GatePlan
 from gatesearch.training import GateSettings, Operation, Schedule, find_hard_negatives, fit, saliency
 
-MIN_STANDARD_ERRORS = 2.0  # smallest accepted excess over chance; random answers reach it once in 44 runs
+MIN_STANDARD_ERRORS = 2.0  # smallest accepted excess over chance; chance reaches it once in 44 runs
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def train_baseline(problem: Problem, folder: RunFolder) -> Baseline:
 
 
 def mine_hard_negatives(problem: Problem, model: GatedModel) -> None:
-    """Mine the baseline's hard negatives, which every later training of the run draws from its first epoch on."""
+    """Find the negatives with the highest scores of the baseline; later trainings draw them from the first epoch on."""
     windows = problem.features.windows
     if windows is None or not problem.recipe.training.hard_negatives:
         return

@@ -5,7 +5,7 @@ and called; the address of a Ray cluster, to which the search is sent; and a sto
 gatesearch uses such a value without a question only where the user wrote it:
 
 - on the command line, or as arguments in Python;
-- in a recipe file that belongs to the user or to root, as its folder does, if not every user can write the two;
+- in a recipe file that belongs to the user or to root and that not every user can write; the same holds for its folder;
 - in a run folder that the user made on this machine: it holds a mark that only this user can make, an HMAC of its
   recipe by a key in the user's configuration folder (RFC 2104).
 
@@ -59,7 +59,7 @@ def list_untrusted(recipe: Recipe) -> list[UntrustedValue]:
 
 
 def _find_untrusted(recipe: Recipe) -> Iterator[UntrustedValue]:
-    """Yield the keys of a recipe that run other code, or that write outside the run folder."""
+    """Yield the values of a recipe that run other code, or that write outside the run folder."""
     names: dict[Key, str] = {
         ("data", "name"): recipe.data.name,
         ("frontend", "name"): recipe.frontend.name,

@@ -1,7 +1,7 @@
 """Searches the settings of all gates of a chain, gate by gate, for a low price and few misses.
 
 A chain is the front end and the stages of a network, with gates between them. The search keeps the front: the chains
-that no other one beats in both price and misses.
+that no other chain beats in both price and misses.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gatesearch.runtime.event_hops import EventHits, EventHops
 from gatesearch.runtime.gate_choices import find_thresholds, gate_choices
 from gatesearch.runtime.stream_gate import StreamGateSettings
 
-MAX_PREFIXES = 16  # number of chains on the front that are continued with the next gate
+MAX_PREFIXES = 16  # largest number of chains on the front that are continued with the next gate
 # The search lets a chain miss more events than allowed: more by this share, or by this number if the number is larger.
 # A detector that is tuned for the chain afterwards may detect some of these events.
 SPARE_SHARE, MIN_SPARE = 0.5, 2

@@ -1,4 +1,4 @@
-"""Tunes all gates of a chain and its detector together, for the least price with few enough misses.
+"""Tunes all gates of a chain and its detector together, for the lowest price with few enough missed events.
 
 A chain is the front end and the stages of a network, with gates between them. Its gates depend on each other. For
 example, an event that one gate stops cannot be missed again by a later gate. So they are tuned together, in these
@@ -123,8 +123,8 @@ def tune_chain(
         if (detector := tune_if_kept(chain)) is not None:
             best = chain, detector
             break
-    # With the detector that is tuned for open gates, these chains miss more events than a chain on the front. With a
-    # detector that is tuned for the chain itself, one of them may still miss few enough events.
+    # With the detector that is tuned for open gates, the chains in ``others`` miss more events than a chain on the
+    # front. With a detector that is tuned for the chain itself, one of them may still miss few enough events.
     bound = front[-1].price if best is None else best[0].price
     cheaper = sorted((chain for chain in others if chain.price < bound), key=lambda chain: (chain.misses, chain.price))
     for chain in sorted(cheaper[:MAX_OTHERS], key=lambda chain: chain.price):

@@ -19,8 +19,8 @@ Array = npt.NDArray[Any]
 class PartsProgram:
     """A stage in parts, with the interface of a :class:`~gatesearch.runtime.program.Program`.
 
-    A part reads the tensors of earlier parts in place. A tensor is copied only if a LiteRT program reads
-    it from the program's own memory.
+    A part reads the tensors of earlier parts in place. A tensor is copied only if a LiteRT program reads it from
+    the program's own memory.
 
     Args:
         parts: descriptions of the parts from the manifest.
@@ -35,7 +35,7 @@ class PartsProgram:
             Program(blob) if part["kernel"] is None else _kernel(part["kernel"], blob, library)
             for part, blob in zip(parts, blobs, strict=True)
         ]
-        self._runners = runners  # a reference, because the memory of a runner lives as long as the runner
+        self._runners = runners  # keeps the runners alive, because their memory lives as long as they do
         values = _program_memory(parts, runners)
         self._steps = list[Callable[[], object]]()
         for part, runner in zip(parts, runners, strict=True):

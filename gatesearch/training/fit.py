@@ -99,7 +99,8 @@ def fit(
 
     Args:
         model: the gated model; trained in place and left in evaluation mode, on the CPU.
-        features: the features; their bank trains the model, and the validation split yields the learning curve.
+        features: the features; the training split (``bank``, or windows of a stream) trains the model, and the
+            validation split yields the learning curve.
         schedule: epochs, batch size and learning rate.
         gates: settings of the gates' training.
         seed: the seed of every random choice of this training.

@@ -1,4 +1,4 @@
-"""`gatesearch bench cluster`: the time that a search adds to each trial, and searches over many workers.
+"""`gatesearch bench cluster`: the time that a search adds to each trial, and its efficiency with many workers.
 
 Trials sleep for a set time instead of training. A sleeping worker needs no core, so more workers than cores are a
 *simulation*: processes, messages and the driver are real, but the work of trials is not. A measurement that is stored

@@ -1,4 +1,7 @@
-"""Plots the efficiency of searches against the number of workers."""
+"""Plots the efficiency of searches against the number of workers.
+
+Efficiency is the share of the workers' time in which they run trials.
+"""
 
 from __future__ import annotations
 

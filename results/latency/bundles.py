@@ -137,7 +137,7 @@ def structure(module: nn.Module) -> list[Any]:
 
 
 def _open(layer: nn.Module, x: Tensor, share: float) -> None:
-    """Set the thresholds of a precision gate so that, for input ``x``, ``share`` of the outputs of a group are open."""
+    """Set a precision gate's thresholds so that, for input ``x``, a share ``share`` of each group's outputs is open."""
     assert isinstance(layer, PGConv2d)
     weight, weight_level = layer.weights()
     alpha, scale = layer.range(x)

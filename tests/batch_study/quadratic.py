@@ -2,8 +2,8 @@
 
 It is taken from Zhang et al. 2019, "Which algorithmic choices matter at which batch sizes?" (arXiv 1907.04164). The
 loss is 1/2 sum h_i theta_i^2, with curvatures h_i and parameters theta_i. The noise of the gradient has a variance in
-proportion to h_i / batch. The expected loss follows a linear recursion. So the number of steps that the
-best of several configs needs can be computed without training.
+proportion to h_i / batch. The expected loss follows a linear recursion. So the number of steps that the best of
+several configs needs can be computed without training.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Descent:
 def expected_steps(configs: Sequence[Config], batch: int, goal: float, most: int) -> float:
     """Return the fewest steps after which the expected loss of any config reaches the goal; its learning rate is fixed.
 
-    Each direction has the state x = (theta, speed) and the step x <- A x + b noise. A step replaces the
-    second moments M = E[x x^T] by A M A^T + b b^T var(noise). In the code, tt, ts and ss are the entries of M.
+    Each direction has the state x = (theta, speed) and the step x <- A x + b noise. A step replaces the second
+    moments M = E[x x^T] by A M A^T + b b^T var(noise). In the code, tt, ts and ss are the entries of M.
     """
     rate = np.array([c.learning_rate(0, 1) for c in configs])[:, None]
     m = np.array([c.momentum for c in configs])[:, None]

@@ -226,8 +226,9 @@ def test_the_order_is_a_permutation_whose_prefixes_keep_the_class_shares(counts:
     assert sorted(order) == list(range(len(labels)))
     class_counts = (labels[order][:, None] == np.arange(len(counts))).cumsum(0)
     expected_counts = np.arange(1, len(labels) + 1)[:, None] * np.array(counts) / len(labels)
-    # A prefix holds all samples up to a key. For this key, each class is off by at most half a sample. With k classes,
-    # the length of the prefix is off by at most k / 2 samples. The two errors add up to (k + 1) / 2.
+    # The order sorts samples by keys: sample j of the n samples of a class has the key (j + 1/2) / n. So up to any key,
+    # the count of each class is off by at most half a sample. With k classes, the length of the prefix up to this key
+    # is off by at most k / 2 samples. The two errors add up to (k + 1) / 2.
     assert np.abs(class_counts - expected_counts).max() <= (len(counts) + 1) / 2
 
 

@@ -95,7 +95,7 @@ def test_nesting_without_end_is_one_line(copy: Path) -> None:
 
 
 def test_a_bundle_of_symbolic_links_runs(exported: Exported, tmp_path: Path) -> None:
-    """Caches of model hubs store files under their digests, and links to these files."""
+    """Caches of model hubs store files under their digests, so a downloaded bundle consists of links."""
     blobs, links = tmp_path / "blobs", tmp_path / "snapshots" / "main"
     blobs.mkdir()
     for i, path in enumerate(sorted(p for p in exported.folder.rglob("*") if p.is_file())):

@@ -1,4 +1,8 @@
-"""Precision Gating (PG) of convolutions, linear layers and LSTMs: masks, gradients, losses and work."""
+"""Tests of Precision Gating (PG) of convolutions, linear layers and LSTMs: masks, gradients, losses and work.
+
+PG computes every output from the high bits (hb) of its inputs. It adds the low bits (lb) to the outputs that its mask
+opens.
+"""
 
 from __future__ import annotations
 

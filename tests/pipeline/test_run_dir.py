@@ -137,7 +137,8 @@ def test_a_changed_file_of_digests_is_noticed(data: st.DataObject) -> None:
         with console.collect_warnings() as warnings:
             folder.check_outputs()
         start = content.index(CHECKSUMS_FILE.encode())
-        is_name = start <= at < start + len(CHECKSUMS_FILE)  # with another name it is a file of an older version
+        # A file of digests that does not name itself counts as a file of an older version.
+        is_name = start <= at < start + len(CHECKSUMS_FILE)
         assert is_name or any("checksums.json: is damaged" in line for line in warnings)
 
 

@@ -215,7 +215,7 @@ def read_spec(path: Path) -> SceneSpec:
 
 
 def check_spec(tree: Any, where: str) -> SceneSpec:
-    """Return a specification from plain containers.
+    """Return a specification from dictionaries and lists.
 
     Raises:
         UserError: a key is unknown, is missing or has a wrong value; the error names the first such key.

@@ -28,7 +28,7 @@ class HopStep:
 
     Args:
         output: time axis of the output; None if the output is one value for the whole window.
-        start: index in the window of the first frame that the operator reads; all inputs with a time axis share it.
+        start: index of the first frame of the window that the operator reads; all inputs with a time axis share it.
         obstacle: the reason why the operator has to compute the whole window again at each hop; empty if it need not.
         replacement: builds the operator of a hop; None if it is the same operator as for a window.
         carries: whether the operator keeps its own state from hop to hop, as a recurrent layer does.

@@ -20,7 +20,7 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
 
     Some layers are no sites. A gate for a layer that is called twice would have to serve two places. A gate for a layer
     with hooks or with computed weights would not run the hooks or compute the weights. An LSTM or GRU is no site if the
-    batch is not its first axis, if the network passes a first state to it, or if it projects its output.
+    batch is not its first axis, if the network passes an initial state to it, or if it projects its output.
 
     Args:
         model: maps [N, *shape] to logits.

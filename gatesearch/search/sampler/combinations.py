@@ -29,8 +29,8 @@ class Combination:
         features: features of all gates together, [features].
         gate_features: features of each cut gate, [cut gates, gate features].
         cores: every choice of cores for the stages.
-        stage_costs: the two costs of each stage for each choice of cores, [choices, 1 + largest number of stages, 2];
-            :class:`Combinations` explains the rows.
+        stage_costs: latency and energy of each stage for each choice of cores, [choices, 1 + largest number of stages,
+            2]; :class:`Combinations` explains the rows.
     """
 
     gates: Gates
@@ -41,13 +41,13 @@ class Combination:
 
 
 class Combinations:
-    """Builds combinations of gates and caches them: all that were tried, and the latest of the others.
+    """Builds combinations of gates, and caches all that were tried and the latest of the others.
 
     Args:
         space: the space of the plans.
-        stage_costs: a function that returns the costs of a plan, [1 + stages, 2]. Row 0 holds the two costs that every
-            window has. Row 1 + k holds the costs that a window adds if it reaches stage k; infinite if the device
-            cannot run the stage.
+        stage_costs: a function that returns the costs of a plan, [1 + stages, 2]. Row 0 holds the latency and the
+            energy that every window costs. Row 1 + k holds the costs that a window adds if it reaches stage k; infinite
+            if the device cannot run the stage.
     """
 
     def __init__(self, space: Space, stage_costs: StageCosts) -> None:

@@ -44,7 +44,7 @@ class DetectionQuality:
         early_stop_rate: share of the hops without an event at which a gate stops the window.
         layers: the report of each layer gate, by site.
         activities: for the front end and each stage, the share of hops at which it runs, and its openings per hop.
-        stop_shares: for each kind of hop without an event, the share of its hops that each gate stops.
+        stop_shares: for each kind of hop without an event, the share of hops of this kind that each gate stops.
         lost_events: for each gate, the number of undetected events that it loses. A gate loses an event if windows that
             hold the event reach the gate and the gate stops all of them.
         hop_s: length of a hop in seconds.
@@ -160,7 +160,7 @@ def count_chain(
 
 
 def _count_lost(stream: StreamSplit, gates: Sequence[str], reached: Sequence[Array], lost: Array) -> dict[str, int]:
-    """Return, for each gate, the number of lost events of which windows reach the gate and no window passes it.
+    """Return, for each gate, the number of lost events that reach it in at least one window and pass it in none.
 
     Args:
         stream: the stream.

@@ -69,7 +69,7 @@ def test_a_gated_layer_and_the_next_one_match_hand_computed_figures() -> None:
 
 def test_work_that_a_core_cannot_skip_is_computed() -> None:
     serial = rows("bit_serial", GatePlan((HYBRID,), ("serial",)), OBSERVED)
-    for row in serial.values():  # this core skips all closed work, and its time depends on bits
+    for row in serial.values():  # this core skips all work that the gate leaves out, and its time depends on bits
         assert row["kernels"]["share"] == pytest.approx(row["share"])
         assert row["kernels"]["not_skipped"] == []
     assert serial["3"]["kernels"]["skipped"] == ["channel", "pixel"]
