@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from gatesearch.runtime.detector import Array
     from gatesearch.runtime.listener import Listener, StreamFormat
 
-BLOCK_S = 0.1  # seconds of sound that are read at once; this delays a detection by at most the same time
+LIVE_BLOCK_S = 0.1  # seconds of live sound that are read at once; this delays a detection by at most the same time
+FILE_BLOCK_S = 8.0  # seconds of a file that are read at once; longer blocks take less time
 LATE_S = 1.0  # a line warns if the computation is further behind the microphone than this, in seconds
 RECORDER = "arecord"
 
@@ -38,14 +39,20 @@ Sound = Annotated[
 ]
 
 
-def listen(bundle: Bundle = "", sound: Sound = "") -> None:
+Devices = Annotated[
+    bool,
+    typer.Option("--devices", help="Run each stage in the engine that stands in for its core, such as TFLM: slower."),
+]
+
+
+def listen(bundle: Bundle = "", sound: Sound = "", devices: Devices = False) -> None:
     """Print what a bundle detects in a sound, while the sound is read.
 
-    Each detection is one line: time, class, confidence.
+    Each detection is one line: time, class, confidence. This host's fastest kernels and LiteRT run all stages.
     """
     if not bundle or not sound:
         raise UserError("listen: name a run and a sound, such as: gatesearch listen runs/wake-1 evening.wav")
-    listener = _load(Path(bundle))
+    listener = _load(Path(bundle), devices)
     with _open(sound, listener.stream) as blocks:
         for block in blocks:
             for detection in listener.push(block):
@@ -55,7 +62,7 @@ def listen(bundle: Bundle = "", sound: Sound = "") -> None:
     print(listener.describe(), file=sys.stderr)
 
 
-def _load(path: Path) -> Listener:
+def _load(path: Path, devices: bool) -> Listener:
     """Return the listener of a run folder or a bundle.
 
     Raises:
@@ -64,14 +71,10 @@ def _load(path: Path) -> Listener:
     folder = path / "best" / "bundle" if (path / "best").is_dir() else path
     import torch
 
-    from gatesearch.frontends import restore
-    from gatesearch.frontends.stream import FrontendStream
-    from gatesearch.runtime.bundle import Bundle as LoadedBundle
-    from gatesearch.runtime.listener import Listener
+    from gatesearch.runtime.open_listener import open_listener
 
     torch.set_num_threads(1)  # the tensors of a hop are small: threads would wait for each other
-    loaded = LoadedBundle(folder)
-    return Listener(loaded, FrontendStream(restore(loaded.manifest["frontend"])))
+    return open_listener(folder, devices)
 
 
 def _write(detection: Detection) -> str:
@@ -87,7 +90,7 @@ def _open(sound: str, stream: StreamFormat) -> Iterator[Iterator[Array]]:
     Raises:
         UserError: the file does not exist, or there is no recorder for the microphone.
     """
-    samples = max(1, round(BLOCK_S * stream.rate))
+    samples = max(1, round((LIVE_BLOCK_S if sound in ("-", "mic") else FILE_BLOCK_S) * stream.rate))
     if sound == "-":
         yield _blocks(sys.stdin.buffer.read, samples)
     elif sound == "mic":

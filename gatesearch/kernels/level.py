@@ -74,12 +74,28 @@ class LevelStream:
         """
         if self.library is None:
             return self._reference.push(samples)
-        if samples.ndim != 1 or samples.dtype != np.int16:
-            raise DataError(f"level: samples are {samples.dtype} {list(samples.shape)}; wanted: int16 [n]")
-        samples = np.ascontiguousarray(samples)
+        samples = _check_samples(samples)
         value = self.library.function("level")(addressof(self._c), address(samples), len(samples))
         self._read += len(samples)
         return None if self._read < self.format.window else int(value)
+
+    def push_hops(self, samples: Array) -> Array:
+        """Add whole hops behind the first window, int16 [n hop]; return the statistic after each of them, int64 [n].
+
+        Raises:
+            DataError: the samples have another type or shape, or are no whole number of hops.
+        """
+        samples, hop = _check_samples(samples), self.format.hop
+        count, rest = divmod(len(samples), hop)
+        if rest:
+            raise DataError(f"level: {len(samples)} samples; wanted: a whole number of hops of {hop}")
+        if self.library is None:
+            values = [self._reference.push(part) for part in samples.reshape(count, hop)]
+            return np.array(values, np.int64)
+        result = np.empty(count, np.int64)
+        self.library.function("level_hops")(addressof(self._c), address(samples), hop, count, address(result))
+        self._read += len(samples)
+        return result
 
 
 class LevelKernel(CountedKernel):
@@ -92,7 +108,10 @@ class LevelKernel(CountedKernel):
     case = 12
     variants = ("statistic",)
     listings = ("level",)
-    signatures: ClassVar[Signatures] = {"level": (INT64, (ADDRESS, ADDRESS, INT))}
+    signatures: ClassVar[Signatures] = {
+        "level": (INT64, (ADDRESS, ADDRESS, INT)),
+        "level_hops": (None, (ADDRESS, ADDRESS, INT, INT, ADDRESS)),
+    }
 
     def call(self, format: SignalFormat) -> KernelCall:
         """Return the call that a hop makes."""
@@ -122,6 +141,12 @@ class LevelKernel(CountedKernel):
     def family(self, call: KernelCall) -> str:
         """Return the name of the group of calls whose loop iterations take the same time: one for each statistic."""
         return f"{self.name} {_statistic(call)}"
+
+
+def _check_samples(samples: Array) -> Array:
+    if samples.ndim != 1 or samples.dtype != np.int16:
+        raise DataError(f"level: samples are {samples.dtype} {list(samples.shape)}; wanted: int16 [n]")
+    return np.ascontiguousarray(samples)
 
 
 def _statistic(call: KernelCall) -> Any:

@@ -11,7 +11,7 @@ import torch
 
 from gatesearch._lib.tensors import to_float
 from gatesearch.frontends import LogMel
-from gatesearch.frontends.grid import FEATURE_SCALE
+from gatesearch.frontends.grid import FEATURE_SCALE, fake_quantise
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array
 from gatesearch.kernels.base import Kernel
@@ -102,10 +102,27 @@ class Mel:
         run(self.address, address(samples), n, address(out), address(self._scratch))
         return out
 
+    def frames(self, wave: Any, count: int) -> Array:
+        """Return the features of the first frames of a stretch of sound [n], int8 [count, features].
+
+        A frame's features do not depend on the other frames, so that they equal those of any clip with that frame.
+
+        Raises:
+            ValueError: the sound is shorter than these frames.
+        """
+        samples, front = _samples(wave), self.frontend
+        if count < 1 or samples.ndim != 1 or len(samples) < front.frame + (count - 1) * front.stride:
+            raise ValueError(f"{count} frames of a sound of {list(samples.shape)} samples")
+        if self.library is None:
+            features = front.spectrum(torch.from_numpy(samples)[None])[:, :count]
+            return np.ascontiguousarray(_steps(fake_quantise(front.normalise(features))[0]))
+        out = np.empty((count, self.shape[1]), np.int8)
+        self.library.function("mel")(self.address, address(samples), count, address(out), address(self._scratch))
+        return out
+
     def reference(self, wave: Array) -> Array:
         """Return the features of one clip, computed by the front end itself."""
-        features = self.frontend(torch.from_numpy(wave)[None])[0, 0]
-        return (features / FEATURE_SCALE).round().to(torch.int8).numpy()
+        return _steps(self.frontend(torch.from_numpy(wave)[None])[0, 0])
 
 
 class MelStream:
@@ -166,6 +183,8 @@ def _samples(wave: Any) -> Array:
         ValueError: the samples have another type, are not finite, or are floats in the range of int16.
     """
     array = np.asarray(wave)
+    if array.dtype == np.int16:  # always finite and within full scale
+        return np.multiply(array, np.float32(2**-15), dtype=np.float32)
     if array.dtype != np.float32:
         if array.dtype.kind != "f" and not (array.dtype.kind == "i" and array.dtype.itemsize <= WIDEST_SOUND_BYTES):
             raise ValueError(f"wave is {array.dtype}; wanted: float, or int8, int16 or int32, of full scale")
@@ -176,6 +195,11 @@ def _samples(wave: Any) -> Array:
     if array.ndim == 1 and not array.dot(array) <= LARGEST_POWER * len(array):
         raise ValueError("wave is not finite, or in the numbers of int16; wanted: sound of full scale 1")
     return array
+
+
+def _steps(features: torch.Tensor) -> Array:
+    steps: Array = (features / FEATURE_SCALE).round().to(torch.int8).numpy()
+    return steps
 
 
 def _floats(values: Any) -> Array:

@@ -59,6 +59,7 @@ class Bundle(Cascade):
         if not isinstance(folder, str | Path):
             raise UserError(f"bundle: {quote(folder)} is not the path of a folder")
         self._engines = _check_engines(engines)
+        self._by_hops: list[HopPrograms | None] | None = None
         self.folder = Path(folder)
         self.manifest = load_manifest(self.folder)
         self.classes: tuple[str, ...] = tuple(self.manifest["classes"])
@@ -111,12 +112,16 @@ class Bundle(Cascade):
             raise UserError(f"{self.folder / artifact['path']}: {engine} does not run it: {reason}") from error
 
     def hop_programs(self) -> list[HopPrograms | None]:
-        """Load the hop programs of each stage; None for a stage that runs its one program on each window.
+        """Load the hop programs of each stage, once; None for a stage that runs its one program on each window.
+
+        Their state lies outside, so that several streams can share them.
 
         Raises:
             UserError: a file is missing, or its sha256 is not the manifest's; or an engine cannot run its program.
         """
-        return [self._hop_programs(stage) for stage in self.manifest["stages"]]
+        if self._by_hops is None:
+            self._by_hops = [self._hop_programs(stage) for stage in self.manifest["stages"]]
+        return self._by_hops
 
     def _hop_programs(self, stage: Mapping[str, Any]) -> HopPrograms | None:
         entry = stage.get("hops")

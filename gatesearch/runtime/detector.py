@@ -151,6 +151,31 @@ class Detector:
         self._next_hop = hop + settings.refractory_hops
         return Detection(settings.positives[winner[0]], settings.time_s(hop), float(score[0]))
 
+    def push_hops(self, posteriors: Array, stopped: Array) -> list[Detection]:
+        """Read hops that follow each other; return their detections, and change the state as :meth:`push` does.
+
+        Args:
+            posteriors: outputs of every hop, [n, classes], n from 1; outputs of stopped hops are not read.
+            stopped: whether a gate stopped each hop, [n].
+
+        Raises:
+            DataError: a shape is wrong, or an output is not finite.
+        """
+        settings = self.settings
+        outputs = np.concatenate([self._outputs[1:], positive_outputs(posteriors, settings, stopped)])
+        smoothed = np.concatenate([self._smoothed[1:], _mean(outputs, settings.smoothing)])
+        self._outputs, self._smoothed = outputs[-settings.smoothing :], smoothed[-settings.hits :]
+        score, winner = best_class(_least(smoothed, settings.hits), settings)
+        first, self._hop = self._hop, self._hop + len(posteriors)
+        hops = np.flatnonzero(score > -np.inf)
+        hops = spaced_hops(hops[hops + first >= self._next_hop], settings.refractory_hops)
+        if len(hops):
+            self._next_hop = first + int(hops[-1]) + settings.refractory_hops
+        return [
+            Detection(settings.positives[winner[hop]], settings.time_s(first + hop), float(score[hop]))
+            for hop in hops.tolist()
+        ]
+
     def detect(self, posteriors: Array, stopped: Array | None = None) -> list[Detection]:
         """Return the detections of a recording from its start; the state of :meth:`push` does not change.
 

@@ -8,15 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from gatesearch._lib import console
 from gatesearch.errors import UserError
 from gatesearch.metrics.streams import Detection
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.chain import STREAM_GATES, read_chain
-from gatesearch.runtime.decisions import ChainDecisions, StreamFrontend, WholeWindows, WindowDecisions, signal_scores
+from gatesearch.runtime.decisions import ChainDecisions, WindowDecisions
 from gatesearch.runtime.detector import Array, Detector, DetectorSettings
+from gatesearch.runtime.sample_buffer import SampleBuffer
+from gatesearch.runtime.signal_decisions import SignalDecisions
+from gatesearch.runtime.stream_frontend import BlockFrontend, HopFrontend, StreamFrontend, WholeWindows
 
 DETECTOR = "detector"
 """Key of the manifest's entry that describes the detector and its stream."""
+
+MAX_BLOCK_HOPS = 1024  # number of hops that are decided at once; longer blocks would only take more memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,42 +67,46 @@ def read_detector(manifest: Mapping[str, Any], where: str) -> tuple[DetectorSett
 
 
 class Listener:
-    """Runs a bundle on a stream, hop by hop.
+    """Runs a bundle on a stream. It decides all whole hops of a block at once.
 
     A bundle with programs by hops computes only the new frames at each hop, and a whole window when a gate opens. Any
-    other bundle computes whole windows. When a gate stops a hop, no later stage runs at this hop.
+    other bundle computes whole windows. When a gate stops a hop, no later stage runs at this hop. How the
+    stream is cut into blocks does not change a detection.
 
     Args:
-        bundle: a bundle of a run with goal detection.
+        bundle: a bundle of a run with goal detection. Kernels run its steps where its engine is ``litert``; a stage
+            that they cannot run is named in a warning, and LiteRT runs it.
         frontend: function that maps samples, int16 [1, window], to features [1, *shape]; or a front end by hops.
 
     Attributes:
         hops: number of decisions so far.
         clipped: number of samples at full scale so far.
+        unsupported: why an interpreter runs a stage in place of kernels, by the stage's index.
 
     Raises:
         UserError: the bundle has no detector.
     """
 
-    def __init__(self, bundle: Bundle, frontend: Callable[[Array], Array] | StreamFrontend) -> None:
+    def __init__(self, bundle: Bundle, frontend: Callable[[Array], Array] | StreamFrontend | BlockFrontend) -> None:
         where = str(bundle.folder)
         settings, self.stream = read_detector(bundle.manifest, where)
-        own = WholeWindows(frontend) if callable(frontend) else frontend
-        self._decisions: WindowDecisions | ChainDecisions
-        if STREAM_GATES not in bundle.manifest and bundle.manifest.get("hops") is None:
-            self._decisions = WindowDecisions(bundle, own)
-        else:
-            signal = read_chain(bundle.manifest, where).signal
-            scores = signal_scores(signal, self.stream.rate, self.stream.window, self.stream.hop)
-            self._decisions = ChainDecisions(bundle, own, self.stream.hop, scores)
+        self._decisions = decide_stream(bundle, frontend, self.stream, len(settings.classes))
+        self.unsupported = self._decisions.unsupported
+        for k, reason in self.unsupported.items():
+            console.warn(f"listen: stage {k} runs in LiteRT, hop by hop: {reason}")
         self._detector = Detector(settings)
-        self._samples = np.zeros(0, np.int16)
+        self._buffer = SampleBuffer()
         self.hops, self.clipped = 0, 0
 
     @property
     def reached(self) -> Array:
         """Number of hops that reached each stage so far, [stages]."""
         return self._decisions.usage.reached
+
+    @property
+    def cpu_s(self) -> Mapping[str, float]:
+        """Seconds of CPU time so far by part."""
+        return self._decisions.usage.cpu_s
 
     def push(self, samples: Array) -> Iterator[Detection]:
         """Read the next samples, int16 [n] of any length; yield the detections in them.
@@ -106,28 +116,58 @@ class Listener:
         """
         if samples.ndim != 1 or samples.dtype != np.int16:
             raise UserError(f"listen: samples are {samples.dtype} {list(samples.shape)}; wanted: int16 [n]")
-        self.clipped += int(np.count_nonzero((samples == 32767) | (samples == -32768)))
-        self._samples = np.concatenate([self._samples, samples])
+        self.clipped += count_clipped(samples)
+        self._buffer.append(samples)
         window, hop = self.stream.window, self.stream.hop
-        while len(self._samples) >= window:
-            posteriors = self._decisions.decide(self._samples[:window])
-            self._samples = self._samples[hop:]
-            self.hops += 1
-            detection = self._detector.push(posteriors)
-            if detection is not None:
-                yield detection
+        while len(self._buffer) >= window:
+            count = min(1 + (len(self._buffer) - window) // hop, MAX_BLOCK_HOPS)
+            outputs = self._decisions.decide(self._buffer.samples[: window + (count - 1) * hop], count)
+            self._buffer.drop(count * hop)
+            self.hops += count
+            with self._decisions.usage.measure("detector"):
+                detections = self._detector.push_hops(outputs.posteriors, outputs.stopped)
+            yield from detections
 
     def describe(self) -> str:
         """Return a line about the stream so far: length, CPU time, and the share of hops that reached each stage."""
-        usage = self._decisions.usage
         heard_s = self.hops * self.stream.hop / self.stream.rate
-        busy_s = sum(usage.cpu_s.values())
+        busy_s = sum(self.cpu_s.values())
         if not self.hops:
             return "listen: the stream is shorter than one window"
         shares = ", ".join(f"stage {k} {share:.1%}" for k, share in enumerate(self.reached / self.hops))
         speed = heard_s / max(busy_s, 1e-9)
-        hourly = [f"{name} {3600 * s / heard_s:.1f} s" for name, s in usage.cpu_s.items()]
+        hourly = [f"{name} {3600 * s / heard_s:.2f} s" for name, s in self.cpu_s.items()]
         return (
-            f"listened to {heard_s:,.1f} s in {self.hops:,} hops; CPU {busy_s:.2f} s, {speed:.0f} times real time; "
+            f"listened to {heard_s:,.1f} s in {self.hops:,} hops; CPU {busy_s:.2f} s, {speed:,.0f} times real time; "
             f"CPU an hour: {', '.join(hourly)}; reached: {shares}"
         )
+
+
+def decide_stream(
+    bundle: Bundle,
+    frontend: Callable[[Array], Array] | StreamFrontend | BlockFrontend,
+    stream: StreamFormat,
+    classes: int,
+) -> WindowDecisions | ChainDecisions:
+    """Return what decides the hops of a bundle's stream."""
+    own: StreamFrontend | BlockFrontend = WholeWindows(frontend) if callable(frontend) else frontend
+    if not has_chain(bundle):
+        assert not isinstance(own, BlockFrontend)  # such a bundle reads windows of floats
+        return WindowDecisions(bundle, own, classes, stream.hop)
+    gate = read_chain(bundle.manifest, str(bundle.folder)).signal
+    signal = None if gate is None else SignalDecisions(gate, stream.rate, stream.window, stream.hop)
+    if not isinstance(own, BlockFrontend):
+        entry = bundle.manifest["stages"][0].get("hops")
+        axis = None if bundle.manifest.get("hops") is None or entry is None else entry["axis"]
+        own = HopFrontend(own, bundle.programs[0].inputs[0], stream.hop, axis)
+    return ChainDecisions(bundle, own, signal, classes, stream.hop)
+
+
+def has_chain(bundle: Bundle) -> bool:
+    """Say whether a bundle decides over a stream; those of older versions decide each window by itself."""
+    return STREAM_GATES in bundle.manifest or bundle.manifest.get("hops") is not None
+
+
+def count_clipped(samples: Array) -> int:
+    """Return the number of samples at full scale, int16 [n]."""
+    return int(np.count_nonzero(samples == 32767)) + int(np.count_nonzero(samples == -32768))

@@ -29,6 +29,7 @@ class Program:
         threads: number of threads of ``litert``.
 
     Attributes:
+        model: the model's bytes.
         inputs: specs of the inputs.
         outputs: specs of the outputs, in the order in which the converted module returned them.
 
@@ -40,7 +41,7 @@ class Program:
     def __init__(self, model: bytes, engine: str = "litert", threads: int = 1) -> None:
         if engine not in _ENGINES:
             raise ValueError(f"unknown engine {engine!r}; choices: {', '.join(_ENGINES)}")
-        self.engine = engine
+        self.model, self.engine = model, engine
         with quiet(f"loading a model into {engine}"):
             interpreter = _interpreter(model, engine, threads)
             inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gatesearch.errors import DataError
 
 Array = NDArray[Any]
+SHORT_HOPS = 24  # number of hops below which one call a hop is faster than arithmetic on arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,27 @@ class StreamGate:
             return True
         is_open = self._hold > 0
         self._hold = max(0, self._hold - 1)
+        return is_open
+
+    def push_hops(self, scores: Array) -> Array:
+        """Read the scores of hops that follow each other, [n]; return whether the gate is open at each, [n].
+
+        The results and the state afterwards are those of :meth:`push` for each score.
+
+        Raises:
+            DataError: a score is not finite.
+        """
+        if len(scores) < SHORT_HOPS:
+            return np.array([self.push(score) for score in scores.tolist()], bool)
+        earlier = list(self._scores)
+        values = np.concatenate([earlier, scores.astype(float)])
+        means = smooth_scores(values, np.ones(len(values), bool), self.settings.smoothing)[len(earlier) :]
+        above = means > self.settings.threshold
+        # A hold that is left over counts as a mean above the threshold so many hops before the first of these.
+        since = _hops_since(above, before=self.settings.hold - self._hold)
+        self._scores.extend(values[-self.settings.smoothing :].tolist())
+        self._hold = max(0, self.settings.hold - int(since[-1]))
+        is_open: Array = since <= self.settings.hold
         return is_open
 
     def decide(self, scores: Array, runs: Array) -> Array:

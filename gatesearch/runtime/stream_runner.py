@@ -14,7 +14,8 @@ from gatesearch import kernels
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import Answer, Array, requantise
 from gatesearch.runtime.manifest import read_artifact
-from gatesearch.runtime.stage import Stage, Unsupported
+from gatesearch.runtime.stage import Stage
+from gatesearch.runtime.stage_operators import Unsupported
 
 
 class StreamRunner:

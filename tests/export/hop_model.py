@@ -32,8 +32,13 @@ TWO_GATES = GatePlan(
 BEHIND_THE_POOLING = GatePlan((PlacedGate.of("gc", "dropout", mode="channel", keep=1.0, recall=0.97),), ("mcu", "app"))
 
 
-def export_by_hops(folder: Path, plan: GatePlan = TWO_GATES, hop: int = 2, phases: int = 1) -> Bundle:
-    """Return the bundle of a plan with programs by hops; the network is not trained."""
+def export_by_hops(
+    folder: Path, plan: GatePlan = TWO_GATES, hop: int = 2, phases: int = 1, theta: float = -1e9
+) -> Bundle:
+    """Return the bundle of a plan with programs by hops; the network is not trained.
+
+    XNNPACK refuses a stage whose ``theta`` is far outside the logits, and LiteRT then frees memory twice.
+    """
     torch.manual_seed(5)
     backbone = rewrite_for_hops(DSCNN(len(CLASSES), SHAPE, width=8, blocks=2), SHAPE, time_axis=1).network
     split = windows(80, seed=1)
@@ -43,7 +48,7 @@ def export_by_hops(folder: Path, plan: GatePlan = TWO_GATES, hop: int = 2, phase
             backbone(split.features)  # running statistics of the normalisations
     model = GatedModel(backbone.eval(), plan, cut_sites(backbone, split.features[:1]), len(CLASSES)).eval()
     for k in range(len(model.cut_gates)):
-        model.gate(k).theta.fill_(-1e9)
+        model.gate(k).theta.fill_(theta)
     write_bundle(
         folder,
         model,

@@ -17,7 +17,8 @@ from gatesearch.compile.tflite import channel_first, convert, quantise
 from gatesearch.kernels import ConvU8, DepthwiseU8, Geometry, Library
 from gatesearch.kernels.library import Shape
 from gatesearch.runtime.program import Program
-from gatesearch.runtime.stage import CONV, LARGEST, TABLE, COperator, CStream, Stage
+from gatesearch.runtime.stage import CStream, Stage
+from gatesearch.runtime.stage_operators import CONV, LARGEST, TABLE, COperator
 
 shapes = st.builds(
     lambda size, c, kernel, stride, pad, dilation: Geometry(size, c, c, kernel, stride, pad, dilation),

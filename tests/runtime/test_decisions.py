@@ -12,10 +12,9 @@ from gatesearch.frontends.log_mel import LogMel
 from gatesearch.frontends.stream import FrontendStream
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import Array
-from gatesearch.runtime.chain import STREAM_GATES, read_chain
-from gatesearch.runtime.decisions import ChainDecisions, signal_scores
+from gatesearch.runtime.chain import STREAM_GATES
 from gatesearch.runtime.detector import DetectorSettings
-from gatesearch.runtime.listener import DETECTOR, Listener, StreamFormat, describe_detector
+from gatesearch.runtime.listener import DETECTOR, Listener, StreamFormat, decide_stream, describe_detector
 from tests.export.hop_model import export_by_hops
 from tests.export.small_model import CLASSES
 
@@ -105,15 +104,14 @@ def test_a_front_end_and_stages_catch_up_when_the_gate_on_the_signal_opens(bundl
         }
     }
     loaded = with_manifest(bundle, True, **entry)
-    signal = read_chain(loaded.manifest, "bundle").signal
-    decisions = ChainDecisions(loaded, FrontendStream(frontend), HOP, signal_scores(signal, RATE, RATE, HOP))
+    decisions = decide_stream(loaded, FrontendStream(frontend), STREAM, len(CLASSES))
     quiet, loud = np.ones(RATE, np.int16), sound(3.0, 3)
     samples = np.concatenate([quiet, loud, quiet, quiet, loud])
-    outputs = [decisions.decide(samples[first : first + RATE]) for first in range(0, len(samples) - RATE, HOP)]
-    open_hops = [output is not None for output in outputs]
+    outputs = [decisions.decide(samples[first : first + RATE], 1) for first in range(0, len(samples) - RATE, HOP)]
+    open_hops = [not output.stopped[0] for output in outputs]
     openings = sum(now and not before for before, now in zip([False, *open_hops], open_hops, strict=False))
     assert openings >= 2 and not all(open_hops)
-    assert decisions._chain.catch_ups == [openings] * 3
+    assert decisions.chain.catch_ups == [openings] * 3
     assert decisions.usage.reached.tolist() == [sum(open_hops)] * 3
 
 

@@ -63,6 +63,18 @@ def test_hop_by_hop_equals_the_whole_recording_to_the_bit(stream: tuple[Detector
     assert [detector.push(row) for row in rows] == first
 
 
+@given(streams(), st.lists(st.integers(1, 60), max_size=8))
+def test_blocks_of_hops_equal_the_whole_recording_to_the_bit(
+    stream: tuple[DetectorSettings, Any, Any], cuts: Any
+) -> None:
+    settings, outputs, stopped = stream
+    detector = Detector(settings)
+    borders = [0, *np.cumsum(cuts)[np.cumsum(cuts) < len(outputs)].tolist(), len(outputs)]
+    blocks = [slice(start, end) for start, end in itertools.pairwise(borders) if end > start]
+    detections = [each for block in blocks for each in detector.push_hops(outputs[block], stopped[block])]
+    assert detections == detector.detect(outputs, stopped)
+
+
 @given(streams())
 def test_detections_keep_to_the_settings(stream: tuple[DetectorSettings, Any, Any]) -> None:
     settings, outputs, stopped = stream

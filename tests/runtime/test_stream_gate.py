@@ -106,3 +106,13 @@ def test_scores_that_are_not_finite_are_refused() -> None:
         gate.decide(np.array([0.0, np.nan]), np.ones(2, bool))
     with pytest.raises(DataError, match=r"scores \[3\], runs \[2\]"):
         gate.decide(np.zeros(3), np.ones(2, bool))
+
+
+@given(recordings(), st.lists(st.integers(1, 60), max_size=8))
+def test_blocks_of_hops_equal_single_hops_to_the_bit(recording: tuple[StreamGateSettings, Any, Any], cuts: Any) -> None:
+    settings, scores, _ = recording
+    single, blocks = StreamGate(settings), StreamGate(settings)
+    expected = [single.push(score) for score in scores]
+    parts = [blocks.push_hops(part) for part in np.split(scores, np.cumsum(cuts)[np.cumsum(cuts) < len(scores)])]
+    assert [value for part in parts for value in part.tolist()] == expected
+    assert len(scores) == 0 or blocks.push(0.25) == single.push(0.25)

@@ -38,11 +38,13 @@ void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float 
 
 /* An operator of a stage, with all arguments of its kernel.
      GS_LARGEST  y[i] is the largest of count values of x, at the positions index[i count] .. index[i count + count - 1]
-     GS_TABLE    y[i] = table[x[index[i]]] */
-enum { GS_CONV, GS_DEPTHWISE, GS_LARGEST, GS_TABLE };
+     GS_TABLE    y[i] = table[x[index[i]]]
+     GS_MOVE     y holds count runs of x, one after the other; index[2 k] is where a run begins, index[2 k + 1] its length
+     GS_LARGEST_OF_RUNS  y[i] is the largest of x[index[k] + i], for k from 0 to count - 1 */
+enum { GS_CONV, GS_DEPTHWISE, GS_LARGEST, GS_TABLE, GS_MOVE, GS_LARGEST_OF_RUNS };
 typedef struct {
   int32_t kind, zero, zero_out; /* zero and zero_out: the bytes of x and of y that represent 0 */
-  int32_t outputs, count;       /* of GS_LARGEST and GS_TABLE: number of outputs, and of values for each output */
+  int32_t outputs, count;       /* of moves, tables and maxima: number of outputs, and of values for each output */
   gs_conv shape;
   const uint8_t *x;
   uint8_t *y;
@@ -66,6 +68,18 @@ typedef struct {
 
 int GS(hear)(const gs_stream *s, const int8_t *window);
 int GS(stream)(const gs_stream *s);
+
+/* A stage that runs hop by hop. A run is a pair: where it begins in memory, and its length. */
+typedef struct {
+  const gs_op *ops;
+  int32_t n_ops, size, n_out, n_state; /* operators; bytes of a hop's frames, of its outputs, and of the state */
+  int32_t n_out_runs, n_state_runs;
+  const int32_t *out_runs, *state_runs; /* where the outputs are, and the state of the next hop */
+  const uint8_t *memory;                /* the values of all tensors */
+  uint8_t *input, *state, *next_state;  /* in memory: the frames and the state; scratch memory of n_state bytes */
+} gs_hops;
+
+void GS(hops)(const gs_hops *h, const int8_t *frames, int stride, int n, int8_t *restrict out);
 
 /* The parameters of FBS apart from its convolution; fbs.c has the formulas in which they stand. */
 typedef struct {
@@ -231,6 +245,7 @@ typedef struct {
 } gs_level;
 
 int64_t GS(level)(gs_level *l, const int16_t *samples, int n);
+void GS(level_hops)(gs_level *l, const int16_t *samples, int hop, int n, int64_t *out);
 
 int32_t GS(peak_u8)(int rounds, const uint8_t *x, const int8_t *w);
 float GS(peak_f32)(int rounds, const float *x, const float *w);

@@ -91,6 +91,11 @@ int64_t GS(level)(gs_level *l, const int16_t *samples, int n) {
   return whole_root((uint64_t)(count * l->squares - l->total * l->total) * (uint64_t)(scale * scale)) / count;
 }
 
+/* Take the n hops that samples hold, and write the statistic after each hop to out [n]. */
+void GS(level_hops)(gs_level *l, const int16_t *samples, int hop, int n, int64_t *out) {
+  for (int i = 0; i < n; i++, samples += hop) out[i] = GS(level)(l, samples, hop);
+}
+
 #else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 

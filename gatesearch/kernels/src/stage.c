@@ -1,8 +1,26 @@
-/* Runs the first, always-on stage of a cascade: int8 operators that end in a gate's logit.
+/* Runs a whole stage of a cascade: int8 operators, the first stage's up to its gate's logit.
 
-   hear runs the stage on one window, stream on several. Windows are int8, as front ends return them; the stage computes
-   in uint8. gatesearch/runtime/stage.py builds the operators and calls both functions. */
+   hear runs the first stage on one window, stream on several. hops runs any stage hop by hop, and keeps its state.
+   Windows are int8, as front ends return them; the stage computes in uint8. gatesearch/runtime/stage.py and
+   hop_kernel.py build the operators and call the functions. */
 #include "kernels.h"
+
+/* Copy runs of values of x, one after the other, to y. A run is where it begins in x, and its length. */
+static void move_runs(const uint8_t *restrict x, const int32_t *runs, int n, uint8_t *restrict y) {
+  for (int i = 0; i < n; i++, runs += 2) {
+    memcpy(y, x + runs[0], (size_t)runs[1]);
+    y += runs[1];
+  }
+}
+
+/* Set y[i] to the largest of x[first[k] + i] over count rows k. */
+static void largest_of_runs(const uint8_t *restrict x, const int32_t *first, int count, int n, uint8_t *restrict y) {
+  memcpy(y, x + first[0], (size_t)n);
+  for (int k = 1; k < count; k++) {
+    const uint8_t *restrict row = x + first[k];
+    for (int i = 0; i < n; i++) y[i] = GS_MAX(y[i], row[i]);
+  }
+}
 
 /* Run one operator of a stage. */
 static void run_op(const gs_op *op) {
@@ -24,6 +42,12 @@ static void run_op(const gs_op *op) {
       break;
     case GS_TABLE:
       for (int i = 0; i < op->outputs; i++) op->y[i] = op->table[op->x[op->index[i]]];
+      break;
+    case GS_MOVE:
+      move_runs(op->x, op->index, op->count, op->y);
+      break;
+    case GS_LARGEST_OF_RUNS:
+      largest_of_runs(op->x, op->index, op->count, op->outputs, op->y);
       break;
   }
 }
@@ -48,4 +72,19 @@ int GS(stream)(const gs_stream *s) {
     if (GS(hear)(s, s->windows + (ptrdiff_t)i * s->size)) s->passed[count++] = i;
   }
   return count;
+}
+
+/* Run n hops, whose frames begin stride bytes apart, and write the outputs of each to out [n][n_out].
+
+   The state's new values may lie where its old ones do, so all of them are read before one is written. */
+void GS(hops)(const gs_hops *h, const int8_t *frames, int stride, int n, int8_t *restrict out) {
+  for (int i = 0; i < n; i++, frames += stride, out += h->n_out) {
+    take_window(frames, h->size, h->input);
+    for (const gs_op *op = h->ops; op < h->ops + h->n_ops; op++) run_op(op);
+    move_runs(h->memory, h->out_runs, h->n_out_runs, (uint8_t *)out);
+    for (int k = 0; k < h->n_out; k++) out[k] = (int8_t)((uint8_t)out[k] ^ 0x80);
+    if (!h->n_state) continue;
+    move_runs(h->memory, h->state_runs, h->n_state_runs, h->next_state);
+    memcpy(h->state, h->next_state, (size_t)h->n_state);
+  }
 }
