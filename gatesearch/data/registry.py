@@ -29,6 +29,11 @@ def shows_progress(name: str) -> bool:
     return name in dataset_names() and "progress" in parameters_of(load_plugin(GROUP, name, "data.name"))
 
 
+def has_small_form(name: str) -> bool:
+    """Return whether a data set takes an argument ``only_shapes``: it then loads little data of the same shapes."""
+    return name in dataset_names() and "only_shapes" in parameters_of(load_plugin(GROUP, name, "data.name"))
+
+
 def load_dataset(name: str, **arguments: Any) -> Dataset:
     """Load a data set by name; a plug-in adds a data set by an entry point of the group ``gatesearch.data``.
 

@@ -17,6 +17,8 @@ from gatesearch.errors import UserError, nearest
 
 HOURS = {"train": 1.0, "validation": 0.5, "test": 0.5}
 MIN_WINDOWS = 10
+# Length of a scene in hours, number of windows, and number of utterances, if only shapes matter.
+SHORT_H, SHORT_WINDOWS, SHORT_UTTERANCES = 0.2, 400, 8
 TRAINING_SHARE = 0.2  # number of validation windows, and of test windows, as a share of the training windows
 
 
@@ -34,6 +36,7 @@ def load(
     inside: float = 1.0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    only_shapes: bool = False,
     **drawing: Any,
 ) -> StreamDataset:
     """Draw a scene for each split, and windows from each.
@@ -50,6 +53,7 @@ def load(
         inside: share of an event that has to lie in a window to make it a positive.
         seed: the seed of the scenes and of the windows.
         progress: called with the number of scenes that are done, and the number of all scenes.
+        only_shapes: whether only the shapes of the windows matter; then the scenes are short and have few voices.
         **drawing: other settings of a scene, such as ``snr_db`` and ``events_per_hour``.
 
     Raises:
@@ -60,6 +64,8 @@ def load(
         raise UserError(f"data.hours: {dict(hours)!r}; wanted: hours for {', '.join(SPLITS)}")
     if not isinstance(windows, int) or windows < MIN_WINDOWS:
         raise UserError(f"data.windows: {windows!r}; wanted: a whole number from {MIN_WINDOWS}")
+    if only_shapes:
+        sources, hours, windows = _few_utterances(sources), {split: SHORT_H for split in SPLITS}, SHORT_WINDOWS
     scenes, settings = {}, _check_drawing(drawing, sources, seed)
     for number, split in enumerate(SPLITS):
         own = settings.model_copy(update={"split": split, "hours": float(hours[split]), "name": None})
@@ -80,6 +86,14 @@ def load(
         inside=inside,
         seed=seed,
     )
+
+
+def _few_utterances(sources: Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]] | None:
+    """Return the sources with few utterances of synthetic speech, which takes time to speak."""
+    if sources is None:
+        return None
+    few = {"utterances": SHORT_UTTERANCES, "sentences": SHORT_UTTERANCES}
+    return [{**source, **few} if source.get("kind") == "synthetic_speech" else source for source in sources]
 
 
 def from_scenes(

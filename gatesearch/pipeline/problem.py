@@ -245,11 +245,14 @@ def load_data(recipe: Recipe, only_shapes: bool = False) -> Dataset:
 
     Args:
         recipe: a checked recipe.
-        only_shapes: whether only the shapes of the data matter; a synthetic data set then has few clips.
+        only_shapes: whether only the shapes of the data matter; a synthetic data set then has few clips, and scenes
+            are short.
     """
     arguments = dict(recipe.data.arguments)
     if only_shapes and arguments.get("root") is None and "clips_per_class" in arguments:
         arguments["clips_per_class"] = min(arguments["clips_per_class"], FEW_CLIPS)
+    if only_shapes and data.has_small_form(recipe.data.name):
+        return _check_stream(recipe, data.load_dataset(recipe.data.name, **arguments, only_shapes=True))
     if arguments.get("root") is not None or not data.shows_progress(recipe.data.name):
         return _check_stream(recipe, data.load_dataset(recipe.data.name, **arguments))
     with progress(None, "loading data") as bar:

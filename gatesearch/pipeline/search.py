@@ -25,6 +25,7 @@ from gatesearch.search.result import TRAINED_STATES, SearchResult, Trial
 from gatesearch.search.sampler import GateSampler, choice
 from gatesearch.search.sampler.initial import initial_params, opening_gates, simplest_gates
 from gatesearch.search.settings import SearchSettings
+from gatesearch.search.storage.place import show_place
 
 CHECKPOINTS = "logs/trials"
 
@@ -80,6 +81,7 @@ def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evalu
             engine.open_session(problem.space, partial(price_violations, recipe, cost), settings)
         )
         past = SearchResult(tuple(session.ended))
+        _warn_of_lost_trials(folder, study, past)
         monitor = stack.enter_context(
             ProgressMonitor(
                 past.trials,
@@ -98,6 +100,19 @@ def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evalu
         session.on_trial = show
         executor.run(session)
         return session.result()
+
+
+def _warn_of_lost_trials(folder: RunFolder, study: Study, past: SearchResult) -> None:
+    """Warn if an earlier session listed more trials than the study now holds: its file was emptied or deleted."""
+    table = folder / "trials.csv"
+    if not table.is_file():
+        return
+    listed = len(table.read_bytes().splitlines()) - 1  # without the head
+    if listed > len(past.trials):
+        console.warn(
+            f"{show_place(study.place)}: holds {len(past.trials)} trials, and trials.csv lists {listed}; the others "
+            "are tried again"
+        )
 
 
 def _sampler(problem: Problem, cost: CostModel) -> GateSampler | choice.SamplerFactory:

@@ -78,3 +78,16 @@ def test_what_is_no_wake_word_is_one_line(tmp_path: Path, changes, message) -> N
     with pytest.raises(UserError) as error:
         load(None, **own, **SHORT)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_small_form_of_scenes_has_the_same_shapes_and_classes() -> None:
+    """Commands that only price load the small form, which takes seconds."""
+    speech = {"kind": "synthetic_speech", "events": ["stop", "go"], "utterances": 12, "sentences": 12}
+    sources = [speech, {"kind": "synthetic_noise", "clips": 4}]
+    hours = {"train": 0.3, "validation": 0.25, "test": 0.25}
+    whole = load(sources, hours=hours, windows=500, seconds=0.8)
+    small = load(sources, hours=hours, windows=500, seconds=0.8, only_shapes=True)
+    assert sorted(small.classes) == sorted(whole.classes)  # in the order of their first segments
+    assert small.train.inputs.shape[1:] == whole.train.inputs.shape[1:]
+    assert len(small.train) < len(whole.train)
+    assert len(small.streams["train"].samples) < len(whole.streams["train"].samples)

@@ -53,6 +53,17 @@ def test_a_copy_of_the_evaluator_gives_the_same_outcome(run_search: Callable[[st
     assert pickle.loads(pickle.dumps(evaluate))(plan) == evaluate(plan)
 
 
+def test_a_journal_that_lost_trials_is_named(
+    run_search: Callable[[str], RunResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run_search("emptied")
+    Path("emptied/study.journal").write_bytes(b"")
+    capsys.readouterr()
+    assert outcome(run_search("emptied")) == outcome(first)
+    assert "study.journal: holds 0 trials, and trials.csv lists 5" in " ".join(capsys.readouterr().err.split())
+    assert any("trials.csv lists 5" in line for line in RunFolder(Path("emptied")).read_json("logs/warnings.json"))
+
+
 def test_a_search_interrupted_in_a_training_gives_the_same_result(
     run_search: Callable[[str], RunResult],
 ) -> None:
