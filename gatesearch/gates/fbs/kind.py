@@ -16,7 +16,7 @@ from gatesearch.gates.fbs.unfold import unfold
 from gatesearch.gates.kind import Figure, GateKind
 from gatesearch.gates.params import GateParams, param
 from gatesearch.gates.work import Call, KernelCall, LayerWork
-from gatesearch.graph.sites import LayerSite, reads_all_channels
+from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import Scalar
 
 SKIPS: Mapping[int, str] = {1: "channel", 16: "channel-block-16"}  # by size of a block of channels
@@ -50,7 +50,7 @@ class FBS(GateKind[LayerSite, FBSParams]):
 
     def fits(self, site: LayerSite) -> bool:
         """Say whether the layer is a convolution whose channels can win or lose."""
-        return site.op == "conv2d" and site.channels >= 2 and reads_all_channels(site)
+        return site.op == "conv2d" and site.channels >= 2
 
     def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
         """Return the values that a search tries; a block has to have fewer channels than the layer."""

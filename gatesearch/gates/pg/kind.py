@@ -15,7 +15,7 @@ from gatesearch.gates.pg.layers import PGConv2d, PGLinear
 from gatesearch.gates.pg.lstm import PGLSTM
 from gatesearch.gates.pg.params import BYTE, PGParams
 from gatesearch.gates.work import BLOCK, Call, KernelCall, LayerWork
-from gatesearch.graph.sites import LayerSite, reads_all_channels
+from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import Scalar
 
 LAYERS: Mapping[str, Any] = {"conv2d": PGConv2d, "linear": PGLinear, "lstm": PGLSTM}
@@ -35,9 +35,7 @@ class PG(GateKind[LayerSite, PGParams]):
 
     def fits(self, site: LayerSite) -> bool:
         """Say whether the layer has a form that can be gated."""
-        if site.op not in LAYERS:
-            return False
-        return site.op != "conv2d" or reads_all_channels(site)
+        return site.op in LAYERS
 
     def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
         """Return the values that a search tries.

@@ -8,7 +8,7 @@ convolution, linear or recurrent layer; a gate may replace it by a layer that mu
 from gatesearch.graph.sites.check import check_sites
 from gatesearch.graph.sites.cuts import cut_sites
 from gatesearch.graph.sites.layers import layer_sites
-from gatesearch.graph.sites.site import INPUT, AnySite, CutSite, LayerSite, Site, find, reads_all_channels, worthwhile
+from gatesearch.graph.sites.site import INPUT, AnySite, CutSite, LayerSite, Site, find, worthwhile
 
 __all__ = [
     "INPUT",
@@ -20,6 +20,5 @@ __all__ = [
     "cut_sites",
     "find",
     "layer_sites",
-    "reads_all_channels",
     "worthwhile",
 ]

@@ -61,7 +61,7 @@ class CutSite(_Shaped):
 
 @dataclass(frozen=True, slots=True)
 class LayerSite(_Shaped):
-    """A layer that a gate may replace.
+    """A layer that a gate may replace; a convolution that is a layer site has no groups.
 
     Args:
         name: path of the layer in the backbone.
@@ -107,16 +107,6 @@ class LayerSite(_Shaped):
     def is_recurrent(self) -> bool:
         """Whether the layer runs step by step, as an LSTM and a GRU do."""
         return self.op in ("lstm", "gru")
-
-
-def reads_all_channels(site: LayerSite) -> bool:
-    """Say whether a convolution has no groups, so that each output value reads all input channels.
-
-    >>> reads_all_channels(LayerSite("0", "conv2d", (3, 8, 8), (4, 6, 6), 3888, 112))
-    True
-    """
-    # Without groups, each output value takes (input channels x kernel size) multiply-accumulates.
-    return site.macs // site.elements % site.shape_in[0] == 0
 
 
 Site = CutSite | LayerSite
