@@ -33,7 +33,8 @@ def resolve_batch_size(recipe: Recipe) -> Recipe:
     """Return the recipe with the batch size of its study in place of ``retrain.batch_size: auto``.
 
     Raises:
-        UserError: the recipe has no batch-size study, the study was of other keys, or the study names no batch size.
+        UserError: the recipe has no batch-size study, the study was made with another value of one of its keys, or the
+            study names no batch size.
     """
     if recipe.retrain.batch_size != "auto":
         return recipe

@@ -38,7 +38,7 @@ def needs(module: nn.Module) -> str:
 
 
 def neediest(needs: Iterable[str]) -> str:
-    """Return the greatest of several results of :func:`needs`; ``"plain"`` where there are none."""
+    """Return the one of several results of :func:`needs` that needs float32 most; ``"plain"`` if there are none."""
     return max(needs, key=(PLAIN, DELICATE, FLOAT).index, default=PLAIN)
 
 

@@ -4,7 +4,7 @@ The pass assumes that the stage is traced and in evaluation mode, and that its m
 that computes the same values in the remaining channels. The weights of the copy are plain parameters, without weight
 norm or pruning masks. Later passes change this copy in place. A stage without operations becomes the identity.
 
-A suppressed channel is zero at the gate's output, and a batch normalisation turns it into another constant. The pass
+A masked channel is zero at the gate's output, and a batch normalisation turns it into another constant. The pass
 carries the constant of a removed channel from layer to layer, until it can add the constant to the bias of a
 convolution or a linear layer. Two operations cannot be changed exactly: a padded convolution over a constant that is
 not zero, and a residual addition. Before these, the pass restores the channels, so that the result is the same as with
@@ -44,7 +44,7 @@ MAP_OPERATIONS = MAX_POOLS + AVERAGE_POOLS + ZERO_PADS  # each output channel de
 
 
 def prune_channels(stage: StageGraph) -> StageGraph:
-    """Return the stage without the channels that the gates at its two ends suppress."""
+    """Return the stage without the channels that the gates at its two ends mask."""
     body = cut_channels(
         cast(fx.GraphModule, stage.body),
         torch.zeros(1, *stage.shape),

@@ -119,7 +119,7 @@ def _run_vela(model: bytes, accelerator: str, system_config: str, memory_mode: s
         compiled = Path(folder, "stage_vela.tflite").read_bytes()
         with open(next(Path(folder).glob("*_summary_*.csv")), newline="") as file:
             summary = next(csv.DictReader(file))
-        # The summary file has no column of cycles that can be read by name; the compiler prints them.
+        # The summary file has no column of cycles that can be read by name, but the compiler prints the cycles.
         total = re.search(r"^Total cycles\s+(\d+) cycles/batch", output(), re.MULTILINE)
     operators = operator_names(compiled)
     return VelaResult(

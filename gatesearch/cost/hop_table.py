@@ -56,7 +56,8 @@ def fresh_shapes(sites: Sequence[CutSite], frames: Mapping[str, Frames | None]) 
 
     Args:
         sites: the cut sites, in order.
-        frames: by site, the time axis of its tensor, where axis 0 is the batch; None for a tensor without time axis.
+        frames: by site, the time axis of its tensor (axis 0 is the batch) and the number of new frames at a hop; None
+            for a tensor without time axis.
     """
     shapes = {}
     for site in sites:

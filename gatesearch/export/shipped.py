@@ -44,7 +44,7 @@ class Vela(Exporter):
         return vela.compile(stage.tflite, timing.accelerator, timing.system_config, timing.memory_mode).model
 
     def inspect(self, model: bytes, source: bytes) -> str:
-        """Compare the inputs and outputs of the file with those of the .tflite that Vela compiled."""
+        """Return how the file's inputs and outputs differ from those of the .tflite that Vela compiled, or ``""``."""
         tensors, expected = flatbuffer.interface(model), flatbuffer.interface(source)
         if tensors != expected:
             return f"inputs and outputs of the file are {tensors}; those of its .tflite are {expected}"

@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 
 
 class Layout(NamedTuple):
-    """The channel axis of a tensor [N, ...], counted with the batch axis.
+    """The channel axis of a tensor [N, ...], where axis 0 is the batch.
 
     Args:
         axis: the axis of the channels.
@@ -36,7 +36,7 @@ def layouts(traced: fx.GraphModule, shapes: Mapping[str, Shape]) -> dict[str, La
 
     Args:
         traced: the graph.
-        shapes: shapes of the tensors without the batch, by node.
+        shapes: by the name of a node, the shape of its output without the batch.
 
     >>> net = fx.symbolic_trace(nn.Sequential(nn.Linear(8, 6), nn.GELU()))
     >>> layouts(net, {"_0": (5, 6), "_1": (5, 6)})

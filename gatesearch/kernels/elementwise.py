@@ -93,7 +93,7 @@ class GateHeadKernel(CountedKernel):
         }
 
     def row_shape(self, call: KernelCall) -> tuple[int, ...]:
-        """Return the shape of a 1 x 1 convolution over the same map, which has twelve numbers."""
+        """Return the shape of a 1 x 1 convolution over the same map, in the form of twelve numbers."""
         return (*call.shape, call.shape[2], *[1] * 8)
 
 

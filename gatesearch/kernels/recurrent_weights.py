@@ -206,7 +206,7 @@ class Pruned:
 
     @classmethod
     def from_factors(cls, matrix: PrunedMatrix) -> Pruned:
-        """Return the weights of a trained matrix that its pruning keeps."""
+        """Return the weights of a trained matrix, with zeros in place of the weights that its pruning removes."""
         remaining = matrix.weight * matrix.largest(matrix.keep)
         return cls(_stack(remaining, matrix.groups))
 

@@ -78,7 +78,8 @@ def _holds_bundle(folder: RunFolder, best: BestPlan, made_from: Mapping[str, Any
     if not (path / MANIFEST).exists():
         return False
     try:
-        folder.read(BUNDLE_MANIFEST, bytes)  # compares the digest: a manifest with a changed number is valid JSON
+        # This read compares the digest, because a manifest with a changed number would still be valid.
+        folder.read(BUNDLE_MANIFEST, bytes)
         manifest = load_manifest(path)
         for artifact in bundles.artifacts(manifest):
             read_artifact(path, artifact)

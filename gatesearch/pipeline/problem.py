@@ -90,7 +90,7 @@ class Problem:
         return self.recipe.stream.period_s if stream is None else stream.hop_s
 
     def schedule(self, step: Group | None = None) -> Schedule:
-        """Return the schedule of the recipe's training; ``step``, such as ``recipe.retrain``, may set keys anew."""
+        """Return the schedule of the recipe's training; keys of a ``step``, such as ``recipe.retrain``, win."""
         training = self.recipe.training
         return Schedule(**(training if step is None else training.updated(step)).model_dump())
 
@@ -219,7 +219,7 @@ def describe_data(problem: Problem) -> str:
 
 
 def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, nn.Module]:
-    """Return the modules that augment inputs and features in training; None for inputs that are not augmented.
+    """Return two modules that augment inputs and features in training; the first is None if inputs stay as they are.
 
     Raises:
         UserError: a key for images is set for sound, or a key for sound is set for images.

@@ -129,7 +129,7 @@ class StreamGate:
         return is_open
 
     def decide(self, scores: Array, runs: Array) -> Array:
-        """Return whether the gate is open at each hop of a recording, [hops], without a change of :meth:`push`'s state.
+        """Return whether the gate is open at each hop of a recording, [hops]; the state of :meth:`push` stays as it is.
 
         Args:
             scores: score of every hop, [hops]; only those of hops at which the part runs are read.
@@ -195,7 +195,7 @@ def hold_open(above: Array, runs: Array, holds: Sequence[int]) -> list[Array]:
 def _hops_since(marks: Array, before: int = 0) -> Array:
     """Return for each hop the number of hops since the last mark, [hops]; 0 at a mark.
 
-    The recording counts as having a mark at hop -1 - ``before``.
+    One more mark is assumed before the recording, at hop -1 - ``before``.
 
     >>> _hops_since(np.array([False, True, False, False])).tolist()
     [1, 0, 1, 2]

@@ -53,7 +53,7 @@ def pymoo_nsga2(replay: Replay, seed: int) -> None:
         while True:
             offspring = replay.timed(algorithm.ask)
             numbers = [replay.ask(_plan(table.space, names, row)) for row in np.asarray(offspring.get("X"), dtype=int)]
-            # A plan that the device cannot run counts as worse than every other plan.
+            # A plan that the device cannot run gets an error of 1 and the largest costs of the table.
             points = [(1.0, *map(float, table.costs[:, -1].max(0))) if i is None else table.point(i) for i in numbers]
             over = [[1.0 if i is None else replay.excess(i)] for i in numbers]
             Evaluator().eval(StaticProblem(problem, F=np.array(points), G=np.array(over)), offspring)
@@ -127,7 +127,7 @@ def ranks(objectives: Array) -> Array:
     return tied
 
 
-@lru_cache(maxsize=16)  # most proposals are repeats with the same points; each of a few rungs has its own points
+@lru_cache(maxsize=16)  # most calls repeat the points of an earlier call; each of the few rungs has points of its own
 def _order(points: bytes, objectives: int) -> Array:
     from syne_tune.optimizer.schedulers.multiobjective.non_dominated_priority import nondominated_sort
 

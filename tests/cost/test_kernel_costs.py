@@ -65,7 +65,7 @@ def test_a_layer_costs_what_its_kernel_was_read_to_cost() -> None:
         (PlacedGate.of("pg", "b", bits=8, high_bits=4, mask="m2-16"), 1),  # weights of 8 bits and a sign: two bytes
         (PlacedGate.of("pg", "b", bits=4, high_bits=4), 1),  # there are no low bits to compute for some outputs
         (PlacedGate.of("pg", "b", bits=16, high_bits=8), 0),  # weights of 16 bits have no kernel
-        (PlacedGate.of("fbs_pg", "b", density=0.5, bits=8, high_bits=8), 0),  # boosted 8-bit levels exceed a byte
+        (PlacedGate.of("fbs_pg", "b", density=0.5, bits=8, high_bits=8), 0),  # doubled 8-bit inputs exceed a byte
     ],
 )
 def test_a_gate_says_whether_a_kernel_does_its_work(gate: PlacedGate, count: int) -> None:

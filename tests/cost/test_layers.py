@@ -195,7 +195,7 @@ def test_a_split_costs_a_second_layer_in_bytes_and_half_a_layer_and_less_bit_by_
         dense, split = price(model), price(model, SPLIT_AT_3, observed=seen)
         assert split.expected_latency_us - dense.expected_latency_us == pytest.approx(micros(model, more), abs=1e-9)
         assert (split.energy.total_uj > dense.energy.total_uj) == (more > 0)
-        # As in papers, a multiply-accumulate with half the bits counts as half of one. So the number falls everywhere.
+        # As in papers, a MAC with half the bits counts as half a MAC, so the number falls on every device.
         assert split.expected_macs == pytest.approx(dense.expected_macs - macs * sparsity / 2)
 
 

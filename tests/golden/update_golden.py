@@ -1,4 +1,4 @@
-"""Records golden figures anew: the prices, or the figures of one golden run.
+"""Records golden figures (the references of tests) anew: the prices, or the figures of one golden run.
 
 The argument is ``prices`` or the name of a run: ``python tests/golden/update_golden.py prices``. Run the program only
 if figures change on purpose. The commit says which figures changed, and why.

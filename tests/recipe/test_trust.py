@@ -69,7 +69,7 @@ def test_a_run_folder_that_was_not_made_here_asks(override: str, words: str) -> 
     line = refusal(recipe.load_run, path)
     assert words in line and "this run folder was not made here" in line
     assert recipe.load_run(path, trust=True) == recipe.load(path / "recipe.yaml", trust=True)
-    assert "was not made here" in refusal(recipe.load, path / "recipe.yaml")  # so does its recipe
+    assert "was not made here" in refusal(recipe.load, path / "recipe.yaml")  # also if its recipe is loaded as a file
 
 
 @pytest.mark.parametrize(("override", "words"), REACHES)

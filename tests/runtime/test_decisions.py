@@ -1,4 +1,4 @@
-"""A bundle that listens by hops detects what it detects on whole windows, whatever its gates do."""
+"""Tests that a bundle makes the same detections by hops as on whole windows, with any settings of its gates."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def with_manifest(bundle: Bundle, by_hops: bool, **entries: object) -> Bundle:
 
 
 def gate_settings(bundle: Bundle, frontend: LogMel, quantiles: list[float], smoothing: int, hold: int) -> list[dict]:
-    """Return settings whose thresholds lie among the scores of each gate on some sound."""
+    """Return the settings of each gate; its threshold is a quantile of its scores on some noise."""
     windows = np.lib.stride_tricks.sliding_window_view(sound(3.0, 1), RATE)[::HOP]
     features = frontend(torch.from_numpy(windows.copy())).numpy()
     rows = [
@@ -69,6 +69,7 @@ def gate_settings(bundle: Bundle, frontend: LogMel, quantiles: list[float], smoo
     for k, quantile in enumerate(quantiles):
         entry, spec = bundle.manifest["stages"][k]["gate"]["logit"], bundle.programs[k].outputs[1]
         exported = np.quantile([float(spec.value(row[k])) for row in rows if len(row) > k] or [3.0], quantile)
+        # An exported logit e represents the model's logit, which is center + (e - 3) half_width / 3.
         threshold = entry["center"] + (exported - 3) * entry["half_width"] / 3
         result.append({"threshold": float(threshold), "smoothing": smoothing, "hold": hold})
     return result

@@ -18,7 +18,7 @@ def number(plan: GatePlan, modulus: int) -> int:
 
 
 def price(plan: GatePlan) -> dict[str, float]:
-    """Return the excess of a constraint, which is positive for a quarter of all plans."""
+    """Return by how much a plan breaks a constraint on memory; a quarter of all plans break it."""
     return {"npu.sram": number(plan, 4) - 2.5}
 
 

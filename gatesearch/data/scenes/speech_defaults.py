@@ -1,6 +1,6 @@
 """Chooses the sources of scenes for a typed phrase, a folder of words, or a speech data set.
 
-A scene is a labelled stream. A source is an origin of its clips.
+A scene is a labelled stream. A source is an origin of the clips in scenes.
 """
 
 from __future__ import annotations

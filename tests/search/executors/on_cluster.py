@@ -1,8 +1,8 @@
 """A program that searches on two Ray nodes of one machine, and kills one of the nodes during the search.
 
-Usage: python on_cluster.py FOLDER TRIALS KILL_AFTER. The node dies when KILL_AFTER trials have ended. test_tune.py, in
-the same folder, runs this program in a process of its own, with token authentication, and reads the JSON that the
-program prints.
+Usage: python on_cluster.py FOLDER TRIALS KILL_AFTER. The node is killed half a second after the trial with which
+KILL_AFTER trials have ended. test_tune.py, in the same folder, runs this program in a process of its own, with token
+authentication, and reads the JSON that the program prints.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(folder: Path, trials: int, kill_after: int) -> None:
     def record_trial(trial: Trial) -> None:
         message.append(trial.number)
         if sum(1 for _ in message) == kill_after:
-            # Half a second later, the next trials run on both nodes, so the node dies with a trial.
+            # Half a second later, the next trials run on both nodes, so the node is killed while it runs a trial.
             threads.append(threading.Timer(0.5, cluster.remove_node, (second,), {"allow_graceful": False}))
             threads[-1].start()
 

@@ -40,7 +40,7 @@ class Reading(_Strict):
     Args:
         kernel: the kernel's name.
         shape: the layer's shape.
-        variant: parameters besides the shape; a kernel is another program for each of their values.
+        variant: parameters besides the shape that select one of the kernel's programs.
         remaining: shares of the work that remain, by name; the key ``left`` of the file. The share ``open`` is the
             share of outputs that the precision gate opened.
         shortest: the shortest time or count of all repetitions (turns); the key ``taken`` of the file.
