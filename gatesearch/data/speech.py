@@ -17,7 +17,7 @@ from gatesearch.data.types import SPLITS, Dataset, Split
 from gatesearch.data.wav import Progress
 from gatesearch.errors import UserError
 
-LARGEST_REST_RATIO = 2.0  # largest size of a negative class of several folders, in mean sizes of a positive class
+LARGEST_REST_RATIO = 2.0  # largest size of a negative class of several folders, over the mean size of the positives
 
 Files = list[tuple[str, int]]  # "<folder>/<file>", label
 

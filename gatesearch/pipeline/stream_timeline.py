@@ -74,7 +74,6 @@ def join_parts(names: Sequence[str], runs: Sequence[Array]) -> dict[str, Array]:
 
     Neighbouring parts that run at the same hops are joined.
 
-
     >>> some = np.array([True, False])
     >>> list(join_parts(["front end", "stage 0", "stage 1"], [some, some, ~some]))
     ['front end, stage 0', 'stage 1']

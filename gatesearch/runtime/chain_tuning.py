@@ -80,8 +80,8 @@ def tune_chain(
         price: function that returns the price for the activities of the front end and of each stage. The price must
             not fall when an activity grows.
         max_miss_rise: allowed rise of the miss rate above that of the same network with all gates open; 0 for none.
-            This rise is allowed even if it exceeds ``max_miss_rate``, so that a network that was trained too briefly
-            for ``max_miss_rate`` still gets gates.
+            This rise is allowed even if the miss rate then exceeds ``max_miss_rate``, so that a network that was
+            trained too briefly for ``max_miss_rate`` still gets gates.
         min_gate_recall: least share of events for which the gates pass at least one window that holds the event.
         signal_prices: price that a gate on the signal adds, by statistic; a statistic without an entry adds nothing.
 

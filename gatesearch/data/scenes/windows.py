@@ -62,7 +62,7 @@ def draw_windows(
 ) -> Windows:
     """Draw windows at random offsets; the same arguments give the same windows.
 
-    Windows that hold a part of an event smaller than ``inside`` are counted and not returned, because both answers of a
+    Windows that hold a smaller part of an event than ``inside`` are counted and not returned, because both answers of a
     detector may be right for them.
 
     Args:

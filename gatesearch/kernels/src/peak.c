@@ -46,7 +46,7 @@ void GS(peak_size)(int32_t *sizes) {
   sizes[1] = CHAINS * GS_LANES;
 }
 
-/* Read n values, and do so again in each of the rounds; n is a multiple of 64. Return the largest value of one lane. */
+/* Read all n values in each round; n is a multiple of 64. */
 float GS(peak_read)(const float *x, int n, int rounds) {
   gs_vf acc[4];
   float out[GS_BLOCK];
