@@ -44,7 +44,7 @@ def say(text: str = "") -> None:
 
 
 def warn(text: str) -> None:
-    """Print a warning of one line on standard error, and pass it to the current run.
+    """Print a warning of one line on standard error, and pass it to the functions of :func:`pass_warnings`.
 
     Call this function wherever the program departs from the user's request or from what a reader expects.
     """

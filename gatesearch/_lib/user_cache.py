@@ -71,7 +71,7 @@ def find_file(folder: Path, stem: str, suffix: str) -> Path | None:
         if reason is None:
             return path
         console.warn(f"cache {path}: {reason}; it is removed and built again")
-        with contextlib.suppress(OSError):  # a folder of that name stays
+        with contextlib.suppress(OSError):  # a folder cannot be unlinked, so it stays
             path.unlink()
     return None
 

@@ -30,8 +30,8 @@ class Bootstrap:
         steps: low and high bound of the steps to the goal for each batch size; infinite where the draws did not reach
             the goal.
         critical_batch: low and high bound of the critical batch size, corrected for bias; None without a fit.
-        exponent: low and high bound of the exponent of the best effective learning rate over the batch size, corrected
-            for bias; None without a fit.
+        exponent: low and high bound of p in the power law "best effective learning rate ~ batch size^p", corrected for
+            bias; None without a fit.
     """
 
     steps: tuple[Interval, ...]
@@ -42,8 +42,9 @@ class Bootstrap:
 def bootstrap(studies: Sequence[BatchStudy], seed: int) -> Bootstrap:
     """Draw the trials of every batch size again with replacement, many times, and return intervals of the results.
 
-    In each draw, the steps to the goal are the least of the medians of the best drawn trials. Each median is over the
-    repeated trainings of the trial, which are also drawn again. A trial without repeats counts with its own steps.
+    In each draw, each of the best drawn trials has a median number of steps to the goal. The median is over the
+    repeated trainings of the trial, which are also drawn again. The least of these medians is the result of the draw.
+    A trial without repeats counts with its own steps.
     """
     rng = np.random.default_rng(seed)
     steps = np.full((DRAWS, len(studies)), math.inf)

@@ -36,7 +36,7 @@ class Basis:
     """The basis of a price.
 
     Args:
-        what: the readings behind the price: ``"kernels"`` of gated layers, ``"programs"`` timed on this host,
+        what: the kind of figures behind the price: ``"kernels"`` of gated layers, ``"programs"`` timed on this host,
             ``"calls"`` of kernels in a table, ``"cycles"`` of Vela, a ``"rate"`` of the profile, a ``"reference"`` that
             computes everything, or ``"nothing"``.
         provenance: the provenance of the basis.

@@ -302,7 +302,7 @@ def kernel_runs(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> lis
         for call in work_of(site, gate).kernels:
             run = Run(call, reads_blocks=site.source is not None)
             first = runs.setdefault(key_of(call), run)
-            runs[key_of(call)] = run if run.reads_blocks else first  # a kernel that reads blocks has the larger grid
+            runs[key_of(call)] = run if run.reads_blocks else first  # prefer more timed shares
     return list(runs.values())
 
 

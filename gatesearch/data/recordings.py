@@ -105,7 +105,7 @@ def from_folder(root: Path) -> Recordings:
 
 
 def from_archive(path: Path) -> Recordings:
-    """Take clips from an ``.npz``.
+    """Return the clips of an ``.npz`` file as recordings.
 
     The archive holds these arrays. ``audio`` is int16 [clips, samples], or [samples] with ``offsets`` [clips + 1].
     ``sample_rate`` is in Hz. ``label`` [clips] holds indices into ``classes``. Clips of one ``fold`` or ``speaker``

@@ -1,7 +1,7 @@
 """The uniform quantiser of Precision Gating, its straight-through gradients and its range.
 
-It quantises sign and magnitude, and follows the released code of Zhang et al. 2020 (arXiv 2002.07136). The learned clip
-alpha follows PACT (Choi et al. 2018):
+It quantises sign and magnitude, and follows the released code of Zhang et al. 2020 (arXiv 2002.07136). The learned
+clipping limit alpha follows PACT (Choi et al. 2018):
 
     y = clip(x, -alpha, alpha)
     n = round(clip(|y| / s, 0, 1) (2^B - 1))     s: range of the quantiser; B: bits of the magnitude, without the sign
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-ALPHA = 6.0  # the clip's value before the first batch, as in PACT
+ALPHA = 6.0  # the clipping limit before the first batch, as in PACT
 MOMENTUM = 0.1  # weight of the newest batch in the running range, as in a batch normalisation
 SMALLEST_RANGE = 1e-7  # replaces the range of values that are all zero
 BITS = 16  # largest number of bits of a quantiser
@@ -80,7 +80,7 @@ def weight_levels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
         return weight, weight.new_ones(())
     if bits == 1:
         return weight.detach().sign() + (weight - weight.detach()), weight.new_tensor(weight[0].numel() ** -0.5)
-    scale = weight.detach().abs().max()  # amax has no ONNX form
+    scale = weight.detach().abs().max()  # not amax, which cannot be exported to ONNX
     return levels(weight, scale, bits), level(scale, bits)
 
 
@@ -104,7 +104,7 @@ def split(x: Tensor, alpha: Tensor, scale: Tensor, bits: int, low_bits: int) -> 
 
 
 class CalibratedRange(nn.Module):
-    """A learned clip alpha, and the running range of the clipped values.
+    """A learned clipping limit alpha, and the running range of the clipped values.
 
     The first training batch that is not all zeros sets alpha and the range to the batch's largest magnitude.
     """
@@ -122,7 +122,7 @@ class CalibratedRange(nn.Module):
         """Return alpha [] and the quantiser's range [], after observing ``x`` in training."""
         if self.training:
             self._observe(x.detach())
-        alpha = self.alpha.abs()  # a negative clip would pass no values and get no gradient
+        alpha = self.alpha.abs()  # a negative limit would pass no values and get no gradient
         return alpha, torch.minimum(self.seen, alpha.detach())
 
     @torch.no_grad()
@@ -140,7 +140,7 @@ class CalibratedRange(nn.Module):
 
 
 class FixedRange(nn.Module):
-    """A fixed clip and range, for values whose range is known beforehand."""
+    """A fixed clipping limit and range, for values whose range is known beforehand."""
 
     seen: Tensor
 
@@ -149,7 +149,7 @@ class FixedRange(nn.Module):
         self.register_buffer("seen", torch.tensor(seen))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the clip [] and the range [], which are equal."""
+        """Return the clipping limit [] and the range [], which are equal."""
         return self.seen, self.seen
 
 

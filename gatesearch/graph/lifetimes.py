@@ -2,8 +2,9 @@
 
 A tensor lives from the operator that writes it to the last operator that reads it. Tensors that live at the same time
 may not overlap. The planner works like the greedy planner of TensorFlow Lite Micro (greedy_memory_planner.cc). It
-places larger tensors before smaller ones. Of two equally large tensors, it first places the one that is written later.
-Each tensor goes to the lowest address where it fits.
+places larger tensors before smaller ones. Of equally large tensors, it first places those of the last group (see
+:class:`Lifetime`), and within a group the one that is written last. Each tensor goes to the lowest address where it
+fits.
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ class Lifetime(NamedTuple):
         last: last step at which the tensor is in memory.
         is_temporary: whether the tensor serves one operator alone, such as a padded copy of its input.
         group: :data:`OWN` for tensors of the network, :data:`CONVERTED` for tensors that the quantiser appends to the
-            file, and :data:`SCRATCH` for buffers that operators request at last. The planner considers tensors of equal
-            size in reverse order.
+            file, and :data:`SCRATCH` for buffers that operators request last.
     """
 
     size_bytes: int
@@ -56,7 +56,7 @@ def plan_arena(lifetimes: Iterable[Lifetime]) -> int:
 
 
 def join_lifetimes(programs: Iterable[Sequence[Lifetime]]) -> list[Lifetime]:
-    """Return the lifetimes of several programs joined into one; each program reads the result of the one before.
+    """Return the lifetimes of several programs joined into one; each program reads the result of the program before it.
 
     >>> first = [Lifetime(100, 0, 1), Lifetime(50, 1, 2)]
     >>> [each[:3] for each in join_lifetimes([first, first])]

@@ -35,9 +35,10 @@ class CBoost(ctypes.Structure):
 
 
 class Boost(NamedTuple):
-    """The float32 arrays that FBS adds to a convolution with input x, convolution output z and layer output y.
+    """The float32 arrays that FBS adds to a convolution.
 
-    g = relu(phi mean(x) + rho) predicts the importance of each channel, and y = g (slope z + offset) + beta.
+    x is the input and z the output of the convolution. g = relu(phi mean(x) + rho) predicts the importance of each
+    channel. The output of the layer is y = g (slope z + offset) + beta.
 
     Args:
         phi: weights of the predictor [c_out, c_in].

@@ -37,7 +37,7 @@ def removed_unless_begun(folder: RunFolder, earlier: frozenset[str] | None) -> I
 
 @contextmanager
 def stored_refusal(folder: RunFolder) -> Iterator[None]:
-    """Store an error that ends a session as a warning of the run, if a user can fix the error."""
+    """If an error that a user can fix ends a session, add the error to the warnings of the run."""
     try:
         yield
     except UserError as error:

@@ -21,8 +21,8 @@ from gatesearch.training import Figures, Operation
 from gatesearch.training.goals.detection_quality import DetectionQuality
 
 CLOSED = Activity(open_share=0.0, openings=0.0)
-# A network by hops has one or more phases: states that take turns from hop to hop. A price clips phases x openings at
-# open_share. With at most 8 phases, 1/16 stays below this limit.
+# A network by hops has one or more phases: states that take turns from hop to hop. A price limits the product
+# phases x openings to open_share. With at most 8 phases, 1/16 stays below this limit.
 OPENS_OFTEN = Activity(open_share=1.0, openings=1 / 16)
 
 

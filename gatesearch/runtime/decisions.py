@@ -20,7 +20,7 @@ from gatesearch.runtime.stream_frontend import BlockFrontend, StreamFrontend
 
 @dataclass
 class Usage:
-    """The numbers of runs and the CPU time that a stream has used so far.
+    """The number of runs of each stage and the CPU time of each part on a stream so far.
 
     Args:
         reached: number of hops that reached each stage, [stages].
@@ -51,7 +51,7 @@ class Outputs(NamedTuple):
 
 
 class WindowDecisions:
-    """Decides each hop from its whole window, without a memory in the gates, as bundles of older versions do.
+    """Decides each hop from its whole window alone; gates store nothing between hops, as in bundles of older versions.
 
     Args:
         bundle: a bundle, or an object with ``programs`` that maps features to an answer.
@@ -82,7 +82,7 @@ class WindowDecisions:
 
 
 class ChainDecisions:
-    """Decides blocks of hops: a part that runs computes only what is new; gates average their scores and hold open.
+    """Decides blocks of hops: a part computes only new frames; gates average their scores and stay open for some hops.
 
     How the stream is cut into blocks does not change a decision.
 

@@ -53,7 +53,7 @@ class StreamTiming:
 
     @property
     def gain(self) -> float:
-        """How many times faster the gated bundle is if only its own time includes copies and the Python loop."""
+        """How many times faster the gated bundle is than the ungated program without copies and the Python loop."""
         return self.invoke_us / self.gated_us
 
     @property

@@ -39,7 +39,7 @@ def search(
             other, in this process.
 
     Raises:
-        UserError: cost alone rules out every proposal, or another process drives this study.
+        UserError: the price rules out every proposal, or another process runs a search in this study.
     """
     with open_session(space, price_violations, settings) as session:
         (executor or InProcess(evaluate)).run(session)
@@ -50,7 +50,7 @@ def search(
 def open_session(space: Space, price_violations: PriceViolations, settings: SearchSettings) -> Iterator[Session]:
     """Yield a session that proposes plans (``ask``) and stores outcomes (``tell``); see :func:`search` for arguments.
 
-    Until the context ends, no other process can drive the same study.
+    Until the context ends, no other process can run a search in the same study.
     """
     place = settings.journal
     with quiet_optuna(), storage.open_driven_study(place, DIRECTIONS, Objectives._fields, settings.study) as study:

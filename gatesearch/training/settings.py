@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The schedule of one training.
+    """The length, the learning rate and the regularisation of one training.
 
     Args:
         epochs: number of passes over the training split.

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 
 
 class Protocol(BaseModel):
-    """The training settings of every row of the page; the command line can change each of them.
+    """The training settings of every compared network; the command line can change each of them.
 
     Args:
         start: initial weights of compressed layers. ``scratch``: random weights, as in the papers. ``trained``: a fit
-            to the trained dense row, as in a gatesearch run.
+            to the trained dense network, as in a gatesearch run.
         kws_epochs, har_epochs: passes over the training split, for keywords and for human activities.
         lm_steps: training steps of the language model.
         batch_size: windows in a batch.

@@ -1,4 +1,4 @@
-"""Plots how many times faster gated kernels are than dense kernels, with the bound by the remaining work."""
+"""Plots how many times faster gated kernels are than dense kernels, and the limit that the remaining work sets."""
 
 from __future__ import annotations
 

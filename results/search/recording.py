@@ -1,7 +1,7 @@
 """Records a table for the ``search`` benchmark: trains every plan of a small search space.
 
-A table holds the quality and the costs of each plan. When a training ends, it is written as a line of a file. An
-interrupted recording continues after the last whole line.
+A table holds the quality and the costs of each plan. When a training ends, its results are written as a line of a file.
+An interrupted recording continues after the last whole line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A table with the quality and the costs of every plan of a small search space, and its file."""
+"""Tables with the quality and the costs of every plan of a small search space, and their files."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Table:
         return tuple((worst + MARGIN * np.maximum(worst - best, 1e-9)).tolist())
 
     def volume(self, plans: Sequence[int]) -> float:
-        """Return the hypervolume of the plans that keep the constraint, as a share of the true front's."""
+        """Return the hypervolume of the plans that keep the constraint, as a share of the true front's hypervolume."""
         return self._volume(plans) / self._whole
 
     @cached_property

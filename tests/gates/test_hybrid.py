@@ -1,4 +1,4 @@
-"""Tests of layers with Feature Boosting and Suppression (FBS) and Precision Gating (PG) against each of them alone."""
+"""Tests of layers that have both Feature Boosting and Suppression (FBS) and Precision Gating (PG)."""
 
 from __future__ import annotations
 

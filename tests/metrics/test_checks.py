@@ -1,4 +1,4 @@
-"""Metrics refuse values that are not finite and indices out of range."""
+"""Tests that metrics refuse values that are not finite, and indices that are out of range."""
 
 from __future__ import annotations
 

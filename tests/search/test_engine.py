@@ -47,7 +47,7 @@ def price(plan: GatePlan) -> dict[str, float]:
 
 
 class Evaluate:
-    """An evaluation without training. It records plans, and raises ``trouble`` at the calls that ``at`` numbers."""
+    """An evaluation without training. It records plans; the calls with the numbers ``at`` raise ``trouble``."""
 
     def __init__(self, *at: int, trouble: BaseException | None = None) -> None:
         self.seen: list[GatePlan] = []

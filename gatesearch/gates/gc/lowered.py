@@ -1,4 +1,4 @@
-"""Builds the exported head of a Gated Compression gate: folds it, prunes channels and scales features for int8."""
+"""Builds the exported head of a Gated Compression gate: folds its norm, prunes channels, scales features for int8."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a network hop by hop on a stream: each hop computes only new frames and keeps state.
+"""Runs a network hop by hop on a stream: each hop computes only new frames, and stores a state for the next hop.
 
 A hop is the time from one decision to the next. The network's input at a decision is a window.
 """

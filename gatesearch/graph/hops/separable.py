@@ -24,7 +24,7 @@ def separate_pools(network: nn.Module, shape: tuple[int, ...], time_axis: int) -
     Args:
         network: maps windows [N, *shape] to one tensor; its maps are [N, C, H, W].
         shape: shape of one window.
-        time_axis: which axis of the shape is time; it stays the same axis of every map.
+        time_axis: index of the time axis in ``shape``; the time axis is the same in every map.
 
     Returns:
         A line for each pooling that was replaced.

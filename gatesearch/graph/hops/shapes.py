@@ -68,7 +68,7 @@ def with_constant_sizes(traced: fx.GraphModule, shape: tuple[int, ...]) -> tuple
 
 
 def _write(user: fx.Node, node: fx.Node, number: int) -> None:
-    """Replace a node by a number in the arguments of its reader."""
+    """Replace a node by a number in the arguments of ``user``, a node that reads it."""
 
     def value(argument: fx.Node) -> Any:
         return number if argument is node else argument

@@ -58,7 +58,7 @@ def _add_legend(drawing: Figure, rows: list[Mapping[str, Any]]) -> None:
 
 
 def _label_ends(axes: Axes, position: float, row: Mapping[str, Any]) -> None:
-    """Write the lowest and the highest gain of a row beside its bars, unless both print alike."""
+    """Write the lowest and the highest gain of a row beside its bars, unless both are the same after rounding."""
     gains = [gain for _, gain in list_gains(row)]
     low, high = min(gains), max(gains)
     digits = 3 if high - low > 0.02 * high else 4

@@ -2,8 +2,8 @@
 
 Each operator is timed as a program of its own. The time of an operator is the time of its program minus the time of an
 empty program. The time of a network is the time of an empty program plus the times of the network's operators. Equal
-operators are timed once, so a backbone needs some dozens of timings. A budget of seconds limits the number of timings.
-A point of a kernel is a shape and the shares of work that it computes. The other times are interpolated between
+operators are timed once, so a backbone needs some dozens of timings. A kernel is timed at several points, each a shape
+with shares of work. A budget of seconds limits the number of timings. The other times are interpolated between
 operators of the same family (:func:`split_operators.interpolation_weights`) or derived from other points of a kernel
 (:mod:`gatesearch.cost.timing_rules`). The result states the share of the time that was not measured.
 """
