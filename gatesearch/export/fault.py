@@ -16,6 +16,8 @@ from gatesearch.graph.trace import node_label, trace
 Attempt = Callable[[nn.Module, Sequence[Tensor]], object]
 MAX_ATTEMPTS = 40  # largest number of conversions of single operations
 MAX_REASON_CHARACTERS = 240
+# Layers and functions that no program can run, with the nearest layer that one can.
+SUBSTITUTES = dict.fromkeys(("LocalResponseNorm", "CrossMapLRN2d", "local_response_norm"), "nn.BatchNorm2d")
 
 
 def find_operation(network: nn.Module, samples: Tensor, attempt: Attempt, error: Exception) -> str | None:
@@ -53,6 +55,17 @@ def find_operation(network: nn.Module, samples: Tensor, attempt: Attempt, error:
         if not attempts.get(key, True):
             return _describe(traced, node)
     return None
+
+
+def suggest_substitute(operation: str) -> str:
+    """Return the end of an error message that names the nearest layer to export in place of an operation.
+
+    >>> suggest_substitute("'norm' (LocalResponseNorm)"), suggest_substitute("'fold' (Fold)")
+    ('; the nearest layer that can is nn.BatchNorm2d', '')
+    """
+    names = re.findall(r"\w+", operation)
+    nearest = next((SUBSTITUTES[name] for name in names if name in SUBSTITUTES), None)
+    return "" if nearest is None else f"; the nearest layer that can is {nearest}"
 
 
 def describe_reason(error: Exception) -> str:

@@ -20,7 +20,7 @@ from gatesearch.compile import tflite
 from gatesearch.errors import UserError
 from gatesearch.export import dry_export
 from gatesearch.export.exporters import exporter
-from gatesearch.export.fault import describe_reason, find_operation
+from gatesearch.export.fault import describe_reason, find_operation, suggest_substitute
 from gatesearch.gates import layer_gates
 from gatesearch.graph.repeatable import check_repeatable
 from gatesearch.model import GatedModel
@@ -126,7 +126,7 @@ def _refuse_network(network: nn.Module, problem: Problem, error: Exception) -> U
     samples = problem.features.train.features[:SAMPLES]
     operation = find_operation(network, samples, _convert, error)
     subject = "the network" if operation is None else operation
-    return UserError(f"backbone: {subject} cannot be exported: {describe_reason(error)}")
+    return UserError(f"backbone: {subject} cannot be exported: {describe_reason(error)}{suggest_substitute(subject)}")
 
 
 def _convert(module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:

@@ -74,6 +74,16 @@ class LocalNorm(Net):
         return nn.LocalResponseNorm(3)
 
 
+class CrossMapNorm(Net):
+    def layer(self) -> nn.Module:
+        return nn.CrossMapLRN2d(3)
+
+
+class FunctionalNorm(Net):
+    def middle(self, x: Tensor) -> Tensor:
+        return F.local_response_norm(x, 3)
+
+
 class Product(Net):
     def layer(self) -> nn.Module:
         return nn.Bilinear(4, 4, 4)
@@ -110,7 +120,9 @@ class Normed(Net):
 
 
 REFUSED = {
-    "LocalNorm": r"'extra' \(LocalResponseNorm\) cannot be exported: ",
+    "LocalNorm": r"'extra' \(LocalResponseNorm\) cannot be exported: .*; the nearest layer that can is nn.BatchNorm2d$",
+    "CrossMapNorm": r"'extra' \(CrossMapLRN2d\) cannot be exported: .*; the nearest layer that can is nn.BatchNorm2d$",
+    "FunctionalNorm": r"'local_response_norm' in its forward cannot be exported: .*; .* is nn.BatchNorm2d$",
     "Product": r"'extra' \(Bilinear\) cannot be exported: ",
     "Ranks": r"'sort' in its forward cannot be exported: .*SORT",
     "Dilated": r"'extra' \(MaxPool2d\) cannot be exported: quantisation to int8 failed",
