@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SPEC_SUFFIX = ".json"
 RECORDING_SUFFIX = ".wav"
+SCENES = "scenes"  # the data set whose recipe holds settings of scenes
 RECIPE_KEYS = ("data", "backbone")  # a YAML file with one of them is a recipe
 
 _Action = Annotated[str, typer.Argument(metavar="make|show|check", help="What to do.", show_default=False)]
@@ -106,20 +107,31 @@ def _load_settings(name: str, changes: list[str]) -> SceneSettings:
     tree = read_yaml(path) if path.is_file() else {}
     if not path.is_file() or any(key in tree for key in RECIPE_KEYS):
         own = [each for each in overrides if each.key[0] in SceneSettings.model_fields]
-        tree = _settings_of_recipe(str(path), [each.text for each in overrides if each not in own])
+        split = next((str(each.value) for each in reversed(own) if each.key == ("split",)), "train")
+        tree = _settings_of_recipe(str(path), [each.text for each in overrides if each not in own], split)
         overrides = own
     for override in overrides:
         tree = override.apply(tree)
     return check(SceneSettings, tree, name, overrides)
 
 
-def _settings_of_recipe(name: str, overrides: list[str]) -> dict[str, Any]:
-    from gatesearch.data.scenes.speech_defaults import speech_sources
+def _settings_of_recipe(name: str, overrides: list[str], split: str) -> dict[str, Any]:
+    """Return the settings of the scene that a run of the recipe draws for a split."""
+    from gatesearch.data.scenes import SceneSettings
+    from gatesearch.data.scenes.speech_defaults import speech_sources, wake_word_sources
+    from gatesearch.data.stream_loader import HOURS
     from gatesearch.recipe import load
     from gatesearch.recipe.schema.data import Speech
 
     recipe = load(name, overrides, trust=True)  # this command imports nothing that the recipe names
     data = recipe.data
+    if data.name == SCENES:  # the recipe holds the settings of its scenes, beside those of its windows
+        own = {key: value for key, value in data.arguments.items() if key in SceneSettings.model_fields}
+        written = {key: data.arguments.get(key) for key in ("sources", "phrase", "root", "positives")}
+        clips = wake_word_sources(written.pop("sources"), **written, seed=own.get("seed", 0))
+        hours = data.arguments.get("hours", HOURS)
+        own |= {} if clips is None else {"sources": clips}
+        return own | ({"hours": hours[split]} if isinstance(hours, Mapping) and split in hours else {})
     if not isinstance(data, Speech):
         raise UserError(
             f"{name}: no scenes follow from data.name={data.name}; write settings with sources: "

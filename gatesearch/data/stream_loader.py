@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,13 +10,26 @@ import torch
 from pydantic import ValidationError
 
 from gatesearch.data.scenes import Scene, SceneSettings, draw_scene, load_sources, make_scene
+from gatesearch.data.scenes.spec import MAX_HOURS
 from gatesearch.data.scenes.speech_defaults import wake_word_sources
 from gatesearch.data.scenes.windows import draw_windows, name_classes, window_length
 from gatesearch.data.stream_dataset import StreamDataset, check_streams
 from gatesearch.data.types import SPLITS, Split
-from gatesearch.errors import UserError, nearest
+from gatesearch.errors import UserError, quote, unknown
 
 HOURS = {"train": 1.0, "validation": 0.5, "test": 0.5}
+LOADER_KEYS = (
+    "phrase",
+    "root",
+    "positives",
+    "hours",
+    "seconds",
+    "hop_ms",
+    "windows",
+    "positive_share",
+    "inside",
+    "seed",
+)
 MIN_WINDOWS = 10
 # Length of a scene in hours, number of windows, and number of utterances, if only shapes matter.
 SHORT_H, SHORT_WINDOWS, SHORT_UTTERANCES = 0.2, 400, 8
@@ -62,6 +76,10 @@ def load(
     sources = wake_word_sources(sources, phrase=phrase, root=root, positives=positives, seed=seed)
     if set(hours) != set(SPLITS):
         raise UserError(f"data.hours: {dict(hours)!r}; wanted: hours for {', '.join(SPLITS)}")
+    for split, length in hours.items():
+        is_number = isinstance(length, int | float) and not isinstance(length, bool)
+        if not (is_number and math.isfinite(length) and 0 < length <= MAX_HOURS):
+            raise UserError(f"data.hours.{split}: {quote(length)}; wanted: a number above 0, at most {MAX_HOURS}")
     if not isinstance(windows, int) or windows < MIN_WINDOWS:
         raise UserError(f"data.windows: {windows!r}; wanted: a whole number from {MIN_WINDOWS}")
     if only_shapes:
@@ -166,8 +184,7 @@ def _check_drawing(drawing: Mapping[str, Any], sources: Sequence[Mapping[str, An
     keys = set(SceneSettings.model_fields) - {"split", "hours", "name", "seed"}
     for key in drawing:
         if key not in keys:
-            close = nearest(key, sorted(keys))
-            raise UserError(f"data.{key}: unknown key; nearest: {close!r}")
+            raise unknown("data", "key", key, sorted({*keys, *LOADER_KEYS}))
     tree = {**drawing, "seed": seed} | ({} if sources is None else {"sources": list(sources)})
     try:
         return SceneSettings.model_validate(tree)

@@ -15,6 +15,7 @@ from gatesearch.cli import app
 from gatesearch.data import espeak
 from gatesearch.data.scenes import make_scene, read_spec, reload_sources
 from gatesearch.data.scenes.settings import DEFAULT_EVENTS
+from gatesearch.data.stream_loader import load as load_data
 from gatesearch.recipe import load
 from tests.data.scenes.clips import make_word
 
@@ -166,3 +167,17 @@ def test_the_default_events_are_the_words_of_the_shipped_recipe_and_the_page_run
     names: dict[str, object] = {}
     exec(code, names)
     assert len(names["windows"]) == 100  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_the_scene_of_a_recipe_for_detection_is_that_of_its_run(
+    folder: Path, capsys: pytest.CaptureFixture[str], split: str
+) -> None:
+    pytest.importorskip("espeakng_loader")
+    changes = ["data.hours={train: 0.03, validation: 0.02, test: 0.03}", "data.segment_s=[4, 9]"]
+    arguments = ["scene", "make", "wake_word.yaml", "a.json", f"split={split}", "audio=a.wav"]
+    assert app.main([*arguments, *changes, "data.phrase=hey robin"]) == 0
+    recipe = load("wake_word.yaml", [*changes, "data.phrase=hey robin", "data.windows=40"])
+    scene = load_data(**recipe.data.arguments).streams[split]
+    with wave.open("a.wav") as file:
+        np.testing.assert_array_equal(np.frombuffer(file.readframes(file.getnframes()), "<i2"), scene.samples)

@@ -70,13 +70,19 @@ def test_the_recipe_s_events_or_the_only_folder_are_the_words(tmp_path: Path) ->
         ({"positives": ["go"]}, "data.positives: names folders under data.root, and there is none"),
         ({"root": "{root}", "positives": ["gow"]}, "data.positives: unknown folder 'gow'; nearest: 'go'"),
         ({"root": "{root}"}, "data.positives: wanted: the words to wake for; folders of"),
+        ({"window": 3}, "data: unknown key 'window'; nearest: 'windows'"),
+        ({"qqq": 3}, "data: unknown key 'qqq'; choices: event_db, events"),
+        ({"shares": {"quiet": 0.5}}, "data.shares: they add up to 0.5; wanted: 1"),
+        ({"hours": {"train": 1.0, "validation": 1.0, "test": float("nan")}}, "data.hours.test: nan; wanted: a number"),
+        ({"hours": {"train": 0, "validation": 1.0, "test": 1.0}}, "data.hours.train: 0; wanted: a number above 0"),
+        ({"hours": {"train": 1.0, "validation": True, "test": 1.0}}, "data.hours.validation: True; wanted: a number"),
     ],
 )
 def test_what_is_no_wake_word_is_one_line(tmp_path: Path, changes, message) -> None:
     root = str(write_words(tmp_path / "words", ("go", "left"), speakers=3))
     own = {key: root if value == "{root}" else value for key, value in changes.items()}
     with pytest.raises(UserError) as error:
-        load(None, **own, **SHORT)
+        load(None, **{**SHORT, **own})
     assert message in str(error.value) and "\n" not in str(error.value)
 
 

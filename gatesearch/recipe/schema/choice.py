@@ -34,7 +34,8 @@ class Constraints(Group):
     )
     max_accuracy_drop: Share | None = Field(
         default=0.01,
-        description="Largest loss of accuracy against the ungated backbone, on validation; null for no bound.",
+        description="Largest loss of accuracy against the ungated backbone, on validation; null for no bound, which is "
+        "the default for goals detection and reconstruction.",
     )
     max_miss_rise: Share | None = Field(
         default=None,

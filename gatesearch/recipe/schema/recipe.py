@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +16,8 @@ from gatesearch.recipe.schema.search import Search
 from gatesearch.recipe.schema.space import SearchSpace
 from gatesearch.recipe.schema.training import Gates, Retrain, Training
 from gatesearch.recipe.schema.values import MAX_NATURAL, FolderName, PlainMapping, Text, module_or_plugin
+
+GOALS_WITHOUT_ACCURACY = ("detection", "reconstruction")
 
 
 class Recipe(Group):
@@ -65,6 +68,17 @@ class Recipe(Group):
     retrain: Retrain = Field(default=Retrain(), description="The training of the picked plan.")
     export: Export = Field(default=Export(), description="The files that a bundle contains for its cores.")
     verify: Verify = Field(default=Verify(), description="The smallest agreement of a bundle with the model.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_fit_the_goal(cls, tree: Any) -> Any:
+        """Drop the default bound on accuracy for a goal that has no accuracy; a bound that is written stays."""
+        if not isinstance(tree, Mapping) or tree.get("goal") not in GOALS_WITHOUT_ACCURACY:
+            return tree
+        constraints = tree.get("constraints", {})
+        if not isinstance(constraints, Mapping) or "max_accuracy_drop" in constraints:
+            return tree
+        return {**tree, "constraints": {**constraints, "max_accuracy_drop": None}}
 
     @model_validator(mode="after")
     def _shares_are_complete(self) -> Recipe:
