@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,8 +125,18 @@ def describe_parity(parity: verification.Parity) -> str:
     return f"verify: {agreement}\nverify: {describe_checks(parity.artifacts)}"
 
 
-def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping[str, Any]) -> None:
-    """Export a trained model, which is not changed; the manifest holds the entries of ``about``."""
+def write_bundle(
+    problem: Problem, path: Path, model: GatedModel, about: Mapping[str, Any], formats: Sequence[str] | None = None
+) -> None:
+    """Export a trained model, which is not changed; the manifest holds the entries of ``about``.
+
+    Args:
+        problem: the run's problem.
+        path: the folder of the bundle.
+        model: the trained model.
+        about: additional entries of the manifest.
+        formats: additional formats; None for those of the recipe.
+    """
     frontend: dict[str, Any] = problem.frontend.describe()
     bundles.write_bundle(
         path,
@@ -135,7 +145,7 @@ def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping
         calibration_features(problem),
         problem.features.validation,
         problem.features.positive,
-        formats=problem.recipe.export.formats,
+        formats=problem.recipe.export.formats if formats is None else formats,
         classes=problem.data.classes,
         about={
             "recipe": problem.recipe.name,

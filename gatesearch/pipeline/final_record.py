@@ -14,6 +14,7 @@ from gatesearch.export.bundle import artifacts as list_artifacts
 from gatesearch.export.verify import Parity
 from gatesearch.pipeline.best_record import BestFigures, describe_best, describe_energy
 from gatesearch.pipeline.export import PlanBundle
+from gatesearch.pipeline.listening import listening_entry
 from gatesearch.pipeline.opening_record import opening_record, read_histories, reference_point
 from gatesearch.pipeline.pick import repick
 from gatesearch.pipeline.problem import Problem
@@ -78,12 +79,14 @@ def build_record(
         "export": {"bundle": "best/bundle", "artifacts": artifacts, "parity": parity},
         "streaming": asdict(outputs.stream) | {"ratio": outputs.stream.ratio},
         **stream,
+        "listening": listening_entry(outputs.listening),
         "hops": None if problem.hops is None else problem.hops.summary(),
         "sensitivity": sensitivity_json,
         "warnings": warnings,
     }
     details = opening | {
         **stream,
+        "listening": listening_entry(outputs.listening),
         "plan": plan.to_dict() | {"digest": plan.digest},
         "stages": gates.stage_rows(cost, plan, figures.price, figures.gated, figures.densities),
         "frontend": {

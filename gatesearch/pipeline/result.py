@@ -15,6 +15,7 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.training import Baseline
 from gatesearch.plan import GatePlan
 from gatesearch.report.record import RunRecord
+from gatesearch.runtime.listening_timing import ListeningTiming
 from gatesearch.runtime.stream_timing import StreamTiming
 from gatesearch.search.result import SearchResult
 
@@ -94,3 +95,4 @@ class RunOutputs:
     bundle: PlanBundle
     parity: Parity
     stream: StreamTiming
+    listening: ListeningTiming | None = None

@@ -134,6 +134,7 @@ def _build_sections(record: Record) -> dict[str, Any]:
         "stream_gain": stream.describe_gain(record),
         "stream_signal": stream.describe_signal(record),
         "stream_bound": stream.describe_perfect(record),
+        "stream_listening": stream.describe_listening(record),
         "stream_parts": stream.build_parts(record),
         "stream_missing": stream.list_missing(record),
         "stages": plan.build_stages(record),

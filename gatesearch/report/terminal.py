@@ -11,7 +11,7 @@ from gatesearch.gates import cut_gates
 from gatesearch.plan import GatePlan
 from gatesearch.report.record import RunRecord
 from gatesearch.report.record.sensitivity import describe_sensitivity
-from gatesearch.report.sections.stream import describe_gain, describe_signal
+from gatesearch.report.sections.stream import describe_gain, describe_listening, describe_signal
 
 
 def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]], device: str, bundle: str) -> None:
@@ -39,7 +39,7 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
     note = " (synthetic data)" if summary["data"]["synthetic"] else ""
     console.table(f"{summary['recipe']}{note}", ("", "ungated", "gated"), rows)
     console.say(f"plan: {plan}")
-    for sentence in (describe_signal(summary), describe_gain(summary)):
+    for sentence in (describe_signal(summary), describe_gain(summary), describe_listening(summary)):
         if sentence is not None:
             console.say(sentence)
     bound = record.details["energy"]["bound"]

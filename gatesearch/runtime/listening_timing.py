@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,10 @@ class ListeningTiming:
     gated_s: float
     hop_s: float
     sound_s: float
+
+    def describe(self) -> dict[str, float]:
+        """Return the measured values, JSON-ready."""
+        return asdict(self)
 
     @property
     def short_hop_windows_s(self) -> float:

@@ -26,7 +26,7 @@ REAL = (
     "stream.fa_per_hour=6.0",
     "constraints.max_miss_rise=0.02",
 )
-SUMMARY_KEYS = ("title", "data", "baseline", "best", "search", "stream", "seconds", "warnings")
+SUMMARY_KEYS = ("title", "data", "baseline", "best", "search", "stream", "listening", "seconds", "warnings")
 RATES = (2.0, 12.0)  # false accepts per hour at which the page gives the misses of the ungated detector's DET curve
 
 Outcome = Mapping[str, Any]

@@ -71,7 +71,24 @@ class Streams(Benchmark):
             ("picked minus ungated, misses", _miss_rise, "share", "<= 0.01", "measured"),
             ("multiplications a hop, picked over ungated", _work_ratio, "ratio", "<= 0.12", "derived"),
             ("multiplications a hop, perfect gates over ungated", _perfect_work_ratio, "ratio", None, "derived"),
-            ("perfect gates at the picked places: mean power", _perfect_power, "mW", None, "modelled"),
+            ("perfect gates at the picked sites: mean power", _perfect_power, "mW", None, "modelled"),
+            ("listening on this machine, best plan", _listening("gated_s"), "CPU s an hour", None, "measured"),
+            ("listening, ungated by hops", _listening("hops_s"), "CPU s an hour", None, "measured"),
+            (
+                "listening, ungated, whole windows every 20 ms",
+                _listening("short_hop_windows_s"),
+                "CPU s an hour",
+                None,
+                "derived",
+            ),
+            (
+                "listening, whole windows every 20 ms over best plan",
+                _listening("windows_ratio"),
+                "ratio",
+                ">= 60",
+                "derived",
+            ),
+            ("listening, ungated by hops over best plan", _listening("hops_ratio"), "ratio", ">= 3", "measured"),
         ]
         rivals = dict.fromkeys(name for outcome in self.outcomes.values() for name in outcome["stream"]["rivals"])
         for name in ("picked", *rivals):
@@ -135,6 +152,13 @@ def _power_gain(name: str) -> Get:
 def _miss_rise(outcome: Outcome) -> float | None:
     ungated = _reader(UNGATED, "miss_rate")(outcome)
     return None if ungated is None else outcome["stream"]["picked"]["miss_rate"] - ungated
+
+
+def _listening(key: str) -> Get:
+    def read(outcome: Outcome) -> float | None:
+        return (outcome.get("listening") or {}).get(key)
+
+    return read
 
 
 def _work_ratio(outcome: Outcome) -> float | None:

@@ -201,6 +201,24 @@ class Streaming(Document):
     ratio: float = Field(description="ungated_us over gated_us.")
 
 
+class Listening(Document):
+    """CPU time of listening to the test stream on the machine of the run, by one thread, in seconds per hour of sound.
+
+    All ways use the same C kernels and LiteRT, and their times include the front end.
+    """
+
+    windows_s: float = Field(description="Ungated network on the whole window at each hop (s per hour).")
+    hops_s: float = Field(description="Ungated network hop by hop (s per hour).")
+    gated_s: float = Field(description="Best plan hop by hop (s per hour).")
+    hop_s: float = Field(description="Length of a hop in seconds (s).")
+    sound_s: float = Field(description="Length of the measured sound in seconds (s).")
+    short_hop_windows_s: float = Field(
+        description="Derived from windows_s: whole windows at a hop of 20 ms (s per hour)."
+    )
+    windows_ratio: float = Field(description="short_hop_windows_s over gated_s.")
+    hops_ratio: float = Field(description="hops_s over gated_s.")
+
+
 class Group(Document):
     """Misses or false accepts in one background, or at one level over it."""
 
@@ -361,6 +379,9 @@ class Summary(Document):
     search: Search = Field(description="Counts and times of the search.")
     best: Best = Field(description="The best plan on the test split.")
     export: Export = Field(description="The exported bundle.")
+    listening: Listening | None = Field(
+        default=None, description="CPU time of listening; null without a stream of sound that runs hop by hop."
+    )
     streaming: Streaming = Field(description="Mean times per window on the machine of the run.")
     stream: Stream | None = Field(default=None, description="The test stream; for detection only.")
     hops: Hops | None = Field(default=None, description="How the network runs by hops; null where it runs windows.")
