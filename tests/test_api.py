@@ -57,14 +57,14 @@ def test_a_network_that_cannot_be_trained_is_refused_before_anything_else(form: 
         gatesearch.run(form(network()), images(), **SETTINGS)
 
 
-def test_a_program_gets_what_the_command_line_gets(result: Any) -> None:
+def test_the_python_api_gives_the_results_of_the_command_line(result: Any) -> None:
     summary = json.loads((result.folder / "summary.json").read_text())
     assert summary["data"]["name"] == "squares" and summary["data"]["synthetic"]
     assert [gate.site for gate in result.plan.gates] == ["0"]
     assert (result.folder / "report.html").exists() and (result.folder / "best/bundle/manifest.json").exists()
 
 
-def test_it_goes_on_with_the_same_network_and_data_alone(result: Any) -> None:
+def test_a_run_resumes_with_the_same_network_and_data_only(result: Any) -> None:
     where = result.folder.path
     torch.manual_seed(7)  # a program that runs again initialises other weights
     again = gatesearch.run(network(), images(), resume=where, **{key: SETTINGS[key] for key in ("space", "stream")})
@@ -77,7 +77,7 @@ def test_it_goes_on_with_the_same_network_and_data_alone(result: Any) -> None:
         gatesearch.run(network(), images(1), resume=where, **{key: SETTINGS[key] for key in ("space", "stream")})
 
 
-def test_the_command_line_says_that_it_has_neither(result: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_says_that_it_lacks_network_and_data(result: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["verify", str(result.folder.path)]) == 2
     assert "comes from a Python program" in capsys.readouterr().err
 
@@ -91,7 +91,7 @@ def test_the_command_line_says_that_it_has_neither(result: Any, capsys: pytest.C
         ({"stream": {"shares": {"positive": 0.5, "others": 0.5}}}, "nearest: 'other'"),
     ],
 )
-def test_a_wrong_argument_is_one_line(arguments: dict[str, Any], message: str, place: Path) -> None:
+def test_a_wrong_argument_gives_an_error_of_one_line(arguments: dict[str, Any], message: str, place: Path) -> None:
     with pytest.raises(UserError, match=message) as error:
         gatesearch.run(network(), images(), **(SETTINGS | arguments))
     assert "\n" not in str(error.value)

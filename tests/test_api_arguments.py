@@ -105,7 +105,7 @@ def refusal(model: Any = None, data: Any = None, **arguments: Any) -> str:
         ({"augment": True}, "gatesearch.run: augment: true is not a group of keys"),
     ],
 )
-def test_an_argument_that_cannot_be_used_is_one_line(arguments: dict[str, Any], words: str) -> None:
+def test_an_argument_that_cannot_be_used_gives_an_error_of_one_line(arguments: dict[str, Any], words: str) -> None:
     assert words in refusal(**arguments)
 
 
@@ -134,7 +134,7 @@ def test_a_changed_device_has_to_be_a_file() -> None:
         {"search": recipe.schema.Search(trials=3)},
     ],
 )
-def test_names_paths_and_objects_are_all_right(arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_paths_and_objects_are_accepted(arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     class Started(Exception):
         pass
 

@@ -24,11 +24,11 @@ def test_bytes_that_are_no_text_are_shown() -> None:
     assert str(UserError("größe 日本.wav")) == "größe 日本.wav"
 
 
-def test_a_message_has_an_end() -> None:
+def test_a_message_has_a_largest_length() -> None:
     assert len(str(UserError("x" * 10**7))) == MAX_MESSAGE_CHARACTERS
     assert str(UserError("y" * MAX_MESSAGE_CHARACTERS)) == "y" * MAX_MESSAGE_CHARACTERS
 
 
-def test_it_goes_from_process_to_process() -> None:
+def test_an_error_passes_from_process_to_process() -> None:
     error = pickle.loads(pickle.dumps(DataError("one\ntwo")))
     assert isinstance(error, ValueError) and str(error) == "one\\ntwo"

@@ -85,7 +85,7 @@ def test_a_missing_extra_is_one_line_and_status_2() -> None:
     assert "gatesearch run: needs litert_torch of the extra 'export': pip install 'gatesearch[export]'" in done.stderr
 
 
-def test_need_passes_what_is_installed_and_names_the_extra_of_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_need_passes_installed_modules_and_names_the_extra_of_missing_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     plugins.need("report", "matplotlib")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(
@@ -94,7 +94,7 @@ def test_need_passes_what_is_installed_and_names_the_extra_of_what_is_not(monkey
         plugins.need("report", "jinja2", "matplotlib")
 
 
-def test_the_table_of_extras_is_that_of_pyproject() -> None:
+def test_the_table_of_extras_equals_that_of_pyproject() -> None:
     modules_of: dict[str, set[str]] = {}
     for module, distributions in importlib.metadata.packages_distributions().items():
         for distribution in distributions:
@@ -112,7 +112,7 @@ def test_the_table_of_extras_is_that_of_pyproject() -> None:
             assert modules_of.get(name, set()) & set(modules), f"extra {extra} has no module of {name}"
 
 
-def test_importing_gatesearch_and_asking_for_help_leave_torch_alone() -> None:
+def test_neither_an_import_nor_help_imports_torch() -> None:
     code = "import gatesearch; from gatesearch.cli.app import main; sys.exit(main(['--help']))"
     done = run_without({"torch", "numpy"}, code)
     assert done.returncode == 0, done.stderr

@@ -30,7 +30,7 @@ def test_file_and_folder_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [Path(name).name for name in flushed] == [f"a.bin.{os.getpid()}.part", tmp_path.name]
 
 
-def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "a.bin" / "b").mkdir(parents=True)
     with pytest.raises(UserError, match=r"a.bin: cannot be written: the folder .*a.bin is in its way; move it away"):
         write_whole(tmp_path / "a.bin", b"1")
@@ -40,13 +40,13 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a.bin", "file"}
 
 
-def test_reading_a_folder_or_nothing(tmp_path: Path) -> None:
+def test_reading_a_folder_or_a_missing_file(tmp_path: Path) -> None:
     assert read_bytes(tmp_path / "a") is None
     with pytest.raises(DamagedFile, match="is a folder, not a file"):
         read_bytes(tmp_path)
 
 
-def test_what_is_set_aside_keeps_its_content_beside_earlier_ones(tmp_path: Path) -> None:
+def test_a_file_that_is_set_aside_keeps_its_content_beside_earlier_ones(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / "a.bin").write_bytes(bytes([number]))
         set_aside(tmp_path / "a.bin")

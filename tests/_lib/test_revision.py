@@ -22,7 +22,7 @@ def _package(folder: Path) -> Path:
     return package
 
 
-def test_outside_a_checkout_there_is_the_version_alone(tmp_path: Path) -> None:
+def test_outside_a_checkout_the_revision_is_the_version(tmp_path: Path) -> None:
     assert describe(tmp_path) == f"gatesearch {__version__}"
 
 
@@ -34,7 +34,7 @@ def test_an_installed_package_does_not_belong_to_the_checkout_around_it(tmp_path
     assert describe(package) == f"gatesearch {__version__}"
 
 
-def test_the_commit_is_named_and_so_are_changes(tmp_path: Path) -> None:
+def test_the_revision_names_the_commit_and_uncommitted_changes(tmp_path: Path) -> None:
     package = _package(tmp_path)
     _git(tmp_path, "add", ".")
     _git(tmp_path, "commit", "-q", "-m", "first")

@@ -37,7 +37,7 @@ def laughs(levels: int, width: int) -> str:
 
 
 @pytest.mark.parametrize(("levels", "width"), [(9, 9), (40, 2), (4, 60), (3, 1000)])
-def test_aliases_count_as_what_they_stand_for(levels: int, width: int, tmp_path: Path) -> None:
+def test_aliases_count_as_copies_of_their_values(levels: int, width: int, tmp_path: Path) -> None:
     assert "values, aliases counted, too large" in refusal(laughs(levels, width), tmp_path)
 
 
@@ -84,11 +84,11 @@ def test_size_is_bounded(tmp_path: Path) -> None:
         ("a: &a {b: {c: [*a]}}", "line 1, column 4: YAML recursive aliases are not supported."),
     ],
 )
-def test_what_is_refused(text: str | bytes, words: str, tmp_path: Path) -> None:
+def test_yaml_that_is_not_plain_is_refused(text: str | bytes, words: str, tmp_path: Path) -> None:
     assert words in refusal(text, tmp_path)
 
 
-def test_marks_and_line_ends_of_other_systems_are_no_errors(tmp_path: Path) -> None:
+def test_byte_order_marks_and_line_ends_of_other_systems_are_read(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\r\nb:\r\n  c: [x,\r\n      y]\r\n")
     assert read_yaml_file(path, "my.yaml") == {"a": 1, "b": {"c": ["x", "y"]}}
@@ -139,7 +139,7 @@ def test_any_plain_values_read_back(tree: object) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(alphabet="ab:-[]{}\"'&*!#?,|>%@`~ \t\n\r01.<=", max_size=40) | st.text(max_size=30))
-def test_any_text_is_values_or_one_line(text: str) -> None:
+def test_any_text_gives_values_or_an_error_of_one_line(text: str) -> None:
     try:
         parse_yaml(text, "my.yaml")
     except UserError as error:

@@ -32,7 +32,7 @@ def test_sizes_by_name(name, shape, params, macs):
     assert sum(site.macs for site in layer_sites(net, torch.zeros(1, *shape))) == macs
 
 
-def test_both_ways_end_where_each_direction_has_seen_all():
+def test_both_directions_end_after_reading_all_steps():
     net = RecurrentNet("gru", 2, (6, 3), hidden=4, bidirectional=True).eval()
     x = torch.randn(1, 6, 3)
     _, state = net.rnn[0](x)
@@ -46,11 +46,11 @@ def test_forget_gates_start_open():
 
 
 @pytest.mark.parametrize(("cell", "shape"), [("lstmm", (1, 5, 5)), ("lstm", (2, 5, 5)), ("lstm", (5,))])
-def test_what_is_no_sequence_is_refused(cell, shape):
+def test_inputs_that_are_no_sequence_are_refused(cell, shape):
     with pytest.raises(ValueError, match="must be"):
         RecurrentNet(cell, 2, shape, hidden=4)
 
 
-def test_a_recipe_that_feeds_images_is_one_line():
+def test_a_recipe_that_feeds_images_gives_an_error_of_one_line():
     with pytest.raises(UserError, match="input_shape must be"):
         build("kws_lstm", num_classes=2, input_shape=(3, 8, 8), args={})

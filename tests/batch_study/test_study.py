@@ -67,7 +67,7 @@ def test_a_noisy_quadratic_shows_three_regimes_and_its_critical_batch_size(
 
 
 @pytest.mark.usefixtures("short")
-def test_a_study_that_was_killed_ends_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_study_resumes_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gatesearch.batch_study.bootstrap.DRAWS", 50)
     whole, again = tmp_path / "whole.jsonl", tmp_path / "again.jsonl"
     (pilot, studies), steps = run(whole)

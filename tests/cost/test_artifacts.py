@@ -102,7 +102,7 @@ def test_the_price_of_the_files_is_that_of_their_engine() -> None:
     assert "as its files run, " in lines[1] and lines[1].endswith("assumes gatesearch's kernels")
 
 
-def test_a_core_with_an_imagined_engine_runs_no_file() -> None:
+def test_a_core_with_a_hypothetical_engine_runs_no_file() -> None:
     cost = cost_on(load("bit_serial"))
     assert list(describe_artifacts(cost, fbs_plan(cost), {kind: [1.0] for kind in SHARES})) == [
         "core serial: its price assumes a hypothetical engine, and no file runs on it; the .tflite is for LiteRT; "

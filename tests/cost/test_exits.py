@@ -46,7 +46,7 @@ def test_the_exit_is_an_estimate_of_its_own_and_waits_in_the_memory_of_its_stage
     assert first.cost.weights_uj == pytest.approx(cost.stages(GatePlan((), ("mcu",)))[0].cost.weights_uj)
 
 
-def test_expected_cost_is_that_of_all_on_the_shared_part_and_of_each_path_by_its_share() -> None:
+def test_the_expected_cost_weighs_each_path_by_its_share() -> None:
     cost = priced()
     first, last = cost.stages(PLAN)
     light = first.exit
@@ -61,7 +61,7 @@ def test_expected_cost_is_that_of_all_on_the_shared_part_and_of_each_path_by_its
     assert price.energy.by_term["compute"] == pytest.approx(compute)
 
 
-def test_the_bound_takes_the_share_that_is_to_leave() -> None:
+def test_the_bound_uses_the_target_share_of_the_exit() -> None:
     cost = priced()
     assert cost.bound(PLAN).reach == pytest.approx((1.0, 0.25 * SHARES["positive"]))
     assert replace(cost, shares={"positive": 1.0}).bound(PLAN).reach == pytest.approx((1.0, 0.25))
@@ -77,7 +77,7 @@ def test_an_exit_that_a_core_cannot_run_keeps_the_plan_off_it() -> None:
     assert broken.violations(PLAN)["mcu.operators"] == 1.0
 
 
-def test_an_exit_that_was_never_read_is_no_exit_for_nothing() -> None:
+def test_an_exit_without_a_reading_is_not_free() -> None:
     heads = {**table().heads, "dsl@stem": {"mcu": surface(8.0), "app": surface(3.0)}}
     bare = model(table=table(heads=heads), sites=SITES)
     with pytest.raises(KeyError, match="exit dsl-width"):

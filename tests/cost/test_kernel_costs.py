@@ -43,7 +43,7 @@ def test_costs_survive_json() -> None:
     assert again == costs and isinstance(again, KernelCosts)
 
 
-def test_a_layer_costs_what_its_kernel_was_read_to_cost() -> None:
+def test_a_layer_costs_the_reading_of_its_kernel() -> None:
     gates = [PlacedGate.of("fbs", site, density=0.5, block=16) for site in ("a", "b")]
     changes = layer_changes(gates, (FIRST, SECOND), {})
     [call] = changes["b"].kernels

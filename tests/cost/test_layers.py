@@ -104,7 +104,7 @@ def test_suppressed_channels_are_missing_in_the_next_layer_and_in_no_other() -> 
     assert list(layer_changes([PlacedGate.of("fbs", "a", density=0.5)], apart, {})) == ["a"]
 
 
-def test_what_was_observed_counts_and_not_what_was_asked_for() -> None:
+def test_observed_shares_replace_target_shares() -> None:
     layers, gates = chain("a", "b"), [PlacedGate.of("fbs", "a", density=0.5), PlacedGate.of("pg", "b", mask="m1")]
     least = layer_changes(gates, layers, {})
     seen = layer_changes(gates, layers, {"a": {"density": 0.625}, "b": {"weighted_sparsity": 0.3}})
@@ -219,7 +219,7 @@ def test_weights_of_the_gates_own_parts_are_paid_for() -> None:
     assert gated.flash_bytes - plain.flash_bytes == 16 + 1  # a threshold for each channel, and the clip
 
 
-def test_a_cut_before_a_gated_layer_thins_out_what_the_gate_saves() -> None:
+def test_a_cut_before_a_gated_layer_reduces_the_saving_of_the_gate() -> None:
     model, saved = cost_model(BIT_SERIAL), []
     for keep in (1.0, 0.5):
         cut = PlacedGate.of("gc", "conv2", keep=keep, mode="channel", recall=0.99)
@@ -261,7 +261,7 @@ def test_the_core_that_counts_is_that_of_the_gated_layers_stage(cut: str, where:
     assert violations == ({"mcu.gated layers": 1.0} if where == "mcu" else {})
 
 
-def test_what_a_core_cannot_run_stays_infinite_with_gates() -> None:
+def test_an_infinite_reading_stays_infinite_with_gates() -> None:
     base = cost_model(BIT_SERIAL)
     order, table = base.table.sites, base.table
     block = table.layers["conv3.0"].block
@@ -333,7 +333,7 @@ def priced(model: CostModel, plans: Sequence[GatePlan], seen: Mapping[str, Mappi
 
 @settings(max_examples=25)
 @given(st.lists(st.sampled_from(PLANS), min_size=1, max_size=20), observations())
-def test_in_bytes_no_plan_with_a_split_is_on_the_front(plans: list[GatePlan], seen: Any) -> None:
+def test_on_a_core_of_whole_bytes_no_plan_with_a_split_is_on_the_front(plans: list[GatePlan], seen: Any) -> None:
     model = cost_model(BYTES)
     plans = [*plans, GatePlan((), ("serial",))]
     points = priced(model, plans, seen)
@@ -348,7 +348,7 @@ def test_in_bytes_no_plan_with_a_split_is_on_the_front(plans: list[GatePlan], se
 
 @settings(max_examples=10)
 @given(observations())
-def test_bit_by_bit_the_cheapest_plan_splits(seen: Any) -> None:
+def test_on_a_bit_serial_core_the_cheapest_plan_splits(seen: Any) -> None:
     points = priced(cost_model(BIT_SERIAL), PLANS, seen)
     for objective in (1, 2):
         best = min(range(len(PLANS)), key=lambda i: points[i][objective])
@@ -357,7 +357,9 @@ def test_bit_by_bit_the_cheapest_plan_splits(seen: Any) -> None:
 
 
 @pytest.mark.parametrize(("chosen", "split"), [(BYTES, False), (BIT_SERIAL, True)], ids=["bytes", "bit by bit"])
-def test_what_a_search_finds(chosen: Device, split: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_splits_layers_on_a_bit_serial_core_only(
+    chosen: Device, split: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("os.fsync", lambda _: None)
     model = cost_model(chosen)
     kinds = {"pg": {"bits": [8], "high_bits": [4, 2], "mask": ["3d", "m1"], "target": [0.0]}, "fbs": {"density": [0.9]}}

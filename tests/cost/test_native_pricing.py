@@ -142,7 +142,7 @@ def test_a_gate_without_a_kernel_is_priced_as_the_reference_that_runs(model: Cos
     assert micros(model, by_kernel) < all_in_float - DENSE_FLOAT / 2
 
 
-def test_what_was_observed_moves_the_price_of_a_split(model: CostModel) -> None:
+def test_observed_shares_change_the_price_of_a_split(model: CostModel) -> None:
     gate = PlacedGate.of("pg", "conv3.0", mask="m1", **PG)
     taken = [micros(model, gate, observed={"conv3.0": {"weighted_sparsity": s}}) for s in (1.0, 0.5, 0.0)]
     assert taken[1] - taken[0] == pytest.approx(taken[2] - taken[1]) == pytest.approx(SPLIT * DENSE_INT8 / 2)
@@ -169,7 +169,7 @@ CHOICES = (
 )
 
 
-def test_where_a_split_was_measured_to_be_slower_no_plan_on_the_front_has_one(model: CostModel) -> None:
+def test_no_plan_on_the_front_has_a_split_with_slow_readings(model: CostModel) -> None:
     """All plans have the same accuracy, so cost alone decides which are on the front."""
     plans = []
     for row in product(CHOICES, repeat=len(NAMES)):
@@ -185,7 +185,7 @@ def test_where_a_split_was_measured_to_be_slower_no_plan_on_the_front_has_one(mo
             assert price.expected_latency_us > prices[plans.index(GatePlan((), ("host",)))].expected_latency_us
 
 
-def test_where_a_split_were_measured_to_be_fast_it_would_be_on_the_front(model: CostModel) -> None:
+def test_a_split_with_fast_readings_is_on_the_front(model: CostModel) -> None:
     """This test shows that the test before it can fail: with other times in the table, the price of a split falls."""
     native = model.table.native["host"]
     fast = {key: Curve(c.names, c.points, tuple(0.01 for _ in c.readings)) for key, c in native.kernels.curves.items()}
@@ -201,7 +201,7 @@ def test_the_table_survives_json(model: CostModel) -> None:
     assert Table.from_json(model.table.to_json()) == model.table
 
 
-def test_a_curve_is_asked_for_the_input_that_is_there(model: CostModel) -> None:
+def test_a_curve_is_read_at_the_share_of_remaining_inputs(model: CostModel) -> None:
     call = KernelCall("fbs", find(model.layers, "conv4.0").geometry)
     curve = Curve(("inputs", "outputs"), ((0.5, 1.0), (1.0, 1.0)), (4.0, 8.0))
     native = model.table.native["host"]
@@ -251,7 +251,7 @@ def test_a_recurrent_layer_without_a_gate_costs_what_its_kernel_does(depth: int)
     assert micros(by_kernel, gate) >= micros(by_litert) / depth  # no time was recorded for the kernel of this gate
 
 
-def test_a_recurrent_layer_whose_kernel_was_not_read_is_no_cheaper_than_dense_where_litert_takes_its_steps() -> None:
+def test_a_recurrent_layer_without_a_kernel_reading_is_no_cheaper_than_dense() -> None:
     net, x = kws_gru(3, hidden=8).eval(), torch.randn(1, 1, 12, 10)
     [site] = [site for site in layer_sites(net, x) if site.op == "gru"]
     gate = PlacedGate.of("lmf", site.name, factor=3.0)

@@ -72,7 +72,7 @@ def bases(name: str, device: str) -> list[tuple[str, str, Basis, int]]:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_recipes_space_is_priced_by_kernels_or_programs_or_one_place_says_why_not(name: str) -> None:
+def test_each_gate_of_a_recipes_space_is_priced_by_kernels_or_programs_or_has_a_reason(name: str) -> None:
     result = bases(name, recipe.load(f"{name}.yaml").device)
     assert result
     for core, kind, basis, count in result:
@@ -97,7 +97,7 @@ def test_every_layer_gate_of_a_shipped_space_has_a_kernel_where_a_core_runs_floa
     assert bool(kinds) == (name.endswith("hybrid") or name.endswith("hmd"))
 
 
-def test_what_has_no_kernel_says_so() -> None:
+def test_a_gate_without_a_kernel_has_a_reason() -> None:
     space, layers = space_of("digits_hybrid", "host")
     [site] = [layer for layer in layers if layer.name == "conv3.0"]
     host, serial = profile.load("host").core("host"), profile.load("bit_serial").core("serial")

@@ -38,7 +38,7 @@ def with_value(of: Device, path: str, value: float, provenance: str = "assumed")
     return Device.model_validate(written)
 
 
-def test_one_constant_moves_the_energy_as_it_does_by_hand() -> None:
+def test_one_constant_changes_the_energy_as_computed_by_hand() -> None:
     rows = {row.name: row for row in compute_sensitivity().constants}
     base = model().price(SPLIT, PASSED).energy
     moved = rows["cores.app.wake_uj"].answers
@@ -80,7 +80,7 @@ def test_the_pick_flips_where_a_wake_up_costs_more() -> None:
     assert not rows["sense.sensor_mw"].flips(result.nominal)
 
 
-def test_only_what_is_assumed_moves_and_zeros_are_named() -> None:
+def test_only_assumed_constants_move_and_zeros_are_named() -> None:
     measured = with_value(device(), "cores.app.wake_uj", 40.0, "measured")
     result = compute_sensitivity(device=measured)
     names = {row.name for row in result.constants}

@@ -106,7 +106,7 @@ def npz_bytes() -> bytes:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_a_damaged_archive_is_one_line_or_the_same_arrays(tmp_path: Path, draw: st.DataObject) -> None:
+def test_a_damaged_archive_gives_an_error_of_one_line_or_the_same_arrays(tmp_path: Path, draw: st.DataObject) -> None:
     raw = bytearray(npz_bytes())
     start = draw.draw(st.sampled_from([0, len(raw) - 600]))  # the first header, or the directory at the end
     for _ in range(draw.draw(st.integers(1, 3))):

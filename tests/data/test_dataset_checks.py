@@ -86,7 +86,7 @@ NUMBERS = st.sampled_from(
 
 @settings(max_examples=200, deadline=None)
 @given(split=st.sampled_from(SPLITS), index=st.integers(0, 11), position=st.integers(0, 39), value=NUMBERS)
-def test_any_value_anywhere_is_kept_or_named(split: str, index: int, position: int, value: float) -> None:
+def test_any_value_anywhere_is_accepted_unchanged_or_named(split: str, index: int, position: int, value: float) -> None:
     raw = raw_dataset()
     raw[split]["inputs"][index, position] = value
     expected = raw[split]["inputs"].clone()

@@ -69,7 +69,7 @@ def test_a_recorded_set_keeps_its_test_subjects(tmp_path):
         ({"x": np.zeros((60, 6))}, "x is [60, 6]"),
     ],
 )
-def test_a_file_of_another_form_is_one_line(tmp_path, changed, message):
+def test_a_file_of_another_form_gives_an_error_of_one_line(tmp_path, changed, message):
     with pytest.raises(UserError) as error:
         load_dataset("har", root=str(write(tmp_path / "x.npz", **changed)))
     assert message in str(error.value) and "\n" not in str(error.value)
@@ -83,7 +83,7 @@ def test_no_file_and_no_npz(tmp_path):
 
 
 @pytest.mark.parametrize(("key", "value"), [("validation_subjects", 0), ("validation_subjects", 15)])
-def test_as_many_subjects_as_there_are(key, value):
+def test_subjects_beyond_those_of_the_set_are_refused(key, value):
     with pytest.raises(UserError, match=f"data.{key}: {value}"):
         load_dataset("har", windows_per_subject=10, **{key: value})
 
@@ -109,7 +109,7 @@ def test_the_front_end_averages_steps_and_normalises_axes():
     assert torch.equal(restore(front.describe())(windows), out)
 
 
-def test_the_front_end_refuses_what_is_no_window():
+def test_the_front_end_refuses_inputs_that_are_no_window():
     with pytest.raises(UserError, match="wants windows"):
         build("sequence").fit(torch.zeros(4, 16000))
     with pytest.raises(UserError, match=r"frontend.average: 0"):

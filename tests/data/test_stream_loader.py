@@ -78,7 +78,7 @@ def test_the_recipe_s_events_or_the_only_folder_are_the_words(tmp_path: Path) ->
         ({"hours": {"train": 1.0, "validation": True, "test": 1.0}}, "data.hours.validation: True; wanted: a number"),
     ],
 )
-def test_what_is_no_wake_word_is_one_line(tmp_path: Path, changes, message) -> None:
+def test_impossible_wake_words_give_an_error_of_one_line(tmp_path: Path, changes, message) -> None:
     root = str(write_words(tmp_path / "words", ("go", "left"), speakers=3))
     own = {key: root if value == "{root}" else value for key, value in changes.items()}
     with pytest.raises(UserError) as error:

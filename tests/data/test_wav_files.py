@@ -143,7 +143,7 @@ def test_caches_of_links_are_read_as_files(tree: Path, tmp_path_factory: pytest.
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
-def test_what_is_no_file_is_named_or_left_out(tree: Path, make: Callable[[Path], None]) -> None:
+def test_paths_that_are_no_file_are_named_or_left_out(tree: Path, make: Callable[[Path], None]) -> None:
     make(tree / "yes" / "a.wav")
     with pytest.raises(UserError, match=r"a\.wav is no regular file; data\.skip_bad_files=true leaves"):
         load_tree(tree)
@@ -151,7 +151,7 @@ def test_what_is_no_file_is_named_or_left_out(tree: Path, make: Callable[[Path],
     assert any("1 unusable file left out" in line for line in lines) and "1 unusable file" in data.source
 
 
-def test_a_folder_that_is_no_text_is_named(tree: Path) -> None:
+def test_a_folder_name_that_is_no_text_is_named(tree: Path) -> None:
     os.mkdir(os.fsencode(tree) + b"/caf\xe9")
     with pytest.raises(UserError, match=r"caf\\xe9: its name is no text"):
         load_tree(tree)

@@ -59,7 +59,7 @@ def copy(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_manifest_is_one_line(data: st.DataObject, exported: Exported, copy: Path) -> None:
+def test_a_damaged_manifest_gives_an_error_of_one_line(data: st.DataObject, exported: Exported, copy: Path) -> None:
     manifest = json.loads((exported.folder / "manifest.json").read_text())
     for _ in range(data.draw(st.integers(1, 2), "changes")):
         path = data.draw(st.sampled_from(places(manifest)), "path")
@@ -75,7 +75,7 @@ def test_a_damaged_manifest_is_one_line(data: st.DataObject, exported: Exported,
 
 @settings(max_examples=60)
 @given(position=st.integers(0, 10_000), text=st.binary(max_size=20), cut=st.booleans())
-def test_a_manifest_with_other_bytes_is_one_line(
+def test_a_manifest_with_other_bytes_gives_an_error_of_one_line(
     exported: Exported, copy: Path, position: int, text: bytes, cut: bool
 ) -> None:
     content = (exported.folder / "manifest.json").read_bytes()
@@ -88,7 +88,7 @@ def test_a_manifest_with_other_bytes_is_one_line(
         assert "\n" not in str(error) and str(copy) in str(error)
 
 
-def test_nesting_without_end_is_one_line(copy: Path) -> None:
+def test_endless_nesting_gives_an_error_of_one_line(copy: Path) -> None:
     (copy / "manifest.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="not JSON"):
         Bundle(copy)
@@ -107,7 +107,7 @@ def test_a_bundle_of_symbolic_links_runs(exported: Exported, tmp_path: Path) -> 
     assert Bundle(str(links))(window).exit == exported.loaded(window).exit
 
 
-def test_what_is_no_file_is_refused(exported: Exported, copy: Path) -> None:
+def test_paths_that_are_no_file_are_refused(exported: Exported, copy: Path) -> None:
     (copy / "manifest.json").write_bytes((exported.folder / "manifest.json").read_bytes())
     program = copy / exported.manifest["stages"][0]["program"]["path"]
     content = program.read_bytes()

@@ -92,7 +92,7 @@ def test_the_exit_is_an_artifact_of_its_own(exported: Exported):
     assert first["gate"]["exit"]["input"]["shape"] == [1, 16, 1, 4]
 
 
-def test_the_artifacts_do_what_the_model_does(exported: Exported):
+def test_the_artifacts_agree_with_the_model(exported: Exported):
     loaded = Bundle(exported.folder)
     parity = verify(exported.model, loaded, exported.test.features)
     assert parity.gate_agreement >= 0.9 and parity.prediction_agreement is None and parity.labels is None
@@ -128,7 +128,7 @@ def test_each_window_runs_one_path(exported: Exported):
         assert np.isfinite(answer.logits).all() and expected.shape == SHAPE
 
 
-def test_a_bundle_whose_exit_is_missing_is_told(exported: Exported, tmp_path: Path):
+def test_a_missing_exit_of_a_bundle_is_named(exported: Exported, tmp_path: Path):
     import shutil
 
     copied = tmp_path / "copied"

@@ -33,7 +33,7 @@ def test_every_program_by_hops_is_a_file_with_its_digest(tmp_path: Path) -> None
         assert hashlib.sha256((bundle.folder / path).read_bytes()).hexdigest() == entry["sha256"]
 
 
-def test_a_layer_that_stands_in_the_way_leaves_whole_windows_and_a_line(tmp_path: Path) -> None:
+def test_a_layer_that_cannot_run_by_hops_keeps_whole_windows_with_a_line(tmp_path: Path) -> None:
     backbone = DSCNN(len(CLASSES), SHAPE, width=8, blocks=1).eval()  # pads in time
     split = windows(80, seed=1)
     model = GatedModel(backbone, GatePlan((), ("mcu",)), cut_sites(backbone, torch.zeros(1, *SHAPE)), len(CLASSES))

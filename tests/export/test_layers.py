@@ -136,7 +136,7 @@ def test_a_stage_with_gated_layers_is_in_float_and_no_other(
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_the_bundle_does_what_the_model_does(exported: Callable[[str], Exported], name: str) -> None:
+def test_the_bundle_agrees_with_the_model(exported: Callable[[str], Exported], name: str) -> None:
     result = exported(name)
     assert result.parity.gate_agreement >= 0.95 and result.parity.prediction_agreement >= 0.95
     assert len(result.parity.labels.unique()) == 3  # the bundle answers all three classes

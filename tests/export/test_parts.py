@@ -197,7 +197,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
 @pytest.mark.parametrize(
     "name", [*SHORT, *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(set(CASES) - set(SHORT)))]
 )
-def test_parts_do_what_the_model_does(exported: Callable[[str], Exported], name: str) -> None:
+def test_parts_agree_with_the_model(exported: Callable[[str], Exported], name: str) -> None:
     result, case = exported(name), CASES[name]
     assert tuple(part["kernel"] for part in result.stage["parts"]) == case.kernels
     loaded, floor = Bundle(result.folder), result.stage["logit_offset"]

@@ -43,7 +43,7 @@ def model_of(cell: str, kind: str | None, depth: int = 1, bidirectional: bool = 
     ("cell", "kind", "depth", "bidirectional"),
     [("gru", None, 1, False), ("lstm", "hmd", 2, True), ("gru", "hmd", 1, False), ("lstm", "lmf", 1, False)],
 )  # fmt: skip
-def test_a_program_does_what_the_network_does(cell, kind, depth, bidirectional):
+def test_a_program_agrees_with_the_network(cell, kind, depth, bidirectional):
     model = model_of(cell, kind, depth, bidirectional)
     x = torch.randn(5, *SHAPE)
     with torch.no_grad():

@@ -213,7 +213,7 @@ def test_kinds_that_the_stream_does_not_name_do_not_occur() -> None:
     assert all((heard == row).flatten(1).all(1).any() for row in drawn)
 
 
-def test_streaming_times_both(exported: Exported) -> None:
+def test_streaming_times_the_bundle_and_the_ungated_program(exported: Exported) -> None:
     bundle = Bundle(exported.folder, dict.fromkeys(("mcu", "npu", "app"), "litert"))
     whole = (exported.folder / "mcu/stage0.tflite").read_bytes()  # stands in for the ungated program
     result = time_stream(bundle, whole, exported.test.features[:6], rounds=2)

@@ -12,7 +12,7 @@ def stage(core: str, size: int, *formats: str, **about: Any) -> dict[str, Any]:
     return {"core": core, "program": {"bytes": size}, "artifacts": artifacts, "gate": None, **about}
 
 
-def test_nothing_is_said_of_a_bundle_that_gives_what_it_should() -> None:
+def test_a_bundle_without_shortcomings_gives_no_line() -> None:
     manifest = {"stages": [stage("mcu", 300, "tflite"), stage("app", 200, "tflite", "onnx")]}
     assert shortcomings(manifest, ["tflite", "onnx"], 500) == []
 

@@ -60,7 +60,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return Exported(folder, deployed, manifest, passes.run(model, calibration.features, device), validation, test)
 
 
-def test_the_manifest_says_what_each_stage_computes_in(exported: Exported) -> None:
+def test_the_manifest_names_the_number_format_of_each_stage(exported: Exported) -> None:
     assert [(s["core"], s["arithmetic"]) for s in exported.manifest["stages"]] == [
         ("npu", "int8"),
         ("app", "float32"),
@@ -70,14 +70,14 @@ def test_the_manifest_says_what_each_stage_computes_in(exported: Exported) -> No
     assert exported.manifest["stages"][1]["input"]["dtype"] == "float32"
 
 
-def test_only_kept_features_of_tokens_cross(exported: Exported) -> None:
+def test_only_active_features_of_tokens_cross(exported: Exported) -> None:
     first, second, _ = exported.manifest["stages"]
     assert first["outputs"]["passed"]["shape"] == [1, 8, 8] and len(first["channels"]) == 8
     assert second["input"]["shape"] == [1, 8, 8]
     assert second["outputs"]["passed"]["shape"] == [1, 8, 12] and len(second["channels"]) == 12
 
 
-def test_the_bundle_does_what_the_model_does(exported: Exported) -> None:
+def test_the_bundle_agrees_with_the_model(exported: Exported) -> None:
     parity = verify.verify(exported.model, exported.loaded, exported.test.features)
     assert parity.gate_agreement > 0.95 and parity.prediction_agreement > 0.95
     assert 0 < float((parity.exits < 2).double().mean()) < 1  # the gates stop some windows and pass others

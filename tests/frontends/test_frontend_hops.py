@@ -59,7 +59,7 @@ def test_a_front_end_without_a_form_of_its_own_computes_the_whole_window_anew(fr
     assert frontend.hop_frames(10) is None
 
 
-def test_a_hop_that_is_no_multiple_of_the_stride_is_one_line():
+def test_a_hop_that_is_no_multiple_of_the_stride_gives_an_error_of_one_line():
     with pytest.raises(UserError) as error:
         LogMel().hop_frames(400)
     assert str(error.value) == ("hops: hop: 400 samples, but a frame begins every 320 samples; nearest choice: 320")

@@ -421,7 +421,7 @@ def test_the_mac_table_of_m_cifarnet(density, millions, saving, with_own):
     assert own <= own_at_1 and dense / (left + own) >= dense / (left + own_at_1)
 
 
-def test_work_by_hand_for_channels_blocks_and_what_was_observed():
+def test_work_by_hand_for_channels_blocks_and_observed_shares():
     site = LayerSite("c", "conv2d", (8, 5, 5), (40, 5, 5), 40 * 8 * 9 * 25, 40 * 8 * 9)
 
     def work(observed=None, **params):

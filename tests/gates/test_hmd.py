@@ -68,7 +68,7 @@ def test_conformance_in_the_place_of_a_linear_layer(kind):
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_the_dense_layer_with_those_matrices_in_both_forms(name, kind):
+def test_both_forms_equal_the_dense_layer_with_those_matrices(name, kind):
     _, _, gate = placed(name, kind, factor=3)
     rebuilt = LAYERS[name]()
     weights = [w for number in range(len(gate.cells)) for w in gate._dense(number)]
@@ -84,7 +84,7 @@ def test_it_is_the_dense_layer_with_those_matrices_in_both_forms(name, kind):
 
 
 @pytest.mark.parametrize("name", ["lstm", "deep gru both ways"])
-def test_it_goes_on_from_a_state(name):
+def test_a_recurrent_layer_continues_from_a_state(name):
     _, _, gate = placed(name, "hmd")
     x = torch.randn(2, T, F)
     whole, _ = gate(x)
@@ -164,13 +164,13 @@ def test_dense_factors_are_the_layer_itself():
         ("pruned", {"facto": 2}, "nearest: 'factor'"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(kind, params, said):
+def test_impossible_parameters_give_an_error_of_one_line(kind, params, said):
     with pytest.raises(UserError) as error:
         placed("lstm", kind, **params)
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-def test_where_they_may_go():
+def test_the_kinds_fit_layers_with_matrices_only():
     small = LayerSite("a", "lstm", (T, 3), (T, 4), 0, 0)
     conv = LayerSite("b", "conv2d", (3, 8, 8), (4, 6, 6), 0, 0)
     cut = CutSite("c", (4,), 1, 1, 1, 1, "c")

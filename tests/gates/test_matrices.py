@@ -102,7 +102,7 @@ def test_low_rank_factors_multiply_as_their_product():
     assert sum(p.numel() for p in matrix.parameters()) == 3 * 2 * (8 + 6)
 
 
-def test_pruning_follows_the_cubic_and_nothing_comes_back():
+def test_pruning_follows_the_cubic_and_no_element_returns():
     torch.manual_seed(0)
     matrix = PrunedMatrix(torch.randn(40, 10), groups=4, keep=0.25)
     before = matrix.mask.clone()
@@ -117,7 +117,7 @@ def test_pruning_follows_the_cubic_and_nothing_comes_back():
     assert int(matrix.dense().count_nonzero()) == 100
 
 
-def test_an_element_that_is_gone_gets_no_gradient():
+def test_a_pruned_element_gets_no_gradient():
     torch.manual_seed(0)
     matrix = PrunedMatrix(torch.randn(8, 5), groups=1, keep=0.5)
     matrix.anneal(1.0)

@@ -49,7 +49,7 @@ def test_every_model_has_its_recorded_prices() -> None:
 
 
 @pytest.mark.parametrize(("network", "device"), ON_DEVICES)
-def test_prices_are_the_recorded_ones(network: str, device: str) -> None:
+def test_prices_equal_the_recorded_ones(network: str, device: str) -> None:
     for model in MODELS:
         if model["network"] == network:
             name = golden_prices.name_of(model)

@@ -110,7 +110,7 @@ def test_fused_attention_counts_its_two_products():
     assert sites["add_1"].macs_before - sites["add"].macs_before == projections + products
 
 
-def test_values_along_an_axis_and_channels_of_it():
+def test_along_and_select_work_on_any_axis():
     hidden = torch.arange(24.0).view(2, 3, 4)
     assert torch.equal(hidden * along(torch.tensor([1.0, 0, 0, 2]), 3, 2), hidden * torch.tensor([1.0, 0, 0, 2]))
     assert torch.equal(select(hidden, [2, 0], 1), hidden[:, [2, 0]])

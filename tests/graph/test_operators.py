@@ -32,7 +32,7 @@ def test_a_transformer_layer_costs_the_same_in_either_layout(batch_first: bool) 
     assert counted(lambda: layer(x)).macs == ATTENTION + 2 * TOKENS * WIDTH * HIDDEN
 
 
-def test_counting_leaves_fused_attention_as_it_was() -> None:
+def test_counting_does_not_change_fused_attention() -> None:
     counted(lambda: torch.ones(1) + 1)
     assert torch.backends.mha.get_fastpath_enabled()
 
@@ -105,7 +105,7 @@ def test_a_backbone_with_an_operator_without_a_figure_says_so(capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
-def test_a_record_has_what_comes_before_an_operator_that_is_made_of_others(mode: str) -> None:
+def test_a_log_has_the_operators_before_a_composite_one(mode: str) -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -59,7 +59,7 @@ def test_stages_compose_to_the_backbone():
 
 
 @pytest.mark.parametrize("grad", [True, False])
-def test_the_count_does_not_hang_on_the_code_path(grad):
+def test_the_mac_count_does_not_depend_on_the_code_path(grad):
     net = Net()
     with torch.set_grad_enabled(grad), OperatorCounter() as counter:
         net(X)
@@ -73,7 +73,7 @@ def test_the_counter_leaves_no_hooks():
     assert not net.first._forward_hooks and not net.first._forward_pre_hooks
 
 
-def test_sequences_first_and_single_ones_are_counted_alike():
+def test_batched_and_single_sequences_have_equal_counts():
     layer = nn.LSTM(4, 5)
     with OperatorCounter() as counter:
         layer(torch.zeros(7, 2, 4))
@@ -100,7 +100,7 @@ def test_a_layer_that_does_not_map_sequences_from_a_state_of_zero_is_no_site():
     assert layer_sites(Given(projected, False), torch.zeros(2, 4, 5)) == ()
 
 
-def test_the_footprint_of_a_recurrent_piece():
+def test_the_footprint_of_a_recurrent_block():
     footprint = program_footprint(Net().eval(), X[:1])
     assert footprint.macs == FIRST + SECOND + HEAD
     assert footprint.activation_bytes >= 7 * (8 + 12)  # what the second layer reads and writes

@@ -62,7 +62,7 @@ def networks(draw: st.DrawFn) -> Drawn:
 
 @settings(max_examples=40, deadline=None)
 @given(net=networks())
-def test_a_gate_of_a_traced_stage_stands_where_its_site_says(net: Drawn) -> None:
+def test_a_gate_of_a_traced_stage_stands_at_its_site(net: Drawn) -> None:
     net.eval()
     x = torch.zeros(1, STEPS, FEATURES)
     sites = cut_sites(net, x)

@@ -106,7 +106,7 @@ def test_random_constants_are_refused(draw: Any) -> None:
         trace(Net(lambda net, x: x + draw(3, 1, 1)))
 
 
-def test_a_forward_that_reads_the_mode_is_refused_as_that() -> None:
+def test_the_error_names_a_forward_that_reads_the_training_mode() -> None:
     for change in (
         lambda net, x: F.dropout(x, 0.5, net.training),
         lambda net, x: x + torch.tensor(float(net.training)),
@@ -185,6 +185,6 @@ def write_into_the_whole(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("middle", [write_into_a_part, write_into_the_whole])
-def test_writing_into_what_shares_memory_is_refused(middle: Any) -> None:
+def test_writing_into_shared_memory_is_refused(middle: Any) -> None:
     with pytest.raises(UserError, match=r"mul_ in its forward writes into"):
         trace(Net(middle=middle))

@@ -67,7 +67,7 @@ def unaligned(x: np.ndarray) -> np.ndarray:
     share=st.sampled_from([0.0, 0.3, 0.5, 1.0]), size=st.sampled_from([None, 1, 16]), relu=st.booleans(),
     seed=st.integers(0, 99),
 )  # fmt: skip
-def test_what_wins_is_what_the_reference_has(
+def test_winners_equal_those_of_the_reference(
     library: Library, wide: Any, image: Any, window: Any, block: int, share: float, size: int | None, relu: bool,
     seed: int,
 ) -> None:  # fmt: skip
@@ -141,7 +141,7 @@ def plain_boost(g: Geometry, like: Boost) -> Boost:
 
 
 @pytest.mark.parametrize("count", [1, 3, 6, 7])
-def test_of_equals_the_first_win(library: Library, count: int) -> None:
+def test_among_equal_channels_the_first_win(library: Library, count: int) -> None:
     g = Geometry((2, 2), 3, 7)
     rho = np.array([1.0, -5.0, 2.0, 1.0, 0.0, 2.0, -1.0], np.float32)
     zeros, ones = np.zeros(7, np.float32), np.ones(7, np.float32)
@@ -241,7 +241,7 @@ def test_a_linear_layer_is_a_convolution_of_one_pixel(library: Library, signed: 
         ({"winners": 17}, "17 blocks cannot win among 16 channels"),
     ],
 )
-def test_what_no_kernel_chooses_is_refused(compiled: Library, change: dict[str, int], message: str) -> None:
+def test_winners_that_no_kernel_supports_are_refused(compiled: Library, change: dict[str, int], message: str) -> None:
     g = Geometry((4, 4), 4, 16)
     boost = boost_of(np.random.default_rng(0), g, 1, 0.5)._replace(**change)
     with pytest.raises(ValueError, match=message):

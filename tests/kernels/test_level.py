@@ -43,7 +43,7 @@ def test_numbers_equal_the_reference_to_the_bit(
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)
-def test_hours_of_hops_drift_nowhere(library: Library, statistic: str) -> None:
+def test_hours_of_hops_do_not_drift(library: Library, statistic: str) -> None:
     """Running sums of integers are exact, so the value after many hops equals the value of the last window alone."""
     form = SignalFormat(statistic=statistic, window=1600, hop=64, frame=32)
     samples = sound(400_000, 5)

@@ -44,7 +44,7 @@ def coded(**changes: Any) -> dict[str, Any]:
 
 
 @given(st.sampled_from(["exits", "predictions", "labels", "kinds"]), st.integers(0, COUNT - 1), st.integers(-5, 5))
-def test_an_index_stands_for_something_or_is_refused(name: str, sample: int, value: int) -> None:
+def test_an_index_out_of_range_is_refused(name: str, sample: int, value: int) -> None:
     arguments = routed()
     arguments[name][sample] = value
     count = {"exits": 2, "kinds": 2}.get(name, 3)
@@ -73,7 +73,7 @@ def test_no_samples_have_no_figure() -> None:
 
 @pytest.mark.parametrize("name", ["outputs", "originals", "path_errors"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_not_finite_is_named(name: str, value: float) -> None:
+def test_values_that_are_not_finite_are_named(name: str, value: float) -> None:
     arguments = coded()
     arguments[name][3, 1] = value
     with pytest.raises(DataError, match=f"fidelity: {name} are not finite for 1 of 6 samples, first sample 3"):

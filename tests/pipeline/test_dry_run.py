@@ -148,7 +148,7 @@ def test_a_random_slope_is_exported_as_its_mean(load: Callable[..., Problem], tm
     assert lines == []
 
 
-def test_a_network_with_computed_weights_goes_the_whole_way_once(
+def test_a_network_with_computed_weights_passes_the_dry_run(
     load: Callable[..., Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem, folder = load(backbone="Normed"), RunFolder(tmp_path)

@@ -130,7 +130,9 @@ def test_a_baseline_that_learned_nothing_ends_the_run(seed: int, tmp_path: Path)
         gatesearch.run(small_run.network(), data, out=tmp_path / "run", **small_run.SETTINGS)
 
 
-def test_a_run_whose_artifacts_stray_returns_its_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_whose_artifacts_differ_from_the_model_returns_its_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bars = {"gate_agreement": 1.0, "prediction_agreement": 1.0}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gatesearch.export.verify.predictions", lambda cascade, _: torch.full_like(cascade.exit, -1))
@@ -166,7 +168,7 @@ def test_a_second_driver_is_refused(copy: Path) -> None:
         small_run.resume(copy)
 
 
-def test_nothing_warns_in_another_way() -> None:
+def test_every_warning_goes_through_the_console() -> None:
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()
         assert "warnings.warn(" not in text and "logging.warning(" not in text, path

@@ -37,13 +37,13 @@ def test_files_that_were_there_before_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("begun", ["logs/baseline/last.ckpt", "baseline.ckpt"])
-def test_a_run_that_has_trained_stays_and_says_why_it_ended(begun: str, tmp_path: Path) -> None:
+def test_a_run_folder_with_trainings_stays_and_says_why_the_run_ended(begun: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be exported"):
         refuse(tmp_path / "run", begun)
     assert RunFolder(tmp_path / "run").warnings() == ["a session ended with an error: the network cannot be exported"]
 
 
-def test_the_python_door_leaves_no_folder_where_its_data_do_not_fit_the_stream(tmp_path: Path) -> None:
+def test_the_python_api_leaves_no_folder_if_its_data_do_not_fit_the_stream(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nearest: 'other'"):
         small_run.run(tmp_path / "run", stream={"shares": {"positive": 0.5, "others": 0.5}})
     assert not list(tmp_path.iterdir())

@@ -53,7 +53,7 @@ def cost_that_refuses(*cores: str) -> Any:
 
 
 @given(st.integers(1, 8))
-def test_a_gate_by_hand_stands_behind_the_third_block_or_the_last_one(blocks: int) -> None:
+def test_a_hand_placed_gate_stands_behind_the_third_or_the_last_block(blocks: int) -> None:
     plans = place_by_hand(problem_with(blocks, GC), cost_that_refuses())
     assert {plan.gates for plan in plans} == {plans[0].gates}
     assert plans[0].gates[0].site == f"block{min(blocks, 3)}"
@@ -61,7 +61,7 @@ def test_a_gate_by_hand_stands_behind_the_third_block_or_the_last_one(blocks: in
 
 
 @given(st.sets(st.sampled_from(["input", "block1", "block2", "block4", "block5"]), min_size=1))
-def test_where_that_site_is_not_searched_the_nearest_one_counts(names: set[str]) -> None:
+def test_if_that_site_is_not_searched_the_nearest_searched_site_counts(names: set[str]) -> None:
     order = ["input", "block1", "block2", "block3", "block4", "block5"]
     searched = [name for name in order if name in names]
     plan = place_by_hand(problem_with(5, GC, searched), cost_that_refuses())[0]
@@ -69,7 +69,7 @@ def test_where_that_site_is_not_searched_the_nearest_one_counts(names: set[str])
     assert distance[plan.gates[0].site] == min(distance.values())
 
 
-def test_the_gate_has_default_parameters_as_far_as_the_space_has_them() -> None:
+def test_the_hand_placed_gate_has_default_parameters_if_the_space_has_them() -> None:
     default = kind_of("gc").Params()
     gate = place_by_hand(problem_with(3, GC), cost_that_refuses())[0].gates[0]
     searched = {name: GC["gc"][name] for name in dict(gate.params)}
@@ -81,7 +81,7 @@ def test_cores_that_cannot_run_the_plan_are_left_out() -> None:
     assert len(place_by_hand(problem_with(3, GC), cost_that_refuses("mcu", "app"))) == 3
 
 
-def test_kinds_in_layers_alone_leave_no_place_for_a_hand() -> None:
+def test_a_space_of_layer_kinds_has_no_hand_placed_gate() -> None:
     problem = problem_with(3, {"pg": {}})
     with pytest.raises(UserError, match=r"no kind of gate in space\.kinds stands between layers"):
         place_by_hand(problem, cost_that_refuses())
@@ -125,7 +125,7 @@ def test_a_rival_on_whole_windows_catches_up_at_every_hop() -> None:
     assert rival.price([STEADY, STEADY])[1] == model().price_stream(plan, every)
 
 
-def test_a_rival_that_cannot_be_is_missing_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_impossible_rival_is_missing_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     stream = SimpleNamespace(signal={})
     features = SimpleNamespace(validation=SimpleNamespace(stream=stream))
     inputs: Any = SimpleNamespace(problem=SimpleNamespace(features=features))
@@ -134,7 +134,7 @@ def test_a_rival_that_cannot_be_is_missing_with_a_warning(capsys: pytest.Capture
     assert "rival level_gate: missing: the stream is no sound" in capsys.readouterr().err
 
 
-def test_a_recipe_names_rivals_as_the_run_knows_them() -> None:
+def test_recipe_and_run_have_the_same_names_of_rivals() -> None:
     assert load("wake_word.yaml").stream.rivals == tuple(RIVALS)
     assert load("wake_word.yaml", ["stream.rivals=[]"]).stream.rivals == ()
     with pytest.raises(UserError, match="nearest: 'level_gate'"):

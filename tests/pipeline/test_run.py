@@ -108,7 +108,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_summary_says_how_far_the_answer_moves_with_what_is_assumed(finished: Path) -> None:
+def test_the_summary_says_how_the_gain_changes_with_assumed_constants(finished: Path) -> None:
     summary = summary_of(finished)
     found = summary["sensitivity"]
     assert found["nominal"]["gain"] == pytest.approx(summary["best"]["gain_end_to_end"])
@@ -135,7 +135,7 @@ def test_every_file_of_the_run_folder(finished: Path) -> None:
     assert all((finished / name).stat().st_size > 0 for name in wanted)
 
 
-def test_the_recipe_is_kept_as_it_was_resolved(finished: Path, words: Path) -> None:
+def test_the_run_folder_holds_the_resolved_recipe(finished: Path, words: Path) -> None:
     kept = recipe.load(finished / "recipe.yaml")
     assert kept == recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY])
     assert kept.name == "kws" and kept.training.epochs == 12
@@ -238,7 +238,7 @@ def test_a_run_that_is_cut_off_says_how_to_go_on(broken: Broken) -> None:
     assert broken.told[2][0] == 0
 
 
-def test_a_report_in_mid_run_says_that_it_is_one(broken: Broken) -> None:
+def test_a_report_of_an_unfinished_run_says_so(broken: Broken) -> None:
     for page, trials in zip(broken.pages, (1, 3), strict=False):
         assert f"<b>Unfinished</b>This page shows the run after {trials} of 3 trials." in page
         assert "Calibrated gates: not yet" in page and "Hypervolume: not yet" not in page
@@ -296,14 +296,14 @@ def test_a_search_leaves_curves(finished: Path) -> None:
     assert list((finished / "logs" / "search").glob("events.out.tfevents.*"))
 
 
-def test_what_was_trained_is_not_trained_again(broken: Broken) -> None:
+def test_finished_trainings_are_not_repeated(broken: Broken) -> None:
     # Session 1 starts 3 trainings: the baseline, a trial, and the trial that is interrupted. Session 2 starts 4
     # trainings: two trials, the ungated backbone, and the best plan. Session 3 has nothing to train; it writes the
     # files of best/.
     assert broken.trained == [3, 4, 0]
 
 
-def test_a_run_that_was_cut_off_ends_as_if_it_had_not(broken: Broken, finished: Path) -> None:
+def test_a_run_that_was_cut_off_resumes_to_the_same_result(broken: Broken, finished: Path) -> None:
     assert rows_of(broken.folder / "trials.csv") == rows_of(finished / "trials.csv")
     mine, unbroken = summary_of(broken.folder), summary_of(finished)
     changing = {"seconds", "streaming", "export", "warnings"}
@@ -397,7 +397,7 @@ def test_an_accuracy_that_no_plan_keeps(gatesearch: Run, tmp_path: Path, capsys:
     assert "none of 1 tried plans keeps the constraints on quality" in told
 
 
-def test_artifacts_that_stray_from_the_model(
+def test_artifacts_that_differ_from_the_model(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = (finished / "recipe.yaml").read_text()
@@ -475,7 +475,7 @@ def test_pick() -> None:
         SearchResult(trials[3:]).rank_plans("energy")
 
 
-def test_of_plans_alike_the_simplest_is_picked() -> None:
+def test_among_equal_plans_the_simplest_is_picked() -> None:
     def gated(number: int, gates: int, accuracy: float, energy: float, feasible: bool = True) -> Trial:
         plan = GatePlan(tuple(PlacedGate.of("gc", str(k)) for k in range(gates)), ("core",) * (gates + 1))
         return Trial(number, plan, "complete", Objectives(accuracy, 1, energy), feasible)

@@ -29,7 +29,7 @@ def trained(path: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
-def test_workers_find_what_one_process_finds(place: Path) -> None:
+def test_workers_and_one_process_give_equal_results(place: Path) -> None:
     root = tones.write(place / "tones")
     settings = ["recipe=kws.yaml", f"data.root={root}", *tones.TINY, "search.trials=6", "search.epochs=6"]
     parallel = [*settings, "search.executor.workers=2", f"search.storage=sqlite:///{place}/studies.db"]
@@ -84,7 +84,7 @@ def test_recipes_name_executors() -> None:
         (["search.executor.workers=0"], "override search.executor.workers=0: 0 is out of range; it must be at least 1"),
     ],
 )
-def test_what_cannot_be_is_told_in_a_line(written: list[str], message: str) -> None:
+def test_impossible_executors_give_an_error_of_one_line(written: list[str], message: str) -> None:
     with pytest.raises(UserError) as error:
         recipe.load("kws", written)
     assert str(error.value) == message

@@ -92,7 +92,9 @@ def test_strides_that_do_not_divide_the_hop_keep_phases(stem_stride: int, hop_fr
         ),
     ],
 )
-def test_a_layer_that_stands_in_the_way_is_named_and_windows_go_on(network: nn.Module, reason: str | None) -> None:
+def test_a_layer_that_cannot_run_by_hops_is_named_and_the_run_uses_windows(
+    network: nn.Module, reason: str | None
+) -> None:
     prepared, hops, warnings = prepare(network)
     if reason is None:
         assert hops is not None and not warnings
@@ -102,7 +104,7 @@ def test_a_layer_that_stands_in_the_way_is_named_and_windows_go_on(network: nn.M
     assert reason in line and "goes on by whole windows" in line and "\n" not in line
 
 
-def test_a_hop_between_two_frames_and_a_front_end_without_frames_are_one_line() -> None:
+def test_a_hop_between_two_frames_and_a_front_end_without_frames_give_an_error_of_one_line() -> None:
     _, hops, [line] = prepare(DSCNN(2, SHAPE, width=4, blocks=1), 500)
     assert hops is None and "a frame begins every 320 samples" in line
     with console.collect_warnings() as warnings:
@@ -118,7 +120,7 @@ def test_a_run_that_began_before_the_key_goes_on_by_whole_windows(tmp_path) -> N
     assert load_run(tmp_path, trust=True).stream.by == "windows"
 
 
-def test_a_catch_up_longer_than_a_hop_is_a_line() -> None:
+def test_a_catch_up_longer_than_a_hop_gives_a_warning() -> None:
     cost = model()
     gated = plan("stem")
     [stage] = [each.cost.total_us for each in cost.stages(gated)[1:]]

@@ -346,7 +346,7 @@ EXAMPLES = settings(max_examples=25, deadline=None, suppress_health_check=[Healt
 
 @EXAMPLES
 @given(st.data())
-def test_any_mutation_gives_a_recipe_or_one_line(data: st.DataObject) -> None:
+def test_any_mutation_gives_a_recipe_or_an_error_of_one_line(data: st.DataObject) -> None:
     tree = yaml.safe_load(TEXT)
     for _ in range(data.draw(st.integers(1, 2))):
         *group, last = data.draw(st.sampled_from(PATHS))
@@ -371,7 +371,7 @@ def test_any_mutation_gives_a_recipe_or_one_line(data: st.DataObject) -> None:
     st.lists(st.integers(0, len(TEXT) - 1), min_size=1, max_size=3),
     st.sampled_from(list(":-[]{}\"'&*!#\t\n? x1")),
 )
-def test_any_stray_character_gives_a_recipe_or_one_line(places: list[int], stray: str) -> None:
+def test_any_stray_character_gives_a_recipe_or_an_error_of_one_line(places: list[int], stray: str) -> None:
     text = TEXT
     for place in places:
         text = text[:place] + stray + text[place + 1 :]
@@ -381,7 +381,7 @@ def test_any_stray_character_gives_a_recipe_or_one_line(places: list[int], stray
 
 @EXAMPLES
 @given(st.sampled_from(PATHS), st.sampled_from(["=", "", ".x=", "x=", ".0="]), values | st.text(max_size=10))
-def test_any_override_gives_a_recipe_or_one_line(path: tuple[Any, ...], joint: str, value: Any) -> None:
+def test_any_override_gives_a_recipe_or_an_error_of_one_line(path: tuple[Any, ...], joint: str, value: Any) -> None:
     only_a_recipe_or_a_line("kws.yaml", [f"{'.'.join(map(str, path))}{joint}{value}"])
 
 

@@ -25,7 +25,7 @@ def refusal(tree: dict[str, Any], overrides: tuple[str, ...] = ()) -> str:
     return str(caught.value)
 
 
-def test_what_references_stand_for() -> None:
+def test_references_are_replaced_by_their_values() -> None:
     tree = {"a": {"b": 1, "c": "${a.b}", "d": "${.b}", "e": ["${..a.b}"]}, "f": "x-${a.b}-${a.e.0}", "g": "${a}"}
     a = {"b": 1, "c": 1, "d": 1, "e": [1]}
     with pytest.raises(UserError):  # a list is a group as well, so ..a.b starts from a, which has no key a
@@ -52,7 +52,7 @@ def test_what_references_stand_for() -> None:
         "${name}${",
     ],
 )
-def test_what_is_no_reference_is_refused(written: str) -> None:
+def test_malformed_references_are_refused(written: str) -> None:
     line = refusal({"group": {"key": written}, "name": "group"})
     assert line.startswith("my.yaml: group.key: ") and ("no reference" in line or "names no value" in line)
 
@@ -118,7 +118,7 @@ nodes = st.recursive(
 
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcd"), nodes))
-def test_any_references_are_values_or_one_line(tree: dict[str, Any]) -> None:
+def test_any_references_give_values_or_an_error_of_one_line(tree: dict[str, Any]) -> None:
     try:
         resolved = resolve(tree, "my.yaml")
     except UserError as error:

@@ -64,7 +64,7 @@ def refusal(load: object, *arguments: object, **named: object) -> str:
 
 
 @pytest.mark.parametrize(("override", "words"), REACHES)
-def test_a_run_folder_that_was_not_made_here_asks(override: str, words: str) -> None:
+def test_a_run_folder_that_was_not_made_here_needs_trust(override: str, words: str) -> None:
     path = run_folder(override, made_here=False)
     line = refusal(recipe.load_run, path)
     assert words in line and "this run folder was not made here" in line
@@ -73,7 +73,7 @@ def test_a_run_folder_that_was_not_made_here_asks(override: str, words: str) -> 
 
 
 @pytest.mark.parametrize(("override", "words"), REACHES)
-def test_a_run_folder_that_was_made_here_does_not(override: str, words: str, folder: Path) -> None:
+def test_a_run_folder_that_was_made_here_needs_no_trust(override: str, words: str, folder: Path) -> None:
     path = run_folder(override)
     recipe.load_run(path)
     recipe.load(path / "recipe.yaml")
@@ -120,7 +120,7 @@ def test_a_recipe_that_names_nothing_leaves_no_mark_and_no_key(folder: Path) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
-def test_a_recipe_of_another_user_asks(folder: Path) -> None:
+def test_a_recipe_of_another_user_needs_trust(folder: Path) -> None:
     path = write_recipe(folder / "theirs.yaml", *NAMED)
     os.chown(path, OTHER_USER, OTHER_USER)
     assert "this file belongs to another user" in refusal(recipe.load, path)
@@ -130,7 +130,7 @@ def test_a_recipe_of_another_user_asks(folder: Path) -> None:
     assert recipe.load(write_recipe(folder / "plain.yaml")).backbone == "ds_cnn"
 
 
-def test_a_recipe_that_everybody_can_write_asks(folder: Path) -> None:
+def test_a_recipe_that_everybody_can_write_needs_trust(folder: Path) -> None:
     path = write_recipe(folder / "open.yaml", *NAMED)
     path.chmod(0o666)
     assert "this file can be written by every user" in refusal(recipe.load, path)
@@ -143,7 +143,7 @@ def test_a_recipe_that_everybody_can_write_asks(folder: Path) -> None:
     recipe.load(inner)
 
 
-def test_what_the_command_line_says_is_the_users_own(folder: Path) -> None:
+def test_overrides_on_the_command_line_need_no_trust(folder: Path) -> None:
     path = write_recipe(folder / "open.yaml", *NAMED, "title='evil_module:Net'")
     path.chmod(0o666)
     assert recipe.load(path, ["backbone=my_nets:Net"]).backbone == "my_nets:Net"
@@ -207,7 +207,9 @@ def test_pythons_own_library_is_no_plug_in(path: str) -> None:
         "from pickle import loads as Net",
     ],
 )
-def test_nor_is_it_under_another_name(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pythons_own_library_under_another_name_is_no_plug_in(
+    line: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "disguise.py").write_text(line)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(__import__("sys").modules, "disguise", raising=False)

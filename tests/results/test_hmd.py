@@ -47,13 +47,13 @@ def test_methods_are_compared_at_equal_parameters(bench, factor):
         assert 0.94 * dense / factor < held <= dense / factor, method
 
 
-def test_the_text_is_python_s_own_and_said_so():
+def test_the_text_is_pythons_own_and_the_task_says_so():
     task = load("lm", PROTOCOL, {})
     assert "pydoc_data.topics" in task.source and "sha256" in task.source and not task.synthetic
     assert [len(task.splits[split][0]) for split in tasks.SPLITS] == [3200, 400, 400]
 
 
-def test_bits_a_character_of_a_network_that_knows_nothing():
+def test_bits_a_character_of_a_network_with_zero_weights():
     task = load("lm", PROTOCOL, {})
     net = task.build(4, 0.0)
     with torch.no_grad():
@@ -66,7 +66,7 @@ def test_bits_a_character_of_a_network_that_knows_nothing():
     assert found.quality == pytest.approx(np.log2(net.classifier.out_features)) and found.better == -found.quality
 
 
-def test_what_is_kept_did_best_on_validation_and_pruning_was_over(bench):
+def test_the_stored_weights_are_the_best_on_validation_after_pruning(bench):
     task = Task(
         "har_bilstm",
         {split: (torch.randn(24, 5, 6), torch.arange(24) % 3) for split in tasks.SPLITS},
@@ -96,7 +96,7 @@ def test_what_is_kept_did_best_on_validation_and_pruning_was_over(bench):
     ],
     ids=lambda m: type(m).__name__,
 )
-def test_what_is_timed_is_the_product(matrix):
+def test_the_product_is_timed(matrix):
     found = latency.numpy_call(matrix.eval())()
     if isinstance(found, tuple):  # the dense (rich) rows of all gates, then the other rows
         found = np.concatenate([part.reshape(matrix.groups, -1) for part in found], 1)
@@ -144,7 +144,7 @@ def test_without_a_compiler_products_are_timed_and_the_page_says_so(bench, monke
     assert "no C compiler" in latency.describe_runtime(latency.runtime(), "kernels: none")
 
 
-def test_rows_are_run_once_and_pages_say_what_was_not(tmp_path, monkeypatch, capsys):
+def test_rows_are_run_once_and_pages_name_missing_rows(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     settings = ["width=0.3", "lm_steps=8", "characters=4000", "batch_size=4"]
     run("hmd", ["rows=lm-dense,lm-hmd-2", *settings])
@@ -193,7 +193,7 @@ def test_a_trained_start_goes_on_from_the_dense_row(tmp_path):
         ("lm_steps=0", "lm_steps"),
     ],
 )
-def test_a_wrong_argument_is_one_line(argument, said, tmp_path, monkeypatch):
+def test_a_wrong_argument_gives_an_error_of_one_line(argument, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as error:
         run("hmd", [argument])

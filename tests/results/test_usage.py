@@ -14,7 +14,7 @@ COMMANDS = [c.name or str(c.callback.__name__) for c in app.app.registered_comma
 
 @pytest.mark.parametrize("flag", results.HELP_FLAGS)
 @pytest.mark.parametrize("name", results.NAMES)
-def test_a_benchmark_says_what_it_takes(name: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_benchmark_lists_its_arguments(name: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = set(sys.modules)
     assert app.main(["bench", name, "seeds=1", flag]) == 0
     said = capsys.readouterr().out
@@ -26,6 +26,6 @@ def test_a_benchmark_says_what_it_takes(name: str, flag: str, capsys: pytest.Cap
 
 @pytest.mark.parametrize("flag", results.HELP_FLAGS)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_says_what_it_takes(command: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_lists_its_arguments(command: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main([command, flag]) == 0
     assert capsys.readouterr().out.startswith(f"Usage: gatesearch {command} ")

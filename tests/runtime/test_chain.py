@@ -53,7 +53,7 @@ def work(activities: Sequence[Activity]) -> float:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 3), st.booleans())
-def test_a_chain_does_what_its_gates_do_hop_by_hop(seed: int, gates: int, has_signal: bool) -> None:
+def test_a_chain_equals_its_gates_hop_by_hop(seed: int, gates: int, has_signal: bool) -> None:
     scores = recording(seed, hops=200, events=3, gates=gates)
     generator = np.random.default_rng(seed)
 
@@ -174,7 +174,7 @@ def test_a_network_that_misses_too_much_still_gets_gates(seed: int, rise: float)
     assert rise or tuned == tune_chain(scores, DETECTOR, 12.0, 0.0, work)
 
 
-def test_gates_that_know_the_events_open_for_them_alone() -> None:
+def test_perfect_gates_open_at_events_only() -> None:
     scores = recording(0)
     tuned = tune_chain(scores, DETECTOR, 12.0, 0.05, work)
     assert tuned.doubt is None
@@ -207,7 +207,7 @@ def test_all_gates_stay_open_where_nothing_keeps_the_misses() -> None:
     assert tuned.activities[-1].open_share == 1.0
 
 
-def test_gates_pass_a_window_of_the_wanted_share_of_events() -> None:
+def test_gates_pass_a_window_of_the_target_share_of_events() -> None:
     scores = recording(3, noise=2.0)
     tuned = tune_chain(scores, DETECTOR, 60.0, 0.5, work, min_gate_recall=0.98)
     assert EventHops.find(scores.events, DETECTOR, 3000).recall(run_chain(scores, tuned.settings).stopped) >= 0.98

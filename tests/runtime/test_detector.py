@@ -169,12 +169,12 @@ def test_a_window_ends_where_the_detection_is() -> None:
         ({"threshold": float("nan")}, "threshold: nan"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         settings_for(**changes)
 
 
-def test_outputs_that_cannot_be_are_refused() -> None:
+def test_impossible_outputs_are_refused() -> None:
     detector = Detector(settings_for())
     with pytest.raises(UserError, match=r"outputs \[1, 3\]; wanted: \[hops, 2\] for the classes yes, noise"):
         detector.push([0.1, 0.2, 0.3])

@@ -70,7 +70,7 @@ def run(scenes: list[SceneOutputs], settings: DetectorSettings, counting: Any = 
 
 
 @given(tasks(), st.sampled_from(list(COUNTINGS.values())))
-def test_each_point_of_the_curve_is_what_the_detector_does(task: Any, counting: Any) -> None:
+def test_each_point_of_the_curve_equals_a_run_of_the_detector(task: Any, counting: Any) -> None:
     scenes, settings = task
     curve = det_curve(scenes, settings, counting, points=12)
     assert list(curve.thresholds) == sorted(curve.thresholds)
@@ -81,7 +81,7 @@ def test_each_point_of_the_curve_is_what_the_detector_does(task: Any, counting: 
 
 
 @given(tasks(), st.sampled_from([0.0, 100.0, 500.0, 10**6]))
-def test_the_threshold_keeps_the_wanted_rate_and_so_do_all_above(task: Any, expected: float) -> None:
+def test_the_threshold_and_all_above_keep_the_target_rate(task: Any, expected: float) -> None:
     scenes, settings = task
     tuned = set_threshold(scenes, settings, expected)
     rate, misses = run(scenes, tuned.settings)
@@ -100,7 +100,7 @@ def test_a_threshold_stands_between_outputs() -> None:
     assert len(curve.thresholds) > 10 and not np.isin(curve.thresholds, largest).any()
 
 
-def test_a_flood_of_detections_is_no_way_to_keep_a_rate() -> None:
+def test_a_flood_of_detections_does_not_keep_a_rate() -> None:
     """With a threshold below all outputs, the detector fires after each refractory time of 10 s: 360 times per hour."""
     generator = np.random.default_rng(0)
     outputs = np.zeros((1000, 3))
@@ -125,7 +125,7 @@ def test_tuning_prefers_fewer_misses_and_then_less_latency() -> None:
     assert (tuned.settings.smoothing, tuned.settings.hits) == (1, 2)
 
 
-def test_no_hops_and_no_such_rate_are_refused() -> None:
+def test_no_hops_and_an_impossible_rate_are_refused() -> None:
     with pytest.raises(DataError, match="no hop"):
         det_curve([], settings_for())
     with pytest.raises(DataError, match="-1"):

@@ -93,7 +93,7 @@ def test_smoothing_and_hold_open_a_gate_less_often() -> None:
         ({"threshold": math.nan}, "threshold: nan"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         StreamGateSettings(**{"threshold": 0.0} | changes)
 

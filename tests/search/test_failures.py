@@ -118,7 +118,7 @@ def test_a_small_space_in_which_every_plan_fails_says_why(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("fault", ["nan", "raise"])
-def test_a_price_that_cannot_be_is_a_failure_of_its_plan(fault: str, tmp_path: Path) -> None:
+def test_an_impossible_price_is_a_failure_of_its_plan(fault: str, tmp_path: Path) -> None:
     prices = iter(range(10**6))
 
     def broken_price(plan: GatePlan) -> dict[str, float]:

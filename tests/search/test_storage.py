@@ -107,7 +107,7 @@ def test_a_journal_with_a_broken_line(line: str, tmp_path: Path) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(lost=st.integers(1, 3000), filler=st.sampled_from([b"", b"\0" * 64, b'{"op_code":6,"wor', b"\xff\xfe"]))
-def test_a_torn_end_of_a_journal_is_mended_with_a_warning(
+def test_a_torn_end_of_a_journal_is_repaired_with_a_warning(
     lost: int, filler: bytes, tmp_path_factory: pytest.TempPathFactory, unbroken: SearchResult
 ) -> None:
     journal = tmp_path_factory.mktemp("torn") / "study.journal"

@@ -198,7 +198,7 @@ def test_limits_name_the_excess(problem):
     assert goal.limits["min_gate_recall"](figures, 1.0, 0.97) == pytest.approx(-0.03)
 
 
-def test_windows_alone_are_no_stream():
+def test_a_split_of_windows_is_no_stream():
     split = Split(torch.zeros(4, 50), torch.tensor([0, 1, 0, 1]), ("a", "b", "c", "d"))
     windows = Dataset("windows", "made here", True, ("burst", "quiet"), (True, False), split, split, split)
     features = prepare(windows, build("identity").fit(split.inputs), augment=None, renditions=1, seed=0)

@@ -56,7 +56,7 @@ def features() -> Features:
     )
 
 
-def test_the_error_is_none_for_the_same_and_grows_with_what_is_wrong():
+def test_the_error_is_zero_for_equal_signals_and_grows_with_noise():
     x = sounds(6, 0).features
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
     errors = torch.stack([waveform_errors(x + size * noise, x) for size in (0.0, 0.1, 0.3, 1.0)])
@@ -180,12 +180,12 @@ def trained(features: Features) -> GatedModel:
     return model
 
 
-def test_the_light_share_is_within_two_points_of_the_wanted_one_on_validation(trained, features):
+def test_the_light_share_is_within_two_points_of_its_target_on_validation(trained, features):
     result = Reconstruction(SHAPE, features.kind_names).assess(trained, features.validation)
     assert abs(result.light_share - SHARE) <= 0.02
 
 
-def test_the_routed_error_lies_strictly_between_all_heavy_and_routing_by_lot(trained, features):
+def test_the_routed_error_lies_strictly_between_all_heavy_and_random_routing(trained, features):
     for split in (features.validation, features.test):
         result = Reconstruction(SHAPE, features.kind_names).assess(trained, split)
         light, heavy = result.paths
@@ -194,7 +194,7 @@ def test_the_routed_error_lies_strictly_between_all_heavy_and_routing_by_lot(tra
     assert result.error > float(errors[:, 1].mean())
 
 
-def test_a_switch_that_is_taught_nothing_routes_no_better_than_by_lot(trained, features):
+def test_an_untrained_switch_routes_no_better_than_random_routing(trained, features):
     """The switch is inverted, which shows that the comparison with random routing can fail."""
     gate = trained.gate(0)
     kept = gate.linear.weight.detach().clone()

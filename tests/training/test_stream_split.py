@@ -111,7 +111,7 @@ def test_an_hour_takes_the_memory_of_its_frames():
         (7.0, 0.5, "scene 'toy': 6 s are shorter than one window of 7 s"),
     ],
 )
-def test_what_does_not_fit_is_refused(window_s, hop_s, message):
+def test_windows_and_hops_that_do_not_fit_are_refused(window_s, hop_s, message):
     front = build("wave").fit(sound(1.0).view(1, -1))
     with pytest.raises(UserError, match=message):
         read_stream(scene(), front, window_s, hop_s, KINDS)

@@ -76,7 +76,7 @@ def test_the_loss_is_cross_entropy_and_each_gates_own(features: Features, alpha,
     assert all(torch.isfinite(p.grad).all() for p in made.model.parameters() if p.grad is not None)
 
 
-def test_a_gate_learns_to_pass_what_the_network_would_accept(features: Features, monkeypatch):
+def test_a_gate_learns_to_pass_samples_that_the_network_accepts(features: Features, monkeypatch):
     made = task(Schedule(), GateSettings(target="network"), keep=1.0)
     monkeypatch.setattr(made, "log", lambda *_, **__: None)
     made.eval()

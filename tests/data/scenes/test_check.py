@@ -67,7 +67,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_would_give_a_wrong_figure_is_one_line(case: str) -> None:
+def test_scenes_that_would_give_wrong_figures_give_an_error_of_one_line(case: str) -> None:
     changes, message = BAD[case]
     check_scenes([OTHER, GOOD])
     with pytest.raises(UserError) as caught:

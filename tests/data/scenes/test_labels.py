@@ -95,14 +95,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_a_bad_label_is_one_line_that_names_its_place(recording: Path, text: str) -> None:
+def test_a_bad_label_gives_an_error_of_one_line_that_names_its_line(recording: Path, text: str) -> None:
     write_track(recording, text)
     with pytest.raises(UserError) as caught:
         read_recording(recording, classes=("yes", "no"))
     assert BAD[text] in str(caught.value)
 
 
-def test_a_track_that_is_missing_doubled_or_no_text_is_one_line(recording: Path) -> None:
+def test_a_track_that_is_missing_doubled_or_no_text_gives_an_error_of_one_line(recording: Path) -> None:
     with pytest.raises(UserError, match=r"no label track kitchen\.txt or kitchen\.csv beside it"):
         read_recording(recording)
     write_track(recording, "1\t2\tyes\n")

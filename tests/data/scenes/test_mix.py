@@ -151,18 +151,18 @@ def test_the_share_of_events_over_speech_is_the_one_that_is_set(share: float) ->
         ({"speech_overlap": 1.0, "shares": {"quiet": 1.0}}, "find no room"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_line(changes: dict[str, object], message: str) -> None:
+def test_settings_that_cannot_be_drawn_give_an_error_of_one_line(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError) as caught:
         draw_sound(short_settings(**changes), make_sources())
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_sources_without_events_or_without_quiet_are_one_line() -> None:
+def test_sources_without_events_or_without_quiet_give_one_line() -> None:
     with pytest.raises(UserError, match="none has a clip of an event in the train split"):
         draw_sound(short_settings(), make_sources(words=()))
 
 
-def test_a_missing_or_changed_clip_is_one_line() -> None:
+def test_a_missing_or_changed_clip_gives_an_error_of_one_line() -> None:
     spec = draw_sound(short_settings(), make_sources())
     with pytest.raises(UserError, match="of the train split, and the sources are of test"):
         make_scene(spec, make_sources("test"))
@@ -205,7 +205,7 @@ BREAKS: dict[str, tuple[object, str]] = {
 
 
 @pytest.mark.parametrize("key", BREAKS)
-def test_a_damaged_file_is_one_line(key: str, tmp_path: Path) -> None:
+def test_a_damaged_file_gives_an_error_of_one_line(key: str, tmp_path: Path) -> None:
     tree = json.loads(render_spec(draw_sound(short_settings(), make_sources())))
     value, message = BREAKS[key]
     path = tmp_path / "scene.json"
@@ -215,7 +215,7 @@ def test_a_damaged_file_is_one_line(key: str, tmp_path: Path) -> None:
     assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
 
 
-def test_a_file_that_promises_years_is_one_line(tmp_path: Path) -> None:
+def test_a_file_of_years_gives_an_error_of_one_line(tmp_path: Path) -> None:
     tree = json.loads(render_spec(draw_sound(short_settings(), make_sources())))
     path = tmp_path / "scene.json"
     path.write_text(json.dumps(tree | {"samples": 2**40}))
@@ -224,7 +224,7 @@ def test_a_file_that_promises_years_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "no", "[" * 100_000, "\xff"])
-def test_a_file_that_is_no_specification_is_one_line(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_specification_gives_an_error_of_one_line(text: str, tmp_path: Path) -> None:
     path = tmp_path / "scene.json"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=r"scene\.json: no "):

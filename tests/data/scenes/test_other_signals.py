@@ -110,7 +110,7 @@ BAD_MOTION: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD_MOTION)
-def test_bad_settings_of_motion_are_one_line(case: str, streams: Path) -> None:
+def test_bad_settings_of_motion_give_an_error_of_one_line(case: str, streams: Path) -> None:
     changes, message = BAD_MOTION[case]
     with pytest.raises(UserError) as caught:
         settings = motion_settings(streams, **changes)
@@ -128,7 +128,9 @@ def test_bad_settings_of_motion_are_one_line(case: str, streams: Path) -> None:
         ("sample_rate", np.array(0), "sample_rate is 0"),
     ],
 )
-def test_a_damaged_archive_of_motion_is_one_line(key: str, value: Any, message: str, streams: Path) -> None:
+def test_a_damaged_archive_of_motion_gives_an_error_of_one_line(
+    key: str, value: Any, message: str, streams: Path
+) -> None:
     with np.load(streams) as archive:
         arrays = {name: archive[name] for name in archive.files}
     del arrays[key]
@@ -160,7 +162,7 @@ def test_frames_of_positive_classes_are_the_events() -> None:
     np.testing.assert_array_equal(scene.samples, make_scene(spec, sources).samples)
 
 
-def test_bad_settings_of_frames_are_one_line() -> None:
+def test_bad_settings_of_frames_give_an_error_of_one_line() -> None:
     for changes, message in (
         ({"source": {"events": ["33"]}}, "unknown class '33'"),
         ({"source": {"events": list("0123456789")}}, "events takes every class"),
@@ -172,7 +174,7 @@ def test_bad_settings_of_frames_are_one_line() -> None:
             draw_scene(settings, load_sources(settings))
 
 
-def test_motion_beside_another_source_is_one_line(streams: Path) -> None:
+def test_motion_beside_another_source_gives_an_error_of_one_line(streams: Path) -> None:
     motion = {"kind": "motion", "root": str(streams), "events": ["WALKING"]}
     settings = SceneSettings.model_validate({"sources": [motion, {"kind": "synthetic_noise"}]})
     with pytest.raises(UserError, match="sources: 2 of them; a scene of motion has one source"):

@@ -142,7 +142,7 @@ def test_every_split_gets_files_where_there_are_three(count: int) -> None:
     assert sum(counts.values()) == count and counts["test"] == counts["validation"] == max(1, round(0.15 * count))
 
 
-def test_generated_noise_stands_in_for_quiet_with_a_warning(words: Path) -> None:
+def test_generated_noise_replaces_quiet_clips_with_a_warning(words: Path) -> None:
     tree = {"hours": 0.02, "events": 3, "segment_s": [3, 8], "sample_rate": float(RATE)}
     source = {"kind": "folders", "root": str(words), "events": ["yes"]}
     settings = SceneSettings.model_validate(tree | {"sources": [source]})
@@ -161,7 +161,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_classes_of_a_source_are_one_line(case: str, words: Path) -> None:
+def test_bad_classes_of_a_source_give_an_error_of_one_line(case: str, words: Path) -> None:
     changes, message = BAD[case]
     with pytest.raises(UserError) as caught:
         load_sources(settings_of({"kind": "folders", "root": str(words)} | changes))
@@ -199,7 +199,7 @@ def test_sound_has_whole_samples_a_second(words: Path) -> None:
         load_sources(settings_of(sample_rate=1000.5))
 
 
-def test_missing_places_are_one_line(tmp_path: Path) -> None:
+def test_missing_folders_give_an_error_of_one_line(tmp_path: Path) -> None:
     for source, message in (
         ({"kind": "folders", "root": str(tmp_path / "no")}, "no folder"),
         ({"kind": "archive", "root": str(tmp_path / "no.npz")}, "no such folder or file"),

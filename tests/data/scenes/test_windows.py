@@ -137,7 +137,7 @@ def test_mined_windows_never_overlap_an_event(seed: int, ends: list[float]) -> N
         assert all(start + 10 <= first or start >= end for first, end in ((20, 25), (150, 180)))
 
 
-def test_windows_of_nothing_are_read_as_nothing() -> None:
+def test_no_windows_are_read_as_an_empty_array() -> None:
     windows = mine_windows(make_toy((YES,)), [], 1.0, seed=0)
     assert windows.read().shape == (0, 10) and len(windows) == 0
 
@@ -154,7 +154,7 @@ def test_windows_of_nothing_are_read_as_nothing() -> None:
         ({"window_s": 20.0, "positive_share": 0.0}, "too few windows of 20 s without an event; 5 are missing"),
     ],
 )
-def test_bad_arguments_of_windows_are_one_line(changes: dict[str, object], message: str) -> None:
+def test_bad_arguments_of_windows_give_an_error_of_one_line(changes: dict[str, object], message: str) -> None:
     arguments: dict[str, object] = {"window_s": 1.0, "count": 5, "seed": 0} | changes
     with pytest.raises(UserError) as caught:
         draw_windows(make_toy((YES, NO)), **arguments)  # type: ignore[arg-type]

@@ -60,7 +60,7 @@ def test_hops_of_whole_frames_equal_windows_to_the_bit(stream: tuple[Any, int, i
 
 @settings(deadline=None, max_examples=50)
 @given(streams(whole_frames=False), st.sampled_from(list(STATISTICS)), st.data())
-def test_samples_that_come_in_pieces_give_the_numbers_of_the_recording(
+def test_blocks_of_samples_give_the_statistics_of_the_recording(
     stream: tuple[Any, int, int, int], name: str, data: st.DataObject
 ) -> None:
     samples, window, hop, frame = stream
@@ -76,7 +76,7 @@ def test_samples_that_come_in_pieces_give_the_numbers_of_the_recording(
     assert result == expected
 
 
-def test_there_is_no_number_before_the_first_window() -> None:
+def test_there_is_no_statistic_before_the_first_window() -> None:
     level = SignalStream(SignalFormat(statistic="level", window=100, hop=50, frame=10))
     assert level.push(sound(99, 0)) is None
     assert level.push(sound(1, 0)) is not None
@@ -95,7 +95,7 @@ def test_streams_that_are_no_sound_have_no_level(samples: Any) -> None:
     assert signal_statistics(samples, 5, 1, 1) == {}
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_impossible_signal_formats_are_refused() -> None:
     with pytest.raises(UserError, match="unknown statistic 'spred'; nearest: 'spread'"):
         SignalFormat(statistic="spred", window=100, hop=10, frame=10)
     with pytest.raises(UserError, match="a window of 50 samples holds 0 frames of 64; wanted: 1 to 2048"):

@@ -23,7 +23,7 @@ def wave_site(*shape: int, name: str = "input") -> CutSite:
 
 @pytest.mark.parametrize("shape", [(3200,), (1, 3300), (1, 4096, 1)])
 @pytest.mark.parametrize("statistic", STATISTICS)
-def test_it_conforms(statistic: str, shape: tuple[int, ...]) -> None:
+def test_the_level_kind_conforms(statistic: str, shape: tuple[int, ...]) -> None:
     check_gate(kind_of("level"), wave_site(*shape), statistic=statistic)
 
 
@@ -37,7 +37,7 @@ def test_it_conforms(statistic: str, shape: tuple[int, ...]) -> None:
         wave_site(),
     ],
 )
-def test_it_goes_on_raw_waveforms_only(site: CutSite) -> None:
+def test_the_level_kind_fits_raw_waveforms_only(site: CutSite) -> None:
     assert not fits("level", site)
 
 

@@ -54,7 +54,7 @@ def network() -> nn.Module:
     "statistic",
     ["spread", pytest.param("level", marks=pytest.mark.slow), pytest.param("flatness", marks=pytest.mark.slow)],
 )
-def test_it_is_searched_exported_and_verified(statistic: str, tmp_path: Path) -> None:
+def test_a_level_gate_is_searched_exported_and_verified(statistic: str, tmp_path: Path) -> None:
     kinds = {"level": {"statistic": [statistic], "recall": [0.97]}}
     space = {"gates": {"min": 1, "max": 1}, "sites": ["input"], "kinds": kinds}
     arguments: dict[str, Any] = SETTINGS | {

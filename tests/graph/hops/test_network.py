@@ -190,7 +190,7 @@ OBSTACLES = {
 
 
 @pytest.mark.parametrize(("reason", "network"), OBSTACLES.items())
-def test_a_layer_that_stands_in_the_way_has_one_line_and_is_exact_where_it_is_computed_anew(reason, network):
+def test_a_layer_that_cannot_run_by_hops_has_one_line_and_is_exact_if_it_computes_whole_windows(reason, network):
     network.eval()
     [line] = find_obstacles(trace(network), (3, 20), time_axis=1, hop=1)
     assert reason in line and line.startswith("backbone: layer ") and "\n" not in line
@@ -217,13 +217,13 @@ def test_a_layer_that_stands_in_the_way_has_one_line_and_is_exact_where_it_is_co
         ),
     ],
 )
-def test_a_setting_that_does_not_fit_is_one_line(settings, line):
+def test_a_wrong_setting_gives_an_error_of_one_line(settings, line):
     with pytest.raises(UserError) as error:
         HopNetwork(nn.Sequential(nn.Conv1d(3, 4, 3), Mean()), (3, 20), **settings)
     assert str(error.value) == line
 
 
-def test_the_first_state_is_that_behind_a_window_of_zeros():
+def test_the_first_state_follows_a_window_of_zeros():
     network = nn.Sequential(nn.Conv1d(3, 4, 3), nn.ReLU(), Residual(nn.Conv1d(4, 4, 3), 2), Last()).eval()
     by_hops = HopNetwork(network, (3, 20), time_axis=1, hop=2)
     stream = torch.cat([torch.zeros(2, 3, 20), torch.randn(2, 3, 4)], 2)

@@ -110,7 +110,7 @@ def test_a_network_whose_graph_stays_keeps_its_class_and_its_sites():
     assert network.stem[0].padding == (5, 1) and rewritten.network.training
 
 
-def test_a_padded_maximum_and_a_window_too_short_are_one_line():
+def test_a_padded_maximum_and_a_short_window_give_an_error_of_one_line():
     with pytest.raises(UserError, match=r"^backbone: layer 'layer2.1.conv2' does not accept the 2 frames that remain"):
         rewrite_for_hops(ResNet().eval(), (3, 48, 32), time_axis=1)
     pool = nn.Sequential(nn.MaxPool1d(3, 1, padding=1), nn.AdaptiveAvgPool1d(1))

@@ -12,7 +12,7 @@ from gatesearch.metrics.streams import STEADY, Activity, measure_activity
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=200))
-def test_activity_is_what_a_count_by_hand_gives(hops: list[bool]) -> None:
+def test_activity_equals_a_count_by_hand(hops: list[bool]) -> None:
     openings, before = 0, False
     for runs in hops:
         openings += runs and not before
@@ -33,7 +33,7 @@ def test_openings_an_hour_count_hops_of_an_hour() -> None:
 
 
 @pytest.mark.parametrize(("open_share", "openings"), [(1.1, 0.0), (0.1, 0.2), (0.5, -0.1), (float("nan"), 0.0)])
-def test_an_activity_that_cannot_be_is_refused(open_share: float, openings: float) -> None:
+def test_impossible_activities_are_refused(open_share: float, openings: float) -> None:
     with pytest.raises(DataError, match="0 <= openings <= open_share <= 1"):
         Activity(open_share, openings)
 

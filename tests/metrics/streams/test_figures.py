@@ -43,7 +43,7 @@ def counts() -> SceneCounts:
     return count_scene(EVENTS, DETECTIONS, 0.5, passed=[False, True, True, True], backgrounds=BACKGROUNDS)
 
 
-def test_figures_as_by_hand() -> None:
+def test_figures_equal_hand_counts() -> None:
     figures = stream_figures([counts()])
     assert (figures.events, figures.misses, figures.false_accepts) == (4, 2, 3)
     assert (figures.miss_rate, figures.fa_per_hour) == (0.5, 6.0)
@@ -96,14 +96,14 @@ def test_mlperf_allows_eight_of_each(misses: int, false_accepts: int, meets: boo
     assert MLPERF_TINY.claim is not None and figures.meets(MLPERF_TINY.claim) == meets
 
 
-def test_twenty_minutes_back_no_claim_of_one_in_eight_hours() -> None:
+def test_twenty_minutes_support_no_claim_of_one_in_eight_hours() -> None:
     assert MICROWAKEWORD.claim is not None
     doubt = board_figures(0, 0).doubt(MICROWAKEWORD.claim)
     assert doubt is not None and "too short to claim 0.12 false accepts an hour" in doubt and "25 h would do" in doubt
     assert board_figures(0, 0).doubt(Claim(fa_per_hour=24.0)) is None
 
 
-def test_what_cannot_be_counted_is_refused() -> None:
+def test_streams_that_cannot_be_counted_are_refused() -> None:
     with pytest.raises(DataError, match="no scene"):
         stream_figures([])
     with pytest.raises(DataError, match=r"0.0 hours"):

@@ -54,7 +54,7 @@ def printed(capsys: pytest.CaptureFixture[str], *gates: PlacedGate) -> str:
         ((), {"expected MACs"}, STOPS | {LEFT}),
     ],
 )
-def test_rows_are_of_the_gates_that_the_plan_has(
+def test_rows_belong_to_the_gates_of_the_plan(
     gates: tuple[PlacedGate, ...],
     there: set[str],
     absent: set[str],

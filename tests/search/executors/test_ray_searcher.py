@@ -99,7 +99,7 @@ def test_warnings_of_an_actor_are_the_drivers(session: Session) -> None:
     assert stored[:3] == ["a is doubtful", "b is doubtful", "b is cold"]
 
 
-def test_tune_may_pickle_it_and_not_restore_it(session: Session, tmp_path: Path) -> None:
+def test_a_searcher_can_be_pickled_but_not_restored(session: Session, tmp_path: Path) -> None:
     searcher = GateSearcher(session)
     assert isinstance(pickle.loads(pickle.dumps(searcher)), GateSearcher)
     searcher.save(str(tmp_path / "state"))
@@ -107,7 +107,7 @@ def test_tune_may_pickle_it_and_not_restore_it(session: Session, tmp_path: Path)
         searcher.restore(str(tmp_path / "state"))
 
 
-def test_it_hands_out_the_plans_of_the_sampler_that_is_named(session: Session) -> None:
+def test_a_searcher_proposes_the_plans_of_the_named_sampler(session: Session) -> None:
     searcher, study, space = GateSearcher(session), optuna.create_study(directions=DIRECTIONS), small()
     study.sampler = GateSampler(space, stage_costs)
     for name in "abc":
@@ -131,6 +131,6 @@ def test_a_search_that_names_no_sampler_is_refused(tmp_path: Path) -> None:
         GateSearcher(opened)
 
 
-def test_what_is_not_reported(session: Session) -> None:
+def test_a_missing_objective_is_named(session: Session) -> None:
     with pytest.raises(UserError, match="reports no 'energy_uj'"):
         read_outcome({"accuracy": 1.0, "latency_us": 2.0})

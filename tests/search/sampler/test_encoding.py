@@ -25,7 +25,7 @@ def test_a_gate_by_hand() -> None:
     assert sorted(turned) == [0, 0, 1, 1, 1]
 
 
-def test_cores_are_left_out_and_places_are_not() -> None:
+def test_the_encoding_depends_on_sites_but_not_on_cores() -> None:
     features = PlanEncoder(small())
     here = features.encode_plan(GatePlan((gate("stem"),), ("mcu", "npu")))
     assert np.array_equal(here, features.encode_plan(GatePlan((gate("stem"),), ("mcu", "mcu"))))

@@ -118,7 +118,7 @@ def test_own_parameters_are_drawn_and_those_with_a_name_of_the_space_refused() -
         ([1.0], "for each kind of window, the share that reaches each stage"),
     ],
 )
-def test_shares_that_cannot_be_are_one_line(attribute: object, line: str) -> None:
+def test_impossible_shares_give_an_error_of_one_line(attribute: object, line: str) -> None:
     study = new_study()
     trial = study.ask()
     plan = small().propose(trial)
@@ -141,7 +141,7 @@ def test_an_accuracy_in_percent_is_refused() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(FATES, max_size=14))
-def test_whatever_becomes_of_trials_no_plan_is_proposed_twice(fates: list[str]) -> None:
+def test_no_plan_is_proposed_twice_whatever_the_states_of_trials(fates: list[str]) -> None:
     study, space = new_study(), small()
     plans = []
     for fate in fates:
@@ -164,7 +164,7 @@ def objective_values(plan: GatePlan) -> tuple[float, float, float]:
     return accuracy(plan), *price(plan, passed(plan))
 
 
-def test_trials_of_an_older_study_are_learnt_from() -> None:
+def test_the_sampler_learns_from_trials_of_an_older_study() -> None:
     older = studied(sampler(1), 12)
     study = new_study()
     study.add_trials(older.trials)

@@ -22,12 +22,12 @@ from tests import places
 SAMPLE = 60  # number of calls: convolutions, feature boosting and suppression (FBS), precision gating (PG)
 
 
-def test_a_board_that_is_not_there_is_one_line() -> None:
+def test_an_unknown_board_gives_an_error_of_one_line() -> None:
     with pytest.raises(UserError, match="unknown board 'cortex_m5'; nearest: 'cortex_m55'"):
         count.count("cortex_m5", shapes.table_calls())
 
 
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UserError, match="board=cortex_m4: no arm-none-eabi-gcc"):
         count.count("cortex_m4", shapes.table_calls())
@@ -49,7 +49,7 @@ def test_a_sample_counted_again_is_equal_to_the_instruction(board: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_kit_for_a_cortex_m_runs_in_qemu_and_is_taken_in_as_simulated(tmp_path: Path) -> None:
+def test_the_kit_for_a_cortex_m_runs_in_qemu_and_is_imported_as_simulated(tmp_path: Path) -> None:
     lacking = count.missing("cortex_m4") or ("no make" if shutil.which("make") is None else None)
     if lacking:
         pytest.skip(lacking)

@@ -32,7 +32,7 @@ def shipped(request: pytest.FixtureRequest) -> BoardTable:
     return tables.load("test", request.param)
 
 
-def test_a_shipped_table_is_as_far_off_at_other_shapes_as_it_says(shipped: BoardTable) -> None:
+def test_the_stated_error_of_a_shipped_table_holds_at_other_shapes(shipped: BoardTable) -> None:
     assert shipped.unit == "instructions" and shipped.provenance == "simulated" and "no cycle model" in shipped.source
     assert shipped.held_out == held_out_errors(shipped.costs, shipped.others)
     assert set(shipped.held_out) == set(counted_kernels())
@@ -165,7 +165,7 @@ def test_a_table_beside_a_profile_is_found_from_anywhere(tmp_path: Path) -> None
     ("name", "message"),
     [("cortex_m5", "core a64: timing.table: unknown table 'cortex_m5'; nearest: 'cortex_m55'"), ("no.json", "no file")],
 )
-def test_a_table_that_is_not_there_is_one_line(tmp_path: Path, name: str, message: str) -> None:
+def test_a_missing_table_gives_an_error_of_one_line(tmp_path: Path, name: str, message: str) -> None:
     device = profile.load(mine(tmp_path, name))
     with pytest.raises(UserError) as error:
         board.costs_of(device.cores[0])
@@ -181,12 +181,12 @@ def test_a_table_that_is_not_there_is_one_line(tmp_path: Path, name: str, messag
         ("schema_version", 2, "schema_version"),
     ],
 )
-def test_a_table_that_breaks_the_schema_is_one_line(key: str, value: Any, message: str) -> None:
+def test_a_table_that_breaks_the_schema_gives_an_error_of_one_line(key: str, value: Any, message: str) -> None:
     written = json.loads(tables.load("test", "cortex_m4").to_json()) | {key: value}
     with pytest.raises(UserError) as error:
         tables.parse("own.json", json.dumps(written))
     assert str(error.value).startswith("own.json: ") and message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_table_goes_to_json_and_back(shipped: BoardTable) -> None:
+def test_a_table_survives_json(shipped: BoardTable) -> None:
     assert tables.parse("text", shipped.to_json()) == shipped

@@ -56,7 +56,7 @@ def test_passes_go_on_until_two_of_each_call_agree(monkeypatch: pytest.MonkeyPat
     assert next(calls["slow"]) == 50.0  # the call was timed three times only
 
 
-def test_what_lies_beside_a_slow_beat_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_beside_a_slow_beat_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """In half of the rounds, other load makes beats 1.7 times and the call 1.3 times as long."""
     clock = Clock(monkeypatch)
     beats, times = cycle([2.0] * 6 + [3.4] * 5), cycle([10.0] * 5 + [13.0] * 5)  # one more beat than calls
@@ -64,7 +64,7 @@ def test_what_lies_beside_a_slow_beat_does_not_count(monkeypatch: pytest.MonkeyP
     assert found.us == {"it": 10.0} and found.noisy == () and found.beat_us == 2.0
 
 
-def test_a_stretch_that_is_disturbed_from_end_to_end_is_known_by_what_was_before(
+def test_earlier_beats_show_that_all_of_a_stretch_is_disturbed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock, beat = Clock(monkeypatch), MadeUp(iter([2.0] + [3.0] * 100))
@@ -73,7 +73,7 @@ def test_a_stretch_that_is_disturbed_from_end_to_end_is_known_by_what_was_before
     assert found.us == {"it": 13.0} and found.noisy == ("it",)
 
 
-def test_the_median_counts_so_that_parts_add_up_to_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_medians_of_parts_add_up_to_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     first, second = [9.0, 11.0, 11.0, 11.0, 12.0], [21.0, 21.0, 20.0, 22.0, 21.0]
     whole = [a + b for a, b in zip(first, second, strict=True)]
@@ -82,14 +82,14 @@ def test_the_median_counts_so_that_parts_add_up_to_a_whole(monkeypatch: pytest.M
     assert us["a"] + us["b"] == us["whole"] == 32.0 and min(first) + min(second) < min(whole)
 
 
-def test_time_is_up_some_time_and_what_is_noisy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timing_ends_at_its_budget_and_names_noisy_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     growing = (1.0 + step for step in range(1000))
     found = spread([{"a": clock.taking(growing)}], 0.0, 0.0, rounds=5, beat=MadeUp(always(2.0)))
     assert found.noisy == ("a",) and found.us == {"a": 3.0}
 
 
-def test_of_a_loop_among_programs_only_the_loop_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_a_loop_leaves_out_its_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     loop = clock.taking(always(105.0))
 
