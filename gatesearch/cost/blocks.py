@@ -1,8 +1,8 @@
 """Cuts a backbone into the modules that are timed separately for its latency table.
 
-Such a module is called a *piece*; its measured or estimated cost on a core is a *reading*. Most pieces are *blocks*,
-each between two neighbouring cut sites. The others are gate heads and exits, layers that gates may replace, and an
-empty program, whose reading is the overhead of a call.
+Such a module is called a *component*; its measured or estimated cost on a core is a *reading*. Most components are
+*blocks*, each between two neighbouring cut sites. The others are gate heads and exits, layers that gates may replace,
+and an empty program, whose reading is the overhead of a call.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from gatesearch.graph.sites import INPUT, CutSite, LayerSite, check_sites
 from gatesearch.model import split
 from gatesearch.plan import PlacedGate
 
-END = "output"  # name of the place where the last block ends
+END = "output"  # name of the position where the last block ends
 LAYER_PREFIX = "layer "
 EXIT_PREFIX = "exit "
 Role = Literal["block", "head", "exit", "layer", "empty"]
 
 
-class PieceKey(NamedTuple):
-    """The identity of a piece: its name, and the shares of channels that remain at its input and at its output."""
+class ComponentKey(NamedTuple):
+    """The identity of a component: its name, and the shares of channels that remain at its input and at its output."""
 
     name: str
     inputs: float = 1.0
@@ -41,21 +41,21 @@ class PieceKey(NamedTuple):
 
     @property
     def dense(self) -> bool:
-        """Whether the piece has all its channels."""
+        """Whether the component has all its channels."""
         return self.inputs == self.outputs == 1.0
 
 
-EMPTY = PieceKey("", 0.0, 0.0)
+EMPTY = ComponentKey("", 0.0, 0.0)
 
 
-class Piece(NamedTuple):
+class Component(NamedTuple):
     """A module that is timed or counted by itself.
 
     Args:
         module: the module in evaluation mode.
         example: a few samples of its input, [n, ...].
-        role: the role of the piece. A piece with the role ``"layer"`` is one layer or, for a recurrent layer, the
-            layer's block without recurrent layers; see :func:`_rests`.
+        role: the role of the component. A component with the role ``"layer"`` is one layer or, for a recurrent layer,
+            the layer's block without recurrent layers; see :func:`_rests`.
         need: how much the module needs float32: ``"plain"``, ``"delicate"`` or ``"float"``; see
             :func:`gatesearch.compile.number_format.needs`.
         state: number of values in the state that one hop passes to the next; 0 for a module of whole windows. A hop is
@@ -73,17 +73,17 @@ class Piece(NamedTuple):
     neighbours: tuple[str, ...] = ()
 
 
-Pieces = Mapping[PieceKey, Piece]
+Components = Mapping[ComponentKey, Component]
 
 
-def pieces_of(
+def build_components(
     backbone: nn.Module,
     sites: Sequence[CutSite],
     features: Tensor,
     variants: Sequence[PlacedGate],
     layers: Sequence[LayerSite],
-) -> dict[PieceKey, Piece]:
-    """Return the pieces of a backbone: blocks, heads and exits, layers, and the empty program.
+) -> dict[ComponentKey, Component]:
+    """Return the components of a backbone: blocks, heads and exits, layers, and the empty program.
 
     Args:
         backbone: the backbone in evaluation mode; only its shapes matter, not its weights.
@@ -94,29 +94,29 @@ def pieces_of(
         layers: the layers that gates may replace.
     """
     check_sites(backbone, tuple(features.shape[1:]), sites, layers)
-    pieces = _blocks_and_heads(backbone, sites, features, variants)
-    pieces |= _layers_alone(backbone, features, layers)
-    pieces |= _rests(backbone, features, sites, layers)
-    pieces[EMPTY] = Piece(nn.Sequential(nn.ReLU()).eval(), torch.ones(2, 4, 1, 1), "empty")
-    return pieces
+    components = _blocks_and_heads(backbone, sites, features, variants)
+    components |= _layers_alone(backbone, features, layers)
+    components |= _rests(backbone, features, sites, layers)
+    components[EMPTY] = Component(nn.Sequential(nn.ReLU()).eval(), torch.ones(2, 4, 1, 1), "empty")
+    return components
 
 
-def named(pieces: Pieces, *roles: Role) -> list[str]:
-    """Return the names of all pieces whose role is one of ``roles``, in order and without repeats."""
-    return list(dict.fromkeys(key.name for key, piece in pieces.items() if piece.role in roles))
+def named(components: Components, *roles: Role) -> list[str]:
+    """Return the names of all components whose role is one of ``roles``, in order and without repeats."""
+    return list(dict.fromkeys(key.name for key, component in components.items() if component.role in roles))
 
 
 @torch.no_grad()
 def _blocks_and_heads(
     backbone: nn.Module, sites: Sequence[CutSite], features: Tensor, variants: Sequence[PlacedGate]
-) -> dict[PieceKey, Piece]:
+) -> dict[ComponentKey, Component]:
     """Return the blocks between neighbouring sites, and the heads and exits of gates at these sites."""
     stages = split(backbone, [site.node for site in sites])
     bounds: list[CutSite | None] = [None, *sites, None]
     if sites and sites[0].name == INPUT:
         stages, bounds = stages[1:], bounds[1:]  # the stage before the input is empty
-    blocks: dict[PieceKey, Piece] = {}
-    heads: dict[PieceKey, Piece] = {}
+    blocks: dict[ComponentKey, Component] = {}
+    heads: dict[ComponentKey, Component] = {}
     hidden, need_before = features, PLAIN
     inputs = []
     for stage, (begin, end) in zip(stages, pairwise(bounds), strict=True):
@@ -132,22 +132,22 @@ def _blocks_and_heads(
 
 def _pruned_block(
     stage: fx.GraphModule, hidden: Tensor, begin: CutSite | None, end: CutSite | None
-) -> dict[PieceKey, Piece]:
-    """Return the pieces of a block: one for each combination of channel shares at its two ends."""
+) -> dict[ComponentKey, Component]:
+    """Return the components of a block: one for each combination of channel shares at its two ends."""
     name = INPUT if begin is None else begin.name
-    pieces = {}
+    components = {}
     for i in _channel_choices(begin):
         for o in _channel_choices(end):
-            key = PieceKey(name, i, o)
+            key = ComponentKey(name, i, o)
             graph = _pruned(stage, hidden, (begin, end), key)
-            pieces[key] = Piece(graph.body, graph.samples, "block", needs(stage))
-    return pieces
+            components[key] = Component(graph.body, graph.samples, "block", needs(stage))
+    return components
 
 
 def _pruned(
-    stage: fx.GraphModule, hidden: Tensor, ends: tuple[CutSite | None, CutSite | None], key: PieceKey
+    stage: fx.GraphModule, hidden: Tensor, ends: tuple[CutSite | None, CutSite | None], key: ComponentKey
 ) -> StageGraph:
-    """Return the stage between two sites with the channel shares of a piece, and samples of the stage's input."""
+    """Return the stage between two sites with the channel shares of a component, and samples of the stage's input."""
     inputs, outputs = (
         _channel_choices(site)[share] for site, share in zip(ends, (key.inputs, key.outputs), strict=True)
     )
@@ -168,27 +168,27 @@ def _with_neighbours(
     backbone: nn.Module,
     bounds: Sequence[CutSite | None],
     inputs: Sequence[Tensor],
-    blocks: Mapping[PieceKey, Piece],
-) -> dict[PieceKey, Piece]:
-    """Return larger pieces for blocks that mix no channels, such as a block with a single depthwise layer.
+    blocks: Mapping[ComponentKey, Component],
+) -> dict[ComponentKey, Component]:
+    """Return larger components for blocks that mix no channels, such as a block with a single depthwise layer.
 
     A cut at one end of such a block removes channels. Alone, the block has to restore these channels at its output, or
     to select the remaining channels at its input. In a stage of more blocks, neither happens: the channels are missing
-    up to the next layer that mixes channels, and that layer shrinks. So the larger piece holds all blocks up to that
-    layer. The latency table then subtracts the readings of the other blocks, with the same channels missing. A stage
-    that holds this block alone gets the same reading.
+    up to the next layer that mixes channels, and that layer shrinks. So the larger component holds all blocks up to
+    that layer. The latency table then subtracts the readings of the other blocks, with the same channels missing. A
+    stage that holds this block alone gets the same reading.
 
     Args:
         backbone: the backbone in evaluation mode.
         bounds: the cut sites at which the blocks begin and end; None for the input and the output.
         inputs: for each block, a few samples of its input, [n, ...].
-        blocks: the pieces of all blocks.
+        blocks: the components of all blocks.
     """
     names = [INPUT if begin is None else begin.name for begin in bounds[:-1]]
-    pieces = {}
-    for key, piece in blocks.items():
+    components = {}
+    for key, component in blocks.items():
         first = last = names.index(key.name)
-        body = piece.module
+        body = component.module
         if key.inputs < 1.0 == key.outputs:
             while restores_output(body) and last + 1 < len(names):
                 last += 1
@@ -201,36 +201,38 @@ def _with_neighbours(
             remaining = _channel_choices(bounds[first])[key.inputs]
             example = select(inputs[first], remaining, _channel_axis(bounds[first]) + 1)
             others = tuple(name for name in names[first : last + 1] if name != key.name)
-            pieces[key] = piece._replace(module=body, example=example, neighbours=others)
-    return pieces
+            components[key] = component._replace(module=body, example=example, neighbours=others)
+    return components
 
 
 def _pruned_run(
-    backbone: nn.Module, begin: CutSite | None, end: CutSite | None, hidden: Tensor, key: PieceKey
+    backbone: nn.Module, begin: CutSite | None, end: CutSite | None, hidden: Tensor, key: ComponentKey
 ) -> nn.Module:
-    """Return the network between two sites at the channel shares of a piece."""
+    """Return the network between two sites at the channel shares of a component."""
     nodes = [site.node for site in (begin, end) if site is not None]
     stage = split(backbone, nodes)[0 if begin is None else 1]
     return _pruned(stage, hidden, (begin, end), key).body
 
 
-def _head_and_exit(placed: PlacedGate, site: CutSite, hidden: Tensor, need_before: str) -> dict[PieceKey, Piece]:
+def _head_and_exit(
+    placed: PlacedGate, site: CutSite, hidden: Tensor, need_before: str
+) -> dict[ComponentKey, Component]:
     """Return the head of a gate at a site, and its exit if it has one; empty if the gate does not fit the site."""
     if not fits(placed.kind, site):
         return {}
     lowered = build_gate(site, placed).lower()
     # A head is the end of the stage before its site, and runs in the number format of that stage.
-    head = Piece(lowered.head.eval(), hidden, "head", need_before)
-    pieces = {PieceKey(f"{variant_of(placed)}@{site.name}"): head}
+    head = Component(lowered.head.eval(), hidden, "head", need_before)
+    components = {ComponentKey(f"{variant_of(placed)}@{site.name}"): head}
     # An exit is timed with all channels only, because fewer channels save at most the work of its first layer.
     if lowered.exit is not None:
         light = lowered.exit.eval()
-        pieces[PieceKey(exit_of(placed, site.name))] = Piece(light, hidden, "exit", needs(light))
-    return pieces
+        components[ComponentKey(exit_of(placed, site.name))] = Component(light, hidden, "exit", needs(light))
+    return components
 
 
-def _layers_alone(backbone: nn.Module, features: Tensor, layers: Sequence[LayerSite]) -> dict[PieceKey, Piece]:
-    """Return a piece for each layer that is not recurrent: the layer, and the normalisation and ReLU fused into it."""
+def _layers_alone(backbone: nn.Module, features: Tensor, layers: Sequence[LayerSite]) -> dict[ComponentKey, Component]:
+    """Return a component for each layer that is not recurrent: the layer with its fused normalisation and ReLU."""
     inputs: dict[str, Tensor] = {}
 
     def record(name: str) -> Callable[..., None]:
@@ -244,7 +246,7 @@ def _layers_alone(backbone: nn.Module, features: Tensor, layers: Sequence[LayerS
         for hook in hooks:
             hook.remove()
     return {
-        PieceKey(f"{LAYER_PREFIX}{site.name}"): Piece(_with_fused(backbone, site), inputs[site.name], "layer")
+        ComponentKey(f"{LAYER_PREFIX}{site.name}"): Component(_with_fused(backbone, site), inputs[site.name], "layer")
         for site in layers
         if not site.is_recurrent
     }
@@ -276,7 +278,7 @@ class _WidthChange(nn.Module):
 @torch.no_grad()
 def _rests(
     backbone: nn.Module, features: Tensor, sites: Sequence[CutSite], layers: Sequence[LayerSite]
-) -> dict[PieceKey, Piece]:
+) -> dict[ComponentKey, Component]:
     """Return, for each recurrent layer, its block without any recurrent layer (the *rest*).
 
     A recurrent layer is a program of hundreds of operators. Its time is computed as the time of its block minus the
@@ -288,35 +290,35 @@ def _rests(
     without = copy.deepcopy(backbone)
     for site in recurrent:
         without.set_submodule(site.name, _WidthChange(site.channels))
-    pieces = {}
+    components = {}
     for site in recurrent:
         hidden = features
         for stage in split(without, [cut.node for cut in sites]):
             if site.name in dict(stage.named_modules()):
-                pieces[PieceKey(f"{LAYER_PREFIX}{site.name}")] = Piece(stage, hidden, "layer", FLOAT)
+                components[ComponentKey(f"{LAYER_PREFIX}{site.name}")] = Component(stage, hidden, "layer", FLOAT)
             hidden = stage(hidden)
-    return pieces
+    return components
 
 
-class LayerPlace(NamedTuple):
+class LayerPosition(NamedTuple):
     """The position of a layer among the blocks of a backbone.
 
     Args:
         block: name of the block that contains the layer.
-        behind: the layer right before it in the block; None for the block's first layer.
+        previous: the layer right before it in the block; None for the block's first layer.
         first: whether no earlier layer of the block mixes channels.
         last: whether no later layer of the block mixes channels.
         within: names of all layers of the block.
     """
 
     block: str
-    behind: str | None
+    previous: str | None
     first: bool
     last: bool
     within: tuple[str, ...]
 
 
-def layer_place(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> LayerPlace:
+def find_layer_position(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> LayerPosition:
     """Return the position of a layer among the blocks of a backbone."""
     stages = split(backbone, [site.node for site in sites])
     names = [INPUT, *(site.name for site in sites)]
@@ -326,9 +328,9 @@ def layer_place(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> La
     within = [str(node.target) for node in stage.graph.nodes if node.op == "call_module" and _multiplies(stage, node)]
     index = within.index(layer)
     mixing = [not _is_depthwise(stage.get_submodule(name)) for name in within]
-    return LayerPlace(
+    return LayerPosition(
         block=block,
-        behind=within[index - 1] if index else None,
+        previous=within[index - 1] if index else None,
         first=not any(mixing[:index]),
         last=not any(mixing[index + 1 :]),
         within=tuple(within),
@@ -370,24 +372,28 @@ def exit_of(placed: PlacedGate, site: str) -> str:
     >>> exit_of(PlacedGate.of("dsl", "any", width=0.5, share=0.7), "stem")
     'exit dsl-width=0.5@stem'
     """
-    apart = kind_of(placed.kind).Params.new_programs()
-    numbers = [f"{name}={value:g}" for name, value in placed.params if name in apart and not isinstance(value, str)]
+    program_parameters = kind_of(placed.kind).Params.new_programs()
+    numbers = [
+        f"{name}={value:g}"
+        for name, value in placed.params
+        if name in program_parameters and not isinstance(value, str)
+    ]
     return f"{EXIT_PREFIX}{'-'.join([variant_of(placed), *numbers])}@{site}"
 
 
-def description(pieces: Pieces) -> list[tuple[Any, ...]]:
-    """Return everything that decides the readings of pieces: modules and shapes, not weights."""
-    return [(key, *identity(piece)) for key, piece in pieces.items()]
+def description(components: Components) -> list[tuple[Any, ...]]:
+    """Return everything that decides the readings of components: modules and shapes, not weights."""
+    return [(key, *identity(component)) for key, component in components.items()]
 
 
-def identity(piece: Piece) -> tuple[Any, ...]:
-    """Return everything that decides the readings of a piece; pieces of equal identity have equal readings."""
+def identity(component: Component) -> tuple[Any, ...]:
+    """Return everything that decides the readings of a component; components of equal identity have equal readings."""
     return (
-        piece.need,
-        str(piece.module),
-        tuple(piece.example.shape[1:]),
-        [tuple(parameter.shape) for parameter in piece.module.parameters()],
-        [(type(part).__qualname__, _plain_attributes(part)) for part in piece.module.modules()],
+        component.need,
+        str(component.module),
+        tuple(component.example.shape[1:]),
+        [tuple(parameter.shape) for parameter in component.module.parameters()],
+        [(type(part).__qualname__, _plain_attributes(part)) for part in component.module.modules()],
     )
 
 

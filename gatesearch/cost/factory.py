@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from gatesearch._lib import console, user_cache
 from gatesearch._lib.tool_output import ToolError
-from gatesearch.cost.blocks import Pieces
-from gatesearch.cost.hop_pieces import hop_pieces, site_frames
+from gatesearch.cost.blocks import Components
+from gatesearch.cost.hop_components import build_hop_components, site_frames
 from gatesearch.cost.hop_table import HopTable, fresh_shapes
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources import board
 from gatesearch.cost.sources.host import dispatch, profiler
 from gatesearch.cost.table import Table
-from gatesearch.cost.table_reader import build_table, pieces_count
+from gatesearch.cost.table_reader import build_table, count_components
 from gatesearch.cost.utilisation import MAX_UTILISATION
 from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError, first_line
@@ -31,7 +31,7 @@ from gatesearch.graph.hops import Frames
 from gatesearch.graph.sites import INPUT, CutSite, LayerSite
 from gatesearch.plan import PlacedGate
 
-TABLE_SAMPLES = 16  # samples that calibrate the quantisation of separately timed modules (*pieces*)
+TABLE_SAMPLES = 16  # samples that calibrate the quantisation of separately timed modules (*components*)
 
 
 def table_cache() -> Path:
@@ -95,7 +95,7 @@ def read_table(
     replaces_layers: bool = False,
     timing_seconds: float = profiler.TIMING_SECONDS,
     cache: Path | None = None,
-    take_steps: Callable[[Pieces], Pieces] | None = None,
+    take_steps: Callable[[Components], Components] | None = None,
 ) -> Table:
     """Return the latency table of a backbone on a device; build it with a progress bar if the cache has none.
 
@@ -118,7 +118,7 @@ def read_table(
     """
     samples = features[:TABLE_SAMPLES]
     own = tuple(layers) if replaces_layers else tuple(site for site in layers if site.is_recurrent)
-    count = pieces_count(backbone, sites, samples, variants, own)
+    count = count_components(backbone, sites, samples, variants, own)
     with console.progress(count, "measure or estimate blocks on each core") as bar, tools_in_one_line():
         table = build_table(
             backbone,
@@ -176,10 +176,10 @@ def read_hop_table(
     axes = site_frames(backbone, sites, shape, frames.axis - 1, frames.hop)
     states: dict[str, int] = {}
 
-    def take_steps(pieces: Pieces) -> Pieces:
-        steps = hop_pieces(pieces, axes)
+    def take_steps(components: Components) -> Components:
+        steps = build_hop_components(components, axes)
         states.update(steps.states)
-        return steps.pieces
+        return steps.components
 
     table = read_table(
         backbone,

@@ -30,13 +30,13 @@ class LayerChange:
     Args:
         site: the site of the layer.
         work: the work of its gate; None if it has no gate and only has fewer input channels.
-        read: the input channels that remain, as pairs of a kind of skip (such as ``"channel"``) and a remaining share.
-            A core saves the work of the other channels only if it supports this kind of skip.
+        remaining_inputs: the input channels that remain, as pairs of a kind of skip (such as ``"channel"``) and a
+            remaining share. A core saves the work of the other channels only if it supports this kind of skip.
     """
 
     site: LayerSite
     work: LayerWork | None
-    read: tuple[tuple[str, float], ...]
+    remaining_inputs: tuple[tuple[str, float], ...]
 
     @property
     def kernels(self) -> tuple[KernelCall, ...]:
@@ -44,7 +44,8 @@ class LayerChange:
         if self.work is None:
             return ()
         return tuple(
-            call._replace(remaining=(*call.remaining, ("inputs", self._read_by(call)))) for call in self.work.kernels
+            call._replace(remaining=(*call.remaining, ("inputs", self._input_share_of(call))))
+            for call in self.work.kernels
         )
 
     def reading(self, dense: float, core: Core, costs: KernelCosts | None) -> float:
@@ -82,29 +83,31 @@ class LayerChange:
     def cost(self, kernels: Kernels) -> float:
         """Return the time divided by that of the dense int8 layer; the gate's own MACs count at the layer's rate."""
         if self.work is None:
-            return kernels.cost((8, 8), self.read)
-        calls = sum(call.size * kernels.cost(call.bits, (*call.remaining, *self.read)) for call in self.work.calls)
+            return kernels.cost((8, 8), self.remaining_inputs)
+        calls = sum(
+            call.size * kernels.cost(call.bits, (*call.remaining, *self.remaining_inputs)) for call in self.work.calls
+        )
         return calls + self.work.macs / self.site.macs
 
-    def _read_by(self, call: KernelCall) -> float:
+    def _input_share_of(self, call: KernelCall) -> float:
         skips = layer_kernel(call.kernel).skips
-        return math.prod((share for name, share in self.read if name in skips), start=1.0)
+        return math.prod((share for name, share in self.remaining_inputs if name in skips), start=1.0)
 
     @property
-    def read_share(self) -> float:
+    def input_share(self) -> float:
         """Share of the input channels that remains."""
-        return math.prod((share for _, share in self.read), start=1.0)
+        return math.prod((share for _, share in self.remaining_inputs), start=1.0)
 
     @property
-    def saved_macs(self) -> float:
+    def macs_change(self) -> float:
         """Change in multiply-accumulates as papers count them: skipped ones count 0, and one of b bits counts b / 8."""
         if self.work is None:
-            return self.site.macs * (self.read_share - 1)
+            return self.site.macs * (self.input_share - 1)
         remaining = sum(call.share * call.bits[0] / 8 for call in self.work.calls)
-        return self.site.macs * (self.read_share * remaining - 1) + self.work.macs
+        return self.site.macs * (self.input_share * remaining - 1) + self.work.macs
 
     @property
-    def params(self) -> float:
+    def params_change(self) -> float:
         """Change in parameters: those that the gate adds, minus those of the layer that need not be stored."""
         if self.work is None:
             return 0
@@ -139,9 +142,11 @@ def layer_changes(
     changes = {}
     for site in layers:
         before = work.get(site.source or "", DENSE)
-        read = tuple((call, before.density) for call in _channel_skips(before)) if before.density < 1 else ()
-        if site.name in work or read:
-            changes[site.name] = LayerChange(site, work.get(site.name), read)
+        remaining_inputs = (
+            tuple((call, before.density) for call in _channel_skips(before)) if before.density < 1 else ()
+        )
+        if site.name in work or remaining_inputs:
+            changes[site.name] = LayerChange(site, work.get(site.name), remaining_inputs)
     return changes
 
 

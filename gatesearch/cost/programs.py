@@ -1,4 +1,4 @@
-"""Compiles the separately timed modules (*pieces*) of a backbone to .tflite, in int8 and float32."""
+"""Compiles the separately timed modules (*components*) of a backbone to .tflite, in int8 and float32."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile.batch_convert import BatchConverter
 from gatesearch.compile.number_format import FLOAT, PLAIN, arithmetic
 from gatesearch.compile.tflite import channel_last, quantise
-from gatesearch.cost.blocks import EMPTY, Piece, PieceKey, Pieces, identity
+from gatesearch.cost.blocks import EMPTY, Component, ComponentKey, Components, identity
 from gatesearch.devices.profile import Core, Device
 from gatesearch.graph.footprint import Footprint, program_footprint
 from gatesearch.runtime.program import Program
 
-MAX_BATCH_PIECES = 32  # largest number of pieces in one conversion; progress is shown after each conversion
+MAX_BATCH_COMPONENTS = 32  # largest number of components in one conversion; progress is shown after each conversion
 
 # A step is the module that computes one hop of a stream. It joins its state with the new frames, and stores the last
 # frames as its next state. So each value is copied twice, with about two instructions for each copy. The operator table
@@ -26,28 +26,28 @@ SUMS_PER_JOINED_VALUE = 1 / 6
 
 @dataclass(frozen=True)
 class Programs:
-    """The pieces of a backbone, with their counts and their programs.
+    """The components of a backbone, with their counts and their programs.
 
     Args:
-        pieces: the pieces by key.
-        counts: multiply-accumulates, values and bytes of each piece.
-        models: .tflite models by number format (``"int8"``, ``"float32"``) and piece, for the pieces whose model some
-            core needs.
+        components: the components by key.
+        counts: multiply-accumulates, values and bytes of each component.
+        models: .tflite models by number format (``"int8"``, ``"float32"``) and component, for the components whose
+            model some core needs.
     """
 
-    pieces: Pieces
-    counts: Mapping[PieceKey, Footprint]
-    models: Mapping[str, Mapping[PieceKey, bytes]]
+    components: Components
+    counts: Mapping[ComponentKey, Footprint]
+    models: Mapping[str, Mapping[ComponentKey, bytes]]
 
-    def number_format(self, key: PieceKey, core: Core) -> str:
-        """Return the number format in which a core runs a piece."""
-        return arithmetic(self.pieces[key].need, core)
+    def number_format(self, key: ComponentKey, core: Core) -> str:
+        """Return the number format in which a core runs a component."""
+        return arithmetic(self.components[key].need, core)
 
-    def models_for(self, core: Core) -> dict[PieceKey, bytes]:
-        """Return the model of each piece in the number format of a core, for the pieces that have a model."""
+    def models_for(self, core: Core) -> dict[ComponentKey, bytes]:
+        """Return the model of each component in the number format of a core, for the components that have a model."""
         return {key: self.models[self.number_format(key, core)][key] for key in self.models["float32"]}
 
-    def runnable(self, core: Core) -> dict[PieceKey, bytes]:
+    def runnable(self, core: Core) -> dict[ComponentKey, bytes]:
         """Return the models of :meth:`models_for` that the core can run."""
         return {
             key: model
@@ -56,55 +56,55 @@ class Programs:
         }
 
 
-def compile_pieces(
-    pieces: Pieces, device: Device, converter: BatchConverter, on_step: Callable[[], None] | None = None
+def compile_components(
+    components: Components, device: Device, converter: BatchConverter, on_step: Callable[[], None] | None = None
 ) -> Programs:
-    """Count the work of each piece, and convert the pieces for which a core's timing or engine needs a program.
+    """Count the work of each component, and convert the components for which a core's timing or engine needs a program.
 
     Args:
-        pieces: the pieces of a backbone.
-        device: the device whose cores decide which pieces are converted.
+        components: the components of a backbone.
+        device: the device whose cores decide which components are converted.
         converter: a function that makes float .tflite models of modules, given an example of the input of each.
-        on_step: a function that is called after each piece.
+        on_step: a function that is called after each component.
     """
     all_compile = any(core.timing.model in ("vela", "litert") for core in device.cores)
-    # A corner is a piece with fewer channels on both sides. On this host its time is derived from other timings, but
-    # Vela compiles it.
+    # A corner is a component with fewer channels on both sides. On this host its time is derived from other timings,
+    # but Vela compiles it.
     compiles_corners = any(core.timing.model == "vela" for core in device.cores)
     # Only a program shows whether TensorFlow Lite Micro lacks one of its operators.
     micro = any(core.stand_in == "tflm" for core in device.cores)
     advance = on_step or (lambda: None)
-    counts: dict[PieceKey, Footprint] = {}
-    alike: dict[str, list[PieceKey]] = {}
-    for key, piece in pieces.items():
-        counts[key] = piece_footprint(piece)
-        has_edge = compiles_corners or 1.0 in (key.inputs, key.outputs) or key == EMPTY
-        if has_edge and (all_compile or (micro and piece.need != PLAIN)):
-            alike.setdefault(repr(identity(piece)), []).append(key)
+    counts: dict[ComponentKey, Footprint] = {}
+    keys_by_identity: dict[str, list[ComponentKey]] = {}
+    for key, component in components.items():
+        counts[key] = component_footprint(component)
+        may_compile = compiles_corners or 1.0 in (key.inputs, key.outputs) or key == EMPTY
+        if may_compile and (all_compile or (micro and component.need != PLAIN)):
+            keys_by_identity.setdefault(repr(identity(component)), []).append(key)
         else:
             advance()
-    models: dict[str, dict[PieceKey, bytes]] = {"int8": {}, "float32": {}}
-    distinct = list(alike.values())
-    for start in range(0, len(distinct), MAX_BATCH_PIECES):
-        batch = distinct[start : start + MAX_BATCH_PIECES]
-        first = [pieces[keys[0]] for keys in batch]
-        in_float = converter([piece.module for piece in first], [piece.example[:1] for piece in first])
-        for keys, piece, model in zip(batch, first, in_float, strict=True):
+    models: dict[str, dict[ComponentKey, bytes]] = {"int8": {}, "float32": {}}
+    distinct = list(keys_by_identity.values())
+    for start in range(0, len(distinct), MAX_BATCH_COMPONENTS):
+        batch = distinct[start : start + MAX_BATCH_COMPONENTS]
+        first = [components[keys[0]] for keys in batch]
+        in_float = converter([component.module for component in first], [component.example[:1] for component in first])
+        for keys, component, model in zip(batch, first, in_float, strict=True):
             models["float32"] |= dict.fromkeys(keys, model)
-            if piece.need != FLOAT:
-                in_int8 = quantise(model, channel_last(piece.example.numpy()))
+            if component.need != FLOAT:
+                in_int8 = quantise(model, channel_last(component.example.numpy()))
                 models["int8"] |= dict.fromkeys(keys, in_int8)
             for _ in keys:
                 advance()
-    return Programs(pieces, counts, models)
+    return Programs(components, counts, models)
 
 
-def piece_footprint(piece: Piece) -> Footprint:
-    """Return the work and memory of a piece; its state does not count as weights, and joining counts as copying."""
-    counts = program_footprint(piece.module, piece.example[:1], in_float=piece.need == FLOAT)
+def component_footprint(component: Component) -> Footprint:
+    """Return the work and memory of a component; its state does not count as weights, and joining counts as copying."""
+    counts = program_footprint(component.module, component.example[:1], in_float=component.need == FLOAT)
     return counts._replace(
-        values=counts.values - (1 - SUMS_PER_JOINED_VALUE) * piece.joined,
-        weight_bytes=counts.weight_bytes - piece.state,
+        values=counts.values - (1 - SUMS_PER_JOINED_VALUE) * component.joined,
+        weight_bytes=counts.weight_bytes - component.state,
     )
 
 

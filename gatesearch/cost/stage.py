@@ -89,9 +89,9 @@ class _Programs:
         self._order: list[bool] = []  # True for a plain stretch, False for a kernel
         self._kernels: set[str] = set()
 
-    def add_kernel(self, layer: str, behind: str | None) -> None:
-        """Add a layer that a kernel runs, behind a stretch of plain layers that ends with the layer ``behind``."""
-        if behind is not None and behind not in self._kernels:
+    def add_kernel(self, layer: str, previous: str | None) -> None:
+        """Add a layer that a kernel runs, behind a stretch of plain layers that ends with the layer ``previous``."""
+        if previous is not None and previous not in self._kernels:
             self._order.append(True)
         self._order.append(False)
         self._kernels.add(layer)
@@ -117,7 +117,7 @@ class StagePricer:
 
     def __init__(self, table: Table, layers: Sequence[LayerSite], kernels: Mapping[str, KernelCosts]) -> None:
         self.table, self.kernels = table, kernels
-        self._place = {name: index for index, name in enumerate(table.sites)}
+        self._positions = {name: index for index, name in enumerate(table.sites)}
         self._recurrent = [site for site in layers if site.is_recurrent and site.name in table.layers]
         # Caches: a search prices thousands of plans that have most of their stages in common.
         self._stages: dict[tuple[str, str], StageWork] = {}
@@ -154,8 +154,8 @@ class StagePricer:
         self, core: Core, entering: PlacedCut | None, leaving: PlacedCut | None, changes: Mapping[str, LayerChange]
     ) -> StageWork:
         """Return the work of a stage: the sum over its blocks, and the head of the gate that ends it."""
-        first = self._place[entering.site.name] if entering else 0
-        last = self._place[leaving.site.name] if leaving else len(self._place)
+        first = self._positions[entering.site.name] if entering else 0
+        last = self._positions[leaving.site.name] if leaving else len(self._positions)
         blocks = self.table.sites[first:last]
         native = self.table.native.get(core.name)
         changes = {**self._recurrent_by_kernel(native), **changes}
@@ -172,7 +172,7 @@ class StagePricer:
             block_work = self._block(core, block, reading_name, shares, own)
             rows.append(block_work.row)
             for name in block_work.kernels:
-                programs.add_kernel(name, self.table.layers[name].behind)
+                programs.add_kernel(name, self.table.layers[name].previous)
             if block_work.has_rest:
                 programs.add_stretch()
         call = self.table.overhead[core.name]
@@ -196,14 +196,15 @@ class StagePricer:
         Cuts remove channels at both ends of a stage. Where the block at an end mixes no channels, its neighbour in the
         stage lacks the same channels.
         """
-        thin_inputs, thin_outputs = {*blocks[:1]}, {*blocks[-1:]}
+        pruned_inputs, pruned_outputs = {*blocks[:1]}, {*blocks[-1:]}
         if blocks:
-            thin_inputs |= set(self.table.neighbours.get(blocks[0], ((), ()))[0])
-            thin_outputs |= set(self.table.neighbours.get(blocks[-1], ((), ()))[1])
+            pruned_inputs |= set(self.table.neighbours.get(blocks[0], ((), ()))[0])
+            pruned_outputs |= set(self.table.neighbours.get(blocks[-1], ((), ()))[1])
         share_in = entering.channel_share if entering else 1.0
         share_out = leaving.channel_share if leaving else 1.0
         return [
-            (share_in if block in thin_inputs else 1.0, share_out if block in thin_outputs else 1.0) for block in blocks
+            (share_in if block in pruned_inputs else 1.0, share_out if block in pruned_outputs else 1.0)
+            for block in blocks
         ]
 
     def _block(
@@ -215,7 +216,7 @@ class StagePricer:
         changes: tuple[LayerChange, ...],
     ) -> BlockWork:
         """Return the work of a block at the channel shares of its ends, with its changed layers."""
-        changed = tuple((change.site.name, change.work, change.read) for change in changes)
+        changed = tuple((change.site.name, change.work, change.remaining_inputs) for change in changes)
         key = core.name, block, reading_name, shares, changed
         work = self._blocks.get(key)
         if work is None:
@@ -247,8 +248,8 @@ class StagePricer:
                 row[core.name] += _difference(layer.readings[reading_name], in_block, change, core, costs, by_kernel)
                 if by_kernel:
                     kernels.append(change.site.name)
-            row["macs"] += layer.remaining_share(*shares) * change.saved_macs
-            row["weight_bytes"] += change.params
+            row["macs"] += layer.remaining_share(*shares) * change.macs_change
+            row["weight_bytes"] += change.params_change
         has_rest = row[core.name] > self.table.overhead[core.name] + EMPTY_BLOCK_US
         return BlockWork(row, tuple(kernels), has_rest)
 

@@ -25,14 +25,14 @@ class StageKeys:
     """
 
     def __init__(self, blocks: Sequence[str], sites: Sequence[LayerSite], layers: Mapping[str, LayerReading]) -> None:
-        self._place = {name: index for index, name in enumerate(blocks)}
+        self._positions = {name: index for index, name in enumerate(blocks)}
         # A gate changes its own layer and the layers that read this layer's channels, which may be in a later stage.
         changed: dict[str, set[int]] = {}
         for site in sites:
-            place = self._place[layers[site.name].block] if site.name in layers else None
+            position = self._positions[layers[site.name].block] if site.name in layers else None
             for name in (site.name, site.source):
-                if name is not None and place is not None:
-                    changed.setdefault(name, set()).add(place)
+                if name is not None and position is not None:
+                    changed.setdefault(name, set()).add(position)
         self._changed = changed
         self._texts: dict[PlacedGate, str] = {}
 
@@ -46,9 +46,9 @@ class StageKeys:
         names = ["", *(cut.cost_key for cut in cuts), ""]
         if not gates:
             return [f"{entering}|{leaving}" for entering, leaving in pairwise(names)]
-        edges = [0, *(self._place[cut.site.name] for cut in cuts), len(self._place)]
+        bounds = [0, *(self._positions[cut.site.name] for cut in cuts), len(self._positions)]
         keys = []
-        for (first, last), (entering, leaving) in zip(pairwise(edges), pairwise(names), strict=True):
+        for (first, last), (entering, leaving) in zip(pairwise(bounds), pairwise(names), strict=True):
             inside = (gate for gate in gates if any(first <= k < last for k in self._changed.get(gate.site, ())))
             keys.append(f"{entering}|{leaving}|{''.join(map(self._describe, inside))}")
         return keys

@@ -39,10 +39,10 @@ def with_hop_memory(
     """
     stages = []
     for k, (window, hop) in enumerate(zip(windows, hops, strict=True)):
-        pieces = _pieces(table, window)
+        names = _block_names(table, window)
         if k < len(gates):
-            pieces.append(f"{variant_of(gates[k])}@{gates[k].site}")
-        state = table.phases * STATE_COPIES * sum(table.states.get(name, 0) for name in pieces)
+            names.append(f"{variant_of(gates[k])}@{gates[k].site}")
+        state = table.phases * STATE_COPIES * sum(table.states.get(name, 0) for name in names)
         buffer = crossing[k] if k < len(gates) else 0
         on_demand = k > 0
         stages.append(
@@ -56,7 +56,7 @@ def with_hop_memory(
     return tuple(stages)
 
 
-def _pieces(table: HopTable, stage: StageEstimate) -> list[str]:
+def _block_names(table: HopTable, stage: StageEstimate) -> list[str]:
     """Return the names of the blocks of a stage."""
     names = table.table.sites
     first = names.index(stage.first_site) if stage.first_site in names else len(names)

@@ -37,7 +37,7 @@ class LayerReading:
     Args:
         block: first site of the block that contains the layer.
         readings: the layer's reading by core, without the overhead of a call.
-        behind: the layer right before it in the same block; None for the block's first layer.
+        previous: the layer right before it in the same block; None for the block's first layer.
         first: whether no earlier layer of the block mixes channels. Then the channels that a cut removes at the block's
             input are missing at this layer's input as well. Depthwise layers do not mix channels.
         last: whether no later layer of the block mixes channels. Then the channels that a cut removes at the block's
@@ -46,9 +46,17 @@ class LayerReading:
 
     block: str
     readings: Mapping[str, float]
-    behind: str | None = None
+    previous: str | None = None
     first: bool = True
     last: bool = True
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> LayerReading:
+        """Rebuild the reading from the entry that :meth:`Table.to_json` writes.
+
+        Tables in older run folders have the key ``behind`` in place of ``previous``.
+        """
+        return cls(**{("previous" if key == "behind" else key): value for key, value in raw.items()})
 
     def remaining_share(self, inputs: float, outputs: float) -> float:
         """Return the share of the layer's work that remains where cuts remove channels at the ends of its block.
@@ -179,11 +187,11 @@ class Table:
             overhead=raw["overhead"],
             input_elements=raw["input_elements"],
             fingerprint=raw["fingerprint"],
-            layers={name: LayerReading(**row) for name, row in raw["layers"].items()},
+            layers={name: LayerReading.from_dict(row) for name, row in raw["layers"].items()},
             needs=raw.get("needs", {}),  # tables in older run folders have none, and all their readings are in int8
             native={name: HostTimings.from_dict(host) for name, host in raw.get("native", {}).items()},
             neighbours={
-                name: (tuple(behind), tuple(before)) for name, (behind, before) in raw.get("neighbours", {}).items()
+                name: (tuple(after), tuple(before)) for name, (after, before) in raw.get("neighbours", {}).items()
             },
             lifetimes={name: tuple(Lifetime(*row) for row in rows) for name, rows in raw.get("lifetimes", {}).items()},
             version=raw.get("version", 0),

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from gatesearch._lib import timing, user_cache
 from gatesearch.compile.batch_convert import BatchConverter, convert_all
 from gatesearch.cost import blocks
-from gatesearch.cost.blocks import EMPTY, LAYER_PREFIX, PieceKey, Pieces, Role
+from gatesearch.cost.blocks import EMPTY, LAYER_PREFIX, ComponentKey, Components, Role
 from gatesearch.cost.kernel_costs import Key, key_of
 from gatesearch.cost.layers import dense_by_kernel
-from gatesearch.cost.programs import Programs, compile_pieces
+from gatesearch.cost.programs import Programs, compile_components
 from gatesearch.cost.sources import board
 from gatesearch.cost.sources.base import LatencySource, Readings
 from gatesearch.cost.sources.host import fixed_programs, profiler
@@ -39,7 +39,7 @@ from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.kernels import build
 from gatesearch.plan import PlacedGate
 
-ReadingsByPiece = Mapping[PieceKey, Mapping[str, float]]
+ReadingsByComponent = Mapping[ComponentKey, Mapping[str, float]]
 
 
 def build_table(
@@ -56,17 +56,17 @@ def build_table(
     on_step: Callable[[], None] | None = None,
     cache: Path | None = None,
     timing_seconds: float = profiler.TIMING_SECONDS,
-    take_steps: Callable[[Pieces], Pieces] | None = None,
+    take_steps: Callable[[Components], Components] | None = None,
 ) -> Table:
     """Return the latency table of a backbone: the cost of every block, gate head and layer on every core.
 
-    A separately timed module is called a *piece*; its measured or estimated cost on a core is a *reading*.
+    A separately timed module is called a *component*; its measured or estimated cost on a core is a *reading*.
 
     Args:
         backbone: the backbone in evaluation mode; only its shapes matter, not its weights.
         sites: the cut sites, in order.
         features: a few samples [n, *shape] that calibrate the quantisation.
-        device: the device on whose cores the pieces are timed or estimated.
+        device: the device on whose cores the components are timed or estimated.
         variants: one placed gate for each variant, see :func:`gatesearch.cost.blocks.variant_of`; the gate's site does
             not matter.
         layers: layers that a gate may replace.
@@ -74,17 +74,17 @@ def build_table(
         loop: a function that times the code around a bundle's programs on this host. It is called only if a core runs
             kernels.
         converter: a function that makes .tflite programs of modules, given an example of the input of each.
-        on_step: a function that is called after each piece, :func:`pieces_count` times.
-        cache: a folder of tables. A table of the same pieces, cores and machine is read from it; else the new table is
-            written to it. None builds the table anew.
+        on_step: a function that is called after each component, :func:`count_components` times.
+        cache: a folder of tables. A table of the same components, cores and machine is read from it; else the new table
+            is written to it. None builds the table anew.
         timing_seconds: budget of all timings on this host; timings beyond it are interpolated.
-        take_steps: a function that replaces the pieces of a whole window by those of a hop; None for whole windows.
+        take_steps: a function that replaces the components of a whole window by those of a hop; None for whole windows.
     """
-    pieces: Pieces = blocks.pieces_of(backbone, sites, features, variants, layers)
+    components: Components = blocks.build_components(backbone, sites, features, variants, layers)
     if take_steps is not None:
-        pieces = take_steps(pieces)
+        components = take_steps(components)
     stamp = timing.fingerprint()
-    key = _cache_key(pieces, device, stamp, gates, timing_seconds)
+    key = _cache_key(components, device, stamp, gates, timing_seconds)
     stored = None if cache is None else user_cache.read_file(user_cache.close_folder(cache), key, ".json")
     if stored is not None:
         return Table.from_json(stored.decode())
@@ -96,20 +96,22 @@ def build_table(
         seconds=timing_seconds,
     )
     with build.compile_beside() if host.times_kernels(device.cores) else nullcontext():
-        programs = compile_pieces(pieces, device, converter, on_step)
-    readings = read_pieces(device, programs, host)
-    by_piece = _without_neighbours(_by_piece(device, programs, readings), pieces)
+        programs = compile_components(components, device, converter, on_step)
+    readings = collect_readings(device, programs, host)
+    by_component = _without_neighbours(_by_component(device, programs, readings), components)
     table = Table(
-        sites=tuple(blocks.named(pieces, "block")),
-        blocks=_surfaces(by_piece, pieces, ("block",), _channels_and_tiles(pieces, sites, readings.tiles)),
-        heads=_with_thin_overheads(_surfaces(by_piece, pieces, ("head", "exit")), sites, variants),
-        overhead={core.name: by_piece[EMPTY][core.name] for core in device.cores},
+        sites=tuple(blocks.named(components, "block")),
+        blocks=_surfaces(by_component, components, ("block",), _channels_and_tiles(components, sites, readings.tiles)),
+        heads=_with_pruned_overheads(_surfaces(by_component, components, ("head", "exit")), sites, variants),
+        overhead={core.name: by_component[EMPTY][core.name] for core in device.cores},
         input_elements=features[0].numel(),
         fingerprint=stamp,
-        layers=_layer_readings(by_piece, pieces, backbone, sites, layers),
-        needs={key.name: piece.need for key, piece in pieces.items() if piece.role in ("block", "exit")},
+        layers=_layer_readings(by_component, components, backbone, sites, layers),
+        needs={
+            key.name: component.need for key, component in components.items() if component.role in ("block", "exit")
+        },
         native={core.name: readings.native[core.name] for core in device.cores if core.name in readings.native},
-        neighbours=_neighbours(pieces),
+        neighbours=_neighbours(components),
         lifetimes={key.name: counts.lifetimes for key, counts in programs.counts.items() if key.dense},
     )
     if cache is not None:
@@ -117,19 +119,19 @@ def build_table(
     return table
 
 
-def pieces_count(
+def count_components(
     backbone: nn.Module,
     sites: Sequence[CutSite],
     features: Tensor,
     variants: Sequence[PlacedGate],
     layers: Sequence[LayerSite] = (),
 ) -> int:
-    """Return the number of pieces that :func:`build_table` times or estimates."""
-    return len(blocks.pieces_of(backbone, sites, features, variants, layers))
+    """Return the number of components that :func:`build_table` times or estimates."""
+    return len(blocks.build_components(backbone, sites, features, variants, layers))
 
 
-def read_pieces(device: Device, programs: Programs, host: HostSource) -> Readings:
-    """Return the readings of all pieces on all cores; each source is called once, with all cores of its kind."""
+def collect_readings(device: Device, programs: Programs, host: HostSource) -> Readings:
+    """Return the readings of all components on all cores; each source is called once, with all cores of its kind."""
     sources: Mapping[str, LatencySource] = {
         "litert": host,
         "vela": VelaSource(),
@@ -143,7 +145,7 @@ def read_pieces(device: Device, programs: Programs, host: HostSource) -> Reading
         by_source.setdefault(name, []).append(core)
     merged = Readings({}, {}, {})
     for source, cores in by_source.items():
-        readings = sources[source].read(cores, programs)
+        readings = sources[source].collect(cores, programs)
         merged = Readings(
             by_name={**merged.by_name, **readings.by_name},
             tiles={**merged.tiles, **readings.tiles},
@@ -152,10 +154,10 @@ def read_pieces(device: Device, programs: Programs, host: HostSource) -> Reading
     return merged
 
 
-def _by_piece(device: Device, programs: Programs, readings: Readings) -> ReadingsByPiece:
-    """Return the counts and readings of each piece by name; a reading is infinite if the core cannot run the piece."""
+def _by_component(device: Device, programs: Programs, readings: Readings) -> ReadingsByComponent:
+    """Return the counts and readings of each component by name; a reading is infinite if the core cannot run it."""
     rows = {key: {name: getattr(counts, name) for name in QUANTITIES} for key, counts in programs.counts.items()}
-    missing: dict[str, set[PieceKey]] = {}
+    missing: dict[str, set[ComponentKey]] = {}
     for core in device.cores:
         missing[core.name] = programs.models_for(core).keys() - programs.runnable(core).keys()
     for name, by_key in readings.by_name.items():
@@ -164,21 +166,21 @@ def _by_piece(device: Device, programs: Programs, readings: Readings) -> Reading
     return rows
 
 
-def _without_neighbours(by_piece: ReadingsByPiece, pieces: Pieces) -> ReadingsByPiece:
-    """Return the readings; a piece that holds several blocks gets the reading of its own block alone.
+def _without_neighbours(by_component: ReadingsByComponent, components: Components) -> ReadingsByComponent:
+    """Return the readings; a component that holds several blocks gets the reading of its own block alone.
 
     The function subtracts the readings of the other blocks (the neighbours), with the same channels missing. The memory
     of activations is not a sum over blocks, so it is scaled instead: no layer of the own block mixes channels, so all
     tensors of the block shrink by the same share.
     """
-    rows = {key: dict(row) for key, row in by_piece.items()}
-    shared = [key for key, piece in pieces.items() if piece.neighbours]
+    rows = {key: dict(row) for key, row in by_component.items()}
+    shared = [key for key, component in components.items() if component.neighbours]
     # A neighbour that mixes no channels holds several blocks as well, so its own reading has to be computed first.
     # If inputs are missing, the neighbours are behind the block, so the last block is first. If outputs are missing,
     # the neighbours are before the block.
     for key in [*(k for k in reversed(shared) if k.inputs < 1.0), *(k for k in shared if k.outputs < 1.0)]:
-        rows[key]["activation_bytes"] = key.inputs * key.outputs * rows[PieceKey(key.name)]["activation_bytes"]
-        for name in pieces[key].neighbours:
+        rows[key]["activation_bytes"] = key.inputs * key.outputs * rows[ComponentKey(key.name)]["activation_bytes"]
+        for name in components[key].neighbours:
             for quantity in rows[key].keys() - {"activation_bytes"}:
                 corners = {(k.inputs, k.outputs): row[quantity] for k, row in rows.items() if k.name == name}
                 other = Surface.fit(corners)(key.inputs, key.outputs)
@@ -189,37 +191,37 @@ def _without_neighbours(by_piece: ReadingsByPiece, pieces: Pieces) -> ReadingsBy
 
 
 def _surfaces(
-    by_piece: ReadingsByPiece,
-    pieces: Pieces,
+    by_component: ReadingsByComponent,
+    components: Components,
     roles: tuple[Role, ...],
     channels_and_tiles: Mapping[tuple[str, str], tuple[int, int]] | None = None,
 ) -> dict[str, dict[str, Surface]]:
-    """Return a surface for each quantity of each piece: the quantity as a function of the piece's channel shares."""
+    """Return, for each component, a surface for each quantity: the quantity as a function of the channel shares."""
     surfaces = {}
-    for name in blocks.named(pieces, *roles):
-        keys = [key for key in pieces if key.name == name]
+    for name in blocks.named(components, *roles):
+        keys = [key for key in components if key.name == name]
         surfaces[name] = {
             quantity: Surface.fit(
-                {(key.inputs, key.outputs): by_piece[key][quantity] for key in keys},
+                {(key.inputs, key.outputs): by_component[key][quantity] for key in keys},
                 *(channels_and_tiles or {}).get((name, quantity), (1, 1)),
             )
-            for quantity in by_piece[PieceKey(name)]
+            for quantity in by_component[ComponentKey(name)]
         }
     return surfaces
 
 
-def _neighbours(pieces: Pieces) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+def _neighbours(components: Components) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     """Return the blocks that shrink with each block, as :class:`gatesearch.cost.table.Table` describes them."""
     neighbours: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
-    for key, piece in pieces.items():
-        if piece.neighbours:
-            behind, before = neighbours.get(key.name, ((), ()))
-            own = piece.neighbours
-            neighbours[key.name] = (own, before) if key.inputs < 1.0 else (behind, own)
+    for key, component in components.items():
+        if component.neighbours:
+            after, before = neighbours.get(key.name, ((), ()))
+            own = component.neighbours
+            neighbours[key.name] = (own, before) if key.inputs < 1.0 else (after, own)
     return neighbours
 
 
-def _with_thin_overheads(
+def _with_pruned_overheads(
     heads: dict[str, dict[str, Surface]], sites: Sequence[CutSite], variants: Sequence[PlacedGate]
 ) -> dict[str, dict[str, Surface]]:
     """Return the surfaces of heads, with overhead bytes that depend on the share of channels.
@@ -236,56 +238,56 @@ def _with_thin_overheads(
             if head is None:
                 continue
             module = build_gate(replace(site, shape=shape), placed).lower().head.eval()
-            thin = program_footprint(module, torch.zeros(1, *shape))
+            pruned = program_footprint(module, torch.zeros(1, *shape))
             for name in OVERHEADS:
-                readings = {(1.0, 1.0): head[name](1.0, 1.0), (1.0, half / site.channels): getattr(thin, name)}
+                readings = {(1.0, 1.0): head[name](1.0, 1.0), (1.0, half / site.channels): getattr(pruned, name)}
                 head[name] = Surface.fit(readings)
     return heads
 
 
 def _channels_and_tiles(
-    pieces: Pieces, sites: Sequence[CutSite], tiles: Mapping[tuple[str, str], int]
+    components: Components, sites: Sequence[CutSite], tiles: Mapping[tuple[str, str], int]
 ) -> dict[tuple[str, str], tuple[int, int]]:
     """Return, for each block whose tile was measured, its output channels and the tile (channels computed together)."""
-    names = blocks.named(pieces, "block")[:-1]
+    names = blocks.named(components, "block")[:-1]
     ends = dict(zip(names, sites[len(sites) - len(names) :], strict=True))
     return {(block, reading): (ends[block].channels, tile) for (block, reading), tile in tiles.items() if block in ends}
 
 
 def _layer_readings(
-    by_piece: ReadingsByPiece,
-    pieces: Pieces,
+    by_component: ReadingsByComponent,
+    components: Components,
     backbone: nn.Module,
     sites: Sequence[CutSite],
     layers: Sequence[LayerSite],
 ) -> dict[str, LayerReading]:
     """Return the reading of each layer alone, without the overhead of a call.
 
-    The piece of a feed-forward layer is the layer as a program. Its reading minus the reading of an empty program is
-    the reading of the layer. A recurrent layer is many operators, so its piece is the block *without* the recurrent
-    layers. The reading of the block minus the reading of the piece is the reading of all recurrent layers of the block.
-    It is divided among these layers in proportion to their multiply-accumulates.
+    The component of a feed-forward layer is the layer as a program. Its reading minus the reading of an empty program
+    is the reading of the layer. A recurrent layer is many operators, so its component is the block *without* the
+    recurrent layers. The reading of the block minus the reading of the component is the reading of all recurrent layers
+    of the block. It is divided among these layers in proportion to their multiply-accumulates.
     """
     readings = {}
-    for piece in blocks.named(pieces, "layer"):
-        name = piece.removeprefix(LAYER_PREFIX)
-        site, place = find(layers, name), blocks.layer_place(name, backbone, sites)
-        own, block = by_piece[PieceKey(piece)], by_piece[PieceKey(place.block)]
+    for component in blocks.named(components, "layer"):
+        name = component.removeprefix(LAYER_PREFIX)
+        site, position = find(layers, name), blocks.find_layer_position(name, backbone, sites)
+        own, block = by_component[ComponentKey(component)], by_component[ComponentKey(position.block)]
         layer_readings = {}
         for quantity in own.keys() - set(QUANTITIES):
             if site.is_recurrent:
-                inside = [layer for layer in layers if layer.is_recurrent and layer.name in place.within]
+                inside = [layer for layer in layers if layer.is_recurrent and layer.name in position.within]
                 share = site.macs / sum(layer.macs for layer in inside)
                 layer_readings[quantity] = max(0.0, (block[quantity] - own[quantity]) * share)
             else:
-                call = by_piece[EMPTY][quantity.removesuffix(FLOATING)]
+                call = by_component[EMPTY][quantity.removesuffix(FLOATING)]
                 layer_readings[quantity] = max(0.0, own[quantity] - call)
         readings[name] = LayerReading(
-            block=place.block,
+            block=position.block,
             readings=layer_readings,
-            behind=place.behind,
-            first=place.first,
-            last=place.last,
+            previous=position.previous,
+            first=position.first,
+            last=position.last,
         )
     return readings
 
@@ -307,7 +309,7 @@ def kernel_runs(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> lis
 
 
 def _cache_key(
-    pieces: Pieces, device: Device, stamp: Mapping[str, Any], gates: Sequence[PlacedGate], timing_seconds: float
+    components: Components, device: Device, stamp: Mapping[str, Any], gates: Sequence[PlacedGate], timing_seconds: float
 ) -> str:
     """Return a digest of everything that a table depends on."""
     cores = [
@@ -326,7 +328,7 @@ def _cache_key(
     content = [
         TABLE_VERSION,
         cores,
-        blocks.description(pieces),
+        blocks.description(components),
         stamp,
         kernels,
         timing_seconds if measured else None,

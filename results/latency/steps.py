@@ -12,7 +12,7 @@ from gatesearch.compile.batch_convert import one_by_one
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.host import dispatch, executable
 from gatesearch.cost.table import Table
-from gatesearch.cost.table_reader import build_table, pieces_count
+from gatesearch.cost.table_reader import build_table, count_components
 from gatesearch.devices import profile
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan
@@ -55,7 +55,7 @@ def fill_tables(until: float) -> None:
         if _table(name) is None and time.monotonic() < until:
             chosen = models.subject(name)
             backbone, sites, features = chosen.backbone.eval(), chosen.sites, chosen.features
-            steps = pieces_count(backbone, sites, features, models.GC_VARIANTS, chosen.layers)
+            steps = count_components(backbone, sites, features, models.GC_VARIANTS, chosen.layers)
             with console.progress(steps, f"table of {name}") as bar:
                 table = build_table(
                     backbone,

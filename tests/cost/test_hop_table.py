@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gatesearch.backbones.ds_cnn import DSCNN
-from gatesearch.cost.blocks import PieceKey, pieces_of
+from gatesearch.cost.blocks import ComponentKey, build_components
 from gatesearch.cost.factory import build_cost_model, read_hop_table, read_table
-from gatesearch.cost.hop_pieces import hop_pieces, site_frames
+from gatesearch.cost.hop_components import build_hop_components, site_frames
 from gatesearch.cost.hop_table import HopTable
 from gatesearch.cost.model import CostModel
-from gatesearch.cost.programs import piece_footprint
+from gatesearch.cost.programs import component_footprint
 from gatesearch.graph.hops import Frames, HopNetwork, hop_networks, rewrite_for_hops, work_by_hop
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.metrics.streams.activity import STEADY, Activity
@@ -76,15 +76,15 @@ def test_the_steps_of_all_blocks_multiply_as_often_as_a_hop_of_the_network(drawn
     network, shape, stride = drawn
     hop = stride * hops
     sites = cut_sites(network, torch.zeros(2, *shape))
-    pieces = pieces_of(network, sites, torch.randn(2, *shape), (), ())
-    steps = hop_pieces(pieces, site_frames(network, sites, shape, time_axis=1, hop=hop))
-    blocks = [key for key, piece in pieces.items() if piece.role == "block" and key.dense]
+    components = build_components(network, sites, torch.randn(2, *shape), (), ())
+    steps = build_hop_components(components, site_frames(network, sites, shape, time_axis=1, hop=hop))
+    blocks = [key for key, component in components.items() if component.role == "block" and key.dense]
     parts = hop_networks(split(network, [site.node for site in sites]), shape, time_axis=1, hop=hop)
-    assert sum(piece_footprint(steps.pieces[key]).macs for key in blocks) == sum(
+    assert sum(component_footprint(steps.components[key]).macs for key in blocks) == sum(
         work_by_hop(part).hop_macs for part in parts
     )
     for key in blocks:
-        step, window = piece_footprint(steps.pieces[key]), piece_footprint(pieces[key])
+        step, window = component_footprint(steps.components[key]), component_footprint(components[key])
         assert step.macs <= window.macs
         assert step.weight_bytes == window.weight_bytes
         assert step.values >= 0
@@ -95,16 +95,16 @@ def test_the_step_of_a_block_gives_the_fresh_frames_of_its_window() -> None:
     network = rewritten()
     features = torch.randn(2, *SHAPE)
     sites = cut_sites(network, features)
-    pieces = pieces_of(network, sites, features, [GATE], ())
+    components = build_components(network, sites, features, [GATE], ())
     frames = site_frames(network, sites, SHAPE, time_axis=1, hop=HOP)
-    steps = hop_pieces(pieces, frames)
-    step = steps.pieces[PieceKey("stem")]
+    steps = build_hop_components(components, frames)
+    step = steps.components[ComponentKey("stem")]
     assert frames["stem"] == Frames(axis=2, count=20, hop=1)
     assert step.example.shape == (2, 8, 1, 5)
     output, *state = step.module(step.example[:1])
     assert output.shape[2] == 1
     assert sum(each.numel() for each in state) == steps.states["stem"] == 8 * 2 * 5
-    head = steps.pieces[PieceKey("gc-channel@stem")]
+    head = steps.components[ComponentKey("gc-channel@stem")]
     logit, *_ = head.module(head.example[:1])  # a program does not return its unchanged input
     assert logit.shape == (1, 1)
 

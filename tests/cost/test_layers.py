@@ -70,7 +70,7 @@ BOTH = LayerWork(
 
 
 @pytest.mark.parametrize(
-    ("work", "read", "serial", "whole", "saved", "params"),
+    ("work", "remaining_inputs", "serial", "whole", "macs", "params"),
     [
         (SPLIT, (), 0.5 + 0.5 * 0.25, 2.0, 10_000 * (0.5 + 0.125 - 1), 9),
         (HALF, (), 0.5 + 0.032, 1.032, 10_000 * (0.5 - 1) + 320, 40),
@@ -81,12 +81,14 @@ BOTH = LayerWork(
         (None, (), 1.0, 1.0, 0.0, 0),
     ],
 )
-def test_changes_by_hand(work: Any, read: Any, serial: float, whole: float, saved: float, params: int) -> None:
-    change = LayerChange(SITE, work, read)
+def test_changes_by_hand(
+    work: Any, remaining_inputs: Any, serial: float, whole: float, macs: float, params: int
+) -> None:
+    change = LayerChange(SITE, work, remaining_inputs)
     assert change.cost(SERIAL) == pytest.approx(serial)
     assert change.cost(WHOLE) == pytest.approx(whole)
-    assert change.saved_macs == pytest.approx(saved)
-    assert change.params == params
+    assert change.macs_change == pytest.approx(macs)
+    assert change.params_change == params
 
 
 def chain(*names: str) -> tuple[LayerSite, ...]:
@@ -98,7 +100,7 @@ def test_suppressed_channels_are_missing_in_the_next_layer_and_in_no_other() -> 
     layers = chain("a", "b", "c")
     changes = layer_changes([PlacedGate.of("fbs", "a", density=0.5)], layers, {})
     assert list(changes) == ["a", "b"]
-    assert changes["a"].read == () and changes["a"].work is not None
+    assert changes["a"].remaining_inputs == () and changes["a"].work is not None
     assert changes["b"] == LayerChange(layers[1], None, (("channel", 0.5),))
     apart = (*layers[:1], replace(layers[1], source=None), layers[2])
     assert list(layer_changes([PlacedGate.of("fbs", "a", density=0.5)], apart, {})) == ["a"]
@@ -108,7 +110,7 @@ def test_observed_shares_replace_target_shares() -> None:
     layers, gates = chain("a", "b"), [PlacedGate.of("fbs", "a", density=0.5), PlacedGate.of("pg", "b", mask="m1")]
     least = layer_changes(gates, layers, {})
     seen = layer_changes(gates, layers, {"a": {"density": 0.625}, "b": {"weighted_sparsity": 0.3}})
-    assert least["b"].read == (("channel", 0.5),) and seen["b"].read == (("channel", 0.625),)
+    assert least["b"].remaining_inputs == (("channel", 0.5),) and seen["b"].remaining_inputs == (("channel", 0.625),)
     assert least["b"].work is not None and seen["b"].work is not None
     assert least["b"].work.calls[1].remaining == (("pixel", 0.0),)
     assert seen["b"].work.calls[1].remaining == (("pixel", pytest.approx(0.7)),)
@@ -119,7 +121,7 @@ def test_the_next_layer_reads_in_the_pattern_in_which_channels_were_suppressed(b
     layers = tuple(replace(site, shape=(32, 6, 6)) for site in chain("a", "b"))
     for kind in ("fbs", "fbs_pg"):
         changes = layer_changes([PlacedGate.of(kind, "a", density=0.5, block=block)], layers, {})
-        assert changes["b"].read == ((named, 0.5),)
+        assert changes["b"].remaining_inputs == ((named, 0.5),)
     only = Kernels(skips=("channel-block-16",), source="x")
     assert changes["b"].cost(only) == (0.5 if block == 16 else 1.0)
 

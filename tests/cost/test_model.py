@@ -83,10 +83,13 @@ def device(links: bool = True, **mcu: Any) -> Device:
     )
 
 
-# Returns a cost surface, as the latency table has it for each quantity of a block. ``dense`` is the value with all
-# channels active. ``i`` is the value with half of the input channels, ``o`` with half of the output channels, and
-# ``io`` with half of the input and half of the output channels.
 def surface(dense: float, **pruned: float) -> Surface:
+    """Return a cost surface, as the latency table has it for each quantity of a block.
+
+    Args:
+        dense: the value with all channels active.
+        pruned: values with half of the input channels (``i``), of the output channels (``o``), or of both (``io``).
+    """
     corners = {"i": (0.5, 1.0), "o": (1.0, 0.5), "io": (0.5, 0.5)}
     return Surface.fit({(1.0, 1.0): dense, **{corners[name]: value for name, value in pruned.items()}})
 

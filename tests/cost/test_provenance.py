@@ -27,7 +27,7 @@ from tests.cost.test_recipes_on_devices import SHAPES
 FLOAT_CORES = ("host", "app", "a64")  # the cores of shipped devices that run float programs and kernels
 
 
-class Read:
+class StandInCosts:
     """Stands in for timings on this host: it has a reading for each kernel call that a latency table needs."""
 
     provenance: Provenance = "measured"
@@ -58,7 +58,7 @@ def space_of(name: str, device: str) -> tuple[Space, tuple[LayerSite, ...]]:
 
 
 def costs_of(core: Core, layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> KernelCosts | None:
-    return Read(layers, gates) if core.runs_kernels else board.costs_of(core)
+    return StandInCosts(layers, gates) if core.runs_kernels else board.costs_of(core)
 
 
 def bases(name: str, device: str) -> list[tuple[str, str, Basis, int]]:
@@ -103,10 +103,12 @@ def test_a_gate_without_a_kernel_has_a_reason() -> None:
     host, serial = profile.load("host").core("host"), profile.load("bit_serial").core("serial")
     narrow = PlacedGate.of("pg", site.name, bits=8, high_bits=4)
     wide = PlacedGate.of("pg", site.name, bits=16, high_bits=8)
-    read = Read(layers, [narrow])
-    assert provenance.layer_basis(host, site, narrow, read) == Basis("kernels", "measured")
-    assert provenance.layer_basis(host, site, wide, read) == Basis("reference", "modelled", "wide")
-    assert provenance.layer_basis(host, site, narrow, Read(layers, [])) == Basis("reference", "modelled", "no compiler")
+    costs = StandInCosts(layers, [narrow])
+    assert provenance.layer_basis(host, site, narrow, costs) == Basis("kernels", "measured")
+    assert provenance.layer_basis(host, site, wide, costs) == Basis("reference", "modelled", "wide")
+    assert provenance.layer_basis(host, site, narrow, StandInCosts(layers, [])) == Basis(
+        "reference", "modelled", "no compiler"
+    )
     assert provenance.layer_basis(serial, site, narrow, None) == Basis("rate", "assumed", "imagined")
     masking = serial.model_copy(update={"engine": "litert"})
     assert provenance.layer_basis(masking, site, narrow, None) == Basis("reference", "modelled", "masks")

@@ -18,12 +18,12 @@ from torch import nn
 
 from gatesearch.compile.vela import VelaResult
 from gatesearch.cost import table_reader
-from gatesearch.cost.blocks import EMPTY, Piece, PieceKey, variant_of
+from gatesearch.cost.blocks import EMPTY, Component, ComponentKey, variant_of
 from gatesearch.cost.programs import Programs
 from gatesearch.cost.sources.vela import VelaSource, vela
 from gatesearch.cost.surface import Surface
 from gatesearch.cost.table import QUANTITIES, Table
-from gatesearch.cost.table_reader import build_table, pieces_count
+from gatesearch.cost.table_reader import build_table, count_components
 from gatesearch.devices import profile
 from gatesearch.devices.profile import Device
 from gatesearch.graph.sites import CutSite, cut_sites
@@ -143,7 +143,7 @@ def test_a_space_without_the_input_site_still_starts_at_the_input(
 def test_steps_are_counted(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
     seen: list[None] = []
     build_table(backbone, sites, FEATURES, counting(), VARIANTS, on_step=lambda: seen.append(None))
-    assert len(seen) == pieces_count(backbone, sites, FEATURES, VARIANTS) == 4 + 4 + 2 + 6 + 1
+    assert len(seen) == count_components(backbone, sites, FEATURES, VARIANTS) == 4 + 4 + 2 + 6 + 1
 
 
 def test_a_table_survives_json(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
@@ -158,7 +158,7 @@ def test_a_table_is_read_once(
     first = build()
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.delattr(table_reader, "read_pieces")
+        patch.delattr(table_reader, "collect_readings")
         assert build() == first
     # With other weights the table is the same. Another clock frequency or another machine needs another table.
     nn.init.ones_(backbone.get_submodule("stem.0").weight)  # type: ignore[arg-type]
@@ -177,11 +177,11 @@ def test_operators_that_vela_leaves_to_the_cpu_cannot_run_on_the_npu(monkeypatch
 
     monkeypatch.setattr(vela, "compile", compiled)
     npu = profile.load("three_core").core("npu")
-    models = {PieceKey("a"): b"conv", PieceKey("b"): b"mean", EMPTY: b"relu"}
-    pieces = {key: Piece(nn.Identity(), torch.ones(1), "block") for key in models}
-    programs = Programs(pieces, {}, {"int8": models, "float32": models})
-    assert VelaSource().read([npu], programs).by_name == {
-        "npu": {PieceKey("a"): 7.0, PieceKey("b"): math.inf, EMPTY: 0.0}
+    models = {ComponentKey("a"): b"conv", ComponentKey("b"): b"mean", EMPTY: b"relu"}
+    components = {key: Component(nn.Identity(), torch.ones(1), "block") for key in models}
+    programs = Programs(components, {}, {"int8": models, "float32": models})
+    assert VelaSource().collect([npu], programs).by_name == {
+        "npu": {ComponentKey("a"): 7.0, ComponentKey("b"): math.inf, EMPTY: 0.0}
     }
 
 

@@ -124,18 +124,20 @@ def test_the_onnx_file_computes_what_the_stage_computes(exported: Exported) -> N
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession((exported.folder / "app/stage2.onnx").read_bytes())
     stage, floor = exported.stages[2], exported.manifest["stages"][2]["logit_offset"]
-    [taken] = session.get_inputs()
+    [source] = session.get_inputs()
     for sample in stage.samples[:8]:
         with torch.no_grad():
-            logits = exported.model.stages[2](unfolded(sample[None], exported.manifest["stages"][1]["channels"], 16))
-        [result] = session.run(None, {taken.name: sample[None].numpy()})
+            logits = exported.model.stages[2](
+                restore_channels(sample[None], exported.manifest["stages"][1]["channels"], 16)
+            )
+        [result] = session.run(None, {source.name: sample[None].numpy()})
         np.testing.assert_allclose(result + floor, logits.clamp(min=floor).numpy(), atol=1e-4)
 
 
-def unfolded(kept: torch.Tensor, channels: list[int], count: int) -> torch.Tensor:
+def restore_channels(x: torch.Tensor, channels: list[int], count: int) -> torch.Tensor:
     """Return activations with all channels, in which the removed ones are zero."""
-    whole = kept.new_zeros(len(kept), count, *kept.shape[2:])
-    whole[:, channels] = kept
+    whole = x.new_zeros(len(x), count, *x.shape[2:])
+    whole[:, channels] = x
     return whole
 
 

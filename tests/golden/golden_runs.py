@@ -148,10 +148,10 @@ def run(name: str, folder: Path, flags: Sequence[str] = ()) -> dict[str, Any]:
     )
     if done.returncode != 0:
         raise RuntimeError(f"{name}: exit status {done.returncode}: {done.stderr[-2000:]}")
-    return held(folder / "run")
+    return compared_figures(folder / "run")
 
 
-def held(folder: Path) -> dict[str, Any]:
+def compared_figures(folder: Path) -> dict[str, Any]:
     """Return the figures of a run folder that are compared: the summary without :data:`LEFT_OUT`, and the trials."""
     summary = json.loads((folder / "summary.json").read_text())
     with (folder / "trials.csv").open(newline="") as file:

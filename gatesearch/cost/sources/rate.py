@@ -16,7 +16,7 @@ class RateSource:
     profile's ``macs_per_value``, so a change of that figure changes prices without a new count.
     """
 
-    def read(self, cores: Sequence[Core], programs: Programs) -> Readings:
+    def collect(self, cores: Sequence[Core], programs: Programs) -> Readings:
         """See :class:`gatesearch.cost.sources.base.LatencySource`."""
         macs = {key: counts.macs for key, counts in programs.counts.items()}
         return Readings({core.name: macs for core in cores})

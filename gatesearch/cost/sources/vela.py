@@ -6,25 +6,25 @@ import math
 from collections.abc import Sequence
 
 from gatesearch.compile import vela
-from gatesearch.cost.blocks import EMPTY, PieceKey
+from gatesearch.cost.blocks import EMPTY, ComponentKey
 from gatesearch.cost.programs import Programs
 from gatesearch.cost.sources.base import Readings
 from gatesearch.devices.profile import Core, Vela
 
 
 class VelaSource:
-    """Estimates the NPU cycles of each separately timed module (*piece*) of a backbone.
+    """Estimates the NPU cycles of each separately timed module (*component*) of a backbone.
 
-    A piece with an operator that Vela leaves to the CPU gets infinity, because Vela's cycle count does not include that
-    operator.
+    A component with an operator that Vela leaves to the CPU gets infinity, because Vela's cycle count does not include
+    that operator.
     """
 
-    def read(self, cores: Sequence[Core], programs: Programs) -> Readings:
+    def collect(self, cores: Sequence[Core], programs: Programs) -> Readings:
         """See :class:`gatesearch.cost.sources.base.LatencySource`."""
         return Readings({core.name: _cycles(core, programs) for core in cores})
 
 
-def _cycles(core: Core, programs: Programs) -> dict[PieceKey, float]:
+def _cycles(core: Core, programs: Programs) -> dict[ComponentKey, float]:
     timing = core.timing
     assert isinstance(timing, Vela)
     cycles = {}

@@ -67,8 +67,10 @@ def _layer_row(
     """Return the entry of one layer in the record: its gate, the work that remains, and the share of its time."""
     site, work = change.site, change.work or DENSE
     calls = work.calls or DENSE_CALLS
-    names = dict.fromkeys(name for name, _ in [*change.read, *(part for call in calls for part in call.remaining)])
-    left = site.macs + change.saved_macs
+    names = dict.fromkeys(
+        name for name, _ in [*change.remaining_inputs, *(part for call in calls for part in call.remaining)]
+    )
+    left = site.macs + change.macs_change
     return {
         "site": site.name,
         "op": site.op,
@@ -76,13 +78,13 @@ def _layer_row(
         "kind": None if gate is None else gate.kind,
         "params": {} if gate is None else dict(gate.params),
         "report": dict(observed),
-        "read": change.read_share,
+        "read": change.input_share,
         "calls": [
             {
                 "bits": list(call.bits),
                 "left": [list(part) for part in call.remaining],
                 "share": call.share,
-                "macs": site.macs * change.read_share * call.share * call.bits[0] / 8,
+                "macs": site.macs * change.input_share * call.share * call.bits[0] / 8,
             }
             for call in calls
         ],

@@ -65,7 +65,7 @@ def timings_within(seconds: float) -> int:
     return max(1, round(TABLE_TIMINGS * seconds / TIMING_SECONDS))
 
 
-def read(
+def measure(
     programs: Mapping[Name, bytes],
     empty: bytes,
     runs: Sequence[Run] = (),

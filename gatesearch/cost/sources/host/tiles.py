@@ -15,7 +15,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from gatesearch.cost.blocks import Pieces
+from gatesearch.cost.blocks import Components
 from gatesearch.cost.programs import in_both_formats
 
 PROBED_CHANNELS = (40, 64)
@@ -33,17 +33,17 @@ def probe_networks() -> dict[str, tuple[nn.Module, Tensor]]:
     }
 
 
-def probe_programs(pieces: Pieces, in_float: Mapping[str, bytes]) -> Probes:
+def probe_programs(components: Components, in_float: Mapping[str, bytes]) -> Probes:
     """Return the programs of the probes that a backbone needs.
 
     These are the probes with the kernel sizes of blocks whose output channels gates may remove.
 
     Args:
-        pieces: the pieces of the backbone.
+        components: the components of the backbone.
         in_float: the float programs of :func:`probe_networks` by name.
     """
-    shrinkable = [piece for key, piece in pieces.items() if piece.role == "block" and key.outputs < 1.0]
-    forms = sorted({is_pointwise(piece.module) for piece in shrinkable})
+    shrinkable = [component for key, component in components.items() if component.role == "block" and key.outputs < 1.0]
+    forms = sorted({is_pointwise(component.module) for component in shrinkable})
     probes: Probes = {}
     for pointwise, channels in product(forms, PROBED_CHANNELS):
         for number_format, model in in_both_formats(in_float[_name(pointwise, channels)], _samples()).items():

@@ -59,7 +59,7 @@ def test_a_model_of_many_operators_is_not_split(programs: dict[str, bytes], monk
 def test_a_table_has_a_reading_for_each_program_and_each_point_of_each_kernel(programs: dict[str, bytes]) -> None:
     call = KernelCall("fbs", (6, 6, 32, 32, 3, 3, 1, 1, 1, 1, 1, 1))
     empty = convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1))
-    result = profiler.read(programs, empty, [Run(call, False), Run(call, True)], seconds=0.1)
+    result = profiler.measure(programs, empty, [Run(call, False), Run(call, True)], seconds=0.1)
     assert set(result.programs) == {"float32", "int8"}
     assert all(taken > result.empty_us > 0 for taken in result.programs.values())
     [(key, curve)] = result.kernels.curves.items()
@@ -103,8 +103,8 @@ def test_a_small_budget_times_what_cannot_be_derived_and_reports_the_derived_sha
     layers = [nn.Conv2d(before, behind, 3, padding=1) for before, behind in pairwise(widths)]
     programs = {"it": convert(nn.Sequential(*layers).eval(), torch.rand(SHAPE))}
     empty = convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1))
-    ample = profiler.read(programs, empty, seconds=0.1)
-    scarce = profiler.read(programs, empty, seconds=0.1, max_timings=1)
+    ample = profiler.measure(programs, empty, seconds=0.1)
+    scarce = profiler.measure(programs, empty, seconds=0.1, max_timings=1)
     assert ample.timings == 4 and ample.derived == 0.0
     assert scarce.timings == 3 and 0.0 < scarce.derived < 1.0
     assert scarce.programs["it"] > scarce.empty_us

@@ -1,9 +1,9 @@
 """Builds the *step* of each block and gate head: the module that computes one hop of a stream.
 
 A hop is the time from one decision to the next. Its fresh frames are the frames that the previous window did not have.
-A piece is a separately timed module of the backbone, such as a block. Latency sources count, compile or time a step in
-the same way as the piece for a whole window. A step holds its state as constants, so that it has one input, like every
-other piece.
+A component is a separately timed module of the backbone, such as a block. Latency sources count, compile or time a step
+in the same way as the component for a whole window. A step holds its state as constants, so that it has one input, like
+every other component.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gatesearch.cost.blocks import Piece, PieceKey, Pieces
+from gatesearch.cost.blocks import Component, ComponentKey, Components
 from gatesearch.gates.gc.lowered import pool_frames_first
 from gatesearch.graph.hops import Frames, HopNetwork, hop_networks
 from gatesearch.graph.sites import INPUT, CutSite
@@ -23,14 +23,14 @@ from gatesearch.graph.trace import trace_program
 from gatesearch.model import split
 
 
-class StepPiece(nn.Module):
-    """The step of a piece: it maps fresh frames [N, ...] to its outputs and its next state.
+class StepComponent(nn.Module):
+    """The step of a component: it maps fresh frames [N, ...] to its outputs and its next state.
 
     The step does not return an input that passes unchanged, because a program cannot return its input. For example, the
     head of a gate passes the gate's input unchanged.
 
     Args:
-        network: the piece as a network that runs by hops.
+        network: the component as a network that runs by hops.
         window: one whole window [1, ...], from which the step's state is computed.
     """
 
@@ -51,16 +51,16 @@ class StepPiece(nn.Module):
 
 
 @dataclass(frozen=True)
-class HopPieces:
-    """The pieces of a backbone that runs by hops.
+class HopComponents:
+    """The components of a backbone that runs by hops.
 
     Args:
-        pieces: the pieces by key. A piece whose input has no time axis is the same as for a whole window.
-        states: by the name of a piece, the number of values in the state that one hop passes to the next, if all
+        components: the components by key. A component whose input has no time axis is the same as for a whole window.
+        states: by the name of a component, the number of values in the state that one hop passes to the next, if all
             channels remain.
     """
 
-    pieces: Pieces
+    components: Components
     states: Mapping[str, int]
 
 
@@ -84,37 +84,37 @@ def site_frames(
     return {name: part.frames for name, part in zip([INPUT, *(site.name for site in sites)], parts, strict=True)}
 
 
-def hop_pieces(pieces: Pieces, frames: Mapping[str, Frames | None]) -> HopPieces:
+def build_hop_components(components: Components, frames: Mapping[str, Frames | None]) -> HopComponents:
     """Return the step of each block and head; exits stay unchanged, because an exit always reads a whole window.
 
     Args:
-        pieces: blocks, heads and exits of whole windows, and the empty program.
+        components: blocks, heads and exits of whole windows, and the empty program.
         frames: the time axis at each site, see :func:`site_frames`.
     """
-    steps: dict[PieceKey, Piece] = {}
+    steps: dict[ComponentKey, Component] = {}
     states: dict[str, int] = {}
-    for key, piece in pieces.items():
-        site = key.name.partition("@")[2] if piece.role == "head" else key.name
-        axis = frames.get(site) if piece.role in ("block", "head") else None
-        if axis is not None and piece.example.shape[axis.axis] != axis.count:
+    for key, component in components.items():
+        site = key.name.partition("@")[2] if component.role == "head" else key.name
+        axis = frames.get(site) if component.role in ("block", "head") else None
+        if axis is not None and component.example.shape[axis.axis] != axis.count:
             axis = None  # the time axis is also the channel axis, and a cut removes some of its frames
-        if axis is None or isinstance(piece.module, nn.Identity):
-            steps[key] = piece if axis is None else piece._replace(example=_fresh(piece.example, axis))
+        if axis is None or isinstance(component.module, nn.Identity):
+            steps[key] = component if axis is None else component._replace(example=_fresh(component.example, axis))
             continue
-        shape, module = tuple(piece.example.shape[1:]), piece.module
-        if piece.role == "head" and piece.example.ndim == 4:
+        shape, module = tuple(component.example.shape[1:]), component.module
+        if component.role == "head" and component.example.ndim == 4:
             module = copy.deepcopy(module)
             pool_frames_first(module, axis.axis - 1)
         network = HopNetwork(trace_program(module), shape, axis.axis - 1, axis.hop, recompute=True).eval()
-        steps[key] = piece._replace(
-            module=StepPiece(network, piece.example[:1]).eval(),
-            example=_fresh(piece.example, axis),
+        steps[key] = component._replace(
+            module=StepComponent(network, component.example[:1]).eval(),
+            example=_fresh(component.example, axis),
             state=network.state_elements,
             joined=sum(state.joined for state in network.states),
         )
         if key.dense:
             states[key.name] = network.state_elements
-    return HopPieces(steps, states)
+    return HopComponents(steps, states)
 
 
 def _fresh(example: Tensor, frames: Frames) -> Tensor:
