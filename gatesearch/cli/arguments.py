@@ -24,7 +24,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="recipe=NAME key=value ~key",
-        help="A recipe, values to change and keys to drop from it.",
+        help="A recipe, values to change in it, and keys to remove from it.",
         show_default=False,
         autocompletion=complete_setting,
     ),
@@ -42,7 +42,7 @@ Trust = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[trust=true]",
-        help="Let a run folder that was not made here name modules, whose code runs.",
+        help="Allow a run folder that was not made here to name modules, and run their code.",
         show_default=False,
     ),
 ]

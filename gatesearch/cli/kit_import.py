@@ -119,7 +119,7 @@ def _build_profile(
         raise UserError(f"device={device.name} has several cores: write core= ({', '.join(device.core_names)})")
     replaced = device.core(core or device.core_names[0])
     if table.unit != "ns" and clock_mhz is None:
-        raise UserError(f"the runner counted {table.unit}: say how many a microsecond has, with clock_mhz=")
+        raise UserError(f"the runner counted {table.unit}: set clock_mhz= to the number of them in a microsecond")
     dense = [reading for reading in table.readings if reading.kernel == "conv" and _is_dense(reading.remaining)]
     macs_per_tick = median(macs_of_call(reading.call) / reading.shortest for reading in dense)
     ticks_per_us = NS_PER_US if table.unit == "ns" else float(clock_mhz or 0)
@@ -139,9 +139,9 @@ def _build_timing(table: BoardTable, core: profile.Core, ticks_per_us: float, ma
     frontend_macs_per_us = 1.0 / frontend_us if frontend_us else macs_per_us / FRONTEND_SLOWDOWN
     frontend_source = "a quarter of the rate of int8 products, no measurement"
     if frontend_us:
-        frontend_source = f"as the profile had it of {core.name}"
-    rate_source = "the middle of the kit's dense convolutions, multiply-accumulates over time"
-    clock_source = "given with the import" if table.unit != "ns" else "the runner's clock tells nanoseconds"
+        frontend_source = f"as in the profile of {core.name}"
+    rate_source = "median over the kit's dense convolutions of multiply-accumulates per time"
+    clock_source = "given with the import" if table.unit != "ns" else "the runner's clock counts nanoseconds"
     clock = _constant(ticks_per_us, "MHz" if table.provenance == "simulated" else "ticks/us", "assumed", clock_source)
     if table.unit == "ns":
         clock["provenance"] = "measured"

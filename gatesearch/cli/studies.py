@@ -31,7 +31,8 @@ def scaling(settings: Settings = None) -> None:
 def dashboard(
     folder: RunFolder = "",
     settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[port=N trust=true]", help="Where to listen.")
+        list[str] | None,
+        typer.Argument(metavar="[port=N trust=true]", help="Port to listen on, and whether to trust the run folder."),
     ] = None,
 ) -> None:
     """Show a search in the browser, even while it runs."""
@@ -50,7 +51,9 @@ def dashboard(
 
 def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which benchmark.", show_default=False)] = "",
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="What it takes.")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="Arguments of the benchmark, as key=value.")
+    ] = None,
 ) -> None:
     """Run a benchmark of a checkout.
 

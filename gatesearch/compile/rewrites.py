@@ -30,7 +30,7 @@ from torch.nn import functional
 from gatesearch.compile import recurrence
 from gatesearch.compile.average_pool import Pair, Window, factor_window
 from gatesearch.compile.fold import fold_batch_norms, is_plain, replace_random_slopes
-from gatesearch.gates.factored import FactoredRNN, in_place_of
+from gatesearch.gates.factored import FactoredRNN, replace_layer
 from gatesearch.gates.matrices import Factors
 
 
@@ -132,7 +132,7 @@ class _Recurrent(nn.Module):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        rnn = module if isinstance(module, FactoredRNN) else in_place_of(module, Factors)
+        rnn = module if isinstance(module, FactoredRNN) else replace_layer(module, Factors)
         assert isinstance(rnn, FactoredRNN)
         self.rnn = rnn
 

@@ -51,8 +51,8 @@ def load(seed: int = 0, positives: Sequence[str] | str = "all") -> Dataset:
     return Dataset(
         name="digits",
         source="scikit-learn's copy of the test part of UCI's optical recognition of handwritten digits: "
-        f"{len(order):,} images, split 60/20/20 (stratified, seed {seed}); who wrote which is not recorded, so writers "
-        "are mixed among the splits",
+        f"{len(order):,} images, split 60/20/20 (stratified, seed {seed}); the writers are not recorded, so they are "
+        "mixed among the splits",
         synthetic=False,
         classes=CLASSES,
         positive=flags,

@@ -32,8 +32,8 @@ def mix_channels(values: npt.NDArray[np.float64], path: Path) -> tuple[FloatWave
     peak = float(np.abs(values).max())
     if INT16_PEAKS[0] < peak < INT16_PEAKS[1]:
         raise UserError(
-            f"{path}: reaches {peak:g} where full scale is 1: sound in the numbers of int16, written as float; divide "
-            "it by 32768, or write it as 16-bit"
+            f"{path}: reaches {peak:g} where full scale is 1: its samples are int16 values stored as float; "
+            "divide them by 32768, or write them as 16-bit"
         )
     if peak > LARGEST_PEAK:
         raise UserError(f"{path}: reaches {peak:g} where full scale is 1; scale it, or leave it out")
@@ -42,6 +42,6 @@ def mix_channels(values: npt.NDArray[np.float64], path: Path) -> tuple[FloatWave
     if values.shape[1] > 1 and power < CANCELLED_POWER * channel_power:
         raise UserError(
             f"{path}: its {values.shape[1]} channels cancel each other (antiphase), so that their mean is silence; "
-            "turn one over, or keep one"
+            "invert one channel, or keep only one"
         )
     return wave, bool(np.abs(wave).max() > 1.0)

@@ -33,7 +33,7 @@ LOADER_KEYS = (
 MIN_WINDOWS = 10
 # Length of a scene in hours, number of windows, and number of utterances, if only shapes matter.
 SHORT_H, SHORT_WINDOWS, SHORT_UTTERANCES = 0.2, 400, 8
-TRAINING_SHARE = 0.2  # number of validation windows, and of test windows, as a share of the training windows
+HELD_OUT_SHARE = 0.2  # number of validation windows, and of test windows, as a share of the training windows
 
 
 def load(
@@ -156,7 +156,7 @@ def from_scenes(
     splits = {}
     for split in SPLITS:
         scene = scenes[split]
-        count = windows if split == "train" else max(10, round(TRAINING_SHARE * windows))
+        count = windows if split == "train" else max(10, round(HELD_OUT_SHARE * windows))
         drawn = draw_windows(
             scene, window_s, count, seed, positive_share=positive_share, inside=inside, classes=classes
         )

@@ -143,8 +143,8 @@ def _check(
         outputs = [form.run(blob, x.astype(np.float32)) for x in run.inputs]
         if all(values is not None for values in outputs):
             return ArtifactCheck(path, name, "run", _difference(outputs, run, source["path"]))
-        made_from = artifact.get("source", source["sha256"])
-        if made_from != source["sha256"]:
+        source_digest = artifact.get("source", source["sha256"])
+        if source_digest != source["sha256"]:
             return ArtifactCheck(
                 path, name, "inspected", f"the file was made from another program than {source['path']}"
             )

@@ -73,7 +73,7 @@ class Frontend(nn.Module):
         """
         if self.dimensions is not None and inputs.ndim != 1 + self.dimensions:
             shape = list(inputs.shape[1:])
-            raise UserError(f"frontend.name: {self.name} wants {self.expects}; the data has {shape}")
+            raise UserError(f"frontend.name: {self.name} needs {self.expects}; the data have the shape {shape}")
         if not len(inputs):
             raise UserError(f"frontend.name: {self.name} needs samples to fit on; the training split is empty")
 

@@ -31,7 +31,9 @@ def start_param() -> Any:
 
     The biases start as in the trained layer in both cases.
     """
-    return param("fitted", choices=("fitted", "random"), among=("fitted", "random"), doc="where the factors start")
+    return param(
+        "fitted", choices=("fitted", "random"), among=("fitted", "random"), doc="how the factors are initialised"
+    )
 
 
 class Cell(NamedTuple):
@@ -79,7 +81,7 @@ def cells(site: LayerSite) -> list[Cell]:
     ]
 
 
-def smaller(site: LayerSite, parameters: int) -> LayerWork:
+def count_compressed_work(site: LayerSite, parameters: int) -> LayerWork:
     """Return the work of a layer whose matrices are replaced by smaller ones with ``parameters`` parameters in all."""
     dense = sum(cell.dense for cell in cells(site))
     stored = 1 - (dense - parameters) / site.params

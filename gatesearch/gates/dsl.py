@@ -49,7 +49,7 @@ class DSLParams(GateParams):
     """Parameters of a ``dsl`` gate."""
 
     share: float = param(
-        0.7, choices=(0.8, 0.7, 0.5), above=0, below=1, aim="leaving", doc="of the samples that are to leave"
+        0.7, choices=(0.8, 0.7, 0.5), above=0, below=1, aim="leaving", doc="share of the samples that should leave"
     )
     width: float = param(
         0.25,
@@ -57,7 +57,7 @@ class DSLParams(GateParams):
         above=0,
         high=1,
         new_program=True,
-        doc="channels of the light decoder over those of the site",
+        doc="channels of the light decoder divided by the channels of the site",
     )
     keep: float = param(1.0, choices=(0.5, 1.0), above=0, high=1, doc="share of the channels that the mask keeps")
 

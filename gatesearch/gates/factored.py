@@ -173,7 +173,7 @@ class FactoredRNN(_Layer):
         return [input_matrix.dense(), state_matrix.dense(), *biases]
 
 
-def in_place_of(layer: nn.Module | None, build: Build) -> FactoredLinear | FactoredRNN:
+def replace_layer(layer: nn.Module | None, build: Build) -> FactoredLinear | FactoredRNN:
     """Return the module that replaces a linear or recurrent layer; ``build`` makes its matrices."""
     if isinstance(layer, nn.Linear):
         return FactoredLinear(layer, build)

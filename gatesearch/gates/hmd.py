@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from gatesearch.gates.cells import FACTORS, FactorParams, cells, has_matrices, smaller, start_param
-from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
+from gatesearch.gates.cells import FACTORS, FactorParams, cells, count_compressed_work, has_matrices, start_param
+from gatesearch.gates.factored import FactoredLinear, FactoredRNN, replace_layer
 from gatesearch.gates.kind import GateKind
 from gatesearch.gates.matrices import Factors, HybridMatrix
 from gatesearch.gates.params import GateError, param
@@ -31,7 +31,9 @@ BLOCK_CHOICES = (4, 1, 2)
 class HMDParams(FactorParams):
     """Parameters of an ``hmd`` gate."""
 
-    blocks: int = param(2, choices=BLOCK_CHOICES, low=1, doc="J, rank-1 blocks side by side; 2 as in the papers")
+    blocks: int = param(
+        2, choices=BLOCK_CHOICES, low=1, doc="number of rank-1 blocks side by side (J in the papers, which use 2)"
+    )
     init: str = start_param()
 
 
@@ -75,13 +77,13 @@ class HMD(GateKind[LayerSite, HMDParams]):
                 matrix.redraw(float(weight.std()))
             return matrix
 
-        return in_place_of(layer, factors)
+        return replace_layer(layer, factors)
 
     def work(self, site: LayerSite, params: HMDParams, observed: Mapping[str, float] | None = None) -> LayerWork:
         """Return the work of a smaller dense layer, which does not depend on the data."""
         factor, blocks = params.factor, params.blocks
         parameters = sum(cell.hybrid(cell.dense_rows(factor, blocks), blocks) for cell in cells(site))
-        return replace(smaller(site, parameters), kernels=_kernels(site, factor, blocks))
+        return replace(count_compressed_work(site, parameters), kernels=_kernels(site, factor, blocks))
 
 
 def _kernels(site: LayerSite, factor: float, blocks: int) -> tuple[KernelCall, ...]:

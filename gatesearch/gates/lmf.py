@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from gatesearch.gates.cells import FACTORS, FactorParams, cells, has_matrices, smaller, start_param
-from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
+from gatesearch.gates.cells import FACTORS, FactorParams, cells, count_compressed_work, has_matrices, start_param
+from gatesearch.gates.factored import FactoredLinear, FactoredRNN, replace_layer
 from gatesearch.gates.kind import GateKind
 from gatesearch.gates.matrices import Factors, LowRankMatrix, low_rank
 from gatesearch.gates.params import GateError
@@ -64,7 +64,7 @@ class LMF(GateKind[LayerSite, LMFParams]):
                 matrix.redraw(float(weight.std()))
             return matrix
 
-        return in_place_of(layer, factors)
+        return replace_layer(layer, factors)
 
     def work(self, site: LayerSite, params: LMFParams, observed: Mapping[str, float] | None = None) -> LayerWork:
         """Return the work of a smaller dense layer; nothing depends on the data."""
@@ -83,7 +83,7 @@ class LMF(GateKind[LayerSite, LMFParams]):
             for cell in cells(site)
             if site.op != "linear"
         )
-        return replace(smaller(site, parameters), kernels=kernels)
+        return replace(count_compressed_work(site, parameters), kernels=kernels)
 
 
 def _least_rank(site: LayerSite, factor: float) -> int:

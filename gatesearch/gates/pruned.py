@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from torch import nn
 
-from gatesearch.gates.cells import BITS, FactorParams, cells, has_matrices, smaller
-from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
+from gatesearch.gates.cells import BITS, FactorParams, cells, count_compressed_work, has_matrices
+from gatesearch.gates.factored import FactoredLinear, FactoredRNN, replace_layer
 from gatesearch.gates.kind import GateKind
 from gatesearch.gates.matrices import PrunedMatrix
 from gatesearch.gates.work import Call, LayerWork
@@ -42,7 +42,7 @@ class Pruned(GateKind[LayerSite, FactorParams]):
         self, site: LayerSite, params: FactorParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> FactoredRNN | FactoredLinear:
         """Build the module; before training it computes the same as the layer that it replaces."""
-        return in_place_of(layer, lambda weight, groups: PrunedMatrix(weight, groups, 1 / params.factor))
+        return replace_layer(layer, lambda weight, groups: PrunedMatrix(weight, groups, 1 / params.factor))
 
     def work(self, site: LayerSite, params: FactorParams, observed: Mapping[str, float] | None = None) -> LayerWork:
         """Return the work: one multiplication for each remaining element, on cores that read an index for each.
@@ -50,5 +50,7 @@ class Pruned(GateKind[LayerSite, FactorParams]):
         Other cores do the work of the dense layer.
         """
         dense = sum(cell.dense for cell in cells(site))
-        stored = smaller(site, round(dense * min(1.0, BYTES_A_WEIGHT / params.factor))).stored
-        return replace(smaller(site, dense), calls=(Call(BITS, ((SKIP, 1 / params.factor),)),), stored=stored)
+        stored = count_compressed_work(site, round(dense * min(1.0, BYTES_A_WEIGHT / params.factor))).stored
+        return replace(
+            count_compressed_work(site, dense), calls=(Call(BITS, ((SKIP, 1 / params.factor),)),), stored=stored
+        )

@@ -47,7 +47,9 @@ def check_bits(bits: int, low_bits: int, doubled: bool) -> int:
     """
     high_bits, largest = bits - low_bits, BYTE - doubled
     if not (0 <= low_bits <= largest and 1 <= high_bits <= largest):
-        raise ValueError(f"{bits} bits, {low_bits} of them low: either part must have from 1 to {largest}")
+        raise ValueError(
+            f"{bits} bits, {low_bits} of them low; wanted: 0 to {largest} low bits and 1 to {largest} high bits"
+        )
     return high_bits
 
 

@@ -193,7 +193,9 @@ def _samples(wave: Any) -> Array:
     array = np.ascontiguousarray(array)
     # The product array.dot(array) also detects samples that are not finite: every comparison with NaN is false.
     if array.ndim == 1 and not array.dot(array) <= LARGEST_POWER * len(array):
-        raise ValueError("wave is not finite, or in the numbers of int16; wanted: sound of full scale 1")
+        raise ValueError(
+            "wave has values that are not finite, or int16 values as floats; wanted: sound of full scale 1"
+        )
     return array
 
 

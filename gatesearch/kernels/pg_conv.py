@@ -125,7 +125,7 @@ class PGConv:
         """
         settings = layer.settings
         if settings.weight_bits > BYTE:
-            raise ValueError(f"weights of {settings.weight_bits} magnitude bits have no kernel: weight_bits: 8 has")
+            raise ValueError(f"weight_bits: {settings.weight_bits} has no kernel; nearest: 8")
         weight, step, product_step = gate_sizes(layer)
         operands, inner = OperandSplit.from_settings(settings, positive), layer.layer
         if isinstance(inner, nn.Conv2d):

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from gatesearch.gates import BLOCK, KernelCall
-from gatesearch.gates.factored import FactoredRNN, in_place_of
+from gatesearch.gates.factored import FactoredRNN, replace_layer
 from gatesearch.gates.matrices import Factors, low_rank
 from gatesearch.kernels.arrays import Array, address, aligned_zeros
 from gatesearch.kernels.base import ActiveChannels, Axes, Calls, LayerKernel, Listing, Sample, random_normal
@@ -55,7 +55,7 @@ class RecurrentLayer:
         cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
     ) -> Self:
         """Pack a trained layer for this kernel; see :meth:`.NativeLayer.from_module`."""
-        rnn = layer if isinstance(layer, FactoredRNN) else cast(FactoredRNN, in_place_of(layer, Factors))
+        rnn = layer if isinstance(layer, FactoredRNN) else cast(FactoredRNN, replace_layer(layer, Factors))
         step = LSTMStep if rnn.is_lstm else GRUStep
         cells: list[RecurrentStep] = []
         for number in range(len(rnn.cells)):

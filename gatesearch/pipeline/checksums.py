@@ -76,8 +76,7 @@ class Checksums:
             pass
         aside = set_aside(path)
         console.warn(
-            f"{path}: is damaged; the run's files are checked by their contents alone, and {aside.name} holds what was "
-            "there"
+            f"{path}: is damaged; the run's files are checked without digests; the damaged file is now {aside.name}"
         )
         return {}
 

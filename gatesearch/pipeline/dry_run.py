@@ -85,8 +85,8 @@ def _try_all(problem: Problem) -> list[Refusal]:
         programs = Counter[str]()
         for variant, choices in variants.items():
             programs[variant.kind] += 1
-            whole_way = programs[variant.kind] <= MAX_PROGRAMS
-            refusals += _try_variant(problem, variant, choices, cores, whole_way)
+            complete_export = programs[variant.kind] <= MAX_PROGRAMS
+            refusals += _try_variant(problem, variant, choices, cores, complete_export)
             bar.advance(note=variant.name)
     return refusals
 
@@ -141,7 +141,7 @@ def _try_variant(
     variant: Variant,
     choices: Sequence[tuple[Slot, Gates]],
     cores: Sequence[str],
-    whole_way: bool,
+    complete_export: bool,
 ) -> list[Refusal]:
     """Return a refusal for each slot at which a variant of a gate cannot be exported.
 
@@ -152,12 +152,12 @@ def _try_variant(
         variant: the gate kind and the parameters that need a program of their own.
         choices: the slots that the variant fits, each with the gates of the variant.
         cores: names of the cores that run the ungated network.
-        whole_way: True tries one slot after another with a complete export until one succeeds, and the remaining slots
-            with the passes alone. False tries all slots with the passes alone. The passes are the steps of an export
-            that rewrite the model.
+        complete_export: True tries one slot after another with a complete export until one succeeds, and the remaining
+            slots with the passes alone. False tries all slots with the passes alone. The passes are the steps of an
+            export that rewrite the model.
     """
     samples = problem.features.train.features[:SAMPLES]
-    to_bundle = partial(
+    try_bundle = partial(
         dry_export.try_bundle,
         samples=samples,
         validation=problem.features.validation,
@@ -167,14 +167,14 @@ def _try_variant(
         formats=(),  # only the formats that the cores need; the recipe's formats were tried with the ungated network
         input_range=problem.frontend.output_range,
     )
-    through_passes = partial(dry_export.try_passes, samples=samples, device=problem.device)
-    attempt = to_bundle if whole_way else through_passes
+    try_passes = partial(dry_export.try_passes, samples=samples, device=problem.device)
+    attempt = try_bundle if complete_export else try_passes
     refusals = []
     attempts = _spread(choices)
     for slot, gates in attempts:
         try:
             attempt(_model(problem, GatePlan(gates, _cores_for(problem, gates, cores))))
-            attempt = through_passes
+            attempt = try_passes
         except OSError:
             raise
         except Exception as error:

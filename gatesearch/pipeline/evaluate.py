@@ -29,7 +29,7 @@ class Evaluator:
 
     def __init__(self, problem: Problem, baseline: Baseline, cost: CostModel, folder: Path) -> None:
         self.problem, self.baseline, self.cost, self.folder = problem, baseline, cost, folder
-        self._judged: dict[GatePlan, tuple[Figures, str | None]] = {}
+        self._assessments: dict[GatePlan, tuple[Figures, str | None]] = {}
         self._models: dict[tuple[PlacedGate, ...], GatedModel] = {}
 
     def __call__(self, plan: GatePlan) -> Evaluated:
@@ -71,13 +71,13 @@ class Evaluator:
         problem, validation = self.problem, self.problem.features.validation
         operation = operation_for(problem, self.cost, plan, self._reference)
         key = plan if operation is not None else GatePlan(plan.gates)
-        if key not in self._judged:
+        if key not in self._assessments:
             model = self._models.get(plan.gates) or train_trial(plan, problem, self.baseline, self.folder)
             if operation is not None:
                 self._models[plan.gates] = model
             doubt = problem.goal.calibrate(model, validation, problem.features.positive, operation)
-            self._judged[key] = problem.goal.assess(model, validation), doubt
-        return self._judged[key]
+            self._assessments[key] = problem.goal.assess(model, validation), doubt
+        return self._assessments[key]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state that a worker needs: features and weights, without raw data and the traced graph."""

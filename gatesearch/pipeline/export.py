@@ -55,16 +55,16 @@ class PlanBundle:
 def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder) -> PlanBundle:
     """Write the bundle of the best plan, or load it if the run folder holds it; the best model is not changed."""
     path = folder / BUNDLE
-    made_from = {"weights": _digest_weights(best.model), "formats": list(problem.recipe.export.formats)}
+    bundle_inputs = {"weights": _digest_weights(best.model), "formats": list(problem.recipe.export.formats)}
     folder.write_json("best/plan.json", best.trial.plan.to_dict())
-    if not _holds_bundle(folder, best, made_from):
+    if not _holds_bundle(folder, best, bundle_inputs):
         folder.set_aside_obstacle(BUNDLE, UNGATED)
         for line in late_catch_ups(cost, best.trial.plan):
             console.warn(line)
         console.say("export: lowering, quantising, compiling for each core")
         with tools_in_one_line():
             ungated = _write_ungated(problem, cost, best, folder)
-            write_bundle(problem, path, best.model, {"ungated": ungated, "made_from": made_from})
+            write_bundle(problem, path, best.model, {"ungated": ungated, "made_from": bundle_inputs})
         folder.checksums.expect(BUNDLE_MANIFEST, (folder / BUNDLE_MANIFEST).read_bytes())
     manifest = load_manifest(path)
     for line in shortcomings(manifest, problem.recipe.export.formats, (folder / UNGATED).stat().st_size):
@@ -72,7 +72,7 @@ def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder)
     return PlanBundle(path, manifest, copy_with_thresholds(best.model, read_thresholds(manifest)))
 
 
-def _holds_bundle(folder: RunFolder, best: BestPlan, made_from: Mapping[str, Any]) -> bool:
+def _holds_bundle(folder: RunFolder, best: BestPlan, bundle_inputs: Mapping[str, Any]) -> bool:
     """Return whether the folder holds a complete bundle of the best plan's weights; print damages and changes."""
     path = folder / BUNDLE
     if not (path / MANIFEST).exists():
@@ -90,7 +90,7 @@ def _holds_bundle(folder: RunFolder, best: BestPlan, made_from: Mapping[str, Any
         return False
     if manifest["digest"] != best.trial.plan.digest:
         return False  # an edited recipe may pick another plan
-    changes = [name for name, value in manifest.get("made_from", {}).items() if made_from.get(name) != value]
+    changes = [name for name, value in manifest.get("made_from", {}).items() if bundle_inputs.get(name) != value]
     if changes:
         console.say(f"export: the bundle was made from other {' and '.join(changes)}; it is exported again")
     return not changes

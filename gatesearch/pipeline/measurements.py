@@ -99,8 +99,8 @@ def warn_of_engines(cost: CostModel, best: BestPlan, stream: StreamTiming) -> No
             console.warn(line)
     if stream.gated_us > stream.ungated_us:
         console.warn(
-            f"the bundle takes {stream.gated_us:.3g} us a window on this host, the ungated network "
-            f"{stream.ungated_us:.3g} us: here its gates save nothing"
+            f"on this host, the bundle takes {stream.gated_us:.3g} us a window and the ungated network "
+            f"{stream.ungated_us:.3g} us: on this host its gates save no time"
         )
 
 

@@ -29,7 +29,7 @@ def check_origin(problem: Problem, folder: RunFolder) -> None:
         folder.write_json(ORIGIN_FILE, now)
         return
     for difference in list_differences(stored, now):
-        console.warn(f"{folder.path}: {difference}; what the run made before stays as it is")
+        console.warn(f"{folder.path}: {difference}; results of earlier sessions stay as they are")
 
 
 def describe_origin(problem: Problem) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def check_prices(problem: Problem, cost: CostModel) -> None:
             return
         broken |= names
     raise UserError(
-        f"search: none of {len(problem.space):,} plans keeps the constraints that cost alone decides "
+        f"search: none of {len(problem.space):,} plans keeps the constraints on price "
         f"({', '.join(sorted(broken))}); relax constraints or take a larger device"
     )
 
@@ -77,12 +77,12 @@ def check_prices(problem: Problem, cost: CostModel) -> None:
 def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None) -> Table:
     """Return the latency table from the run folder or the user's cache, or else build a new one."""
     if folder is not None:
-        stored = folder.load(TABLE_FILE, lambda text: Table.from_json(text.decode()), "the blocks are read again")
+        stored = folder.load(TABLE_FILE, lambda text: Table.from_json(text.decode()), "the table is built again")
         if stored is not None and not (missing := stored.lacks(problem.device)):
             _warn_of_older(TABLE_FILE, stored)
             return stored
         if stored is not None:
-            console.warn(f"{TABLE_FILE}: an older version wrote it, without {', '.join(missing)}; it is read again")
+            console.warn(f"{TABLE_FILE}: an older version wrote it, without {', '.join(missing)}; it is built again")
     table = factory.read_table(
         copy_network(backbone).eval(),
         problem.device,
@@ -118,7 +118,7 @@ def _read_hop_table(problem: Problem, backbone: nn.Module, folder: RunFolder | N
     if stream is None or hops is None:
         return None
     if folder is not None:
-        stored = folder.load(HOP_TABLE_FILE, lambda text: HopTable.from_json(text.decode()), "the steps are read again")
+        stored = folder.load(HOP_TABLE_FILE, lambda text: HopTable.from_json(text.decode()), "the table is built again")
         if stored is not None:
             _warn_of_older(HOP_TABLE_FILE, stored.table)
             return stored

@@ -16,11 +16,11 @@ from gatesearch.errors import UserError
 from gatesearch.pipeline.run_dir import RunFolder
 
 # Checkpoints and weights of the baseline. One of them exists as soon as the first training has started.
-BEGUN = ("logs/baseline", "baseline.ckpt")
+TRAINING_FILES = ("logs/baseline", "baseline.ckpt")
 
 
 @contextmanager
-def removed_unless_begun(folder: RunFolder, earlier: frozenset[str] | None) -> Iterator[None]:
+def remove_unless_started(folder: RunFolder, earlier: frozenset[str] | None) -> Iterator[None]:
     """Remove the files of a new run that is refused before its first training starts.
 
     Args:
@@ -30,13 +30,13 @@ def removed_unless_begun(folder: RunFolder, earlier: frozenset[str] | None) -> I
     try:
         yield
     except UserError:
-        if not any((folder / name).exists() for name in BEGUN):
+        if not any((folder / name).exists() for name in TRAINING_FILES):
             _remove_new(folder.path, earlier)
         raise
 
 
 @contextmanager
-def stored_refusal(folder: RunFolder) -> Iterator[None]:
+def store_refusal(folder: RunFolder) -> Iterator[None]:
     """If an error that a user can fix ends a session, add the error to the warnings of the run."""
     try:
         yield

@@ -26,7 +26,7 @@ from gatesearch.pipeline.origin import check_origin
 from gatesearch.pipeline.pick import retrain_best
 from gatesearch.pipeline.pricing import build_cost_model, check_prices
 from gatesearch.pipeline.problem import Inputs, describe_data, load_problem
-from gatesearch.pipeline.refusal import list_entries, removed_unless_begun, stored_refusal
+from gatesearch.pipeline.refusal import list_entries, remove_unless_started, store_refusal
 from gatesearch.pipeline.result import RunOutputs, RunResult
 from gatesearch.pipeline.run_dir import RunFolder, check_unused
 from gatesearch.pipeline.search import describe_search, search
@@ -54,7 +54,7 @@ def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None)
     folder = RunFolder.new(recipe.name or "run", out)
     with folder.named_in_errors(), folder.driver_lock():
         check_unused(folder.path)  # checked again under the lock: another process may have started a run in the folder
-        with removed_unless_begun(folder, earlier):
+        with remove_unless_started(folder, earlier):
             folder.write("recipe.yaml", to_yaml(recipe))
             mark_run(folder.path, recipe)
             return do_steps(recipe, folder, inputs)
@@ -102,14 +102,16 @@ def check_ready(recipe: Recipe) -> None:
     """
     need("gatesearch run", *EXTRAS["export"], *EXTRAS["report"])
     if recipe.retrain.batch_size == "auto":
-        raise UserError("retrain.batch_size: auto: take the batch size from its study before the run, or set a number")
+        raise UserError(
+            "retrain.batch_size: auto: no study has set the batch size yet; run gatesearch scaling, or set a number"
+        )
 
 
 def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: str = "report") -> RunResult:
     """Do the steps of a run, in order, up to one of :data:`STEPS`; the caller holds the folder's lock."""
     check_ready(recipe)
     timed = folder.timed
-    with folder.stored_warnings(), stored_refusal(folder), fitting_threads():
+    with folder.stored_warnings(), store_refusal(folder), fitting_threads():
         console.say(f"run folder: {folder.path}")
         folder.check_outputs()
         problem = timed(load_problem, recipe, inputs)

@@ -18,11 +18,11 @@ from gatesearch.metrics.streams import (
     stream_figures,
 )
 from gatesearch.pipeline.best_record import BestFigures
+from gatesearch.pipeline.perfect_gates import price_perfect_gates
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.result import RunOutputs
 from gatesearch.pipeline.rivals import Rival, RivalInputs, train_rivals
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.pipeline.stream_oracle import price_perfect_gates
 from gatesearch.pipeline.stream_prices import linear_price, price_signal_gates, signal_statistic
 from gatesearch.pipeline.training import Baseline
 from gatesearch.plan import GatePlan

@@ -57,8 +57,8 @@ def store_weights(model: nn.Module, name: str, folder: RunFolder) -> None:
     before = folder.checksums.expected_digests(name)
     if before and digest(content) not in before:
         console.warn(
-            f"{folder / name}: this training came to other weights than an earlier one of this run; what was made from "
-            "those stays as it is"
+            f"{folder / name}: this training gave other weights than an earlier one of this run; results from the "
+            "earlier weights stay as they are"
         )
     folder.write(name, content)
 

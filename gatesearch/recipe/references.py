@@ -126,7 +126,7 @@ class _Resolution:
     def parse(self, name: str, key: Key) -> Key:
         match = _NAME.fullmatch(name)
         if not match:
-            hint = "; a resolver, which could read what is no part of the recipe, is not run" if ":" in name else ""
+            hint = "; resolvers, which could read data outside the recipe, are not run" if ":" in name else ""
             self.fail(key, f"${{{name}}} is no reference; write ${{group.key}}{hint}")
         dots = len(match[1])
         group = key[:-dots] if dots else ()

@@ -13,7 +13,7 @@ NAMES = {
     "ungated_hops": "ungated, hop by hop",
     "ungated_windows": "ungated, every window",
     "level_gate": "level gate before the ungated network",
-    "hand_placed": "gate put by hand",
+    "hand_placed": "hand-placed gate",
     "smaller_ungated": "smaller ungated network",
 }
 COLOURS = {

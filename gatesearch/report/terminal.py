@@ -55,7 +55,7 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
 def _stop_rows(plan: GatePlan, best: dict[str, Any]) -> list[tuple[str, str, str]]:
     if not cut_gates(plan) or best["gate_recall"] is None:
         return []
-    shares = {"positives through all gates": best["gate_recall"]}
+    shares = {"positives that pass all gates": best["gate_recall"]}
     shares |= {f"{kind} stopped": share for kind, share in best["early_stop_by_kind"].items()}
     return [(label, "-", format_percent(share)) for label, share in shares.items()]
 
@@ -65,7 +65,7 @@ def _layer_rows(best: dict[str, Any]) -> list[tuple[str, str, str]]:
         return []
     dense, left = best["layer_macs"]["dense"], best["layer_macs"]["left"]
     share = format_percent(left / dense)
-    return [("MACs left in gated layers", format_si(dense, ""), f"{format_si(left, '')}, {share}")]
+    return [("remaining MACs of gated layers", format_si(dense, ""), f"{format_si(left, '')}, {share}")]
 
 
 def _uj(value: float) -> str:

@@ -38,5 +38,5 @@ def explain_exclusion(
     if names != "all" and site.name not in names:
         return f"not among {key}"
     if not any(fits(kind, site) for kind in own):
-        return f"{', '.join(own)} cannot go there"
+        return f"{', '.join(own)} fits no site of this shape"
     return f"less than {min_work:.0%} of the multiplications lie before or behind it (space.min_work)"

@@ -16,7 +16,7 @@ from gatesearch.search.result import GrowingVolume, Trial
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-STATE_LABELS = {"pruned": "given up early", "priced_out": "ruled out", "duplicate": "repeats", "failed": "failed"}
+STATE_LABELS = {"pruned": "pruned", "priced_out": "priced out", "duplicate": "duplicate", "failed": "failed"}
 
 
 class ProgressMonitor(AbstractContextManager["ProgressMonitor"]):

@@ -143,8 +143,8 @@ class Session:
             broken = sorted({name for trial in stored for name in trial.user_attrs.get(BROKEN_ATTR, ())})
             names = f" ({', '.join(broken)})" if broken else ""
             raise UserError(
-                f"search: none of {len(self._proposed_plans)} proposed plans keeps the constraints that cost alone "
-                f"decides{names}; relax constraints or take a larger device"
+                f"search: none of {len(self._proposed_plans)} proposed plans keeps the constraints on price"
+                f"{names}; relax constraints or take a larger device"
             )
         return SearchResult(tuple(self.ended))
 

@@ -125,7 +125,7 @@ class GateConformance:
         with fixed_torch_seed():
             gate = self.build()
         own, steering = {id(p) for p in gate.parameters()}, [id(p) for p in gate.control_parameters()]
-        assert own >= set(steering), "control_parameters() yields what is no parameter of the gate"
+        assert own >= set(steering), "control_parameters() yields an object that is no parameter of the gate"
         assert len(set(steering)) == len(steering), "control_parameters() yields a parameter twice"
 
     def trained(self) -> AbstractContextManager[tuple[Any, Tensor]]:

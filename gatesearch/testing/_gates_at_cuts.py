@@ -69,7 +69,7 @@ class CutGateConformance(LoweringConformance):
             output = _with_exit(gate, gate(leaf))
             plain = loss(copy.deepcopy(gate), output, labels, None)
             even = loss(copy.deepcopy(gate), output, labels, torch.ones(SAMPLES))
-            assert torch.allclose(plain, even), "loss() without weights is not that with even weights"
+            assert torch.allclose(plain, even), "loss() without weights differs from loss() with equal weights"
             total = loss(gate, output, labels, torch.rand(SAMPLES))
             assert total.shape == () and bool(torch.isfinite(total)), "loss() must be a finite scalar for any labels"
             optimizer.zero_grad()

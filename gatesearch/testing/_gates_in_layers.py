@@ -84,7 +84,7 @@ class LayerGateConformance(GateConformance):
             self._train(gate.train(), self.inputs())
             for name, value in originals.state_dict().items():
                 same = torch.equal(before[name], value)
-                assert same, "training the gate changes the layer that it was made from: copy what you keep"
+                assert same, "training the gate changes the layer that it was made from: copy tensors that you store"
 
     def test_samples_do_not_mix(self) -> None:
         """In evaluation, a sample's output does not depend on its batch, and input and state do not change.
@@ -139,7 +139,7 @@ class LayerGateConformance(GateConformance):
             state = copy.deepcopy(gate.state_dict())
             gate.train()(2 * inputs)
             gate.load_state_dict(state)
-            assert self._report(gate) == parts, "report() counts what came by in training"
+            assert self._report(gate) == parts, "report() counts inputs in training"
 
     def _report(self, gate: Any, *batches: Tensor) -> dict[str, float]:
         """Run batches in evaluation and return the gate's report; check that the kind declares the report's figures."""

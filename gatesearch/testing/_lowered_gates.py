@@ -53,7 +53,9 @@ class LoweringConformance(GateConformance):
         with self.trained() as (gate, hidden):
             work, (channels, head, _) = self.work(), gate.lower()
             indices = _channel_list(self.site, channels)
-            assert len(indices) <= work.kept_channels <= self.site.channels, "work(): kept_channels are less than kept"
+            assert len(indices) <= work.kept_channels <= self.site.channels, (
+                "work(): kept_channels is less than the channels that lower() keeps"
+            )
             assert 0 < work.elements <= self.site.elements, "work(): elements is out of range"
             assert 0.0 < work.density <= 1.0, "work(): density is not in (0, 1]"
             if len(indices) == work.kept_channels:

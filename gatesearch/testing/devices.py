@@ -42,14 +42,14 @@ class DeviceConformance:
         """Latency is proportional to the entries of a latency table (readings), because the cost model adds entries."""
         for core in self.device.cores:
             us = core.timing.latency_us(1.0)
-            assert core.timing.latency_us(0.0) == 0.0, f"{core.name}: no work takes time"
+            assert core.timing.latency_us(0.0) == 0.0, f"{core.name}: zero work takes time"
             assert 0.0 < us < math.inf, f"{core.name}: a unit of work takes {us} us"
             assert math.isclose(core.timing.latency_us(1e6), 1e6 * us), f"{core.name}: latency is not in proportion"
 
     def test_a_core_that_runs_draws_power(self) -> None:
         """A core draws active power while it computes, in addition to its constant idle power."""
         for core in self.device.cores:
-            assert core.active_mw.value > 0, f"{core.name}: computes for nothing"
+            assert core.active_mw.value > 0, f"{core.name}: has no active power"
 
     def test_a_derived_wake_up_takes_no_more_than_active_power(self) -> None:
         """A modelled wake-up energy is at most the wake-up time multiplied by active power."""

@@ -18,7 +18,7 @@ from torch import nn
 
 from gatesearch import kernels
 from gatesearch._lib.timing import Timing, interleaved
-from gatesearch.gates.factored import FactoredRNN, in_place_of
+from gatesearch.gates.factored import FactoredRNN, replace_layer
 from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix, block_edges
 
 Array = npt.NDArray[np.float32]
@@ -182,7 +182,7 @@ def recurrent(network: nn.Module) -> list[FactoredRNN]:
     layers = []
     for module in network.modules():
         if isinstance(module, nn.RNNBase):
-            module = in_place_of(module, Factors)
+            module = replace_layer(module, Factors)
         if isinstance(module, FactoredRNN):
             layers.append(module)
     return layers

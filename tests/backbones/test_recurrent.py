@@ -32,7 +32,7 @@ def test_sizes_by_name(name, shape, params, macs):
     assert sum(site.macs for site in layer_sites(net, torch.zeros(1, *shape))) == macs
 
 
-def test_both_directions_end_after_reading_all_steps():
+def test_the_last_output_joins_the_last_states_of_both_directions():
     net = RecurrentNet("gru", 2, (6, 3), hidden=4, bidirectional=True).eval()
     x = torch.randn(1, 6, 3)
     _, state = net.rnn[0](x)

@@ -56,13 +56,13 @@ def outputs(net: nn.Module) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 @pytest.mark.parametrize("top", [-1.0, 0.0, 1e-9, 1e-6, 1e-5, 1e-2])
-def test_a_rarely_observed_activation_has_a_scale_that_engines_support(top: float) -> None:
+def test_a_range_near_zero_gets_a_step_that_engines_accept(top: float) -> None:
     """With a quantisation step of 4e-12, LiteRT refuses the program or ends the process."""
     result, expected, step = outputs(Dead(top))
     np.testing.assert_allclose(result, expected, atol=2 * step)
 
 
-def test_a_bias_beside_zero_weights_is_unchanged() -> None:
+def test_a_bias_of_a_channel_with_zero_weights_does_not_change() -> None:
     result, expected, step = outputs(Bare())
     np.testing.assert_allclose(result, expected, atol=2 * step)
     assert result[..., 0].min() > 1.4 and result[..., 1].max() < -1.9

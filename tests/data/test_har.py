@@ -110,7 +110,7 @@ def test_the_front_end_averages_steps_and_normalises_axes():
 
 
 def test_the_front_end_refuses_inputs_that_are_no_window():
-    with pytest.raises(UserError, match="wants windows"):
+    with pytest.raises(UserError, match="needs windows"):
         build("sequence").fit(torch.zeros(4, 16000))
     with pytest.raises(UserError, match=r"frontend.average: 0"):
         build("sequence", average=0)

@@ -72,7 +72,7 @@ def test_description_is_json_and_restores_the_same_front_end() -> None:
 
 
 def test_only_images_are_accepted() -> None:
-    with pytest.raises(UserError, match=r"frontend.name: image wants .* the data has \[16000\]"):
+    with pytest.raises(UserError, match=r"frontend.name: image needs .* the data have the shape \[16000\]"):
         Normalise().fit(torch.zeros(2, 16000, dtype=torch.int16))
     with pytest.raises(UserError, match="unknown key of image 'mean'"):
         build("image", mean=0.5)

@@ -84,7 +84,7 @@ def test_a_recording_in_two_splits_is_refused() -> None:
 
 
 @pytest.mark.parametrize("case", SETTING_FAULTS)
-def test_a_setting_that_does_not_fit_is_one_line(case: str) -> None:
+def test_a_wrong_setting_gives_an_error_of_one_line(case: str) -> None:
     changes, message = SETTING_FAULTS[case]
     with pytest.raises(UserError) as caught:
         build(**changes)

@@ -147,5 +147,5 @@ def test_the_front_end_gives_every_window_one_level_on_the_int8_grid():
     silence = front(torch.zeros(1, 800, dtype=torch.int16))
     assert not silence.any()
     assert frontends.restore(front.describe()).samples == 800 and front.macs() == 1600
-    with pytest.raises(UserError, match="wave wants sound"):
+    with pytest.raises(UserError, match="wave needs sound"):
         front.fit(torch.zeros(2, 3, 4))

@@ -50,7 +50,7 @@ def set_field(offset: int, form: str, value: int) -> Callable[[bytes], bytes]:
 
 
 WRONG_VALUES = {
-    "the numbers of int16": (TONE * 32768, "reaches 16384 where full scale is 1: sound in the numbers of int16"),
+    "the numbers of int16": (TONE * 32768, "reaches 16384 where full scale is 1: its samples are int16 values"),
     "three times full scale": (TONE * 6, "reaches 3 where full scale is 1; scale it"),
     "nan": (np.where(np.arange(RATE) == 77, np.nan, TONE), "holds nan at sample 77"),
     "infinity": (np.append(TONE, np.inf), f"holds inf at sample {RATE}"),

@@ -179,7 +179,7 @@ def test_the_manifest_says_which_kernel_each_gated_layer_needs(exported: Callabl
     assert behind["gated_layers"] == []
 
 
-def test_the_model_in_float_is_its_stage_of_tflite_and_onnx(exported: Callable[[str], Exported]) -> None:
+def test_float_programs_in_tflite_and_onnx_equal_the_model(exported: Callable[[str], Exported]) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     result = exported("all in one stage")
     [stage] = result.manifest["stages"]

@@ -74,7 +74,9 @@ def test_fit_normalises_every_feature(name: str) -> None:
 
 
 def test_images_are_refused() -> None:
-    with pytest.raises(UserError, match=r"frontend.name: mfcc wants sound, \[samples\] each; the data has \[3, 8, 8\]"):
+    with pytest.raises(
+        UserError, match=r"frontend.name: mfcc needs sound, \[samples\] each; the data have the shape \[3, 8, 8\]"
+    ):
         MFCC().fit(torch.zeros(2, 3, 8, 8))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gatesearch.errors import UserError
 from gatesearch.gates import build_gate, fits, kind_of, kinds, work_of
 from gatesearch.gates.cells import cells
-from gatesearch.gates.factored import FactoredRNN, in_place_of
+from gatesearch.gates.factored import FactoredRNN, replace_layer
 from gatesearch.gates.matrices import Factors
 from gatesearch.graph.operators import recurrent_macs
 from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
@@ -149,7 +149,7 @@ def test_dense_factors_are_the_layer_itself():
     for make in LAYERS.values():
         layer = make().eval()
         x = torch.randn(2, T, F)
-        assert torch.equal(in_place_of(layer, Factors).eval()(x)[0], layer(x)[0])
+        assert torch.equal(replace_layer(layer, Factors).eval()(x)[0], layer(x)[0])
 
 
 @pytest.mark.parametrize(

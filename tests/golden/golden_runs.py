@@ -89,7 +89,7 @@ LEFT_OUT: Mapping[str, str] = {
     "seconds": "wall time",
     "search.seconds": "wall time",
     "streaming": "timed on this host",
-    "data.source": "a sentence, which may be put better",
+    "data.source": "a sentence whose wording may change",
     "warnings": "some name the load and the timings of this host",
     "export.artifacts.sha256": "programs carry the names of Python modules and classes",
     "export.artifacts.bytes": "programs carry the names of Python modules and classes",

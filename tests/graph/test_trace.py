@@ -106,7 +106,7 @@ def test_random_constants_are_refused(draw: Any) -> None:
         trace(Net(lambda net, x: x + draw(3, 1, 1)))
 
 
-def test_the_error_names_a_forward_that_reads_the_training_mode() -> None:
+def test_a_forward_that_reads_self_training_is_refused() -> None:
     for change in (
         lambda net, x: F.dropout(x, 0.5, net.training),
         lambda net, x: x + torch.tensor(float(net.training)),

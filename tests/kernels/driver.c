@@ -20,19 +20,19 @@ static uint32_t next(void) { return (state = state * 1664525u + 1013904223u) >> 
 /* Returns a pseudo-random number from -1 to 1. */
 static float real(void) { return (float)(next() % 2001) / 1000.0f - 1.0f; }
 
-static void *rooms[1024];
-static int taken;
+static void *arrays[1024];
+static int n_arrays;
 
 /* Allocates a number of bytes, and 64 more, and sets them to zero. */
 static void *reserve(size_t bytes) {
-  rooms[taken] = calloc(bytes + 64, 1);
-  if (!rooms[taken]) puts("no memory left"), exit(1);
-  return rooms[taken++];
+  arrays[n_arrays] = calloc(bytes + 64, 1);
+  if (!arrays[n_arrays]) puts("no memory left"), exit(1);
+  return arrays[n_arrays++];
 }
 
 /* Frees the memory of all earlier calls of reserve; a microcontroller cannot hold the arrays of all tests at once. */
-static void leave(void) {
-  while (taken) free(rooms[--taken]);
+static void free_arrays(void) {
+  while (n_arrays) free(arrays[--n_arrays]);
 }
 
 /* Prints a hash (FNV-1a, 32 bits) of n values, each of the given number of bytes. */
@@ -91,7 +91,7 @@ static void convolutions(gs_conv c) {
 
 /* Runs feature boosting and suppression, alone and with precision gating, then pooling and sums in int8. Channels win
    in groups of block. */
-static void chosen(gs_conv c, int block) {
+static void gathered_channels(gs_conv c, int block) {
   const int outputs = gs_height(&c) * gs_width(&c) * c.c_out, wide = GS_BLOCKS(c.c_out) * GS_BLOCK;
   const int values = c.h * c.w * c.c_in, operands = 4, taps = c.kh * c.kw * c.c_in * wide;
   const gs_conv linear = {1, 1, c.c_in, c.c_out, 1, 1, 1, 1, 0, 0, 1, 1};
@@ -136,7 +136,7 @@ static void chosen(gs_conv c, int block) {
 }
 
 /* Runs a depthwise convolution, pooling, a gate head, and a stage of two operators on four windows. */
-static void listening(int channels) {
+static void stream_windows(int channels) {
   const gs_conv c = {6, 5, channels, channels, 3, 2, 2, 1, 1, 0, 1, 1};
   const int outputs = gs_height(&c) * gs_width(&c) * channels;
   uint8_t *x = reserve(30 * channels), *y = reserve(outputs);
@@ -188,7 +188,7 @@ static void front_end(int frame) {
   GS(mel)(&m, samples, 6, out, scratch);
   whole("mel", out, 6 * FEATURES, 1);
   GS(mel_stream)(&m, samples, 2, reserve((frame - frame / 2 + 2 * m.stride) * 4), 6, out, scratch);
-  whole("heard", out, 6 * FEATURES, 1);
+  whole("history", out, 6 * FEATURES, 1);
 }
 
 /* Runs three steps of an LSTM layer in float32; the layer has size units and columns inputs. */
@@ -249,18 +249,18 @@ static void steps_u8(int size, int columns, int hybrid) {
 int main(void) {
   static char printing[BUFSIZ]; /* is static, because on the heap it would divide the free memory */
   setvbuf(stdout, printing, _IOLBF, sizeof printing);
-  convolutions((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}), leave();
-  convolutions((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1}), leave();
-  convolutions((gs_conv){3, 3, 33, 16, 1, 1, 1, 1, 0, 0, 1, 1}), leave();
-  chosen((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}, 1), leave();
-  chosen((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}, 16), leave();
-  chosen((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1}, 1), leave();
-  listening(20), leave();
-  listening(3), leave();
-  front_end(40), leave();
-  front_end(41), leave();
-  steps(20, 7), leave();
-  steps_u8(20, 7, 0), leave();
-  steps_u8(37, 16, 1), leave();
+  convolutions((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}), free_arrays();
+  convolutions((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1}), free_arrays();
+  convolutions((gs_conv){3, 3, 33, 16, 1, 1, 1, 1, 0, 0, 1, 1}), free_arrays();
+  gathered_channels((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}, 1), free_arrays();
+  gathered_channels((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}, 16), free_arrays();
+  gathered_channels((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1}, 1), free_arrays();
+  stream_windows(20), free_arrays();
+  stream_windows(3), free_arrays();
+  front_end(40), free_arrays();
+  front_end(41), free_arrays();
+  steps(20, 7), free_arrays();
+  steps_u8(20, 7, 0), free_arrays();
+  steps_u8(37, 16, 1), free_arrays();
   return 0;
 }

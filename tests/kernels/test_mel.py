@@ -110,7 +110,7 @@ def test_any_number_type_and_memory_layout_give_the_same_features(library: Libra
     [
         (np.full(320, np.nan, np.float32), "not finite"),
         (np.append(np.zeros(319), np.inf), "not finite"),
-        (np.full(320, 9000.0), "numbers of int16"),
+        (np.full(320, 9000.0), "int16 values as floats"),
         (np.zeros(320, np.uint8), "wave is uint8; wanted: float"),
         (np.zeros(320, np.int64), "wave is int64"),
         (np.zeros(320, bool), "wave is bool"),

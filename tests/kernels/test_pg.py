@@ -121,8 +121,8 @@ def test_equals_the_training_module(library: Library, mask: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bits": 9, "low_bits": 0}, "either part must have from 1 to 8"),
-        ({"bits": 16, "low_bits": 4}, "either part must have from 1 to 8"),
+        ({"bits": 9, "low_bits": 0}, "wanted: 0 to 8 low bits and 1 to 8 high bits"),
+        ({"bits": 16, "low_bits": 4}, "wanted: 0 to 8 low bits and 1 to 8 high bits"),
         ({"group": 5}, "no kernel for groups of 5 among 16 channels"),
     ],
 )
@@ -134,7 +134,7 @@ def test_settings_without_a_kernel_are_refused(compiled: Library, change: dict[s
 
 
 def test_weights_of_nine_magnitude_bits_are_refused(compiled: Library) -> None:
-    with pytest.raises(ValueError, match="weight_bits: 8 has"):
+    with pytest.raises(ValueError, match=r"weight_bits: 9 has no kernel; nearest: 8"):
         PGConv.from_module(PGConv2d(nn.Conv2d(4, 16, 1), PGParams(weight_bits=9)), (4, 4))
 
 

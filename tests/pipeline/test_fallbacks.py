@@ -62,7 +62,7 @@ FALLBACKS: dict[str, tuple[Callable[[Path], object], str]] = {
         spoil("baseline.ckpt"),
         r"baseline.ckpt: is damaged: .*; the training is repeated, and",
     ),
-    "prices": (spoil("table.json"), r"table.json: is damaged: .*; the blocks are read again"),
+    "prices": (spoil("table.json"), r"table.json: is damaged: .*; the table is built again"),
     "older prices": (
         forget_version,
         r"table.json: an older version wrote it .*; prices and memory are estimates of that",

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from gatesearch.errors import UserError
-from gatesearch.pipeline.refusal import list_entries, removed_unless_begun, stored_refusal
+from gatesearch.pipeline.refusal import list_entries, remove_unless_started, store_refusal
 from gatesearch.pipeline.run_dir import RunFolder
 from tests.pipeline import small_run
 
 
-def refuse(path: Path, begun: str | None = None) -> None:
+def refuse(path: Path, file: str | None = None) -> None:
     earlier = list_entries(path)
     folder = RunFolder(path)
-    with removed_unless_begun(folder, earlier), stored_refusal(folder):
+    with remove_unless_started(folder, earlier), store_refusal(folder):
         folder.write("recipe.yaml", "seed: 0")
-        if begun is not None:
-            folder.write(begun, b"")
+        if file is not None:
+            folder.write(file, b"")
         raise UserError("the network cannot be exported")
 
 
@@ -36,10 +36,10 @@ def test_files_that_were_there_before_stay(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "notes.txt"]
 
 
-@pytest.mark.parametrize("begun", ["logs/baseline/last.ckpt", "baseline.ckpt"])
-def test_a_run_folder_with_trainings_stays_and_says_why_the_run_ended(begun: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["logs/baseline/last.ckpt", "baseline.ckpt"])
+def test_a_run_folder_with_trainings_stays_and_says_why_the_run_ended(file: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be exported"):
-        refuse(tmp_path / "run", begun)
+        refuse(tmp_path / "run", file)
     assert RunFolder(tmp_path / "run").warnings() == ["a session ended with an error: the network cannot be exported"]
 
 

@@ -141,7 +141,7 @@ def test_the_first_sentence_names_the_gain_and_the_misses_of_both() -> None:
     assert sentence is not None
     assert sentence.replace(NO_BREAK, " ") == (
         f"The gates take 1.28{TIMES_SIGN} less mean power than the strongest rival, the ungated network run hop by "
-        "hop: 3.53 mW for 4.5 mW at 2 false accepts an hour. They miss 10.0 % of the events, the rival 8.0 %."
+        "hop: 3.53 mW instead of 4.5 mW at 2 false accepts an hour. They miss 10.0 % of the events, the rival 8.0 %."
     )
     text = page.render(RECORD)
     assert text.index("The gates take") < text.index('class="tiles"')

@@ -46,7 +46,7 @@ def test_the_engine_is_measured_on_a_stored_study(tmp_path: Path, monkeypatch: p
     assert len(engine.read(f"sqlite:///{tmp_path}/sqlite.study").complete) == 6
 
 
-def test_one_worker_is_busy_nearly_all_the_time(tmp_path: Path) -> None:
+def test_efficiency_is_the_busy_share_of_all_workers(tmp_path: Path) -> None:
     evaluate = Sleep(0.05, tmp_path / "notes")
     settings = engine.SearchSettings(journal=tmp_path / "j", trials=4, proposals=40, seed=0)
     engine.search(measure.make_space(), measure.price, evaluate, settings, InProcess(evaluate))

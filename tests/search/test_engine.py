@@ -246,7 +246,7 @@ def test_a_search_without_a_feasible_plan_gives_an_error_of_one_line(tmp_path: P
         search(small(), never, Evaluate(1), SearchSettings(journal=tmp_path / "j", trials=3, proposals=9, seed=0))
     proposed = len({trial.plan for trial in engine.read(tmp_path / "j").trials})
     assert str(error.value) == (
-        f"search: none of {proposed} proposed plans keeps the constraints that cost alone decides "
+        f"search: none of {proposed} proposed plans keeps the constraints on price "
         "(mcu.sram, npu.flash); relax constraints or take a larger device"
     )
 

@@ -34,16 +34,14 @@ def test_the_line_shows_the_known_figures() -> None:
         monitor(one)
         notes.append(monitor.note)
     assert notes[0] == "hypervolume 0.225, best accuracy 0.900 at 100 uJ, 50 us"
-    assert notes[-1] == (
-        "1 given up early, 1 ruled out, 1 repeats, hypervolume 0.409, best accuracy 0.800 at 80 uJ, 20 us"
-    )
+    assert notes[-1] == ("1 pruned, 1 priced out, 1 duplicate, hypervolume 0.409, best accuracy 0.800 at 80 uJ, 20 us")
     assert monitor.hypervolume == pytest.approx(SearchResult(TRIALS).hypervolume(REFERENCE)[-1])
 
 
 def test_the_best_plan_follows_the_recipes_rule_over_all_sessions() -> None:
     assert ProgressMonitor(TRIALS, reference=REFERENCE, objective="accuracy").best == TRIALS[0].objectives
     assert ProgressMonitor(TRIALS, reference=REFERENCE, objective="latency").best == TRIALS[3].objectives
-    assert ProgressMonitor(TRIALS[1:3], reference=REFERENCE).note == "1 ruled out, no plan keeps the constraints yet"
+    assert ProgressMonitor(TRIALS[1:3], reference=REFERENCE).note == "1 priced out, no plan keeps the constraints yet"
 
 
 def test_curves_are_complete_after_every_session(tmp_path: Path) -> None:

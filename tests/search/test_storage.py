@@ -100,8 +100,8 @@ def test_a_journal_with_a_broken_line(line: str, tmp_path: Path) -> None:
         with pytest.raises(UserError) as error:
             go(journal)
         assert str(error.value) == (
-            f"{journal}: line 5: no entry of an Optuna journal; delete that line, and its trial is tried again, "
-            f"or the file, and the search begins anew"
+            f"{journal}: line 5: no entry of an Optuna journal; delete the line (its trial is then tried again), "
+            f"or delete the file (the search then starts again)"
         )
 
 

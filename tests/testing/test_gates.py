@@ -281,7 +281,7 @@ class Stubborn(PGConv2d):
         (Tensors, r"report\(\): sparsity is tensor\(.*\), not a plain, finite float"),
         (Unforgetting, r"reset\(\) does not forget"),
         (LastBatch, r"report\(\) depends on how samples are batched"),
-        (Always, r"report\(\) counts what came by in training"),
+        (Always, r"report\(\) counts inputs in training"),
         (Bare, r"state_dict\(\) does not hold all"),
         (Clinging, "cannot be copied after a forward in training"),
         (Stubborn, "0.0"),

@@ -143,7 +143,7 @@ def test_a_network_that_cannot_reconstruct_is_refused(shape, output, message):
         Reconstruction(shape, ("positive",)).check(output)
 
 
-def test_the_bound_on_fidelity_is_that_of_a_drop():
+def test_the_constraint_bounds_the_drop_of_fidelity():
     result = Fidelity(0.5, 1.0, 0.0, (0.5, 0.5), (0.4, 0.6), 0.45, {})
     [(name, broken)] = Reconstruction(SHAPE, ("positive",)).limits.items()
     assert name == "max_fidelity_drop"
@@ -194,7 +194,7 @@ def test_the_routed_error_lies_strictly_between_all_heavy_and_random_routing(tra
     assert result.error > float(errors[:, 1].mean())
 
 
-def test_an_untrained_switch_routes_no_better_than_random_routing(trained, features):
+def test_an_inverted_switch_is_worse_than_random_routing(trained, features):
     """The switch is inverted, which shows that the comparison with random routing can fail."""
     gate = trained.gate(0)
     kept = gate.linear.weight.detach().clone()

@@ -21,4 +21,6 @@ class Plan(Document):
     """Gates in the order in which data meets them, and the core of every stage."""
 
     gates: list[Gate] = Field(description="Gates of the plan; an empty list is the ungated backbone.")
-    cores: list[str] = Field(description="Core of each stage, one more than there are gates at cut sites.")
+    cores: list[str] = Field(
+        description="Core of each stage; there is one more stage than there are gates at cut sites."
+    )

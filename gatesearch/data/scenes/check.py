@@ -113,6 +113,6 @@ def _check_claim(scenes: Sequence[Outline], fa_per_hour: float) -> None:
         if smallest_claim(hours) > fa_per_hour * (1 + 1e-9):
             raise DataError(
                 f"{split or 'scenes'}: {hours:.3g} hours are too short for a claim of {fa_per_hour:g} false accepts an "
-                f"hour: without any they show fewer than {smallest_claim(hours):.3g} (3 / hours, at 95 %); take "
+                f"hour: without any, the rate is below {smallest_claim(hours):.3g} (3 / hours, at 95 %); take "
                 f"{RULE_OF_THREE / fa_per_hour:.3g} hours or more"
             )

@@ -177,11 +177,11 @@ def _draw_gain(
     limit changed the level.
     """
     event_power, floor_power = max(power(wave), SMALLEST_POWER), power(background)
-    wanted_db = to_decibels(floor_power) + rng.uniform(*settings.snr_db)
+    target_db = to_decibels(floor_power) + rng.uniform(*settings.snr_db)
     lowest_db, highest_db = settings.event_db
-    if wanted_db < lowest_db:  # in a pause or a quiet room the ratio asks for a whisper, but people speak louder
-        wanted_db = rng.uniform(lowest_db, (lowest_db + highest_db) / 2)
-    level_db = min(wanted_db, highest_db)
+    if target_db < lowest_db:  # in a pause or a quiet room the ratio asks for a whisper, but people speak louder
+        target_db = rng.uniform(lowest_db, (lowest_db + highest_db) / 2)
+    level_db = min(target_db, highest_db)
     gain = 10 ** (level_db / 20) / event_power**0.5
     room = (PEAK_ROOM - peak(background)) / max(peak(wave), 1.0)
     gain = float(max(0.0, min(gain, room)))

@@ -53,7 +53,7 @@ def load_sources(settings: SceneSettings) -> Sources:
         raise UserError(f"sample_rate: {rate:g} Hz; sound has a whole number of samples a second")
     sources = [_load(each, settings.split, rate) for each in settings.sources]
     if signal == "sound" and not any(clip.kind == QUIET for source in sources for clip in source.clips):
-        console.warn(f"the sources hold no quiet background in the {settings.split} split; generated noise stands in")
+        console.warn(f"the sources hold no quiet background in the {settings.split} split; generated noise replaces it")
         sources.append(_load(ROOM_TONE, settings.split, rate))
     for remark in (remark for source in sources for remark in source.remarks):
         console.warn(remark)

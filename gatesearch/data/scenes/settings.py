@@ -52,9 +52,12 @@ class SyntheticSpeech(Entry):
     events: Words = Field(default=(), description="Words or phrases to wake for, a class each.")
     near_words: Words | None = Field(
         default=None,
-        description="Words that sound like an event; null takes the listed ones of each event, or makes some up.",
+        description="Words that sound like an event; null takes those that gatesearch lists for each event, or else "
+        "makes some by changing the event.",
     )
-    utterances: int = Field(default=60, ge=2, le=5000, description="Utterances of each event; near words as many.")
+    utterances: int = Field(
+        default=60, ge=2, le=5000, description="Utterances of each event, and of all near words together."
+    )
     sentences: int = Field(default=120, ge=1, le=5000, description="Sentences of other speech.")
     seed: int = Field(default=0, ge=0, description="Seed of voices, paces and sentences.")
 
@@ -104,7 +107,7 @@ class LongRecordings(Entry):
     kind: Literal["recordings"] = Field(description="A folder of background recordings.")
     name: Text = Field(default="recordings", description="Name of the source.")
     root: Text = Field(description="The folder.")
-    background: Kind = Field(default="environment", description="Kind of all of them.")
+    background: Kind = Field(default="environment", description="Kind of all recordings.")
 
 
 class Motion(Entry):
@@ -144,7 +147,7 @@ DEFAULT_EVENTS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop
 
 
 class SceneSettings(Entry):
-    """The settings by which a scene is drawn."""
+    """Settings from which a scene is drawn."""
 
     name: Text | None = Field(default=None, description="Name of the scene; null takes the name of the split.")
     split: SplitName = Field(default="train", description="Split whose recordings and speakers are used.")
@@ -163,8 +166,8 @@ class SceneSettings(Entry):
     )
     event_db: DecibelRange = Field(
         default=(-42, -14),
-        description="Lowest and highest level of an event against full scale (dB). It goes before snr_db: in a quiet "
-        "room an event stands out by more.",
+        description="Lowest and highest level of an event against full scale (dB). It limits the level that snr_db "
+        "gives, so in a quiet room the ratio may be larger.",
     )
     level_db: DecibelRange = Field(
         default=(-55, -36), description="Lowest and highest level of backgrounds against full scale (dB)."

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.gates.fbs.inner import Inner
-from gatesearch.gates.fbs.unfold import Start
+from gatesearch.gates.fbs.unfold import TrainedParts
 
 LASSO = 1e-8  # lambda, the weight of the sum of gains in the loss; its value is that of the ports of the released code
 DENSITY_STEP = 0.1
@@ -36,7 +36,7 @@ class FBSConv2d(nn.Module):
     observed: Tensor
     sizes: Tensor
 
-    def __init__(self, inner: nn.Module, start: Start, density: float, block: int = 1) -> None:
+    def __init__(self, inner: nn.Module, start: TrainedParts, density: float, block: int = 1) -> None:
         super().__init__()
         self.density, self.block, self.channels = density, block, len(start.scale)
         self.inner = cast(Inner, inner)

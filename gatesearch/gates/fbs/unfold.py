@@ -14,7 +14,7 @@ from gatesearch.gates.fbs.inner import PlainConv2d
 from gatesearch.gates.params import GateError
 
 
-class Start(NamedTuple):
+class TrainedParts(NamedTuple):
     """The parts of a trained convolution and batch normalisation, which compute ``scale * norm(conv(x)) + shift``.
 
     ``norm`` has no scale and shift of its own; it is the identity if there was no batch normalisation. ``scale`` [C] is
@@ -27,7 +27,7 @@ class Start(NamedTuple):
     shift: Tensor
 
 
-def unfold(layer: nn.Module | None, norm: nn.BatchNorm2d | None) -> Start:
+def unfold(layer: nn.Module | None, norm: nn.BatchNorm2d | None) -> TrainedParts:
     """Return the parts of a trained convolution and batch normalisation with which an FBS layer starts.
 
     An FBS layer computes g z + beta with z = norm(conv(x)). At first, g = |gamma|, where gamma and beta are the scale
@@ -56,7 +56,7 @@ def unfold(layer: nn.Module | None, norm: nn.BatchNorm2d | None) -> Start:
     )
     if norm is None:
         conv.weight = nn.Parameter(weight.clone())
-        return Start(conv, nn.Identity(), torch.ones_like(bias), bias)
+        return TrainedParts(conv, nn.Identity(), torch.ones_like(bias), bias)
     if norm.running_mean is None or norm.running_var is None:
         raise GateError("the batch norm behind it keeps no running statistics, so a batch would decide")
     gamma = torch.ones_like(bias) if norm.weight is None else norm.weight.detach()
@@ -69,4 +69,4 @@ def unfold(layer: nn.Module | None, norm: nn.BatchNorm2d | None) -> Start:
     state = norm.state_dict()
     state["running_mean"] = (norm.running_mean - bias) * sign
     plain.load_state_dict({key: state[key] for key in plain.state_dict()})
-    return Start(conv, plain, gamma.abs(), beta)
+    return TrainedParts(conv, plain, gamma.abs(), beta)

@@ -71,13 +71,13 @@ def lowered_head(gate: GateHead, channels: Sequence[int] | None, shrink: nn.Modu
         size = size[gate.pool.features_of(channels)]
     size = size.view(gate.pool.parts, -1)  # rows: means, maxima, class token
     # The filters' outputs share one int8 scale as well. A positive factor passes through their ReLU unchanged.
-    even = torch.ones(size.shape[1]) if gate.look.is_identity else size[1].max() / size[1]
-    even = even.clamp(1.0, LARGEST_GAIN) ** EVENNESS
-    size = size * even
+    channel_gain = torch.ones(size.shape[1]) if gate.look.is_identity else size[1].max() / size[1]
+    channel_gain = channel_gain.clamp(1.0, LARGEST_GAIN) ** EVENNESS
+    size = size * channel_gain
     gain = (size[1].max() / size[0]).clamp(1.0, LARGEST_GAIN) ** EVENNESS
-    linear.weight /= even.repeat(len(size))
+    linear.weight /= channel_gain.repeat(len(size))
     linear.weight[:, : len(gain)] /= gain
-    return LoweredHead(gate.view, gate.look.scaled(even), EvenPool(gate.pool, gain), linear, shrink)
+    return LoweredHead(gate.view, gate.look.scaled(channel_gain), EvenPool(gate.pool, gain), linear, shrink)
 
 
 def _statistics(gate: GateHead) -> tuple[Tensor, Tensor]:

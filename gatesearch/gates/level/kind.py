@@ -28,13 +28,13 @@ class LevelParams(GateParams):
         choices=tuple(STATISTICS),
         among=tuple(STATISTICS),
         new_program=True,
-        doc="the number of a window: spread or mean of its frames' levels, or flatness of its spectrum",
+        doc="the statistic of a window: spread or mean of its frames' levels, or flatness of its spectrum",
     )
     frame: int = param(
         FRAME_SAMPLES,
         low=1,
         new_program=True,
-        doc="samples of a frame; 320 are 20 ms at 16 kHz; a flatness does not read it",
+        doc="samples of a frame; 320 are 20 ms at 16 kHz; flatness ignores it",
     )
     recall: float = recall_param()
 

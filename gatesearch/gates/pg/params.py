@@ -26,16 +26,18 @@ class PGParams(GateParams):
 
     bits: int = param(8, choices=(4, 8), low=1, high=BITS, doc="B, magnitude bits of the input")
     high_bits: int = param(
-        4, choices=(2, 4), low=1, doc="B_hb, those that every output gets; B itself is plain quantisation"
+        4, choices=(2, 4), low=1, doc="B_hb, bits that are computed for every output; with B_hb = B, no output is gated"
     )
     mask: str = param(
         "3d", choices=tuple(MASKS), among=tuple(MASKS), new_program=True, doc="which outputs share a decision"
     )
     target: float = param(
-        0.0, choices=(2.0, 1.0, 0.5, 0.0), doc="delta, to which the thresholds are drawn, in units of the output"
+        0.0,
+        choices=(2.0, 1.0, 0.5, 0.0),
+        doc="delta, towards which the loss pulls the thresholds, in units of the output",
     )
     weight_bits: int = param(
-        8, doc="of the weights, those of the input unless written; None, or 32 and more, leaves them as they are"
+        8, doc="magnitude bits of the weights; default: those of the input; None or 32 and more: no quantisation"
     )
 
     def __post_init__(self) -> None:

@@ -36,8 +36,8 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
     work = NodeProfile(traced, example)
     for name, share in work.unknown.items():
         console.warn(
-            f"backbone: the operator table does not know {name}, which computes {share:.1%} of all values: it counts "
-            "no multiply-accumulates for it, and one pass over what it computes"
+            f"backbone: the operator table does not know {name}, which computes {share:.1%} of all values: its "
+            "multiply-accumulates count as 0, and its time as one pass over its output"
         )
     nodes = [node for node in traced.graph.nodes if node.op != "output"]
     total_macs, total_params = sum(work.macs.values()), sum(p.numel() for p in model.parameters())

@@ -17,4 +17,4 @@
 #include "recurrent.c"
 #include "recurrent_u8.c"
 #include "stage.c"
-#include "part.c"
+#include "helpers.c"

@@ -44,11 +44,11 @@ size_t GS(conv_u8_scratch)(const gs_conv *c) {
    layer. */
 GS_INLINE void finish_u8(const int kind, const int32_t *sums, int n_channels, const int32_t *start, const float *scale,
                          const float *shift, int zero_out, void *y, size_t at) {
-  int32_t begun[GS_BLOCK];
-  GS_LOOP for (int k = 0; k < GS_BLOCK; k++) begun[k] = sums[k] + start[k];
+  int32_t totals[GS_BLOCK];
+  GS_LOOP for (int k = 0; k < GS_BLOCK; k++) totals[k] = sums[k] + start[k];
   if (kind == GS_SUMS) {
-    if (n_channels >= GS_BLOCK) memcpy((int32_t *)y + at, begun, sizeof(begun));
-    else memcpy((int32_t *)y + at, begun, n_channels * sizeof(int32_t));
+    if (n_channels >= GS_BLOCK) memcpy((int32_t *)y + at, totals, sizeof(totals));
+    else memcpy((int32_t *)y + at, totals, n_channels * sizeof(int32_t));
   } else if (kind == GS_BYTES) {
     /* Each width of value has its own loop. The compiler would translate one loop over several widths to narrow
        vectors. */
@@ -58,7 +58,7 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int n_channels, co
     const gs_vf low = gs_set_f(-(float)zero_out), high = gs_set_f(255.0f - (float)zero_out);
     const gs_vf round = gs_set_f(12582912.0f); /* 1.5 * 2^23: adding it rounds numbers below 2^22, half to even */
     GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
-      gs_vf v = gs_real(begun + k) * gs_load_f(scale + k) + gs_load_f(shift + k);
+      gs_vf v = gs_real(totals + k) * gs_load_f(scale + k) + gs_load_f(shift + k);
       v = gs_min(gs_max(v, low), high);
       gs_store_f(real + k, (v + round) - round);
     }
@@ -69,7 +69,7 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int n_channels, co
   } else {
     float value[GS_BLOCK], *to = (float *)y + at, *out = n_channels >= GS_BLOCK ? to : value;
     GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
-      gs_store_f(out + k, gs_real(begun + k) * gs_load_f(scale + k) + gs_load_f(shift + k));
+      gs_store_f(out + k, gs_real(totals + k) * gs_load_f(scale + k) + gs_load_f(shift + k));
     }
     if (n_channels < GS_BLOCK) memcpy(to, value, n_channels * sizeof(float));
   }

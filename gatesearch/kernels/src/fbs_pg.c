@@ -6,12 +6,12 @@
    FBS, pg.c those of PG.
 
    x and y are float. Levels of x have at most 16 bits, weights 8 or 9 bits; products are int32. The filters of the
-   winners are gathered for each sample, and a dense convolution of fewer channels follows; chosen.h says why.
+   winners are gathered for each sample, and a dense convolution of fewer channels follows; winners.h says why.
 
    gatesearch/kernels/fbs_pg.py calls fbs_pg. With GS_KIT defined, the file instead holds prepare_fbs_pg and run_fbs_pg,
    for a program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
-#include "chosen.h"
+#include "winners.h"
 #include "tile.h"
 
 /* The contents of scratch memory during a call. They describe a dense layer from the active inputs to the winners; its
@@ -294,7 +294,7 @@ static void prepare_fbs_pg(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int32_t *v = k->row->variant;
   const int operands = v[2], group = v[1] == 1 ? 1 : GS_MIN(v[1], k->c.c_out), wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
-  prepare_chosen(k, v[0]);
+  prepare_winners(k, v[0]);
   float *threshold = reserve((size_t)k->c.c_out * sizeof(float));
   k->split = (gs_split){bytes(taps_of(k, operands)), reserve((size_t)operands * k->c.c_in * wide * sizeof(int32_t)),
                         threshold, 1.0f / 255, 255, 1, 4, group, operands > 1, operands > 2};
@@ -316,7 +316,7 @@ static void prepare_fbs_pg(gs_call *k) {
 
 /* Run a prepared call. */
 GS_INLINE void run_fbs_pg(gs_call *k) {
-  k->open = GS(fbs_pg)(&k->c, &k->fbs, &k->split, k->x, k->in, k->n_in, k->live_size, 1, 0, k->y, k->winners,
+  k->open = GS(fbs_pg)(&k->c, &k->fbs, &k->split, k->x, k->in, k->n_in, k->group_size, 1, 0, k->y, k->winners,
                        k->scratch);
 }
 #endif

@@ -1,12 +1,12 @@
 /* Feature boosting and suppression (FBS, Gao et al. 2019) where channels win one by one, in float.
 
    A convolution computes only the channels that win; fbs.c has the formulas. The winners need not be neighbours. So
-   their filters are gathered for each sample, and a dense convolution of fewer channels follows; chosen.h says why.
+   their filters are gathered for each sample, and a dense convolution of fewer channels follows; winners.h says why.
 
    gatesearch/kernels/fbs_single.py calls fbs_single. With GS_KIT defined, the file instead holds prepare_fbs_single and
    run_fbs_single, for a program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
-#include "chosen.h"
+#include "winners.h"
 
 /* Gather the weights of the winners (out) for the active inputs (in) from taps [kh kw][c_in][16 * blocks_out], and pack
    them as conv_f32_pack does: [blocks of winners][steps][16 in][16 out]. A tap is a position in the filter, and a place
@@ -70,14 +70,14 @@ void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int
    the output channels wins. */
 static void prepare_fbs_single(gs_call *k) {
   k->c = conv_of(k->row->shape);
-  prepare_chosen(k, 1);
+  prepare_winners(k, 1);
   k->packed = (const int8_t *)reals(taps_of(k, 1));
   k->scratch = reserve(GS(fbs_single_scratch)(&k->c));
 }
 
 /* Run a prepared call. */
 GS_INLINE void run_fbs_single(gs_call *k) {
-  GS(fbs_single)(&k->c, &k->fbs, k->x, k->in, k->n_in, k->live_size, (const float *)k->packed, 1, 0, k->y,
+  GS(fbs_single)(&k->c, &k->fbs, k->x, k->in, k->n_in, k->group_size, (const float *)k->packed, 1, 0, k->y,
                  k->winners, k->scratch);
 }
 #endif

@@ -1,6 +1,6 @@
 /* The heads of gates: pooling over pixels, a linear layer, and the choice of winning blocks of channels.
 
-   gatesearch/kernels/elementwise.py calls gate_f32, for gates at cuts. fbs.c and chosen.h call the pooling and winners.
+   gatesearch/kernels/elementwise.py calls gate_f32, for gates at cuts. fbs.c and winners.h call the pooling and winners.
    With GS_KIT defined, the file instead holds prepare_gate and run_gate, for a program that times kernels on a board
    (kit.h). */
 #ifndef GS_KIT
@@ -89,7 +89,7 @@ float GS(gate_f32)(const float *x, int pixels, int channels, const float *w_mean
    No value of g is negative, and there are at most 1024 blocks. */
 void GS(winners)(const float *g, int channels, int count, int32_t *out) {
   const int blocks = GS_BLOCKS(channels);
-  float score[1024], least = 0;
+  float score[1024], best_score = 0;
   for (int b = 0; b < blocks; b++) {
     const int n_channels = GS_MIN(GS_BLOCK, channels - b * GS_BLOCK);
     float sum = 0;
@@ -99,10 +99,10 @@ void GS(winners)(const float *g, int channels, int count, int32_t *out) {
   for (int n = 0; n < count; n++) {
     int best = -1;
     for (int b = 0; b < blocks; b++) {
-      if (score[b] >= 0 && (best < 0 || score[b] > least)) least = score[best = b];
+      if (score[b] >= 0 && (best < 0 || score[b] > best_score)) best_score = score[best = b];
     }
     score[best] = -1; /* below every score, so that the block does not win again */
-    least = 0;
+    best_score = 0;
     out[n] = best;
   }
   for (int i = 1; i < count; i++) {

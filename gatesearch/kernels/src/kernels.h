@@ -225,7 +225,7 @@ typedef struct {
 
 size_t GS(mel_scratch)(const gs_mel *m);
 void GS(mel)(const gs_mel *m, const float *samples, int n, int8_t *out, void *scratch);
-void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *heard, int frames, int8_t *window, void *scratch);
+void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *history, int frames, int8_t *window, void *scratch);
 
 /* The settings and the state of the level gate on a stream.
 

@@ -81,7 +81,7 @@ typedef struct {
   gs_split split;
   gs_matrix of_x, of_h;
   const int32_t *in, *out;
-  int n_in, n_out, live_size;
+  int n_in, n_out, group_size;
   const void *x;
   const float *bias, *w;
   const int8_t *packed;
@@ -89,7 +89,7 @@ typedef struct {
   void *y, *h, *state, *winners, *scratch;
   int32_t open;    /* outputs whose low bits a precision gate computes */
   int64_t outputs; /* all outputs of that gate; 0 where there is none */
-  void *own;       /* other data of the kernel */
+  void *extra;     /* other data of the kernel */
 } gs_call;
 
 static void make(gs_call *k); /* runs a prepared call */
@@ -152,11 +152,11 @@ static int left_of(int all, int share) { return GS_MIN(all, GS_MAX(1, (all * sha
 
 /* Prepare the data that fbs_single and fbs_pg have in common. Channels win or lose in groups of block
    channels. */
-static void prepare_chosen(gs_call *k, int block) {
+static void prepare_winners(gs_call *k, int block) {
   const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
   const int groups_in = (k->c.c_in + block - 1) / block, groups = (k->c.c_out + block - 1) / block;
   const gs_conv phi = {1, 1, k->c.c_in, k->c.c_out, 1, 1, 1, 1, 0, 0, 1, 1};
-  k->live_size = block;
+  k->group_size = block;
   k->n_in = left_of(groups_in, k->row->share[0]);
   k->n_out = left_of(groups, k->row->share[1]);
   if (k->n_in < groups_in) k->in = apart(k->n_in, groups_in);

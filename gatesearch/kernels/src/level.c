@@ -104,7 +104,7 @@ void GS(level_hops)(gs_level *l, const int16_t *samples, int hop, int n, int64_t
 static void prepare_level(gs_call *k) {
   const int32_t *shape = k->row->shape;
   gs_level *l = reserve(sizeof(gs_level));
-  k->x = bytes(2 * shape[0]), k->own = l;
+  k->x = bytes(2 * shape[0]), k->extra = l;
   if (!l) return;
   l->kind = k->row->variant[0], l->block = shape[1], l->frames = shape[2], l->bins = shape[3];
   l->logs = bytes(2 * 128), l->filters = bytes(2 * 2 * shape[3] * shape[1]);
@@ -112,5 +112,5 @@ static void prepare_level(gs_call *k) {
 }
 
 /* Run the prepared gate on a hop. */
-GS_INLINE void run_level(gs_call *k) { (void)GS(level)(k->own, k->x, k->row->shape[0]); }
+GS_INLINE void run_level(gs_call *k) { (void)GS(level)(k->extra, k->x, k->row->shape[0]); }
 #endif

@@ -46,7 +46,7 @@ typedef struct {
   int32_t *start;        /* by output channel: added to every sum, to correct for GS_OFFSET */
   int32_t *sums;         /* [blocks_out][pixels]: sum of the 16 high products of a block */
   uint16_t *masks;       /* [blocks_out][pixels], for groups of 1 or 8: a bit for each open output of a block. The
-                            function listed removes empty masks; mask i then belongs to pixel i of the block's list */
+                            function list_open_pixels removes empty masks; mask i then belongs to pixel i of the block's list */
   int32_t *list, *count; /* the open pixels of each group, and their number */
   int n_steps;
 } gs_pg_work;
@@ -102,7 +102,7 @@ GS_SPLIT(split_1, uint8_t)
 GS_SPLIT(split_2, uint16_t)
 
 /* Divide the scratch memory of a call, split x into high and low parts, and list pixels and steps. */
-static gs_pg_work prepared(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const void *x, void *scratch) {
+static gs_pg_work prepare_call(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const void *x, void *scratch) {
   char *at = scratch;
   const size_t pixels = g->pixels, blocks = g->blocks_out;
   gs_pg_work w;
@@ -233,7 +233,7 @@ static void first_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p, 
    the number of blocks that share a list; it is 1 for groups of 16 or fewer channels.
 
    The loops always write a pixel, but count it only if it is open. So no branch can be mispredicted. */
-static int32_t listed(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, int span) {
+static int32_t list_open_pixels(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, int span) {
   int32_t open = 0;
   for (int i = 0; i * span < g->blocks_out; i++) {
     int32_t *list = w->list + (size_t)i * g->pixels;
@@ -368,11 +368,11 @@ static void single_outputs(const gs_conv *c, const gs_geometry *g, const gs_pg *
    high and low, unless NULL, receive conv(high) and conv(low), [h'][w'][c_out]; low is 0 for closed outputs. */
 int32_t GS(pg)(const gs_conv *c, const gs_pg *p, const void *x, float *y, int32_t *high, int32_t *low, void *scratch) {
   const gs_geometry g = gs_geometry_of(c);
-  const gs_pg_work w = prepared(c, &g, p, x, scratch);
+  const gs_pg_work w = prepare_call(c, &g, p, x, scratch);
   const int span = p->group >= c->c_out ? g.blocks_out : GS_MAX(p->group / GS_BLOCK, 1);
   if (low) memset(low, 0, (size_t)g.pixels * c->c_out * sizeof(int32_t));
   first_phase(c, &g, p, &w, y, high);
-  const int32_t open = listed(c, &g, p, &w, span);
+  const int32_t open = list_open_pixels(c, &g, p, &w, span);
   if (p->rows && p->group == 1 && small_groups(c, p)) single_outputs(c, &g, p, &w, y, low);
   else second_phase(c, &g, p, &w, span, y, low);
   return open;
@@ -381,7 +381,7 @@ int32_t GS(pg)(const gs_conv *c, const gs_pg *p, const void *x, float *y, int32_
 /* Convolve with both phases for every output and no decision, for comparison with gating. */
 void GS(pg_dense)(const gs_conv *c, const gs_pg *p, const void *x, float *y, void *scratch) {
   const gs_geometry g = gs_geometry_of(c);
-  const gs_pg_work w = prepared(c, &g, p, x, scratch);
+  const gs_pg_work w = prepare_call(c, &g, p, x, scratch);
   const float scale = p->level * (float)(1 << p->low_bits);
   for (int block = 0, columns; block < g.blocks_out; block += columns) {
     columns = gs_columns(g.blocks_out - block);

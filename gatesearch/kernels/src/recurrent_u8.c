@@ -76,7 +76,7 @@ static void add_product_u8(const gs_matrix_u8 *m, const uint8_t *x, float *restr
 
 /* Return a table's entry for an int16. The table has 2049 entries, for arguments 32 apart; value is rounded to the
    nearest argument. */
-GS_INLINE int32_t looked_up(const int16_t *table, int32_t value) { return table[(value + 32768 + 16) >> 5]; }
+GS_INLINE int32_t table_entry(const int16_t *table, int32_t value) { return table[(value + 32768 + 16) >> 5]; }
 
 /* Return a product in steps of 2^-30 as the byte of a state, in steps of 2^-7; the byte 128 represents 0. */
 GS_INLINE uint8_t as_byte(int32_t product) {
@@ -99,12 +99,12 @@ void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const 
   add_product_u8(of_x, x, z, at);
   add_product_u8(of_h, h, z, at);
   for (int k = 0; k < n; k++) {
-    const int32_t i = looked_up(tables->sigmoid, nearest(z[k])), f = looked_up(tables->sigmoid, nearest(z[n + k]));
-    const int32_t g = looked_up(tables->tanh, nearest(z[2 * n + k]));
-    const int32_t o = looked_up(tables->sigmoid, nearest(z[3 * n + k]));
+    const int32_t i = table_entry(tables->sigmoid, nearest(z[k])), f = table_entry(tables->sigmoid, nearest(z[n + k]));
+    const int32_t g = table_entry(tables->tanh, nearest(z[2 * n + k]));
+    const int32_t o = table_entry(tables->sigmoid, nearest(z[3 * n + k]));
     const int32_t next = (f * c[k] + ((i * g + 4) >> 3) + (1 << 14)) >> 15;
     c[k] = (int16_t)(next < -32768 ? -32768 : next > 32767 ? 32767 : next);
-    h[k] = as_byte(o * looked_up(tables->tanh, c[k]));
+    h[k] = as_byte(o * table_entry(tables->tanh, c[k]));
   }
 }
 
@@ -125,10 +125,10 @@ void GS(gru_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const g
   add_product_u8(of_x, x, zx, at);
   add_product_u8(of_h, h, zh, at);
   for (int k = 0; k < n; k++) {
-    const int32_t reset = looked_up(tables->sigmoid, nearest(zx[k] + zh[k]));
-    const int32_t update = looked_up(tables->sigmoid, nearest(zx[n + k] + zh[n + k]));
+    const int32_t reset = table_entry(tables->sigmoid, nearest(zx[k] + zh[k]));
+    const int32_t update = table_entry(tables->sigmoid, nearest(zx[n + k] + zh[n + k]));
     const int32_t inner = nearest(zx[2 * n + k]) + ((reset * nearest(zh[2 * n + k]) + (1 << 14)) >> 15);
-    const int32_t fresh = looked_up(tables->tanh, inner < -32768 ? -32768 : inner > 32767 ? 32767 : inner);
+    const int32_t fresh = table_entry(tables->tanh, inner < -32768 ? -32768 : inner > 32767 ? 32767 : inner);
     h[k] = as_byte((32768 - update) * fresh + update * ((h[k] - 128) * 256));
   }
 }

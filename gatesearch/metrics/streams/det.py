@@ -68,8 +68,8 @@ class DetCurve:
         Raises:
             DataError: the curve has no such threshold.
         """
-        within = np.flatnonzero(self.fa_per_hour > fa_per_hour)
-        index = int(within[-1]) + 1 if len(within) else 0
+        exceeding = np.flatnonzero(self.fa_per_hour > fa_per_hour)
+        index = int(exceeding[-1]) + 1 if len(exceeding) else 0
         if index >= len(self.thresholds):
             raise DataError(
                 f"no threshold of the curve keeps {fa_per_hour:g} false accepts an hour; "

@@ -79,13 +79,13 @@ def doubt_about(fa_per_hour: float, hours: float, confidence: float = CONFIDENCE
 
     >>> print(doubt_about(0.1, hours=1.0).replace(": ", ":\n"))
     1 h of stream is too short to claim 0.1 false accepts an hour:
-    with none at all it is below 3 at 95 %; 30 h would do
+    without any, the rate is below 3 at 95 % confidence; the claim needs 30 h
     """
     if enough_for(fa_per_hour, hours, confidence):
         return None
     bound = poisson_interval(0, hours, confidence).high
     return (
-        f"{hours:.3g} h of stream is too short to claim {fa_per_hour:g} false accepts an hour: with none at "
-        f"all it is below {bound:.3g} at {100 * confidence:g} %; "
-        f"{hours_for(fa_per_hour, confidence):.3g} h would do"
+        f"{hours:.3g} h of stream is too short to claim {fa_per_hour:g} false accepts an hour: "
+        f"without any, the rate is below {bound:.3g} at {100 * confidence:g} % confidence; "
+        f"the claim needs {hours_for(fa_per_hour, confidence):.3g} h"
     )

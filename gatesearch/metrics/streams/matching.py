@@ -104,13 +104,13 @@ def match_times(events: EventTimes, times: Array, labels: Array, counting: Count
     for label in np.unique(events.labels):
         own = order[labels[order] == label]
         candidates = np.flatnonzero(events.labels == label)
-        if counting.matching == "first" and (pairs := _take_apart(candidates, events, times[own], counting)):
+        if counting.matching == "first" and (pairs := _assign_disjoint(candidates, events, times[own], counting)):
             hit, first = pairs
             event_hits[hit], roles[own[first]] = own[first], hit
-            takings = []
+            assignments = []
         else:
-            takings = _take(candidates, events, times[own], counting)
-        for event, indices in takings:
+            assignments = _assign(candidates, events, times[own], counting)
+        for event, indices in assignments:
             first, rest = own[indices[0]], own[indices[1:]]
             event_hits[event], roles[first] = first, event
             roles[rest] = event if counting.matching == "each" else REPEAT
@@ -120,10 +120,10 @@ def match_times(events: EventTimes, times: Array, labels: Array, counting: Count
     return Match(event_hits, roles)
 
 
-def _take_apart(own: Array, events: EventTimes, times: Array, counting: Counting) -> tuple[Array, Array] | None:
+def _assign_disjoint(own: Array, events: EventTimes, times: Array, counting: Counting) -> tuple[Array, Array] | None:
     """Return, as indices, those events of ``own`` that have a detection, and the first detection of each.
 
-    The result is that of :func:`_take` for matching ``"first"``, but without a loop over events. It is None if two
+    The result is that of :func:`_assign` for matching ``"first"``, but without a loop over events. It is None if two
     events could claim the same detection.
     """
     ordered = own[np.argsort(events.starts[own], kind="stable")]
@@ -136,7 +136,7 @@ def _take_apart(own: Array, events: EventTimes, times: Array, counting: Counting
     return ordered[some], lows
 
 
-def _take(own: Array, events: EventTimes, times: Array, counting: Counting) -> list[tuple[int, list[int]]]:
+def _assign(own: Array, events: EventTimes, times: Array, counting: Counting) -> list[tuple[int, list[int]]]:
     """Assign detections at ascending ``times`` to the events ``own`` of the same class.
 
     With matching ``"first"``, events choose in the order of their ends, and each takes its earliest free detection.
@@ -154,15 +154,15 @@ def _take(own: Array, events: EventTimes, times: Array, counting: Counting) -> l
     lows = np.searchsorted(times, events.starts[in_order] - ROUNDING_S, "left").tolist()
     highs = np.searchsorted(times, last_s, "right").tolist()
     free = [True] * len(times)
-    takings = []
+    assignments = []
     for event, low, high in zip(in_order.tolist(), lows, highs, strict=True):
         inside = [index for index in range(low, high) if free[index]]
         chosen = inside[:1] if takes_one else inside
         for index in chosen:
             free[index] = False
         if chosen:
-            takings.append((event, chosen))
-    return takings
+            assignments.append((event, chosen))
+    return assignments
 
 
 def _mark_repeats(roles: Array, times: Array, repeat_s: float) -> Array:

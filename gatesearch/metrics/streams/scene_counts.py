@@ -119,7 +119,7 @@ def count_scene(
         hours_by_background=dict(hours_by_background),
         events_by_snr=dict(Counter(snr_band(event.snr_db) for event in events)),
         misses_by_snr=dict(Counter(snr_band(event.snr_db) for event in missed)),
-        false_accepts_by_snr=dict(Counter(_snr_there(events, detection.time_s) for detection in false)),
+        false_accepts_by_snr=dict(Counter(_find_snr_band(events, detection.time_s) for detection in false)),
     )
 
 
@@ -200,6 +200,6 @@ def _kind(backgrounds: Sequence[Background], time_s: float) -> str:
     return next((each.kind for each in backgrounds if each.start_s <= time_s < each.end_s), UNKNOWN)
 
 
-def _snr_there(events: Sequence[Event], time_s: float) -> str:
-    there = [event for event in events if event.start_s <= time_s <= event.end_s]
-    return snr_band(there[0].snr_db) if there else "no event"
+def _find_snr_band(events: Sequence[Event], time_s: float) -> str:
+    around = [event for event in events if event.start_s <= time_s <= event.end_s]
+    return snr_band(around[0].snr_db) if around else "no event"

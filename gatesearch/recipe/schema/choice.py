@@ -11,12 +11,12 @@ from gatesearch.recipe.schema.values import Count, Positive, PositiveShare, Shar
 
 
 class Cost(Group):
-    """Settings of the timings on this host, from which the cost model prices the backbone's blocks."""
+    """Settings of the timings on the machine of the run, by which the cost model prices blocks."""
 
     timing_seconds: Positive = Field(
         default=40.0,
-        description="Time in seconds for all timings on this host, spent once for each backbone. Timings beyond it "
-        "are interpolated; a larger budget makes prices more certain.",
+        description="Time in seconds for all timings on the machine of the run, spent once for each backbone. Timings "
+        "beyond it are interpolated; a larger budget makes prices more certain.",
     )
 
 
@@ -28,9 +28,9 @@ class Constraints(Group):
     )
     max_utilisation: Positive | None = Field(
         default=1.0,
-        description="Largest share of the period for which any core may be busy if every window takes the longest "
-        "path. Above 1, several such windows in a row are answered late; null bounds only the mean over the stream, "
-        "by 1.",
+        description="Largest share of the period for which a core may be busy if every window takes the longest path. "
+        "With a value above 1, answers come late after several such windows in a row. null instead limits the mean "
+        "over the stream to 1.",
     )
     max_accuracy_drop: Share | None = Field(
         default=0.01,

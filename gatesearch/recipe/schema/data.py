@@ -38,11 +38,9 @@ class Speech(Group):
         description="Speech: folder with a folder of WAV files for each class; null synthesises a set with eSpeak NG, "
         "which is labelled synthetic everywhere.",
     )
-    positives: Names = Field(
-        description="Folders of the classes to wake for, one class each; quote yes, no, on and off."
-    )
+    positives: Names = Field(description="Folders of the positives, one class each; quote yes, no, on and off.")
     negatives: Annotated[dict[Text, Names], Field(min_length=1)] = Field(
-        description="Classes to sleep through, each with its folders; the folder * stands for all that are not named."
+        description="Negatives, each with its folders; the folder * stands for all that are not named."
     )
     sample_rate: Count = Field(
         default=16000,
@@ -163,14 +161,14 @@ class Stream(Group):
     )
     shares: Annotated[dict[Text, Share], Field(min_length=1)] | None = Field(
         default=None,
-        description="Share of windows of each class, the positives together as positive; the shares add up to 1. Null, "
-        "for goal detection, reads them off the validation stream.",
+        description="Share of windows of each class, the positives together as positive; the shares add up to 1. For "
+        "goal detection it is null, and the shares are measured on the validation stream.",
     )
     by: Literal["hops", "windows"] = Field(
         default="hops",
-        description="What each decision computes, for goal detection. hops: only what is new since the last decision; "
-        "the network is rewritten for it before it is trained, or a warning names the layer that stands in the way. "
-        "windows: the whole window anew.",
+        description="What each decision computes, for goal detection. hops: only the frames since the last decision; "
+        "the network is rewritten for this before it is trained, or a warning names the layer that prevents it. "
+        "windows: the whole window.",
     )
     fa_per_hour: NonNegative = Field(
         default=2.0,

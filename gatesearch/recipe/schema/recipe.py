@@ -48,10 +48,12 @@ class Recipe(Group):
         description="The network: an entry point of group gatesearch.backbones, or package.module:Class."
     )
     backbone_args: PlainMapping = Field(
-        default={}, description="Keyword arguments of the backbone; an override of backbone empties them."
+        default={}, description="Keyword arguments of the backbone; an override of backbone removes them."
     )
     training: Training = Field(
-        default=Training(), description="The training of the baseline; every other training starts from these keys."
+        default=Training(),
+        description="The training of the baseline. All other trainings use these keys, unless a group of their own "
+        "changes one.",
     )
     gates: Gates = Field(default=Gates(), description="Settings of the training of gates, for all gate kinds.")
     space: SearchSpace = Field(description="The plans to search: a file of search_spaces/, or its keys in the recipe.")
@@ -61,7 +63,7 @@ class Recipe(Group):
     )
     cost: Cost = Field(
         default=Cost(),
-        description="Settings of the timings on this host, from which the cost model prices the backbone's blocks.",
+        description="Settings of the timings on the machine of the run, by which the cost model prices blocks.",
     )
     constraints: Constraints = Field(default=Constraints(), description="Bounds that the best plan has to keep.")
     pick: Pick = Field(default=Pick(), description="The rule by which the best plan is picked.")
@@ -86,10 +88,12 @@ class Recipe(Group):
         shares, expected = self.stream.shares, ["positive"]
         if self.goal == "detection":
             if shares is not None:
-                raise invalid("goal detection reads them off the validation stream; leave them out", "stream.shares")
+                raise invalid(
+                    "goal detection measures the shares on the validation stream; leave them out", "stream.shares"
+                )
             return self
         if shares is None:
-            raise invalid("missing; only goal detection reads the shares off a stream", "stream.shares", "goal")
+            raise invalid("missing; only goal detection measures the shares on a stream", "stream.shares", "goal")
         if isinstance(self.data, Speech):
             expected += self.data.negatives
             for name in shares:

@@ -20,15 +20,16 @@ class Executor(Group):
     )
     workers: Workers = Field(
         default=1,
-        description="Plans that are tried at the same time; more workers are faster, but each proposal knows fewer "
-        "outcomes.",
+        description="Plans that are tried at the same time; more workers are faster, but each proposal rests on "
+        "fewer outcomes.",
     )
     cpus: Workers = Field(default=1, description="CPU cores of each worker.")
     gpus: NonNegative = Field(
         default=0.0, description="GPUs of each worker, such as 0.5 for half of one; for ray only."
     )
     address: Text | None = Field(
-        default=None, description="Address of a Ray cluster, such as auto; null starts Ray here; for ray only."
+        default=None,
+        description="Address of a Ray cluster, such as auto; null starts Ray on this machine; for ray only.",
     )
 
     @model_validator(mode="after")

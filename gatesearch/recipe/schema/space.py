@@ -37,8 +37,8 @@ class LayerSites(Group):
     )
     together: bool = Field(
         default=False,
-        description="true gives all these layers the same gate, which makes a small space; false chooses a gate for "
-        "each.",
+        description="true: all these layers get the same gate, which makes the space small; false: each layer gets a "
+        "gate of its own.",
     )
 
 
@@ -48,15 +48,15 @@ class SearchSpace(Group):
     gates: GateCount = Field(default=GateCount(), description="How many gates a plan may have at cut sites.")
     min_work: ShareBelowOne = Field(
         default=0.05,
-        description="Smallest share of the backbone's MACs between two cut sites and behind the last; a higher one "
-        "leaves fewer sites.",
+        description="Smallest share of the backbone's MACs that lies between two neighbouring cut sites, and behind "
+        "the last one. A larger share leaves fewer sites.",
     )
     sites: AllOrNames = Field(
         default="all", description="Cut sites that may have a gate, as `gatesearch sites` prints them, or all."
     )
     kinds: Annotated[dict[Text, dict[Text, Choices]], Field(min_length=1)] = Field(
-        description="Gate kinds (entry points of group gatesearch.gates), each with the values to choose from for its "
-        "parameters, numbers from strong to gentle."
+        description="Gate kinds (entry points of group gatesearch.gates), each with the values that a search may "
+        "choose for its parameters; numbers in order from the strongest gating to the gentlest."
     )
     layers: LayerSites = Field(default=LayerSites(), description="Layers that may have a gate of their own.")
     cores: AllOrNames = Field(

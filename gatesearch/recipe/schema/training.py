@@ -36,8 +36,9 @@ class Training(Group):
     warmup: Share = Field(default=0.1, description="Share of the steps in which the learning rate rises from 0.")
     averaging: ShareBelowOne = Field(
         default=0.99,
-        description="Decay per step of the moving average of the weights, which the training returns; 0 returns "
-        "the last weights. A training of fewer than 10 / (1 - decay) steps averages over a tenth of its steps.",
+        description="Decay per step of the moving average of the weights; the training returns this average, or the "
+        "last weights if the decay is 0. A training of fewer than 10 / (1 - decay) steps averages over a tenth of its "
+        "steps.",
     )
     hard_negatives: ShareBelowOne = Field(
         default=0.0,
@@ -80,8 +81,9 @@ class Gates(Group):
     )
     target: Literal["label", "network"] | None = Field(
         default=None,
-        description="What a gate learns to pass: label, windows with an event or of a positive class; network, windows "
-        "that the network behind the gate would accept. Null is network for goal detection, label for others.",
+        description="Windows that a gate learns to pass. label: windows with an event or of a positive class. network: "
+        "windows that the network behind the gate would accept. null means network for goal detection, and label for "
+        "other goals.",
     )
 
 
@@ -92,7 +94,7 @@ class Retrain(Group):
     batch_size: CountOrAuto = Field(
         default=None,
         description="Windows in each training step; auto takes the size that `gatesearch scaling` measured for the "
-        "recipe and leaves the learning rate; null as in training.",
+        "recipe and does not change the learning rate; null as in training.",
     )
     learning_rate: Positive | None = Field(default=None, description="Largest learning rate; null as in training.")
     weight_decay: NonNegative | None = Field(

@@ -18,7 +18,7 @@ _STATE_COLOURS = {
     "duplicate": "#cfd6dc",
     "failed": PICKED,
 }
-_STATE_LABELS = {"pruned": "given up early"}  # any other state is its own label
+_STATE_LABELS = {"pruned": "stopped early"}  # any other state is its own label
 
 
 def draw_states(record: Record) -> Figure | None:

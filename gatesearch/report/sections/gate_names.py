@@ -10,7 +10,7 @@ GATE_NAMES = {
     "fbs_pg": "Feature Boosting and Suppression with Precision Gating",
     "gc": "Gated Compression",
     "hmd": "Hybrid Matrix Decomposition",
-    "level": "a gate by one statistic of the samples",
+    "level": "a gate on one statistic of the samples",
     "lmf": "low-rank matrix factorisation",
     "pg": "Precision Gating",
     "pruned": "magnitude pruning",

@@ -60,7 +60,7 @@ def build_table(record: Record) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "span": len(members) if index == 0 else 0,
-                    "gate": kind or "no gate, reads less",
+                    "gate": kind or "no gate, fewer inputs",
                     "params": params,
                     "skips": skips,
                     "site": read(row, "site", default="?"),

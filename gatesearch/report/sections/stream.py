@@ -12,10 +12,10 @@ from gatesearch.report.text import NOT_YET, format_factor, format_percent, forma
 ARTICLES = {
     "ungated_hops": "the ungated network run hop by hop",
     "ungated_windows": "the ungated network run on every window",
-    "hand_placed": "a gate put by hand",
+    "hand_placed": "a hand-placed gate",
     "smaller_ungated": "a smaller ungated network",
 }
-LEAST_GAIN = 1.005  # a smaller gain would be printed as no gain
+MIN_GAIN = 1.005  # a smaller gain would be printed as no gain
 
 
 def build_table(record: Record) -> list[dict[str, str]]:
@@ -54,7 +54,7 @@ def describe_gain(record: Record) -> str | None:
     >>> sentence = describe_gain({"stream": stream | {"operating_point": point}})
     >>> print(ascii(sentence.replace("\\xa0", " ")).strip("'"))
     The gates take 1.5\\xd7 less mean power than the strongest rival, the level gate before the ungated network: 2 mW \
-for 3 mW at 2 false accepts an hour. They miss 10.0 % of the events, the rival 8.0 %.
+instead of 3 mW at 2 false accepts an hour. They miss 10.0 % of the events, the rival 8.0 %.
     """
     stream = read(record, "stream", default={})
     name = read(stream, "strongest_rival")
@@ -65,7 +65,7 @@ for 3 mW at 2 false accepts an hour. They miss 10.0 % of the events, the rival 8
     wish = format_value(read(stream, "operating_point", "fa_per_hour_wanted"))
     misses = format_percent(read(picked, "miss_rate")), format_percent(read(rival, "miss_rate"))
     title = f"the {NAMES.get(name, name)}" if name not in ARTICLES else ARTICLES[name]
-    if rival_mw < LEAST_GAIN * own_mw:
+    if rival_mw < MIN_GAIN * own_mw:
         return (
             f"The gates gain nothing: the strongest rival, {title}, takes {_format_power(rival_mw)} in the mean, the "
             f"best plan {_format_power(own_mw)}, at {wish} false accepts an hour. The rival misses {misses[1]} of the "
@@ -73,8 +73,8 @@ for 3 mW at 2 false accepts an hour. They miss 10.0 % of the events, the rival 8
         )
     return (
         f"The gates take {format_factor(rival_mw / own_mw)} less mean power than the strongest rival, {title}: "
-        f"{_format_power(own_mw)} for {_format_power(rival_mw)} at {wish} false accepts an hour. They miss {misses[0]} "
-        f"of the events, the rival {misses[1]}."
+        f"{_format_power(own_mw)} instead of {_format_power(rival_mw)} at {wish} false accepts an hour. They miss "
+        f"{misses[0]} of the events, the rival {misses[1]}."
     )
 
 
@@ -122,14 +122,14 @@ def describe_perfect(record: Record) -> str | None:
 
     >>> picked = {"mean_power_mw": 0.5, "perfect_gates": {"mean_power_mw": 0.4}, "plan": {"gates": [{"site": "stem"}]}}
     >>> print(describe_perfect({"stream": {"picked": picked}}).replace("\\xa0", " "))
-    Perfect gates at the same places, open only while a window holds an event, would take 0.4 mW.
+    Perfect gates at the same sites, open only while a window holds an event, would take 0.4 mW.
     """
     picked = read(record, "stream", "picked", default={})
     bound_mw = read(picked, "perfect_gates", "mean_power_mw")
     if bound_mw is None or not (read(picked, "plan", "gates") or read(picked, "signal_gate")):
         return None
     return (
-        "Perfect gates at the same places, open only while a window holds an event, would take "
+        "Perfect gates at the same sites, open only while a window holds an event, would take "
         f"{_format_power(bound_mw)}."
     )
 
@@ -157,15 +157,16 @@ def describe_stream(record: Record) -> str:
     """Return the sentence on the events and the length of the stream, and on the operating point.
 
     >>> stream = {"hours": 0.5, "events": 150, "hop_ms": 40.0, "operating_point": {"fa_per_hour_wanted": 6.0}}
-    >>> describe_stream({"stream": stream})
-    '150 events in 0.5 hours, a decision every 40 ms. Thresholds keep 6 false accepts an hour on the validation stream.'
+    >>> print(describe_stream({"stream": stream}).replace("ms. ", "ms.\\n"))
+    150 events in 0.5 hours, a decision every 40 ms.
+    Thresholds are set for 6 false accepts an hour on the validation stream.
     """
     stream = read(record, "stream", default={})
     wish = read(stream, "operating_point", "fa_per_hour_wanted")
     sentence = (
         f"{format_value(read(stream, 'events'))} events in {format_value(read(stream, 'hours'))} hours, a decision "
-        f"every {format_value(read(stream, 'hop_ms'))} ms. Thresholds keep {format_value(wish)} false accepts an hour "
-        "on the validation stream."
+        f"every {format_value(read(stream, 'hop_ms'))} ms. Thresholds are set for {format_value(wish)} false accepts "
+        "an hour on the validation stream."
     )
     doubt = read(stream, "doubt")
     return sentence if doubt is None else f"{sentence} Doubt: {doubt}."

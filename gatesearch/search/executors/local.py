@@ -83,7 +83,10 @@ class LocalWorkers:
                     self._assign(proposal, failures + 1)
                     continue
                 status = worker.process.exitcode
-                yield proposal.number, Failure(f"{failures + 1} workers died of it, the last with exit status {status}")
+                yield (
+                    proposal.number,
+                    Failure(f"{failures + 1} workers died while they tried it, the last with exit status {status}"),
+                )
                 continue
             self._idle.append(worker)
             for line in warnings:

@@ -83,7 +83,7 @@ class GateSearcher(Searcher):
         for line in json.loads((result or {}).get(WARNINGS_KEY, "[]")):
             console.warn(line)
         if error or result is None:
-            self._session.tell(number, Failure("Ray Tune gave it up: its trainable raised or its workers died"))
+            self._session.tell(number, Failure("Ray Tune stopped it: its trainable raised or its workers died"))
         elif FAILURE_KEY in result:
             self._session.tell(number, Failure(str(result[FAILURE_KEY])))
         elif result.get("done"):
@@ -124,7 +124,7 @@ def read_outcome(report: dict[str, Any]) -> Evaluated:
     """
     for name in Objectives._fields:
         if name not in report:
-            raise UserError(f"trainable: reports no {name!r}; a search wants {', '.join(Objectives._fields)}")
+            raise UserError(f"trainable: reports no {name!r}; a search needs {', '.join(Objectives._fields)}")
     violations = {}
     for key, value in report.items():
         if key.startswith(VIOLATION_PREFIX):

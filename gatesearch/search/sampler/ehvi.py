@@ -78,46 +78,46 @@ def expected_improvement(
     points = np.array([p for p in front if all(x < r for x, r in zip(p, reference, strict=True))]).reshape(-1, 3)
     corner = np.array(reference[1:])
     costs = np.clip(costs, None, corner)
-    edges = [np.unique([*points[:, 1 + d], costs[:, d].min(initial=corner[d]), corner[d]]) for d in (0, 1)]
-    levels, level_of_cell = _levels(points, edges, reference[0])
-    # ``edges`` holds the cell boundaries of each cost. ``areas`` [boundaries of cost 1, boundaries of cost 2, levels]
-    # holds, for each grid corner and level, the area of the cells of that level above and to the right of the corner.
-    # The reversed cumulative sums add up these cells. Levels are the last axis, so the areas of one corner lie together
-    # in memory.
-    cell_areas = np.outer(*map(np.diff, edges))
-    areas = np.zeros((len(edges[0]), len(edges[1]), len(levels)))
+    boundaries = [np.unique([*points[:, 1 + d], costs[:, d].min(initial=corner[d]), corner[d]]) for d in (0, 1)]
+    levels, level_of_cell = _levels(points, boundaries, reference[0])
+    # ``boundaries`` holds the cell boundaries of each cost. ``areas`` [boundaries of cost 1, boundaries of cost 2,
+    # levels] holds, for each grid corner and level, the area of the cells of that level above and to the right of the
+    # corner. The reversed cumulative sums add up these cells. Levels are the last axis, so the areas of one corner lie
+    # together in memory.
+    cell_areas = np.outer(*map(np.diff, boundaries))
+    areas = np.zeros((len(boundaries[0]), len(boundaries[1]), len(levels)))
     areas[:-1, :-1] = (level_of_cell[:, :, None] == np.arange(len(levels))) * cell_areas[:, :, None]
     areas = np.ascontiguousarray(areas[::-1, ::-1].cumsum(0).cumsum(1)[::-1, ::-1])
     excess = error.expected_excess(levels)
-    return (_dominated_areas(areas, edges, costs) * (excess if error_of is None else excess[error_of])).sum(1)
+    return (_dominated_areas(areas, boundaries, costs) * (excess if error_of is None else excess[error_of])).sum(1)
 
 
-def _levels(points: Array, edges: Sequence[Array], worst: float) -> tuple[Array, Indices]:
+def _levels(points: Array, boundaries: Sequence[Array], worst: float) -> tuple[Array, Indices]:
     """Return the levels of error, and the index of the level of each grid cell.
 
     The level of a cell is the smallest error that the front reaches at the costs of the cell.
     """
-    best = np.full((len(edges[0]), len(edges[1])), worst)
-    corners = np.searchsorted(edges[0], points[:, 1]), np.searchsorted(edges[1], points[:, 2])
+    best = np.full((len(boundaries[0]), len(boundaries[1])), worst)
+    corners = np.searchsorted(boundaries[0], points[:, 1]), np.searchsorted(boundaries[1], points[:, 2])
     np.minimum.at(best, corners, points[:, 0])
     best = np.minimum.accumulate(np.minimum.accumulate(best, 0), 1)[:-1, :-1]
     levels, level_of_cell = np.unique(best, return_inverse=True)
     return levels, level_of_cell.reshape(best.shape)
 
 
-def _dominated_areas(areas: Array, edges: Sequence[Array], costs: Array) -> Array:
+def _dominated_areas(areas: Array, boundaries: Sequence[Array], costs: Array) -> Array:
     """Return, for each candidate and level, the area that the candidate dominates in cells of the level, [m, levels].
 
     Inside a cell the area is bilinear in the two costs, so bilinear interpolation between the cell's corners is exact.
     """
     cells, shares = [], []
-    for edge, values in zip(edges, costs.T, strict=True):
+    for edge, values in zip(boundaries, costs.T, strict=True):
         cell = np.clip(np.searchsorted(edge, values, side="right") - 1, 0, max(0, len(edge) - 2))
         width = edge[np.minimum(cell + 1, len(edge) - 1)] - edge[cell]
         cells.append(cell)
         shares.append(np.divide(values - edge[cell], width, out=np.zeros(len(values)), where=width > 0))
     (left, bottom), (u, v) = cells, shares
-    right, top = np.minimum(left + 1, len(edges[0]) - 1), np.minimum(bottom + 1, len(edges[1]) - 1)
+    right, top = np.minimum(left + 1, len(boundaries[0]) - 1), np.minimum(bottom + 1, len(boundaries[1]) - 1)
     u, v = u[:, None], v[:, None]
     dominated: Array = (
         areas[left, bottom] * (1 - u) * (1 - v)

@@ -60,8 +60,8 @@ def open_storage(place: Place, journal: Journal | None = None) -> BaseStorage:
         raise UserError(f"{place}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # for a damaged entry, Optuna may raise an error of any type
         raise UserError(
-            f"{place}: {broken or 'no study'}: no entry of an Optuna journal; delete that line, and its trial is tried "
-            f"again, or the file, and the search begins anew"
+            f"{place}: {broken or 'no study'}: no entry of an Optuna journal; delete the line (its trial is then "
+            f"tried again), or delete the file (the search then starts again)"
         ) from error
 
 

@@ -96,7 +96,7 @@ def test_a_scene_too_short_for_a_claim_says_how_much_it_can_claim(fa_per_hour: f
     with pytest.raises(DataError) as caught:
         check_scenes(scenes, fa_per_hour=fa_per_hour)
     assert f"test: 1 hours are too short for a claim of {fa_per_hour:g} false accepts an hour" in str(caught.value)
-    assert f"fewer than 3 (3 / hours, at 95 %); take {3 / fa_per_hour:.3g} hours or more" in str(caught.value)
+    assert f"the rate is below 3 (3 / hours, at 95 %); take {3 / fa_per_hour:.3g} hours or more" in str(caught.value)
 
 
 def test_hours_of_a_split_add_up_for_a_claim() -> None:

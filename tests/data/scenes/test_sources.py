@@ -148,7 +148,7 @@ def test_generated_noise_replaces_quiet_clips_with_a_warning(words: Path) -> Non
     settings = SceneSettings.model_validate(tree | {"sources": [source]})
     with console.collect_warnings() as lines:
         spec = draw_scene(settings, load_sources(settings))
-    assert lines == ["the sources hold no quiet background in the train split; generated noise stands in"]
+    assert lines == ["the sources hold no quiet background in the train split; generated noise replaces it"]
     assert [source.name for source in spec.sources] == ["words", "room_tone"] or "room_tone" in str(spec.sources)
 
 

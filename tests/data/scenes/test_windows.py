@@ -60,7 +60,7 @@ def test_a_label_is_the_one_counted_by_hand(start: int, inside: float, label: st
     assert labels.tolist() == [PARTIAL if label is None else CLASSES.index(label)]
 
 
-def test_a_window_with_two_classes_is_left_out_and_with_two_of_one_class_has_it() -> None:
+def test_a_window_with_events_of_two_classes_is_left_out() -> None:
     two = make_toy((Event("yes", 2.0, 2.3), Event("no", 2.4, 2.7)))
     assert label_windows(two, np.array([19]), 10, CLASSES, 1.0, NAMES).tolist() == [PARTIAL]
     same = make_toy((Event("yes", 2.0, 2.3), Event("yes", 2.4, 2.7)))

@@ -17,8 +17,8 @@ from gatesearch.training import Classification
 
 CUT = PlacedGate.of("gc", "stem", keep=0.5)
 LAYERS = tuple(PlacedGate.of("pg", f"conv{i}", bits=8) for i in range(3))
-STOPS = {"positives through all gates", "noise stopped"}
-LEFT = "MACs left in gated layers"
+STOPS = {"positives that pass all gates", "noise stopped"}
+LEFT = "remaining MACs of gated layers"
 
 
 def printed(capsys: pytest.CaptureFixture[str], *gates: PlacedGate) -> str:

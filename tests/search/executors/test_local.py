@@ -153,7 +153,7 @@ def test_a_hundred_kills(kill: Callable[[int, Path], None], tmp_path: Path) -> N
 @pytest.mark.slow
 def test_plans_that_kill_their_workers_end_the_search_and_lose_nothing(tmp_path: Path) -> None:
     local.MAX_FAILURES = 1
-    with pytest.raises(UserError, match=r"^search: 5 of 5 plans failed: 2 workers died of it, .*-9$"):
+    with pytest.raises(UserError, match=r"^search: 5 of 5 plans failed: 2 workers died while they tried it, .*-9$"):
         chosen = SearchSettings(journal=tmp_path / "study.journal", trials=3, proposals=20, seed=0)
         engine.search(small(), price, Quick(tmp_path / "ended"), chosen, LocalWorkers(_deadly, workers=1))
     assert engine.read(tmp_path / "study.journal").complete == ()

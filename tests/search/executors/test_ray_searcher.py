@@ -84,7 +84,7 @@ def test_a_trial_that_failed_is_kept_and_the_search_goes_on(session: Session, tm
     searcher.on_trial_complete("b", done(second))
     searcher.on_trial_complete("c", report_outcome(Failure("MemoryError")) | {"done": True})
     states = {trial.plan: (trial.state, trial.error) for trial in engine.read(tmp_path / "study.journal").trials}
-    gave_up = "Ray Tune gave it up: its trainable raised or its workers died"
+    gave_up = "Ray Tune stopped it: its trainable raised or its workers died"
     assert states[first] == ("failed", gave_up) and states[third] == ("failed", "MemoryError")
     assert states[second] == ("complete", None) and plan_of(searcher.suggest("d")) not in states
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatesearch.metrics.streams import STEADY, Event
-from gatesearch.pipeline.stream_oracle import perfect_activities
+from gatesearch.pipeline.perfect_gates import perfect_activities
 from gatesearch.runtime.chain import ChainSettings, SignalGate
 from gatesearch.runtime.detector import DetectorSettings
 from gatesearch.runtime.stream_gate import StreamGateSettings

@@ -91,29 +91,29 @@ GS_INLINE void gs_copy_quads(const int8_t *const *rows, const gs_channels *k, in
    smallest winning value bit by bit, from the highest bit on: a bit is 1 if at least count values are as large as the
    number with this bit. All larger values win. The remaining winners are the first values that equal it. */
 static void gs_largest(const float *g, int n, int count, int32_t *out) {
-  uint32_t least = 0;
+  uint32_t threshold_bits = 0;
   for (uint32_t bit = 1u << 30; bit; bit >>= 1) {
     int above = 0;
     for (int i = 0; i < n; i++) {
       uint32_t bits;
       memcpy(&bits, g + i, sizeof(bits));
-      above += (int32_t)bits >= (int32_t)(least | bit);
+      above += (int32_t)bits >= (int32_t)(threshold_bits | bit);
     }
-    if (above >= count) least |= bit;
+    if (above >= count) threshold_bits |= bit;
   }
   int equal = count, next = 0;
   for (int i = 0; i < n; i++) {
     uint32_t bits;
     memcpy(&bits, g + i, sizeof(bits));
-    equal -= (int32_t)bits > (int32_t)least;
+    equal -= (int32_t)bits > (int32_t)threshold_bits;
   }
   for (int i = 0; i < n; i++) {
     uint32_t bits;
     memcpy(&bits, g + i, sizeof(bits));
     const int32_t value = GS_MAX((int32_t)bits, 0); /* -0 is 0 */
-    if (value > (int32_t)least) {
+    if (value > (int32_t)threshold_bits) {
       out[next++] = i;
-    } else if (value == (int32_t)least && equal > 0) {
+    } else if (value == (int32_t)threshold_bits && equal > 0) {
       out[next++] = i;
       equal--;
     }
