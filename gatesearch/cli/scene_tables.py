@@ -73,7 +73,7 @@ def print_overview(outlines: Sequence[Outline]) -> None:
     """Print a row for each scene: length, events, and the lowest rate of false accepts that its length can prove."""
     console.table(
         f"{len(outlines)} scenes" if len(outlines) > 1 else f"scene {outlines[0].name}",
-        ("scene", "split", "length", "rate (Hz)", "events", "recordings", "speakers", "claims FA/h above"),
+        ("scene", "split", "length", "rate (Hz)", "events", "recordings", "speakers", "provable FA/h"),
         [
             (
                 outline.name,

@@ -146,7 +146,9 @@ def _read_roots(words: list[str]) -> dict[str, str]:
     for word in words:
         key, _, value = word.partition("=")
         if not key.endswith(".root") or not value:
-            raise UserError(f"{word}: a specification is made as it is; write NAME.root=DIR to say where a source lies")
+            raise UserError(
+                f"{word}: a specification cannot be changed; only NAME.root=DIR may say where a source lies"
+            )
         roots[key.removesuffix(".root")] = value
     return roots
 

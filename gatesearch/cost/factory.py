@@ -208,7 +208,7 @@ def derived_lines(table: Table) -> list[str]:
     """Return a line for each core of this host with interpolated times, because the time budget was too small."""
     return [
         f"{core}: {native.derived:.0%} of the time of operators and kernels is interpolated, the rest was timed; "
-        "a larger cost.timing_seconds times more"
+        "a larger cost.timing_seconds allows more timings"
         for core, native in table.native.items()
         if native.derived
     ]

@@ -24,7 +24,7 @@ REASONS: Mapping[str, str] = {
     "int8 only": "gated layers compute in float, and the core takes int8 programs alone: no such plan is proposed",
     "masks": "the core's engine computes gated layers in full and masks them",
     "imagined": "the core is hypothetical: its rate and the work that it skips come from the profile, not a reading",
-    "not counted": "the core's table does not have the kernel: the profile says what is left out",
+    "not counted": "the core's table does not have the kernel: the profile says which work it skips",
     "no compiler": "this host has no C compiler: the reference computes the whole layer",
     "wide": "no kernel supports these bit widths: the reference computes the whole layer",
     "no kernel": "no kernel supports this layer: the reference computes the whole layer",

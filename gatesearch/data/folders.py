@@ -67,7 +67,7 @@ def scan(root: str | Path) -> Tree:
         raise UserError(f"{where}: {str(root)!r} holds no class folders; wanted: {top}/<class>/<clip>.wav")
     for name, path in folders.items():
         if not name.isprintable():
-            raise UserError(f"{where}: {path}: its name is no text; rename it")
+            raise UserError(f"{where}: {path}: its name has characters that cannot be printed; rename it")
     contents = {name: find_wavs(path, where) for name, path in folders.items()}
     files = {name: content.paths for name, content in contents.items()}
     listed, remarks = read_split_lists(top, files)
@@ -80,7 +80,7 @@ def _remark(contents: Mapping[str, WavFiles]) -> list[str]:
         "hidden files are left out": [
             f"{name}/{file}" for name, content in contents.items() for file in content.hidden
         ],
-        "sound files are no .wav and are left out": [
+        "sound files are not .wav files and are left out": [
             f"{name}/{file}" for name, content in contents.items() for file in content.other
         ],
         "folders within class folders are left out": [
@@ -178,4 +178,4 @@ def check_names(positives: Sequence[str], negatives: Mapping[str, Sequence[str]]
         if name in positives:
             raise UserError(f"data.negatives.{name}: a positive has this name")
         if name.strip() == POSITIVE_KIND:
-            raise UserError(f"data.negatives.{name}: the name of all positives together; wanted: another name")
+            raise UserError(f"data.negatives.{name}: this name stands for all positives together; wanted: another name")

@@ -35,8 +35,8 @@ def check_repeatable(network: nn.Module, samples: Tensor) -> None:
         for node, value in first.items():
             if not _equal(value, second[node]):
                 raise UserError(
-                    f"backbone: {node_label(node)!r} gives another answer each time, in evaluation, too; random "
-                    "numbers are for training, as in nn.Dropout in place of F.dropout"
+                    f"backbone: {node_label(node)!r} gives another answer each time, even in evaluation; draw "
+                    "random numbers only in training, as nn.Dropout does in place of F.dropout"
                 )
         end = traced.graph.output_node().args[0]
         expected = network(samples.clone())

@@ -152,13 +152,13 @@ class RunFolder:
             return self.read(name, parse)
         except DamagedFile as error:
             aside = set_aside(self.path / name)
-            console.warn(f"{error}; {remedy}, and {aside.name} holds what was there")
+            console.warn(f"{error}; {remedy}; the damaged file is now {aside.name}")
             return None
 
     def check_outputs(self) -> None:
         """Rename each damaged file among those that no step reads, with a warning."""
         for name in OUTPUT_FILES:
-            self.load(name, bytes, "a run to its end writes it anew")
+            self.load(name, bytes, "a run that ends writes it again")
 
     def warnings(self) -> list[str]:
         """Return the warnings of all sessions of the run, each once."""

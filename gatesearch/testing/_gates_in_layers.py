@@ -130,7 +130,7 @@ class LayerGateConformance(GateConformance):
             gate.reset()
             empty, whole = self._report(gate), self._report(gate, inputs)
             gate.reset()
-            assert self._report(gate) == empty, "reset() does not forget what was observed"
+            assert self._report(gate) == empty, "reset() does not clear the observations"
             parts = self._report(gate, *inputs.split([1, 5, SAMPLES - 6]))
             same = parts.keys() == whole.keys() and all(
                 math.isclose(parts[name], whole[name], rel_tol=1e-5) for name in whole

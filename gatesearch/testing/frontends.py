@@ -89,11 +89,11 @@ class FrontendConformance:
         twin = restore(json.loads(text), trust=True)
         assert type(twin) is type(frontend), f"the description restores a {type(twin).__name__}"
         assert torch.equal(twin(inputs), frontend(inputs)), "the description does not restore the same features"
-        assert json.dumps(twin.describe()) == text, "a restored front end describes itself otherwise"
+        assert json.dumps(twin.describe()) == text, "the description of a restored front end differs"
 
     def test_macs_are_a_count(self) -> None:
         """``macs`` returns the number of multiply-accumulates, an integer; ``describe`` has the same number."""
         frontend, _ = self.fit()
         macs = frontend.macs()
         assert isinstance(macs, int) and macs >= 0, f"macs() is {macs!r}, not a count"
-        assert frontend.describe()["macs"] == macs, "describe() tells other MACs than macs()"
+        assert frontend.describe()["macs"] == macs, "describe() and macs() give different MACs"

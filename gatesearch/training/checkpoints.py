@@ -77,7 +77,7 @@ def find_checkpoint(path: Path, weights: Mapping[str, Tensor]) -> Path | None:
     except DamagedFile as error:
         reason = str(error)
     aside = set_aside(path)
-    console.warn(f"{reason}; this training begins anew, and {aside.name} holds what was there")
+    console.warn(f"{reason}; this training starts again; the damaged file is now {aside.name}")
     return None
 
 

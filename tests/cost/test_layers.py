@@ -189,7 +189,7 @@ SPLIT_AT_3 = PlacedGate.of("pg", "conv3.0", bits=8, high_bits=4, mask="3d")
 
 
 @given(st.floats(0.01, 1.0))
-def test_a_split_costs_a_second_layer_in_bytes_and_half_a_layer_and_less_bit_by_bit(sparsity: float) -> None:
+def test_a_split_costs_a_second_layer_on_a_byte_core_and_less_than_one_on_a_bit_serial_core(sparsity: float) -> None:
     seen = {"conv3.0": {"weighted_sparsity": sparsity}}
     macs = find(cost_model(BYTES).layers, "conv3.0").macs
     for chosen, more in ((BYTES, macs), (BIT_SERIAL, -macs * sparsity / 2)):
@@ -221,7 +221,7 @@ def test_weights_of_the_gates_own_parts_are_paid_for() -> None:
     assert gated.flash_bytes - plain.flash_bytes == 16 + 1  # a threshold for each channel, and the clip
 
 
-def test_a_cut_before_a_gated_layer_reduces_the_saving_of_the_gate() -> None:
+def test_a_cut_before_a_gated_layer_scales_the_saving_of_the_gate() -> None:
     model, saved = cost_model(BIT_SERIAL), []
     for keep in (1.0, 0.5):
         cut = PlacedGate.of("gc", "conv2", keep=keep, mode="channel", recall=0.99)

@@ -104,7 +104,7 @@ def test_other_sound_and_deeper_folders_are_named(tree: Path) -> None:
     (tree / "yes" / "a.flac").write_bytes(b"fLaC")
     (tree / "no" / "more").mkdir()
     _, lines = load_tree(tree)
-    assert any("1 sound files are no .wav and are left out, first: 'yes/a.flac'" in line for line in lines)
+    assert any("1 sound files are not .wav files and are left out, first: 'yes/a.flac'" in line for line in lines)
     assert any("1 folders within class folders are left out, first: 'no/more'" in line for line in lines)
 
 
@@ -153,12 +153,12 @@ def test_paths_that_are_no_file_are_named_or_left_out(tree: Path, make: Callable
 
 def test_a_folder_name_that_is_no_text_is_named(tree: Path) -> None:
     os.mkdir(os.fsencode(tree) + b"/caf\xe9")
-    with pytest.raises(UserError, match=r"caf\\xe9: its name is no text"):
+    with pytest.raises(UserError, match=r"caf\\xe9: its name has characters that cannot be printed"):
         load_tree(tree)
 
 
 def test_a_negative_class_named_positive_is_refused(tree: Path) -> None:
-    with pytest.raises(UserError, match=r"data\.negatives\.positive: the name of all positives"):
+    with pytest.raises(UserError, match=r"data\.negatives\.positive: this name stands for all positives"):
         load_tree(tree, negatives={"positive": ["bird"]})
 
 

@@ -66,7 +66,7 @@ def test_multiplications_are_as_many_as_parameters():
 
 
 @pytest.mark.parametrize(("size", "factor", "rank"), [(200, 2, 99), (200, 4, 49), (650, 2, 324), (1024, 4, 255)])
-def test_ranks_at_equal_parameters_are_those_of_the_specification(size, factor, rank):
+def test_at_equal_parameters_a_hybrid_matrix_has_twice_the_rank_of_a_low_rank_matrix(size, factor, rank):
     rich = count_dense_rows(size, size, 2, factor)
     assert rich + 2 == rank
     assert hybrid_parameters(size, size, rich, 2) <= size * size / factor < hybrid_parameters(size, size, rich + 1, 2)

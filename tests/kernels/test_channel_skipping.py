@@ -48,7 +48,7 @@ def boost_of(rng: np.random.Generator, g: Geometry, block: int, share: float) ->
     return Boost(phi, *vectors, winners=max(1, round(share * groups)), block=block)
 
 
-def live_of(rng: np.random.Generator, c_in: int, size: int | None) -> ActiveChannels | None:
+def active_channels_of(rng: np.random.Generator, c_in: int, size: int | None) -> ActiveChannels | None:
     if size is None:
         return None
     groups = -(-c_in // size)
@@ -67,14 +67,17 @@ def unaligned(x: np.ndarray) -> np.ndarray:
     share=st.sampled_from([0.0, 0.3, 0.5, 1.0]), size=st.sampled_from([None, 1, 16]), relu=st.booleans(),
     seed=st.integers(0, 99),
 )  # fmt: skip
-def test_winners_equal_those_of_the_reference(
+def test_winners_and_outputs_equal_the_reference(
     library: Library, wide: Any, image: Any, window: Any, block: int, share: float, size: int | None, relu: bool,
     seed: int,
 ) -> None:  # fmt: skip
     rng, g = np.random.default_rng(seed), geometry_of(image, wide, window)
     weight = rng.standard_normal(g.weights).astype(np.float32)
     kernel = FBSSingle(g, weight, boost_of(rng, g, block, share), relu, library)
-    x, live = unaligned(rng.standard_normal((*g.image, g.c_in)).astype(np.float32)), live_of(rng, g.c_in, size)
+    x, live = (
+        unaligned(rng.standard_normal((*g.image, g.c_in)).astype(np.float32)),
+        active_channels_of(rng, g.c_in, size),
+    )
     y, winners = kernel(x, live)
     expected, won = kernel.reference(x, live)
     np.testing.assert_array_equal(winners, won)
@@ -113,7 +116,7 @@ def test_a_hybrid_is_exact_in_whole_numbers(
     most = 255 if doubled else 127
     weight = rng.integers(-most, most + 1, g.weights).astype(np.int16)
     x = rng.standard_normal((*g.image, g.c_in)).astype(np.float32)
-    live = live_of(rng, g.c_in, size)
+    live = active_channels_of(rng, g.c_in, size)
     there = np.zeros_like(x)
     kept = np.arange(g.c_in) if live is None else live.channels(g.c_in)
     there[..., kept] = x[..., kept]
@@ -241,7 +244,7 @@ def test_a_linear_layer_is_a_convolution_of_one_pixel(library: Library, signed: 
         ({"winners": 17}, "17 blocks cannot win among 16 channels"),
     ],
 )
-def test_winners_that_no_kernel_supports_are_refused(compiled: Library, change: dict[str, int], message: str) -> None:
+def test_a_layer_that_no_kernel_supports_is_refused(compiled: Library, change: dict[str, int], message: str) -> None:
     g = Geometry((4, 4), 4, 16)
     boost = boost_of(np.random.default_rng(0), g, 1, 0.5)._replace(**change)
     with pytest.raises(ValueError, match=message):

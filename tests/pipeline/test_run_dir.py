@@ -158,5 +158,5 @@ def test_a_damaged_output_is_named_and_set_aside(name: str, folder: RunFolder) -
     (folder / name).write_bytes(b"[]")
     with console.collect_warnings() as warnings:
         folder.check_outputs()
-    assert len(warnings) == 1 and f"{name}: is damaged" in warnings[0] and "a run to its end writes it" in warnings[0]
+    assert len(warnings) == 1 and f"{name}: is damaged" in warnings[0] and "a run that ends writes it" in warnings[0]
     assert (folder / f"{name}.damaged").read_bytes() == b"[]" and not (folder / name).exists()

@@ -78,7 +78,7 @@ def model(features, plan=None) -> GatedModel:
     return GatedModel(network, plan or GatePlan(), sites, 2).eval()
 
 
-def test_a_network_that_hears_bursts_misses_none(problem):
+def test_a_network_that_detects_bursts_misses_none(problem):
     features, goal = problem
     figures = goal.assess(model(features), features.test)
     assert figures.value == 1.0

@@ -97,7 +97,7 @@ class CutGate(Gate):
 
 
 class HopStage(Document):
-    """The programs of a stage that runs by hops; state goes in behind the fresh frames and comes out behind outputs."""
+    """Programs of a stage that runs by hops; the state is the input after fresh frames and the output after outputs."""
 
     step: Artifact = Field(description="Program of a hop: fresh frames and state to the stage's outputs and state.")
     catch_up: Artifact = Field(description="Program of a whole window: window to the stage's outputs and state.")
@@ -113,7 +113,9 @@ class Hops(Document):
 
     window: int = Field(gt=0, description="Frames of the features in a whole window.")
     hop: int = Field(gt=0, description="Frames of the features from decision to decision.")
-    phases: int = Field(gt=0, description="States that take turns; a step takes so many hops.")
+    phases: int = Field(
+        gt=0, description="States that take turns from hop to hop; the step of a state covers this number of hops."
+    )
 
 
 class Stage(Document):
@@ -147,7 +149,7 @@ class Ungated(Document):
 
 
 class MadeFrom(Document):
-    """The weights and formats of the bundle; an export with others writes the bundle again."""
+    """The weights and formats of the bundle; an export with other ones writes the bundle again."""
 
     weights: str = Field(description="SHA-256 of the model's weights and statistics, thresholds left out.")
     formats: list[str] = Field(description="Formats that the recipe asked for.")

@@ -44,10 +44,12 @@ class Search(Document):
     evaluated: int = Field(ge=0, description="Trials that were trained to their end.")
     pruned: int = Field(ge=0, description="Trials that were stopped early.")
     priced_out: int = Field(ge=0, description="Trials whose price alone breaks a constraint.")
-    failed: int = Field(default=0, ge=0, description="Trials that raised; each has a line in warnings.")
+    failed: int = Field(default=0, ge=0, description="Trials that failed with an error; each has a line in warnings.")
     epochs: int | float = Field(ge=0, description="Epochs of all trials together.")
     seconds: float = Field(default=0.0, ge=0, description="Wall time of the search in seconds (s).")
-    hypervolume: float = Field(description="Hypervolume of the front from no quality at the ungated backbone's cost.")
+    hypervolume: float = Field(
+        description="Hypervolume of the front; its reference point is quality 0 at the ungated backbone's cost."
+    )
     engine: str = Field(description="How plans were tried; runs of version 0.1 may say supernet.")
     engine_asked: str | None = Field(default=None, description="Engine that the recipe asks for, before version 0.2.")
     engine_why: str | None = Field(default=None, description="Why the search used another engine, before version 0.2.")
@@ -103,9 +105,11 @@ class Best(Document):
         description="95th percentile of the time from the end of an event to its detection in milliseconds (ms); for "
         "detection only.",
     )
-    early_stop_rate: float | None = Field(description="Share of negatives that gates stop, all kinds alike.")
-    early_stop_by_kind: dict[str, float] = Field(description="Share of each negative that gates stop.")
-    first_gate_stop_by_kind: dict[str, float] = Field(description="Share of each negative that the first gate stops.")
+    early_stop_rate: float | None = Field(description="Share of all negatives of the test split that gates stop.")
+    early_stop_by_kind: dict[str, float] = Field(description="For each negative class, the share that gates stop.")
+    first_gate_stop_by_kind: dict[str, float] = Field(
+        description="For each negative class, the share that the first gate stops."
+    )
     gate_recall: float | None = Field(description="Share of positives that pass all gates.")
     open_shares: list[float] | None = Field(
         default=None,
@@ -125,7 +129,7 @@ class Best(Document):
         description="Missed events of the test stream of which each gate stops all windows; for detection only.",
     )
     misses_by_network: int | None = Field(
-        default=None, description="Missed events of which a window passes all gates; for detection only."
+        default=None, description="Missed events with a window that passes all gates; for detection only."
     )
     early_stop_rate_stream: float | None = Field(description="Share of the stream's negatives that gates stop.")
     early_stop_rate_stream_at_least: float | None = Field(
@@ -294,7 +298,7 @@ class Stream(Document):
     events: int = Field(ge=0, description="Events in the test stream.")
     hop_ms: float = Field(gt=0, description="Time from decision to decision in milliseconds (ms).")
     operating_point: dict[str, float] = Field(
-        description="False accepts an hour that the recipe wants, and the largest miss rate there on validation."
+        description="Most false accepts an hour that the recipe allows, and the largest miss rate on validation."
     )
     doubt: str | None = Field(
         description="Why the stream is too short for this fa_per_hour; null if it is long enough."

@@ -52,7 +52,7 @@ def read_labels(path: Path) -> list[Label]:
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}:{content[: error.start].count(10) + 1}: is no UTF-8") from None
+        raise UserError(f"{path}:{content[: error.start].count(10) + 1}: is not UTF-8") from None
     labels = []
     for number, line in enumerate(lines, 1):
         is_tabbed = "\t" in line
@@ -132,7 +132,7 @@ def read_recording(
     rate = rate or own_rate
     if own_rate < rate:
         console.warn(
-            f"{path}: is sampled at {own_rate} Hz; at {rate} Hz nothing is in its band above {own_rate // 2} Hz"
+            f"{path}: is sampled at {own_rate} Hz; resampled to {rate} Hz, it has no sound above {own_rate // 2} Hz"
         )
     samples = resample(wav.read(path, own_rate), own_rate, rate)
     seconds = len(samples) / rate

@@ -42,7 +42,7 @@ def arithmetic(call: Call) -> HopStep:
     for node in call.constants:
         shape = _shape(call, node)
         if len(shape) >= from_right and shape[-from_right] > 1:
-            return call.recomputes(f"adds to each frame of a window a value of its own, of {node.name!r}")
+            return call.recomputes(f"adds a different value of {node.name!r} to each frame of a window")
     for node in call.whole:
         if _shape(call, node):
             return call.recomputes(f"changes each frame by {node.name!r}, which depends on the whole window")

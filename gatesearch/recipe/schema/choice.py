@@ -16,7 +16,7 @@ class Cost(Group):
     timing_seconds: Positive = Field(
         default=40.0,
         description="Time in seconds for all timings on the machine of the run, spent once for each backbone. Timings "
-        "beyond it are interpolated; a larger budget makes prices more certain.",
+        "beyond it are interpolated. A larger budget makes prices more certain.",
     )
 
 
@@ -52,7 +52,7 @@ class Constraints(Group):
     )
     min_gate_recall: PositiveShare | None = Field(
         default=0.97,
-        description="Smallest share of positives that pass all gates, on validation; a higher one saves less energy; "
+        description="Smallest share of positives that pass all gates, on validation; a larger share saves less energy; "
         "null for no bound.",
     )
 

@@ -16,7 +16,7 @@ class Executor(Group):
     """The executor of trials: how many workers try plans at a time, and the CPUs and GPUs of each."""
 
     name: Literal["local", "ray"] = Field(
-        default="local", description="Processes of this machine, or a Ray cluster, which needs the extra ray."
+        default="local", description="local: processes of this machine; ray: a Ray cluster, which needs the extra ray."
     )
     workers: Workers = Field(
         default=1,

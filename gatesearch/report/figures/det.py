@@ -65,7 +65,7 @@ def draw_det(record: Record) -> Figure | None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0, symbol=""))
-    axes.set_xlabel("false accepts an hour, log scale; none stands at the left end")
+    axes.set_xlabel("false accepts an hour (log scale; 0 is drawn at the left end)")
     axes.set_ylabel("events missed (%)")
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda k: _legend_place(labels[k]))

@@ -69,7 +69,7 @@ def draw_layers(record: Record) -> Figure | None:
     clear_row_axis(axes)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(lambda value, _: format_si(value))
-    axes.set_xlabel("multiply-accumulates a window, b bits of 8 counted b/8")
+    axes.set_xlabel("multiply-accumulates a window, one with b bits counted as b/8")
     legend_below(drawing, axes, columns=2)
     return drawing
 

@@ -49,14 +49,14 @@ def build_tiles(record: Record) -> list[dict[str, Any]]:
         {
             "label": "share of work saved",
             "value": format_percent(share_of_work_saved(record)),
-            "note": f"backbone MACs not run, mean over the stream{', b bits of 8 counted b/8' if dense else ''}",
+            "note": f"backbone MACs not run, mean over the stream{'; a MAC with b bits counts b/8' if dense else ''}",
             "provenance": ["measured", "assumed"],
         },
     ]
     if dense:
         tiles.append(
             {
-                "label": "left in gated layers",
+                "label": "MACs left in gated layers",
                 "value": format_percent(layers.share_left(record)),
                 "note": f"{format_si(left)} of {format_si(dense)} MACs a window",
                 "provenance": ["measured"],

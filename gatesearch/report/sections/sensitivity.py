@@ -96,7 +96,7 @@ def _describe_together(answer: Mapping[str, Any]) -> str:
     if not gains:
         return ""
     low, high = format_factor(min(gains)), format_factor(max(gains))
-    return f"; if all of them are changed at once, each to its worse or to its better side, it becomes {low} to {high}"
+    return f"; if all of them change at once, each to its worse or each to its better side, it becomes {low} to {high}"
 
 
 def _count_constants(count: int) -> str:

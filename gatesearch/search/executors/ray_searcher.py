@@ -101,7 +101,7 @@ class GateSearcher(Searcher):
         Raises:
             UserError: always.
         """
-        raise UserError("Tuner.restore: a search of gates goes on with a new Tuner and the journal that it had")
+        raise UserError("Tuner.restore: to continue a search, make a new Tuner with the same journal")
 
 
 def report_outcome(outcome: Evaluated | Failure, warnings: Sequence[str] = ()) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def test_a_track_that_is_missing_doubled_or_no_text_gives_an_error_of_one_line(r
     with pytest.raises(UserError, match="no such label track"):
         read_recording(recording, track=recording.with_name("absent.txt"))
     recording.with_suffix(".txt").write_bytes(b"1\t2\tyes\n3\t4\t\xff\xfe\n")
-    with pytest.raises(UserError, match=r"kitchen\.txt:2: is no UTF-8"):
+    with pytest.raises(UserError, match=r"kitchen\.txt:2: is not UTF-8"):
         read_recording(recording, track=recording.with_suffix(".txt"))
 
 

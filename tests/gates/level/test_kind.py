@@ -50,7 +50,7 @@ def test_frames_that_are_too_long_or_too_many_are_refused() -> None:
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)
-def test_the_gate_orders_windows_as_the_whole_numbers_do(statistic: str) -> None:
+def test_the_logit_orders_windows_as_the_integer_statistic_does(statistic: str) -> None:
     """The logit equals the integer statistic up to a small error, on speech-like bursts, tones and noises."""
     generator = np.random.default_rng(0)
     envelopes = np.repeat(generator.random((40, 10)) ** 3, 320, axis=1)

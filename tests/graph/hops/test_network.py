@@ -182,7 +182,7 @@ OBSTACLES = {
     "'rnn' reads backwards in time": BothWays(),
     "'attention' attends from each frame": Attending(),
     "'mul' changes each frame by 'unsqueeze'": Excited(),
-    "'add' adds to each frame of a window a value of its own": Placed(),
+    "'add' adds a different value of": Placed(),
     "'1' normalises over the frames": nn.Sequential(nn.Conv1d(3, 4, 3), nn.GroupNorm(2, 4), Mean()),
     "'0' pools parts of a window": nn.Sequential(nn.AdaptiveAvgPool1d(4), Mean()),
     "'0' (ConvTranspose1d) is unknown here": nn.Sequential(nn.ConvTranspose1d(3, 4, 3), Mean()),

@@ -196,10 +196,10 @@ def test_if_cores_trade_latency_for_energy_gates_are_tried_on_several():
 
 
 def test_a_plan_that_cannot_be_priced_is_not_proposed():
-    def dear(plan: GatePlan) -> list[tuple[float, float]]:
+    def impossible_costs(plan: GatePlan) -> list[tuple[float, float]]:
         return [(np.inf, np.inf)] * (len(plan.cores) + 1) if "npu" in plan.cores else runs(plan)
 
-    own = GateSampler(small(), dear, shares=SHARES)
+    own = GateSampler(small(), impossible_costs, shares=SHARES)
     result = [GatePlan.from_json(plan) for plan in plans(studied(own, 15))]
     assert not any("npu" in plan.cores for plan in result)
 

@@ -97,7 +97,7 @@ def test_large_matrix_products_are_interpolated_last() -> None:
     assert set(split_operators.interpolation_weights(arguments, 5)) == {"b1"}
 
 
-def test_a_small_budget_times_what_cannot_be_derived_and_reports_the_derived_share() -> None:
+def test_a_small_budget_times_what_cannot_be_interpolated_and_gives_the_derived_share() -> None:
     torch.manual_seed(0)
     widths = (16, 16, 32, 64)
     layers = [nn.Conv2d(before, behind, 3, padding=1) for before, behind in pairwise(widths)]
