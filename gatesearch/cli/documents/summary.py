@@ -211,13 +211,13 @@ class Listening(Document):
     All ways use the same C kernels and LiteRT, and their times include the front end.
     """
 
-    windows_s: float = Field(description="Ungated network on the whole window at each hop (s per hour).")
-    hops_s: float = Field(description="Ungated network hop by hop (s per hour).")
-    gated_s: float = Field(description="Best plan hop by hop (s per hour).")
+    windows_s: float = Field(description="Ungated network on the whole window at each hop, in seconds (s) per hour.")
+    hops_s: float = Field(description="Ungated network hop by hop, in seconds (s) per hour.")
+    gated_s: float = Field(description="Best plan hop by hop, in seconds (s) per hour.")
     hop_s: float = Field(description="Length of a hop in seconds (s).")
     sound_s: float = Field(description="Length of the measured sound in seconds (s).")
     short_hop_windows_s: float = Field(
-        description="Derived from windows_s: whole windows at a hop of 20 ms (s per hour)."
+        description="Whole windows at a hop of 20 ms, in seconds (s) per hour, derived from windows_s."
     )
     windows_ratio: float = Field(description="short_hop_windows_s over gated_s.")
     hops_ratio: float = Field(description="hops_s over gated_s.")

@@ -40,7 +40,7 @@ class Constraints(Group):
     max_miss_rise: Share | None = Field(
         default=None,
         description="Largest rise of the miss rate against the ungated backbone, on the validation stream at the "
-        "wanted false accepts an hour, for goal detection; null for no bound.",
+        "wanted false accepts an hour, for goal detection, which has the default 0.05; null for no bound.",
     )
     max_fidelity_drop: Share | None = Field(
         default=None,

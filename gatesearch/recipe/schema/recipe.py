@@ -17,7 +17,11 @@ from gatesearch.recipe.schema.space import SearchSpace
 from gatesearch.recipe.schema.training import Gates, Retrain, Training
 from gatesearch.recipe.schema.values import MAX_NATURAL, FolderName, PlainMapping, Text, module_or_plugin
 
-GOALS_WITHOUT_ACCURACY = ("detection", "reconstruction")
+# Bounds that a goal sets where the recipe writes none. These goals have no accuracy.
+DEFAULT_BOUNDS: Mapping[str, Mapping[str, float | None]] = {
+    "detection": {"max_accuracy_drop": None, "max_miss_rise": 0.05},
+    "reconstruction": {"max_accuracy_drop": None},
+}
 
 
 class Recipe(Group):
@@ -74,13 +78,12 @@ class Recipe(Group):
     @model_validator(mode="before")
     @classmethod
     def _defaults_fit_the_goal(cls, tree: Any) -> Any:
-        """Drop the default bound on accuracy for a goal that has no accuracy; a bound that is written stays."""
-        if not isinstance(tree, Mapping) or tree.get("goal") not in GOALS_WITHOUT_ACCURACY:
+        """Take the default bounds of the goal; a bound that the recipe writes stays."""
+        goal = tree.get("goal") if isinstance(tree, Mapping) else None
+        constraints = tree.get("constraints", {}) if isinstance(tree, Mapping) else None
+        if not isinstance(goal, str) or goal not in DEFAULT_BOUNDS or not isinstance(constraints, Mapping):
             return tree
-        constraints = tree.get("constraints", {})
-        if not isinstance(constraints, Mapping) or "max_accuracy_drop" in constraints:
-            return tree
-        return {**tree, "constraints": {**constraints, "max_accuracy_drop": None}}
+        return {**tree, "constraints": {**DEFAULT_BOUNDS[goal], **constraints}}
 
     @model_validator(mode="after")
     def _shares_are_complete(self) -> Recipe:
