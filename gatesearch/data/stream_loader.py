@@ -95,7 +95,7 @@ def load(
     return from_scenes(
         scenes,
         name="scenes",
-        source=f"scenes drawn from {', '.join(source.name for source in clips.sources)}",
+        source=f"scenes drawn from {clips.describe()}",
         synthetic=synthetic,
         window_s=seconds,
         hop_s=hop_ms / 1e3,

@@ -51,6 +51,8 @@ def test_recordings_of_a_word_train_against_the_other_folders_or_synthetic_speec
     data = load(None, root=str(root), positives=["robin"], **SHORT)
     assert data.classes[0] == "robin" and "speech" in data.classes
     assert ("near_word" in data.classes) == (not others)
+    assert data.synthetic == (not others)  # generated noise behind recordings does not make them synthetic
+    assert "noise (generated)" in data.source
     assert {event.label for event in data.streams["validation"].events} == {"robin"}
 
 

@@ -76,6 +76,9 @@ class Source:
     sample_rate: float | None = None
 
 
+SPOKEN = ("speech", "near_word")  # kinds of background that hold speech
+
+
 class Sources:
     """All clips from which scenes of one split are made.
 
@@ -99,8 +102,15 @@ class Sources:
 
     @property
     def synthetic(self) -> bool:
-        """Whether a machine made any of the clips."""
-        return any(source.synthetic for source in self.sources)
+        """Whether a machine made any of the events or of the speech; generated noise may lie behind recordings."""
+        return any(
+            source.synthetic and any(clip.label is not None or clip.kind in SPOKEN for clip in source.clips)
+            for source in self.sources
+        )
+
+    def describe(self) -> str:
+        """Return the names of the sources; those that a machine made are marked."""
+        return ", ".join(f"{each.name} (generated)" if each.synthetic else each.name for each in self.sources)
 
     def read(self, clip: Clip) -> Samples:
         """Return the samples of a clip; a cache holds the clips that were read last."""
