@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gatesearch._lib.tensors import to_float
 from gatesearch.data.scenes import Scene
+from gatesearch.data.scenes.window_labels import Indices, label_backgrounds
 from gatesearch.errors import UserError
 from gatesearch.frontends import Frontend
 from gatesearch.gates.level import SignalFormat, signal_frame, signal_statistics
@@ -33,7 +34,7 @@ class StreamSplit:
         features: features of the windows, [hops, *shape]. If windows share frames, this is a view, which takes no more
             memory than the frames.
         kinds: kind of each window as an index into the kinds of the data, [hops]: positive if the window overlaps an
-            event, otherwise the kind of background at the window's end.
+            event, otherwise the kind of background that covers most of the window.
         format: sample rate in Hz; window and hop in samples.
         events: events of the scene.
         backgrounds: stretches of background of the scene, with their kinds.
@@ -97,10 +98,11 @@ def read_stream(scene: Scene, frontend: Frontend, window_s: float, hop_s: float,
     if scene.length < window:
         raise UserError(f"scene {scene.name!r}: {scene.seconds:g} s are shorter than one window of {window_s:g} s")
     features = window_features(torch.from_numpy(scene.samples), frontend, window, hop)
+    starts = hop * np.arange(len(features))
     ends_s = window_s + hop_s * np.arange(len(features))
     return StreamSplit(
         features=features,
-        kinds=torch.from_numpy(_kinds(scene, ends_s, window_s, kinds)),
+        kinds=torch.from_numpy(_kinds(scene, starts, window, ends_s, kinds)),
         format=StreamFormat(rate=round(scene.rate), window=window, hop=hop),
         events=scene.events,
         backgrounds=scene.segments,
@@ -141,18 +143,18 @@ def frame_stride(frontend: Frontend, hop: int) -> int | None:
     return None if frames is None else hop // frames.hop
 
 
-def _kinds(scene: Scene, ends_s: Array, window_s: float, kinds: Sequence[str]) -> Array:
-    """Return the kind of every window, [hops]."""
-    result = np.full(len(ends_s), -1)
+def _kinds(scene: Scene, starts: Indices, window: int, ends_s: Array, kinds: Sequence[str]) -> Array:
+    """Return the kind of every window, [hops].
+
+    A window that overlaps an event is a positive. The rule for all others is that of the training windows.
+    """
     for segment in scene.segments:
-        if segment.kind not in kinds:
+        if segment.kind not in kinds[POSITIVE + 1 :]:
             raise UserError(
                 f"scene {scene.name!r}: background {segment.kind!r} is no kind of the data; kinds: {', '.join(kinds)}"
             )
-        first, last = np.searchsorted(ends_s, [segment.start_s, segment.end_s], side="right")
-        result[first:last] = kinds.index(segment.kind)
-    # Background without a label counts as the first kind of negative.
-    result[result < 0] = min(1, len(kinds) - 1)
+    result = label_backgrounds(scene, starts, window, {name: k for k, name in enumerate(kinds) if k != POSITIVE})
+    window_s = window / scene.rate
     for event in scene.events:
         first = np.searchsorted(ends_s, event.start_s, side="right")
         last = np.searchsorted(ends_s, event.end_s + window_s, side="left")

@@ -1,11 +1,15 @@
 """Windows of a stream that share frames have the same features as windows that are computed one by one."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatesearch.data.scenes import Scene
+from gatesearch.data.scenes.window_labels import label_windows
 from gatesearch.errors import UserError
 from gatesearch.frontends import build
 from gatesearch.frontends.grid import FEATURE_RANGE
@@ -84,8 +88,53 @@ def test_kinds_of_windows():
     stream = read_stream(scene(), front, window_s=1.0, hop_s=0.5, kinds=KINDS)
     # Windows end at 1.0, 1.5, ... 6.0 s; those that overlap the event from 2.0 to 2.5 s are positive.
     assert stream.ends_s.tolist() == [1.0 + 0.5 * k for k in range(11)]
-    assert [KINDS[kind] for kind in stream.kinds] == ["quiet"] * 3 + ["positive"] * 2 + ["speech"] * 6
-    assert stream.shares(KINDS) == {"positive": 2 / 11, "quiet": 3 / 11, "speech": 6 / 11}
+    # The window from 2.5 to 3.5 s is half quiet and half speech; the first kind of the scene decides.
+    assert [KINDS[kind] for kind in stream.kinds] == ["quiet"] * 3 + ["positive"] * 2 + ["quiet"] + ["speech"] * 5
+    assert stream.shares(KINDS) == {"positive": 2 / 11, "quiet": 4 / 11, "speech": 5 / 11}
+
+
+segment_lengths = st.lists(st.tuples(st.sampled_from(("quiet", "speech", "music")), st.integers(1, 900)), min_size=1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=segment_lengths,
+    gap=st.integers(0, 300),
+    event=st.none() | st.tuples(st.integers(0, 5000), st.integers(1, 1500)),
+    window=st.integers(20, 700),
+    hop=st.integers(10, 400),
+)
+def test_hops_and_training_windows_have_one_rule_for_the_kind(lengths, gap, event, window, hop):
+    segments, end = [], 0
+    for kind, length in lengths:
+        segments.append(Background(kind, (end + gap) / RATE, (end + gap + length) / RATE))
+        end += gap + length
+    seconds = max(end, window) / RATE
+    events = () if event is None else (Event("yes", event[0] / RATE, sum(event) / RATE),)
+    samples = sound(seconds).numpy()
+    drawn = Scene(
+        name="drawn",
+        rate=RATE,
+        length=len(samples),
+        classes=("yes",),
+        events=events if event is not None and sum(event) <= len(samples) else (),
+        segments=tuple(segments),
+        samples=samples,
+    )
+    kinds = ("positive", "quiet", "speech", "music", "background")
+    front = build("wave").fit(sound(window / RATE).view(1, -1))
+    stream = read_stream(drawn, front, window / RATE, hop / RATE, kinds)
+    classes = ("yes", *kinds[1:])
+    starts = hop * np.arange(len(stream.kinds))
+    labels = label_windows(drawn, starts, window, classes, 1e-12, {kind: kind for kind in kinds[1:]})
+    assert stream.kinds.tolist() == labels.tolist()  # a window with any part of an event is a positive in both
+
+
+def test_a_stream_that_events_fill_has_positives_alone():
+    front = build("wave").fit(sound(1.0).view(1, -1))
+    filled = scene(events=(Event("yes", 0.0, 6.0),))
+    filled = replace(filled, segments=())
+    assert set(read_stream(filled, front, 1.0, 0.5, KINDS).kinds.tolist()) == {0}
 
 
 def test_a_sound_has_the_numbers_of_the_level_gate_at_each_hop():

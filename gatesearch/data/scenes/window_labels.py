@@ -37,7 +37,7 @@ def label_windows(
     # The events with indices from ``first`` to ``last`` - 1 overlap a window.
     first = np.searchsorted(event_ends, starts, side="right")
     last = np.searchsorted(event_starts, starts + length, side="left")
-    labels = _label_backgrounds(scene, starts, length, classes, names)
+    labels = label_backgrounds(scene, starts, length, {kind: classes.index(name) for kind, name in names.items()})
     for index in np.flatnonzero(last > first):
         start = int(starts[index])
         own: set[int] = set()
@@ -59,15 +59,25 @@ def needed_samples(event: int, window: int, inside: float) -> int:
     return min(int(np.ceil(inside * event - 1e-9)), window)
 
 
-def _label_backgrounds(
-    scene: Scene, starts: Indices, length: int, classes: Sequence[str], names: Mapping[str, str]
-) -> Indices:
-    """Return the negative class of each window, which follows from the kind of background that covers most of it."""
+def label_backgrounds(scene: Scene, starts: Indices, length: int, index_of: Mapping[str, int]) -> Indices:
+    """Return a number for each window, which belongs to the kind of background that covers most of the window.
+
+    If two kinds cover equally much, the kind that comes first in the scene decides. A window without background, which
+    events fill, gets the first number.
+
+    Args:
+        scene: the labelled stream.
+        starts: first sample of each window, [windows].
+        length: length of a window in samples.
+        index_of: the number of each kind of background in the scene.
+    """
     kinds = list(dict.fromkeys(segment.kind for segment in scene.segments))
+    if not kinds:
+        return np.full(len(starts), min(index_of.values(), default=0), np.int64)
     coverage = np.zeros((len(kinds), len(starts)))
     for segment in scene.segments:
         begin, end = segment.start_s * scene.rate, segment.end_s * scene.rate
         overlap = np.minimum(starts + length, end) - np.maximum(starts, begin)
         coverage[kinds.index(segment.kind)] += np.maximum(overlap, 0)
-    index_of = np.array([classes.index(names[kind]) for kind in kinds], np.int64)
-    return index_of[coverage.argmax(axis=0)]
+    numbers = np.array([index_of[kind] for kind in kinds], np.int64)
+    return numbers[coverage.argmax(axis=0)]
