@@ -62,6 +62,11 @@ class StreamDataset(Dataset):
             raise DataError(f"{where}: hop_s is {self.hop_s:g}, which is {samples}; nearest: {near:g}")
         check_streams(self.streams, [name for name, wakes in zip(self.classes, self.positive, strict=True) if wakes])
 
+    @property
+    def has_drawn_windows(self) -> bool:
+        """True: samples are windows at random offsets of a stream."""
+        return True
+
 
 def check_streams(streams: Mapping[str, Scene], classes: Sequence[str]) -> None:
     """Check the scenes of a data set together, each as one of the split that it is for.

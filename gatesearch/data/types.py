@@ -118,6 +118,11 @@ class Dataset:
             )
 
     @property
+    def has_drawn_windows(self) -> bool:
+        """Whether samples are windows at random offsets of a stream, of which some may be drawn twice."""
+        return False
+
+    @property
     def kind_names(self) -> tuple[str, ...]:
         """``"positive"``, then each negative class in the order of its label."""
         negative = [name for name, wakes in zip(self.classes, self.positive, strict=True) if not wakes]

@@ -9,8 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gatesearch._lib import console
 from gatesearch.cost.price import Price
 from gatesearch.metrics.streams import (
+    Claim,
     DetCurve,
     Detection,
     SceneCounts,
@@ -105,12 +107,14 @@ class StreamComparison:
         picked: the result of the best plan.
         rivals: the result of each rival, by name.
         missing: by the name of a missing rival, the reason in one line.
+        doubt: why the test stream is too short for the wanted false accepts per hour; None if it is long enough.
     """
 
     max_miss_rate: float
     picked: StreamResult
     rivals: Mapping[str, StreamResult] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    doubt: str | None = None
 
     @property
     def strongest(self) -> str | None:
@@ -128,6 +132,8 @@ def compare_stream(
     outputs: RunOutputs, figures: BestFigures, baseline: Baseline, folder: RunFolder
 ) -> StreamComparison | None:
     """Train the rivals and run each on the test stream; return None for a goal without streams.
+
+    A warning says if the test stream is too short for the wanted false accepts per hour.
 
     All models have the same bound on false accepts per hour. Their largest miss rate is the miss rate of the ungated
     backbone plus the rise that the recipe allows.
@@ -157,12 +163,16 @@ def compare_stream(
         power_mw=validation_uj / goal.validation.hop_s / 1e3,
     )
     rivals = train_rivals(inputs, problem.recipe.stream.rivals)
-    return StreamComparison(
+    comparison = StreamComparison(
         max_miss_rate=max_miss_rate,
         picked=best,
         rivals={name: judge_rival(problem, rival, max_miss_rate) for name, rival in rivals.models.items()},
         missing=rivals.missing,
+        doubt=best.figures.doubt(Claim(fa_per_hour=goal.fa_per_hour)),
     )
+    if comparison.doubt is not None:
+        console.warn(f"test stream: {comparison.doubt}")
+    return comparison
 
 
 def judge_rival(problem: Problem, rival: Rival, max_miss_rate: float) -> StreamResult:

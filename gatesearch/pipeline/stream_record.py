@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gatesearch.metrics.streams import STEADY, Claim, DetCurve, Share
+from gatesearch.metrics.streams import STEADY, DetCurve, Share
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.stream_comparison import StreamComparison, StreamResult
 from gatesearch.pipeline.stream_timeline import build_timeline
@@ -31,7 +31,7 @@ def stream_entry(problem: Problem, comparison: StreamComparison | None) -> dict[
         "events": len(stream.events),
         "hop_ms": 1e3 * stream.hop_s,
         "operating_point": {"fa_per_hour_wanted": fa_per_hour, "max_miss_rate": comparison.max_miss_rate},
-        "doubt": comparison.picked.figures.doubt(Claim(fa_per_hour=fa_per_hour)),
+        "doubt": comparison.doubt,
         "picked": result_entry(comparison.picked, stream, kinds),
         "rivals": {name: result_entry(result, stream, kinds) for name, result in comparison.rivals.items()},
         "missing_rivals": dict(comparison.missing),

@@ -80,6 +80,7 @@ class Listener:
 
     Attributes:
         hops: number of decisions so far.
+        length: number of samples so far.
         clipped: number of samples at full scale so far.
         unsupported: why an interpreter runs a stage in place of kernels, by the stage's index.
 
@@ -96,7 +97,7 @@ class Listener:
             console.warn(f"listen: stage {k} runs in LiteRT, hop by hop: {reason}")
         self._detector = Detector(settings)
         self._buffer = SampleBuffer()
-        self.hops, self.clipped = 0, 0
+        self.hops, self.length, self.clipped = 0, 0, 0
 
     @property
     def reached(self) -> Array:
@@ -116,6 +117,7 @@ class Listener:
         """
         if samples.ndim != 1 or samples.dtype != np.int16:
             raise UserError(f"listen: samples are {samples.dtype} {list(samples.shape)}; wanted: int16 [n]")
+        self.length += len(samples)
         self.clipped += count_clipped(samples)
         self._buffer.append(samples)
         window, hop = self.stream.window, self.stream.hop
@@ -130,7 +132,7 @@ class Listener:
 
     def describe(self) -> str:
         """Return a line about the stream so far: length, CPU time, and the share of hops that reached each stage."""
-        heard_s = self.hops * self.stream.hop / self.stream.rate
+        heard_s = self.length / self.stream.rate
         busy_s = sum(self.cpu_s.values())
         if not self.hops:
             return "listen: the stream is shorter than one window"

@@ -81,6 +81,10 @@ def test_a_run_on_scenes_says_what_it_detects_and_its_bundle_listens(tmp_path: P
     assert summary["sensitivity"]["nominal"]["gain"] == pytest.approx(summary["best"]["gain_end_to_end"])
     assert energy_uj == pytest.approx(summary["best"]["expected_energy_uj"])
     check_rivals(stream)
+    assert "too short to claim 60 false accepts" in stream["doubt"]  # two minutes of stream
+    assert f"test stream: {stream['doubt']}" in summary["warnings"]
+    assert "test stream: 0.0333 h of stream is too short" in capsys.readouterr().err.replace("\n", " ")
+    assert not any("repeat another" in line for line in summary["warnings"])
     assert summary["listening"] is None  # the network runs whole windows
 
     page = (folder / "report.html").read_text()

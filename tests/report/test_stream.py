@@ -158,6 +158,26 @@ def test_the_first_sentence_says_when_nothing_is_gained() -> None:
     )
 
 
+@pytest.mark.parametrize("gains", [True, False])
+@pytest.mark.parametrize("plan_misses", [0.1, 0.2])
+@pytest.mark.parametrize("rival_misses", [(0.1, 0.3), (0.2, 0.3)])
+def test_the_first_sentence_names_broken_bounds_on_misses(gains, plan_misses, rival_misses) -> None:
+    record = deepcopy(RECORD)
+    own = record["stream"]
+    own["operating_point"]["max_miss_rate"] = 0.1
+    own["picked"]["validation"] = {"fa_per_hour": 2.0, "miss_rate": plan_misses}
+    for figures, misses in zip(own["rivals"].values(), rival_misses, strict=True):
+        figures["validation"] = {"fa_per_hour": 2.0, "miss_rate": misses}
+    if not gains:
+        own["rivals"]["ungated_hops"]["mean_power_mw"] = 3.52
+    sentence = (stream.describe_gain(record) or "").replace(NO_BREAK, " ")
+    assert sentence.startswith("The gates take" if gains else "The gates gain nothing")
+    plan_breaks = "The best plan breaks the bound on misses: it misses 20.0 % of the events of the validation stream"
+    assert (plan_breaks in sentence) == (plan_misses > 0.1)
+    rivals_break = "No rival keeps the bound on misses, 10.0 % of the events of the validation stream"
+    assert (rivals_break in sentence) == (min(rival_misses) > 0.1)
+
+
 def test_the_page_names_missing_rivals_and_the_parts_of_the_chain() -> None:
     text = page.render(RECORD)
     assert "Missing: smaller ungated network: backbone net has no argument" in text

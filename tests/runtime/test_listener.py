@@ -68,6 +68,13 @@ def test_blocks_of_any_size_give_the_detections_of_the_whole(seed, blocks):
     assert listener.reached.tolist() == [len(windows), sum(a.exit for a in answers)]
 
 
+@pytest.mark.parametrize("rest", [0, 1, STREAM.hop - 1])
+def test_the_line_at_the_end_counts_samples_and_not_hops(rest):
+    listener, _ = listen(np.zeros(10 * STREAM.rate + rest, np.int16), [7])
+    assert listener.length == 10 * STREAM.rate + rest
+    assert listener.describe().startswith(f"listened to {10 + rest / STREAM.rate:,.1f} s in {listener.hops} hops")
+
+
 def test_clipped_samples_are_counted():
     samples = np.array([0, 32767, -32768, 5], np.int16)
     listener, _ = listen(samples, [])

@@ -111,8 +111,10 @@ def _check_claim(scenes: Sequence[Outline], fa_per_hour: float) -> None:
     for split in sorted({scene.split or "" for scene in scenes} - {TRAIN}):
         hours = sum(scene.hours for scene in scenes if (scene.split or "") == split)
         if smallest_claim(hours) > fa_per_hour * (1 + 1e-9):
+            remedy = "no length is enough"
+            if fa_per_hour > 0:
+                remedy = f"take {RULE_OF_THREE / fa_per_hour:.3g} hours or more"
             raise DataError(
                 f"{split or 'scenes'}: {hours:.3g} hours are too short for a claim of {fa_per_hour:g} false accepts an "
-                f"hour: without any, the rate is below {smallest_claim(hours):.3g} (3 / hours, at 95 %); take "
-                f"{RULE_OF_THREE / fa_per_hour:.3g} hours or more"
+                f"hour: without any, the rate is below {smallest_claim(hours):.3g} (3 / hours, at 95 %); {remedy}"
             )

@@ -59,9 +59,11 @@ def binomial_interval(count: int, total: int, confidence: float = CONFIDENCE) ->
 def hours_for(fa_per_hour: float, confidence: float = CONFIDENCE) -> float:
     """Return how many hours of stream without a false accept are needed to claim a rate below ``fa_per_hour``.
 
-    >>> round(hours_for(0.1), 2)
-    29.96
+    >>> round(hours_for(0.1), 2), hours_for(0.0)
+    (29.96, inf)
     """
+    if fa_per_hour == 0:
+        return math.inf
     return -math.log1p(-confidence) / fa_per_hour
 
 
@@ -84,8 +86,9 @@ def doubt_about(fa_per_hour: float, hours: float, confidence: float = CONFIDENCE
     if enough_for(fa_per_hour, hours, confidence):
         return None
     bound = poisson_interval(0, hours, confidence).high
+    needed = hours_for(fa_per_hour, confidence)
     return (
         f"{hours:.3g} h of stream is too short to claim {fa_per_hour:g} false accepts an hour: "
         f"without any, the rate is below {bound:.3g} at {100 * confidence:g} % confidence; "
-        f"the claim needs {hours_for(fa_per_hour, confidence):.3g} h"
+        + (f"the claim needs {needed:.3g} h" if math.isfinite(needed) else "no length is enough")
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gatesearch.report.fields import Record, read
@@ -15,6 +15,7 @@ ARTICLES = {
     "hand_placed": "a hand-placed gate",
     "smaller_ungated": "a smaller ungated network",
 }
+MISS_ROUNDING = 1e-9
 MIN_GAIN = 1.005  # a smaller gain would be printed as no gain
 
 
@@ -65,17 +66,39 @@ instead of 3 mW at 2 false accepts an hour. They miss 10.0 % of the events, the 
     wish = format_value(read(stream, "operating_point", "fa_per_hour_wanted"))
     misses = format_percent(read(picked, "miss_rate")), format_percent(read(rival, "miss_rate"))
     title = f"the {NAMES.get(name, name)}" if name not in ARTICLES else ARTICLES[name]
+    bounds = "".join(_describe_broken_bounds(stream))
     if rival_mw < MIN_GAIN * own_mw:
         return (
             f"The gates gain nothing: the strongest rival, {title}, takes {_format_power(rival_mw)} in the mean, the "
             f"best plan {_format_power(own_mw)}, at {wish} false accepts an hour. The rival misses {misses[1]} of the "
-            f"events, the best plan {misses[0]}."
+            f"events, the best plan {misses[0]}.{bounds}"
         )
     return (
         f"The gates take {format_factor(rival_mw / own_mw)} less mean power than the strongest rival, {title}: "
         f"{_format_power(own_mw)} instead of {_format_power(rival_mw)} at {wish} false accepts an hour. They miss "
-        f"{misses[0]} of the events, the rival {misses[1]}."
+        f"{misses[0]} of the events, the rival {misses[1]}.{bounds}"
     )
+
+
+def _describe_broken_bounds(stream: Record) -> Iterator[str]:
+    """Yield a sentence if the plan, and one if every rival, misses more events on validation than the bound allows."""
+    bound = read(stream, "operating_point", "max_miss_rate")
+    misses = read(stream, "picked", "validation", "miss_rate")
+    rivals = [read(figures, "validation", "miss_rate") for figures in read(stream, "rivals", default={}).values()]
+    if _exceeds(misses, bound):
+        yield (
+            f" The best plan breaks the bound on misses: it misses {format_percent(misses)} of the events of the "
+            f"validation stream, and the bound is {format_percent(bound)}."
+        )
+    if all(_exceeds(rate, bound) for rate in rivals):
+        yield (
+            f" No rival keeps the bound on misses, {format_percent(bound)} of the events of the validation stream; the "
+            "strongest is then the rival with the least mean power."
+        )
+
+
+def _exceeds(miss_rate: float | None, bound: float | None) -> bool:
+    return miss_rate is not None and bound is not None and miss_rate > bound + MISS_ROUNDING
 
 
 def describe_signal(record: Record) -> str | None:

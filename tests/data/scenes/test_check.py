@@ -99,6 +99,11 @@ def test_a_scene_too_short_for_a_claim_says_how_much_it_can_claim(fa_per_hour: f
     assert f"the rate is below 3 (3 / hours, at 95 %); take {3 / fa_per_hour:.3g} hours or more" in str(caught.value)
 
 
+def test_no_scene_is_long_enough_for_a_claim_of_no_false_accept() -> None:
+    with pytest.raises(DataError, match=r"claim of 0 false accepts an hour.*no length is enough"):
+        check_scenes([GOOD], fa_per_hour=0.0)
+
+
 def test_hours_of_a_split_add_up_for_a_claim() -> None:
     check_scenes([GOOD, replace(GOOD, name="again")], fa_per_hour=1.5)
 

@@ -45,3 +45,8 @@ def test_a_stream_is_long_enough_if_silence_on_it_would_prove_the_claim(
     proves = poisson_interval(0, hours, confidence).high <= rate
     assert enough_for(rate, hours, confidence) == proves or hours == pytest.approx(hours_for(rate, confidence))
     assert (doubt_about(rate, hours, confidence) is None) == enough_for(rate, hours, confidence)
+
+
+def test_no_stream_is_long_enough_for_a_claim_of_no_false_accept() -> None:
+    doubt = doubt_about(0.0, 1e6)
+    assert doubt is not None and doubt.endswith("no length is enough")
