@@ -7,7 +7,6 @@ stays as it is.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -66,20 +65,35 @@ def rescale_head(stage: StageGraph) -> StageGraph:
     outputs = stage.body(stage.samples)
     if stage.threshold is not None:
         _, logit = stage.head(outputs)
-        if stage.averages_logits:
-            return replace(stage, head=LogitWindow(stage.head, *_whole_range(logit, stage.threshold)))
-        center = stage.threshold if math.isfinite(stage.threshold) else float(logit.min())
-        half_width = max(LEAST_HALF_WIDTH, HALF_WIDTH * float(logit.std()))
-        return replace(stage, head=LogitWindow(stage.head, center, half_width))
+        window = (
+            _whole_range(logit, stage.threshold) if stage.averages_logits else _neighbourhood(logit, stage.threshold)
+        )
+        return replace(stage, head=LogitWindow(stage.head, *window))
     if outputs.ndim == 2:
         return replace(stage, head=AboveFloor(_lowest_that_matters(outputs)))
     return stage
 
 
+def _neighbourhood(logit: Tensor, threshold: float) -> tuple[float, float]:
+    """Return center and half width of a range around the threshold.
+
+    A threshold outside the logits counts as the end of their range that is nearest to it. A center far away would give
+    the exported logit a bias that is millions of times larger than its steps, and no int8 program can hold such a bias.
+    """
+    center = min(max(threshold, float(logit.min())), float(logit.max()))
+    return center, max(LEAST_HALF_WIDTH, HALF_WIDTH * float(logit.std()))
+
+
 def _whole_range(logit: Tensor, threshold: float) -> tuple[float, float]:
-    """Return center and half width of a range that holds all logits, and the threshold unless that is infinite."""
-    ends = [float(logit.min()), float(logit.max()), *([threshold] if math.isfinite(threshold) else [])]
-    low, high = min(ends), max(ends)
+    """Return center and half width of a range that holds all logits, and the threshold if that lies near them.
+
+    A threshold far away, or an infinite one, does not widen the range, because int8 would no longer tell the logits
+    apart. It counts as the end of the range that is nearest to it.
+    """
+    low, high = float(logit.min()), float(logit.max())
+    spread = high - low
+    if low - spread <= threshold <= high + spread:
+        low, high = min(low, threshold), max(high, threshold)
     return (low + high) / 2, max(LEAST_HALF_WIDTH, (1 + RANGE_MARGIN) * (high - low) / 2)
 
 

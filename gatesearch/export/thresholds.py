@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from gatesearch.runtime.tensor_spec import TensorSpec
 from gatesearch.training import FeatureSplit
 from gatesearch.training.calibration import default_answer
 
+EXPORTED_LOGITS = (0.0, 6.0)  # smallest and largest value of an exported logit
 MAX_INT8 = 127  # the integer threshold of a gate that stops everything
 BELOW_INT8 = -129  # the integer threshold of a gate that stops nothing: one below the smallest int8
 
@@ -77,7 +79,7 @@ def artifact_thresholds(
         if spec.scale:
             # An integer is above theta exactly if it is above theta rounded down.
             integer, halfway = math.floor(integer), 0.5
-        gate.theta.fill_(stages[k].gate_logit(spec.value(integer + halfway)))  # rounded to float32, as in a model
+        gate.theta.fill_(_in_model(integer, halfway, stages[k], spec))  # rounded to float32, as in a model
         passes = logits > integer
         answer = default_answer(labels[~passes], labels, positive)
         thresholds.append(GateThreshold(float(gate.theta), integer, answer))
@@ -96,6 +98,20 @@ def _in_program(theta: float, stage: StageGraph, spec: TensorSpec) -> float:
     offset = stage.gate_logit(spec.value(0.0))
     threshold = (theta - offset) / (stage.gate_logit(spec.value(1.0)) - offset)
     return float(min(MAX_INT8, threshold) if spec.scale else threshold)
+
+
+def _in_model(integer: float, halfway: float, stage: StageGraph, spec: TensorSpec) -> float:
+    """Convert a threshold on the program's logit to a threshold on the model's logit.
+
+    The exported logit ends at both ends of its window, and the model's logit does not. So a gate that stops nothing, or
+    everything, in the program has a threshold below, or above, all numbers in the model.
+    """
+    lowest, highest = (float(spec.quantise(np.float32(end))) for end in EXPORTED_LOGITS)
+    if integer < lowest:
+        return float(torch.finfo(torch.float32).min)
+    if integer >= highest:
+        return float(torch.finfo(torch.float32).max)
+    return float(stage.gate_logit(spec.value(integer + halfway)))
 
 
 def read_thresholds(manifest: Mapping[str, Any]) -> tuple[GateThreshold, ...]:

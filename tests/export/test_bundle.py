@@ -224,7 +224,10 @@ def test_a_gate_that_no_positive_reaches_stops_nothing(exported: Exported) -> No
     assert run_cascade(copy_with_thresholds(model, thresholds), split.features).exit.tolist() == [1] * 20
 
 
-@pytest.mark.parametrize("theta", [-0.7, 0.0, 0.4, -math.inf, 1e6])
+FLOAT32_MAX = torch.finfo(torch.float32).max
+
+
+@pytest.mark.parametrize("theta", [-0.7, 0.0, 0.4, -math.inf, -1e9, 1e6])
 def test_gates_of_a_stream_keep_their_thresholds_as_near_as_int8_allows(exported: Exported, theta: float) -> None:
     model = copy.deepcopy(exported.model)
     model.stream = "set together"
@@ -240,6 +243,8 @@ def test_gates_of_a_stream_keep_their_thresholds_as_near_as_int8_allows(exported
             assert abs(threshold.theta - theta) <= step
         else:
             assert threshold.integer == (-129 if theta < 0 else 127)
+            # The program stops nothing, or everything, and so does the model, for logits outside the window, too.
+            assert threshold.theta == (-FLOAT32_MAX if theta < 0 else FLOAT32_MAX)
     assert [float(gate.theta) for gate in model.cut_gates] == pytest.approx([theta] * len(thresholds))
 
 
