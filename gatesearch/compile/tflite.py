@@ -68,10 +68,11 @@ def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tens
     with quiet("conversion to .tflite"), not_collecting():
         import litert_torch
 
-        from gatesearch.compile import recurrence
+        from gatesearch.compile import constant_operands, recurrence
         from gatesearch.compile.rewrites import rewrite_operators
 
         recurrence.register()
+        constant_operands.register()
         litert_torch.config.show_progress = False
         rewritten = rewrite_operators(copy.deepcopy(module).eval())
         # The converter reads weights in the order of memory and ignores their strides.
