@@ -13,6 +13,7 @@ from gatesearch.cost.blocks import END
 from gatesearch.cost.factory import derived_lines
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.table import HostTimings
+from gatesearch.graph.operator_log import layer_bytes
 from gatesearch.graph.sites import Site
 from gatesearch.pipeline.pricing import build_cost_model
 from gatesearch.pipeline.problem import Problem, load_problem
@@ -25,6 +26,7 @@ LINE_CHARACTERS = 100
 def sites(recipe: Recipe, as_json: bool = False) -> None:
     """Print every cut site and every layer site of the recipe's backbone."""
     problem = load_problem(recipe, with_features=False, only_shapes=True)
+    backbone = problem.backbone.eval()
     cuts = [
         {
             "site": site.name,
@@ -46,6 +48,7 @@ def sites(recipe: Recipe, as_json: bool = False) -> None:
             "shape": list(site.shape),
             "macs": site.macs,
             "params": site.params,
+            "moved_bytes": layer_bytes(backbone.get_submodule(site.name), site.shape_in),
             "source": site.source,
             "kinds": problem.space.kinds_at(site),
             "reason": _exclusion(problem, site),
@@ -57,7 +60,7 @@ def sites(recipe: Recipe, as_json: bool = False) -> None:
         return
     heads = ["site", "shape", "MACs before", "after", "params before", "after", "searched for"]
     console.table(f"cut sites of {recipe.backbone}", heads, [_cells(row) for row in cuts])
-    heads = ["layer", "operation", "shape in", "shape", "MACs", "params", "source", "searched for"]
+    heads = ["layer", "operation", "shape in", "shape", "MACs", "params", "bytes moved", "source", "searched for"]
     console.say()
     console.table(f"layer sites of {recipe.backbone}", heads, [_cells(row) for row in layers])
     for line in _exclusion_lines(cuts, "site", "cut sites") + _exclusion_lines(layers, "layer", "layer sites"):

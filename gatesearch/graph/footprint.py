@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.graph.lifetimes import Lifetime, plan_arena
-from gatesearch.graph.operator_log import Operation, OperatorLog
+from gatesearch.graph.operator_log import BIAS_BYTES, Operation, OperatorLog
 from gatesearch.graph.program_operators import program_operators
 from gatesearch.graph.program_tables import (
     ARENA_BYTES,
-    BIAS_BYTES,
     FILE_BYTES,
     biased_products,
     output_channels,

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from gatesearch.graph.element_work import BATCH_NORMS, FUSED, SCALINGS, element_work, has_own_statistics
 from gatesearch.graph.operators import RECURRENT, OperatorCounter, recurrent_macs
 
+BIAS_BYTES = 4  # int32
 REWRITTEN_LAYERS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Linear)  # see gatesearch.compile.rewrites
 
 
@@ -94,6 +95,20 @@ class Operation:
     def data(self) -> tuple[Operand, ...]:
         """The tensors that the operator reads, without constants."""
         return tuple(operand for operand in self.inputs if not operand.is_constant)
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that the operator reads and writes in an int8 program: inputs, constants and its first output.
+
+        A bias of a product is int32. A tensor that is read twice counts once. Further outputs do not count: in most
+        operators they are by-products, such as the indices of a pooling or the last state of a recurrent layer.
+        """
+        if self.is_fused:
+            return 0
+        read = {(each.number, each.offset, each.shape): each for each in self.inputs}
+        widths = [BIAS_BYTES if self.macs and each.is_constant and each.ndim == 1 else 1 for each in read.values()]
+        read_bytes = sum(width * each.size_bytes() for width, each in zip(widths, read.values(), strict=True))
+        return read_bytes + sum(output.size_bytes() for output in self.outputs[:1])
 
 
 class OperatorLog(OperatorCounter):
@@ -238,6 +253,22 @@ class OperatorLog(OperatorCounter):
     def _leave_module(self, module: nn.Module, inputs: Any, output: Any) -> None:
         tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         self.results = self._operands(tensors)
+
+
+def layer_bytes(layer: nn.Module, shape_in: Sequence[int]) -> int:
+    """Return the bytes that a layer moves for one sample in an int8 program; see :attr:`Operation.moved_bytes`.
+
+    Args:
+        layer: the layer, in evaluation mode.
+        shape_in: shape of its input without the batch.
+
+    >>> layer_bytes(nn.Conv2d(2, 3, 3), (2, 8, 8))  # 128 values in, 108 out, 54 weights, 3 biases
+    302
+    """
+    weight = next(layer.parameters())
+    with OperatorLog(layer) as log, torch.no_grad():
+        layer(torch.zeros(1, *shape_in, dtype=weight.dtype, device=weight.device))
+    return sum(operation.moved_bytes for operation in log.operations())
 
 
 def _fuse(operations: Sequence[Operation], results: set[int]) -> list[Operation]:

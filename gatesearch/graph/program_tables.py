@@ -11,10 +11,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from gatesearch.graph.element_work import BATCH_NORMS
-from gatesearch.graph.operator_log import Operand, Operation
+from gatesearch.graph.operator_log import BIAS_BYTES, Operand, Operation
 from gatesearch.graph.tensor_lifetimes import LINEAR, is_transposed, padded_values, read_values, steps
 
-BIAS_BYTES = 4  # int32
 AVERAGES = frozenset({"avg_pool2d", "_adaptive_avg_pool2d", "mean"})
 MAX_TAPS = 25  # elements of the largest pooling window for which an average becomes one convolution, not two
 

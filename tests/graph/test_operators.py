@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatesearch.graph.operator_log import OperatorLog
+from gatesearch.graph.operator_log import OperatorLog, layer_bytes
 from gatesearch.graph.operators import OperatorCounter
 from gatesearch.graph.sites import cut_sites
 
@@ -119,3 +119,31 @@ def test_a_log_has_the_operators_before_a_composite_one(mode: str) -> None:
         net(torch.zeros(1, 1, 6, 6))
     assert sum(operation.macs for operation in log.operations()) == 16 * 2 * 9 + 64 * 2
     assert len(log.results) == 1 and not net._forward_hooks
+
+
+SIDE, IN, OUT = 6, 3, 5
+MOVED_BYTES: list[tuple[nn.Module, tuple[int, ...], int]] = [
+    # the values of the input, of the output and of the weights, and four bytes for each bias
+    (nn.Conv2d(IN, OUT, 3), (IN, SIDE, SIDE), IN * 36 + OUT * 16 + OUT * IN * 9 + 4 * OUT),
+    (nn.Conv2d(IN, OUT, 1, bias=False), (IN, SIDE, SIDE), IN * 36 + OUT * 36 + OUT * IN),
+    (nn.Conv1d(IN, OUT, 2, stride=2), (IN, SIDE), IN * 6 + OUT * 3 + OUT * IN * 2 + 4 * OUT),
+    (nn.Linear(IN, OUT), (IN,), IN + OUT + OUT * IN + 4 * OUT),
+    (nn.Linear(IN, OUT), (SIDE, IN), SIDE * (IN + OUT) + OUT * IN + 4 * OUT),
+    (nn.LSTM(IN, OUT, batch_first=True), (SIDE, IN), SIDE * (IN + OUT) + 4 * OUT * (IN + OUT) + 4 * 2 * 4 * OUT),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape", "expected"), MOVED_BYTES, ids=lambda each: str(each)[:20])
+def test_a_layer_moves_its_input_its_output_and_its_constants(
+    layer: nn.Module, shape: tuple[int, ...], expected: int
+) -> None:
+    assert layer_bytes(layer, shape) == expected
+
+
+def test_an_operator_that_another_one_includes_moves_no_bytes() -> None:
+    net = nn.Sequential(nn.Conv2d(IN, OUT, 1, bias=False), nn.ReLU(), nn.MaxPool2d(2))
+    with torch.no_grad(), OperatorLog(net) as log:
+        net(torch.zeros(1, IN, SIDE, SIDE))
+    convolution, relu, pool = log.operations()
+    assert (convolution.moved_bytes, relu.moved_bytes) == (IN * 36 + OUT * 36 + OUT * IN, 0)
+    assert pool.moved_bytes == OUT * 36 + OUT * 9
