@@ -46,7 +46,7 @@ Devices = Annotated[
 
 
 def listen(bundle: Bundle = "", sound: Sound = "", devices: Devices = False) -> None:
-    """Print what a bundle detects in a sound, while the sound is read.
+    """Print what a bundle detects in a sound, as it comes.
 
     Each detection is one line: time, class, confidence. This host's fastest kernels and LiteRT run all stages.
     """

@@ -19,7 +19,7 @@ _HelpKeys = Annotated[
 
 
 def show(settings: Settings = None, as_json: AsJson = False, help_keys: _HelpKeys = False) -> None:
-    """Print a whole recipe, with overrides, defaults and search space."""
+    """Print a whole recipe, with defaults and search space."""
     words = list(settings or [])
     if help_keys:
         show_keys(words)

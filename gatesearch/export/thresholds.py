@@ -106,7 +106,7 @@ def _in_model(integer: float, halfway: float, stage: StageGraph, spec: TensorSpe
     The exported logit ends at both ends of its window, and the model's logit does not. So a gate that stops nothing, or
     everything, in the program has a threshold below, or above, all numbers in the model.
     """
-    lowest, highest = (float(spec.quantise(np.float32(end))) for end in EXPORTED_LOGITS)
+    lowest, highest = spec.quantise(np.array(EXPORTED_LOGITS, np.float32)).tolist()
     if integer < lowest:
         return float(torch.finfo(torch.float32).min)
     if integer >= highest:

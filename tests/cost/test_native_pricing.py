@@ -87,7 +87,7 @@ def model() -> CostModel:
     searched = tuple(site for site in layers if site.name in NAMES)
     cuts = tuple(site for site in sites if site.name in ("input", "conv1", "conv5"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profiler, "read", clocked)
+        patch.setattr(profiler, "measure", clocked)
         patch.setattr(programs, "quantise", lambda model, samples: model)
         arguments = (
             net,
@@ -226,7 +226,7 @@ def recurrent(kernels: bool, depth: int) -> CostModel:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profiler, "read", fixed_readings)
+        patch.setattr(profiler, "measure", fixed_readings)
         patch.setattr(programs, "quantise", lambda model, samples: model)
         sites = cut_sites(net, x)[:1]  # all layers are one block
         arguments = (net, sites, x, profile.load("host"), [])

@@ -55,7 +55,7 @@ def test_positives_are_named_by_words_or_digits() -> None:
 def test_the_report_names_the_source_of_the_digits() -> None:
     data = load(seed=7)
     assert not data.synthetic
-    for words in ("scikit-learn", "UCI", "1,797", "60/20/20", "seed 7", "writers are mixed"):
+    for words in ("scikit-learn", "UCI", "1,797", "60/20/20", "seed 7", "writers are not recorded"):
         assert words in data.source
 
 

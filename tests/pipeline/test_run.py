@@ -63,7 +63,9 @@ class Broken(NamedTuple):
     pages: list[str]
 
 
-PROGRESS = re.compile(r"(warning: .*|(dry run|front end|train \w+|read blocks on each core|search|verify): \d+/\d+)")
+PROGRESS = re.compile(
+    r"(warning: .*|(dry run|front end|train \w+|measure or estimate blocks on each core|search|verify): \d+/\d+)"
+)
 
 
 @pytest.fixture(scope="module")

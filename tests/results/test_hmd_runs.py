@@ -51,7 +51,7 @@ def test_recipes_run_once_on_their_data_and_the_page_shows_the_target(place: Pat
     assert asked == [("speech-synthetic-0", None), ("har-0", "/some/where/windows.npz")]
     page = (place / "results/hmd_runs/README.md").read_text()
     assert "gatesearch bench hmd_runs har=har_windows.npz" in page and "/some" not in page
-    assert "13 of 13 plans tried" in page and "+0.050 less accuracy" in page.replace("\n", " ")
+    assert "13 of 13 plans tried" in page and "drops by +0.050" in page.replace("\n", " ")
     assert (
         page.count("**misses**") == 1
         and "ungated by LiteRT in float, the plan by its bundle, us | 200.0 | 230.0 |" in page
