@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gatesearch.data.augment import ImageAugment, SpecAugment, WaveAugment
 from gatesearch.data.dataset_checks import check_dataset
-from gatesearch.data.registry import dataset_names, has_small_form, load_dataset, shows_progress
+from gatesearch.data.registry import dataset_names, load_dataset, takes_argument
 from gatesearch.data.stream_dataset import StreamDataset
 from gatesearch.data.types import Dataset, Split
 
@@ -20,7 +20,6 @@ __all__ = [
     "WaveAugment",
     "check_dataset",
     "dataset_names",
-    "has_small_form",
     "load_dataset",
-    "shows_progress",
+    "takes_argument",
 ]

@@ -24,14 +24,13 @@ def dataset_names() -> tuple[str, ...]:
     return plugin_names(GROUP)
 
 
-def shows_progress(name: str) -> bool:
-    """Return whether a data set takes an argument ``progress``, a function that it calls with (done, total)."""
-    return name in dataset_names() and "progress" in parameters_of(load_plugin(GROUP, name, "data.name"))
+def takes_argument(name: str, argument: str) -> bool:
+    """Return whether the loader of an installed data set takes an argument that a recipe does not set.
 
-
-def has_small_form(name: str) -> bool:
-    """Return whether a data set takes an argument ``only_shapes``: it then loads little data of the same shapes."""
-    return name in dataset_names() and "only_shapes" in parameters_of(load_plugin(GROUP, name, "data.name"))
+    ``progress`` is a function that the loader calls with (done, total). With ``only_shapes``, it loads little data of
+    the same shapes.
+    """
+    return name in dataset_names() and argument in parameters_of(load_plugin(GROUP, name, "data.name"))
 
 
 def load_dataset(name: str, **arguments: Any) -> Dataset:

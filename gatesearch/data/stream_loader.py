@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -18,18 +19,7 @@ from gatesearch.data.types import SPLITS, Split
 from gatesearch.errors import UserError, quote, unknown
 
 HOURS = {"train": 1.0, "validation": 0.5, "test": 0.5}
-LOADER_KEYS = (
-    "phrase",
-    "root",
-    "positives",
-    "hours",
-    "seconds",
-    "hop_ms",
-    "windows",
-    "positive_share",
-    "inside",
-    "seed",
-)
+OWN_ARGUMENTS = ("progress", "only_shapes")  # arguments of the loader that no recipe sets
 MIN_WINDOWS = 10
 # Length of a scene in hours, number of windows, and number of utterances, if only shapes matter.
 SHORT_H, SHORT_WINDOWS, SHORT_UTTERANCES = 0.2, 400, 8
@@ -180,11 +170,17 @@ def from_scenes(
     )
 
 
+def _loader_keys() -> list[str]:
+    """Return the keys of data ``scenes`` beside the settings of a scene."""
+    keyword = [p.name for p in signature(load).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
+    return [name for name in keyword if name not in OWN_ARGUMENTS]
+
+
 def _check_drawing(drawing: Mapping[str, Any], sources: Sequence[Mapping[str, Any]] | None, seed: int) -> SceneSettings:
     keys = set(SceneSettings.model_fields) - {"split", "hours", "name", "seed"}
     for key in drawing:
         if key not in keys:
-            raise unknown("data", "key", key, sorted({*keys, *LOADER_KEYS}))
+            raise unknown("data", "key", key, sorted({*keys, *_loader_keys()}))
     tree = {**drawing, "seed": seed} | ({} if sources is None else {"sources": list(sources)})
     try:
         return SceneSettings.model_validate(tree)

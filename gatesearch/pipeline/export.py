@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from gatesearch._lib import console
-from gatesearch._lib.tensors import digest_tensors
 from gatesearch.compile import passes, tflite
 from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.model import CostModel
@@ -30,6 +29,7 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.stream_hops import late_catch_ups
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
+from gatesearch.training import digest_weights
 
 BUNDLE = "best/bundle"
 BUNDLE_MANIFEST = f"{BUNDLE}/{MANIFEST}"
@@ -55,7 +55,7 @@ class PlanBundle:
 def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder) -> PlanBundle:
     """Write the bundle of the best plan, or load it if the run folder holds it; the best model is not changed."""
     path = folder / BUNDLE
-    bundle_inputs = {"weights": _digest_weights(best.model), "formats": list(problem.recipe.export.formats)}
+    bundle_inputs = {"weights": digest_weights(best.model), "formats": list(problem.recipe.export.formats)}
     folder.write_json("best/plan.json", best.trial.plan.to_dict())
     if not _holds_bundle(folder, best, bundle_inputs):
         folder.set_aside_obstacle(BUNDLE, UNGATED)
@@ -94,12 +94,6 @@ def _holds_bundle(folder: RunFolder, best: BestPlan, bundle_inputs: Mapping[str,
     if changes:
         console.say(f"export: the bundle was made from other {' and '.join(changes)}; it is exported again")
     return not changes
-
-
-def _digest_weights(model: GatedModel) -> str:
-    """Return the SHA-256 of a model's weights and statistics, without the thresholds, which an export sets anew."""
-    weights = model.state_dict().items()
-    return digest_tensors((name, v) for name, v in weights if name != "answers" and name.rpartition(".")[2] != "theta")
 
 
 def verify(problem: Problem, bundle: PlanBundle) -> verification.Parity:

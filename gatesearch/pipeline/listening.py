@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def measure_listening(
     The ungated network gets a bundle of its own for the measurement, so that the same code runs both. A stored
     measurement of the same bundle is not repeated.
     """
-    sound = test_sound(problem)
+    sound = read_test_sound(problem)
     if sound is None or problem.hops is None or bundle.manifest.get("hops") is None:
         return None
     weights = bundle.manifest["made_from"]["weights"]
@@ -46,11 +47,11 @@ def measure_listening(
     except (UserError, DataError) as error:
         console.warn(f"listening: CPU time not measured: {error}")
         return None
-    folder.write_json(LISTENING_FILE, {"weights": weights, **timing.describe()})
+    folder.write_json(LISTENING_FILE, {"weights": weights, **asdict(timing)})
     return timing
 
 
-def test_sound(problem: Problem) -> np.ndarray | None:
+def read_test_sound(problem: Problem) -> np.ndarray | None:
     """Return the samples of the test stream, int16 [n]; None where it is no stream of sound."""
     data = problem.data
     if not isinstance(data, StreamDataset):
@@ -64,7 +65,7 @@ def listening_entry(timing: ListeningTiming | None) -> dict[str, Any] | None:
     if timing is None:
         return None
     return {
-        **timing.describe(),
+        **asdict(timing),
         "short_hop_windows_s": timing.short_hop_windows_s,
         "windows_ratio": timing.windows_ratio,
         "hops_ratio": timing.hops_ratio,

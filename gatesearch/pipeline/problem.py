@@ -251,9 +251,9 @@ def load_data(recipe: Recipe, only_shapes: bool = False) -> Dataset:
     arguments = dict(recipe.data.arguments)
     if only_shapes and arguments.get("root") is None and "clips_per_class" in arguments:
         arguments["clips_per_class"] = min(arguments["clips_per_class"], FEW_CLIPS)
-    if only_shapes and data.has_small_form(recipe.data.name):
+    if only_shapes and data.takes_argument(recipe.data.name, "only_shapes"):
         return _check_stream(recipe, data.load_dataset(recipe.data.name, **arguments, only_shapes=True))
-    if arguments.get("root") is not None or not data.shows_progress(recipe.data.name):
+    if arguments.get("root") is not None or not data.takes_argument(recipe.data.name, "progress"):
         return _check_stream(recipe, data.load_dataset(recipe.data.name, **arguments))
     with progress(None, "loading data") as bar:
         reported = 0

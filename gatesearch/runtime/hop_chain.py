@@ -68,14 +68,10 @@ class HopChain:
 
     Args:
         bundle: a bundle; if it has no programs by hops, each stage runs its program on whole windows.
-
-    Attributes:
-        by_hops: whether the bundle has programs by hops.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         entry = bundle.manifest.get("hops")
-        self.by_hops = entry is not None
         self.phases = entry["phases"] if entry else 1
         hops = bundle.hop_programs() if entry else [None] * len(bundle.programs)
         self._first = hops[0]
@@ -87,7 +83,6 @@ class HopChain:
             (before.outputs[0], after.inputs[0])
             for before, after in zip(bundle.programs, bundle.programs[1:], strict=False)
         ]
-        self._exits = bundle.exits
         self._features: Array | None = None
         self._hops = -1
 
@@ -117,16 +112,6 @@ class HopChain:
             source, target = self._ends[k]
             self._stages[k + 1].take(requantise(outputs[0], source, target))
         return outputs
-
-    def leave(self, k: int) -> Array | None:
-        """Return the output of the exit at gate ``k``; None if the answer for stopped hops is a constant class."""
-        program = self._exits[k]
-        if program is None:
-            return None
-        window = self._stages[k + 1].window
-        assert window is not None  # stage k has run
-        output = program(np.ascontiguousarray(requantise(window, self._ends[k][1], program.inputs[0])))[0]
-        return program.outputs[0].dequantise(output)
 
     def close(self, k: int) -> None:
         """Close stage ``k`` and those after it at this hop, in all phases."""

@@ -11,7 +11,7 @@ import numpy as np
 from gatesearch.kernels.arrays import Array, address
 from gatesearch.kernels.library import Library
 from gatesearch.runtime.stage_memory import find_runs
-from gatesearch.runtime.stage_operators import SIGNED, COperator, OperatorList, Unsupported
+from gatesearch.runtime.stage_operators import SIGNED, OperatorList, Unsupported
 from gatesearch.runtime.stage_program import add_operators
 from gatesearch.runtime.tensor_spec import TensorSpec
 
@@ -77,7 +77,7 @@ class HopKernel:
 
     def _describe(self, outputs: Array, state: list[Array]) -> CHops:
         operators, memory = self._list, self._list.memory
-        program = (COperator * len(operators.operators))(*operators.operators)
+        program = operators.as_array()
         next_places = np.concatenate(state) if state else np.zeros(0, np.int32)
         out_runs, state_runs = (memory.copy(find_runs(places)) for places in (outputs, next_places))
         next_state = memory.take(len(next_places), np.uint8)

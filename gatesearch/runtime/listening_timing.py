@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +40,6 @@ class ListeningTiming:
     gated_s: float
     hop_s: float
     sound_s: float
-
-    def describe(self) -> dict[str, float]:
-        """Return the measured values, JSON-ready."""
-        return asdict(self)
 
     @property
     def short_hop_windows_s(self) -> float:
@@ -113,7 +110,7 @@ class _WholeWindows:
             self._program(frames.reshape(self._shape))
 
 
-def _time(function: object, *arguments: object) -> float:
+def _time(function: Callable[..., object], *arguments: object) -> float:
     started = time.process_time()
-    function(*arguments)  # type: ignore[operator]
+    function(*arguments)
     return time.process_time() - started

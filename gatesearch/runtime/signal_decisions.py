@@ -32,9 +32,7 @@ class SignalDecisions:
         Args:
             samples: int16 [window + (n - 1) hop]: the windows of these hops.
         """
-        if self._begun:
-            return self._gate.push_hops(self._stream.push_hops(samples[self._window - self._hop :]))
-        self._begun = True
-        # The first window is taken as one hop: what lies before its last hop's samples is taken beforehand.
-        self._stream.push(samples[: self._window - self._hop])
+        if not self._begun:  # the samples of the first window before those of its hop
+            self._begun = True
+            self._stream.push(samples[: self._window - self._hop])
         return self._gate.push_hops(self._stream.push_hops(samples[self._window - self._hop :]))

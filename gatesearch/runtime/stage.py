@@ -16,7 +16,7 @@ import numpy as np
 from gatesearch.kernels.arrays import Array, address
 from gatesearch.kernels.base import Kernel
 from gatesearch.kernels.library import ADDRESS, INT, SOURCES, Library, Signatures
-from gatesearch.runtime.stage_operators import SIGNED, COperator, OperatorList, Unsupported
+from gatesearch.runtime.stage_operators import SIGNED, OperatorList, Unsupported
 from gatesearch.runtime.stage_program import add_operators
 
 
@@ -72,7 +72,7 @@ class Stage:
         self._logit = int(end.flat[0])
         self._passed = operators.tensors[operators.find(passed)].places
         self.whole = np.array_equal(self._passed.ravel(), np.arange(self.size))
-        self._program = (COperator * len(operators.operators))(*operators.operators)
+        self._program = operators.as_array()
 
     def hear(self, threshold: int) -> Callable[[bytes], int]:
         """Return a function that runs a window and returns whether its logit is above the threshold.

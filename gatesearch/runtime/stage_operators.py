@@ -73,6 +73,10 @@ class OperatorList:
         """Address of the values of all tensors."""
         return int(self.buffer.ctypes.data)
 
+    def as_array(self) -> ctypes.Array[COperator]:
+        """Return the operators in order, as C reads them; a copy."""
+        return (COperator * len(self.operators))(*self.operators)
+
     def find(self, name: str) -> int:
         """Return the index of the tensor with a name."""
         return {tensor.name.decode(): i for i, tensor in enumerate(self.graph.tensors)}[name]

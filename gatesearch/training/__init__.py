@@ -3,7 +3,7 @@
 The hard cascade is the model as a device runs it: at each gate, a sample passes or stops.
 """
 
-from gatesearch.training.calibration import calibrate
+from gatesearch.training.calibration import calibrate, digest_weights
 from gatesearch.training.cascade import gate_logits, path_errors, predictions, run_cascade
 from gatesearch.training.features import Features, FeatureSplit, prepare
 from gatesearch.training.fit import History, fit
@@ -29,6 +29,7 @@ __all__ = [
     "Schedule",
     "assess",
     "calibrate",
+    "digest_weights",
     "find_hard_negatives",
     "fit",
     "gate_logits",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gatesearch._lib.tensors import digest_tensors
 from gatesearch.errors import UserError
 from gatesearch.gates.thresholds import check_logits
 from gatesearch.metrics import Quality, quality
@@ -102,3 +103,9 @@ def calibrate_and_score(
     answers = predictions.clone()
     answers[stopped] = model.answers[stopped_at[stopped]]
     return quality(stopped_at, answers, split.labels, positive, split.kinds, kind_names, gate_count)
+
+
+def digest_weights(model: GatedModel) -> str:
+    """Return a digest of a model's weights and statistics; what calibration sets does not change it."""
+    weights = model.state_dict().items()
+    return digest_tensors((name, v) for name, v in weights if name != "answers" and name.rpartition(".")[2] != "theta")

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatesearch._lib.tensors import channels_last, digest_tensors
+from gatesearch._lib.tensors import channels_last
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan
 from gatesearch.runtime.chain import ChainScores
 from gatesearch.runtime.detector import Array
+from gatesearch.training.calibration import digest_weights
 from gatesearch.training.cascade import EVALUATION_BATCH, check_finite
 from gatesearch.training.stream_split import StreamSplit
 
@@ -42,7 +43,7 @@ class StreamRuns:
         Raises:
             UserError: an output is not finite.
         """
-        key = digest_weights(model), id(stream)
+        key = f"{GatePlan(model.plan.gates).digest} {digest_weights(model)}", id(stream)
         if key not in self._scores:
             self._scores[key] = stream, run_densely(model, stream)
             if len(self._scores) > MAX_RUNS:
@@ -52,13 +53,6 @@ class StreamRuns:
 
     def __getstate__(self) -> dict[str, object]:
         return {"_scores": OrderedDict()}
-
-
-def digest_weights(model: GatedModel) -> str:
-    """Return a digest of a model's gates, weights and statistics; thresholds and answers do not change it."""
-    weights = model.state_dict().items()
-    own = ((name, value) for name, value in weights if name != "answers" and name.rpartition(".")[2] != "theta")
-    return f"{GatePlan(model.plan.gates).digest} {digest_tensors(own)}"
 
 
 @torch.no_grad()

@@ -278,7 +278,7 @@ def test_a_bundle_that_is_damaged_or_of_other_weights_is_exported_again(
         program.unlink,
         lambda: (bundle / "manifest.json").write_text("{"),
         lambda: (bundle / "manifest.json").unlink(),
-        lambda: monkeypatch.setattr(export, "_digest_weights", lambda _: "others"),
+        lambda: monkeypatch.setattr(export, "digest_weights", lambda _: "others"),
     ]
     for count, damage in enumerate(damages):
         assert pipeline.resume(copy, until="export").bundle is not None and len(exports) == count
