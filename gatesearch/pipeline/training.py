@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,8 +18,9 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.weights import load_weights, store_weights
 from gatesearch.plan import GatePlan
-from gatesearch.training import GateSettings, Operation, Schedule, find_hard_negatives, fit, saliency
+from gatesearch.training import GateSettings, Operation, Schedule, digest_weights, find_hard_negatives, fit, saliency
 
+HARD_NEGATIVES = "logs/hard_negatives.json"
 MIN_STANDARD_ERRORS = 2.0  # smallest accepted excess over chance; chance reaches it once in 44 runs
 
 
@@ -52,18 +54,31 @@ def train_baseline(problem: Problem, folder: RunFolder) -> Baseline:
     )
     quality = problem.goal.assess(model, problem.features.validation).value
     check_learned(problem, model, quality)
-    mine_hard_negatives(problem, model)
+    mine_hard_negatives(problem, model, folder)
     return Baseline(model, importance, quality)
 
 
-def mine_hard_negatives(problem: Problem, model: GatedModel) -> None:
-    """Find the negatives with the highest scores of the baseline; later trainings draw them from the first epoch on."""
+def mine_hard_negatives(problem: Problem, model: GatedModel, folder: RunFolder) -> None:
+    """Find the negatives with the highest scores of the baseline; later trainings draw them from the first epoch on.
+
+    The run folder stores their indices, because a resumed run would examine tens of thousands of windows again.
+    """
     windows = problem.features.windows
     if windows is None or not problem.recipe.training.hard_negatives:
         return
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(problem.recipe.seed)  # a resumed run mines the same windows
-        windows.baseline_hard = find_hard_negatives(model, windows, problem.features.positive)
+    key = f"{digest_weights(model)} of {len(windows.negatives)}"
+    stored = folder.load(HARD_NEGATIVES, _parse_hard_negatives, "hard negatives are found again")
+    if stored is None or stored[0] != key:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(problem.recipe.seed)  # the same windows, if the file is lost
+            stored = key, find_hard_negatives(model, windows, problem.features.positive)
+        folder.write_json(HARD_NEGATIVES, {"baseline": key, "windows": stored[1].tolist()})
+    windows.baseline_hard = stored[1]
+
+
+def _parse_hard_negatives(text: bytes) -> tuple[str, Tensor]:
+    values = json.loads(text)
+    return values["baseline"], torch.tensor(values["windows"], dtype=torch.long)
 
 
 def check_learned(problem: Problem, model: GatedModel, quality: float) -> None:
