@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -11,14 +11,17 @@ from pydantic_core import PydanticCustomError
 from gatesearch.errors import nearest
 
 MIN_SIZE, MAX_SIZE = 1e-12, 1e15
-Provenance = Literal["measured", "simulated", "modelled", "assumed"]
+Provenance = Literal["measured", "published", "derived", "simulated", "modelled", "assumed"]
 """Where a number comes from, strongest first.
 
 - measured: on the device itself, or on the host that stands in for it.
+- published: read in a data sheet, a paper or a list of results, which the source names with its condition.
+- derived: calculated from measured or published numbers; the source gives the arithmetic.
 - simulated: counted while a simulator executes the program (instructions, not the cycles of a board).
 - modelled: computed without executing the program: a compiler's estimate, or work times a rate.
 - assumed: chosen without a measurement or a model of this device; its source says why.
 """
+PROVENANCES: tuple[str, ...] = get_args(Provenance)
 
 
 class StrictModel(BaseModel):

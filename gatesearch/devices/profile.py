@@ -1,13 +1,12 @@
 """Device profiles: cores, the links between them, and constants that each say where they come from.
 
 A profile is a YAML file. Every number that enters a latency or an energy is written as
-``{value, unit, provenance, source}``. The provenance is ``measured``, ``simulated``, ``modelled`` or ``assumed``; the
-source is a sentence that says where the number comes from. Shipped profiles lie in ``gatesearch/devices/profiles``.
-Other packages can add profiles as entry points of the group ``gatesearch.devices``; each entry point is the path of a
-YAML file.
+``{value, unit, provenance, source}``. :data:`PROVENANCES` lists the words for a provenance; the source is a sentence
+that says where the number comes from. Shipped profiles lie in ``gatesearch/devices/profiles``. Other packages can add
+profiles as entry points of the group ``gatesearch.devices``; each entry point is the path of a YAML file.
 """
 
-from gatesearch.devices.constants import Constant, Provenance, list_constants, path_segment
+from gatesearch.devices.constants import PROVENANCES, Constant, Provenance, list_constants, path_segment
 from gatesearch.devices.core import Core, Kernels, Memory
 from gatesearch.devices.device import Device, Link, Sense
 from gatesearch.devices.loader import ENTRY_POINTS, find_file, load, names, shipped
@@ -15,6 +14,7 @@ from gatesearch.devices.timing import Instructions, LiteRT, Measured, Throughput
 
 __all__ = [
     "ENTRY_POINTS",
+    "PROVENANCES",
     "Constant",
     "Core",
     "Device",

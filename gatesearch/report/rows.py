@@ -12,6 +12,7 @@ from typing import Any
 from gatesearch._lib import console
 from gatesearch._lib.files import write_whole
 from gatesearch._lib.revision import revision as package_revision
+from gatesearch.devices.profile import PROVENANCES
 
 RESULTS = Path("results")
 PAGE, ROWS = "README.md", "rows.json"
@@ -26,11 +27,14 @@ class Row:
         value: median over seeds.
         unit: the unit of the value.
         target: the bound to meet, such as ``<= 1.3`` or ``>= 3``, or a paper's figure in words; None for no target.
-        provenance: measured, simulated, modelled or assumed.
+        provenance: one of :data:`gatesearch.devices.profile.PROVENANCES`.
         protocol: data, split and procedure.
         seeds: the seeds of the runs.
         values: the figure of each seed.
         command: the command that measures the figure again.
+
+    Raises:
+        ValueError: there is no such provenance.
     """
 
     name: str
@@ -42,6 +46,10 @@ class Row:
     seeds: tuple[int, ...]
     values: tuple[float, ...]
     command: str
+
+    def __post_init__(self) -> None:
+        if self.provenance not in PROVENANCES:
+            raise ValueError(f"{self.name}: provenance {self.provenance!r} is none of {', '.join(PROVENANCES)}")
 
     @classmethod
     def summarise(cls, name: str, values: Mapping[int, float], unit: str, **rest: Any) -> Row:

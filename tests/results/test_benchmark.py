@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import results
+from gatesearch.devices.profile import PROVENANCES
 from gatesearch.errors import UserError
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report.rows import Row
@@ -86,10 +87,15 @@ def test_every_benchmark_has_its_page_and_its_rows(name: str) -> None:
     rows = json.loads((folder / "rows.json").read_text())
     keys = ["name", "value", "unit", "target", "provenance", "protocol", "seeds", "values", "command", "commit"]
     assert rows and all(list(row) == keys for row in rows)
-    assert all(row["provenance"] in ("measured", "simulated", "modelled", "assumed") for row in rows)
+    assert all(row["provenance"] in PROVENANCES for row in rows)
     for row in rows:
         if row["target"] and row["target"][0] in "<>":
             meets_target(row["target"].partition(" (")[0], row["value"])
     page = (folder / "README.md").read_text()
     images = [part.partition(")")[0] for part in page.split("](")[1:]]
     assert all((folder / link).exists() for link in images if "://" not in link)
+
+
+def test_a_row_with_an_unknown_provenance_is_refused() -> None:
+    with pytest.raises(ValueError, match="accuracy: provenance 'guessed' is none of measured, published, derived"):
+        Row.summarise("accuracy", {0: 1.0}, "share", target=None, provenance="guessed", protocol="toy", command="none")

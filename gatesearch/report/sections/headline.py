@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from gatesearch.devices.profile import PROVENANCES
 from gatesearch.report.fields import Record, can_stop, decision_name, quality_key, quality_name, read
 from gatesearch.report.sections import layers, paths
 from gatesearch.report.text import NOT_YET, format_factor, format_micro, format_percent, format_si
-
-_PROVENANCES = ("measured", "simulated", "modelled", "assumed")  # strongest first
 
 
 def build_provenance(record: Record) -> dict[str, list[str]]:
@@ -16,9 +15,9 @@ def build_provenance(record: Record) -> dict[str, list[str]]:
     latency = {read(stage, "latency_provenance") for stage in read(record, "stages", default=())}
     constants = [read(constant, "provenance") for constant in read(record, "constants", default=())]
     return {
-        "latency": [word for word in _PROVENANCES if word in latency] or ["modelled"],
+        "latency": [word for word in PROVENANCES if word in latency] or ["modelled"],
         "energy": ["modelled", "assumed"] if "assumed" in constants else ["modelled"],
-        "constants": [f"{constants.count(word)} {word}" for word in _PROVENANCES if word in constants],
+        "constants": [f"{constants.count(word)} {word}" for word in PROVENANCES if word in constants],
     }
 
 
