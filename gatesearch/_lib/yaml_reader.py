@@ -8,6 +8,7 @@ corrects each of these. The package reads all its YAML files with this module.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -72,6 +73,19 @@ def read_yaml_file(path: Path, where: str) -> Any:
     Raises:
         UserError: the file cannot be read, is not UTF-8, is too large, is not plain YAML, or has a duplicate key.
     """
+    return parse_yaml(read_yaml_text(path, where), where)
+
+
+def read_yaml_text(path: Path, where: str) -> str:
+    """Return the text of a YAML file.
+
+    Args:
+        path: path of a file in UTF-8, with or without a byte order mark.
+        where: name of the file in errors.
+
+    Raises:
+        UserError: the file cannot be read, is not UTF-8, or is too large.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -83,7 +97,40 @@ def read_yaml_file(path: Path, where: str) -> Any:
         raise UserError(f"{where}: cannot be read: {error.strerror}") from None
     if len(content) > MAX_BYTES:
         raise UserError(f"{where}: more than {MAX_BYTES:,} bytes, too large for such a file")
-    return parse_yaml(text, where)
+    return text
+
+
+def find_lines(text: str, name_item: Callable[[Any, int], str]) -> dict[tuple[str, ...], int]:
+    """Return the line of each value of a YAML text that :func:`parse_yaml` accepts, by the path of the value.
+
+    Args:
+        text: the text.
+        name_item: a function that returns the segment of a path for an item of a list, from the item and its index.
+
+    >>> find_lines("cores:\\n- name: mcu\\n  idle: 1", lambda item, index: item["name"])
+    {('cores',): 1, ('cores', 'mcu'): 2, ('cores', 'mcu', 'name'): 2, ('cores', 'mcu', 'idle'): 3}
+    """
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        values = None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
+    lines: dict[tuple[str, ...], int] = {}
+    waiting: list[tuple[tuple[str, ...], Any, Any]] = [((), root, values)]
+    while waiting:
+        path, node, value = waiting.pop(0)
+        inner: list[tuple[str, int, Any, Any]] = []
+        if isinstance(node, MappingNode) and isinstance(value, Mapping):
+            rows = [(key.value, key.start_mark.line + 1, item) for key, item in node.value if key.tag != _MERGE]
+            inner = [(key, line, item, value.get(key)) for key, line, item in rows]
+        elif isinstance(node, SequenceNode) and isinstance(value, list):
+            items = zip(node.value, value, strict=True)
+            inner = [(name_item(each, k), item.start_mark.line + 1, item, each) for k, (item, each) in enumerate(items)]
+        for segment, line, item, each in inner:
+            lines.setdefault((*path, segment), line)
+            waiting.append(((*path, segment), item, each))
+    return lines
 
 
 def parse_yaml(text: str, where: str) -> Any:

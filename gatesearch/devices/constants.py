@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -11,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from gatesearch.errors import nearest
 
 MIN_SIZE, MAX_SIZE = 1e-12, 1e15
+DAYS_PER_YEAR = 365.25
 Provenance = Literal["measured", "published", "derived", "simulated", "modelled", "assumed"]
 """Where a number comes from, strongest first.
 
@@ -75,6 +77,15 @@ number_size = BeforeValidator(_check_size)
 class Constant(StrictModel):
     """A number with its unit and its origin.
 
+    Args:
+        value: the number.
+        unit: the unit of the number.
+        provenance: the kind of the origin, one of :data:`PROVENANCES`.
+        source: the origin in a sentence; if the number is derived, with the arithmetic.
+        condition: the state of the part for which the number holds: clock, supply, temperature, benchmark round.
+        date: year and month of the source, such as ``"2025-09"``, or its day.
+        low, high: the range in which the true number lies, if the source states one.
+
     >>> Constant(value=8.0, unit="mW", provenance="assumed", source="order of magnitude").value
     8.0
     """
@@ -83,6 +94,36 @@ class Constant(StrictModel):
     unit: str
     provenance: Provenance
     source: Annotated[str, Field(min_length=1)]
+    condition: str = ""
+    date: Annotated[str, Field(pattern=r"^(?:19|20)\d\d-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?$")] | None = None
+    low: Annotated[float, number_size] | None = None
+    high: Annotated[float, number_size] | None = None
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Constant:
+        for name, bound, fits in (
+            ("low", self.low, self.low is None or self.low <= self.value),
+            ("high", self.high, self.high is None or self.high >= self.value),
+        ):
+            if not fits:
+                text = (
+                    f"{name}: {bound:g} is on the wrong side of the value, {self.value:g}; must be low <= value <= high"
+                )
+                raise PydanticCustomError("gatesearch", "{text}", {"text": text})
+        return self
+
+    def age_years(self, today: datetime.date) -> float | None:
+        """Return the years from the date of the source to a day; None without a date.
+
+        >>> constant = Constant(value=8.0, unit="mW", provenance="published", source="data sheet", date="2024-06")
+        >>> round(constant.age_years(datetime.date(2025, 12, 1)), 1)
+        1.5
+        """
+        if self.date is None:
+            return None
+        numbers = [int(part) for part in self.date.split("-")]
+        year, month, day = [*numbers, 1][:3]
+        return (today.year - year) + (today.month - month) / 12 + (today.day - day) / DAYS_PER_YEAR
 
 
 def require_unit(unit: str, positive: bool = False) -> AfterValidator:

@@ -40,10 +40,15 @@ class Sense(StrictModel):
 
 
 class Device(StrictModel):
-    """Cores in order of rising cost, the links between them and the sensor."""
+    """Cores in order of rising cost, the links between them and the sensor.
+
+    ``base`` names the profile from which this one inherits all keys that it does not state; see
+    :mod:`gatesearch.devices.documents`.
+    """
 
     schema_version: Literal[1]
     name: str
+    base: str | None = None
     description: str = ""
     cores: Annotated[tuple[Core, ...], Field(min_length=1)]
     links: tuple[Link, ...] = ()

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gatesearch._lib.yaml_reader import YamlError, read_yaml_file
 from gatesearch.devices.constants import path_segment
 from gatesearch.devices.device import Device
+from gatesearch.devices.documents import locate, merge_documents, read_documents
 from gatesearch.errors import UserError, nearest, quote, unknown
 
 ENTRY_POINTS = "gatesearch.devices"
@@ -46,38 +46,39 @@ def load(name_or_path: str | Path) -> Device:
         name_or_path: a shipped or plugged-in name, or a path that ends in ``.yaml`` or ``.yml``.
 
     Raises:
-        UserError: there is no such profile, or it breaks the schema. The error is one line with file, key, value and
-            nearest choice.
+        UserError: there is no such profile, or it breaks the schema. The error is one line with file, line, key, value
+            and nearest choice; if the profile inherits, with the file that states the key.
 
     >>> load("three_core").core_names
     ('mcu', 'npu', 'app')
     """
-    path = find_file(name_or_path)
+    documents = read_documents(find_file(name_or_path), _find_base)
+    values = merge_documents(documents)
     try:
-        written = read_yaml_file(path, str(path))
-    except YamlError as error:
-        where = f"{path}:{error.line}" if error.line else str(path)
-        raise UserError(f"{where}: not YAML: {error.problem}") from None
-    if not isinstance(written, dict):
-        raise UserError(f"{path}: a device profile is a mapping, found {type(written).__name__}")
-    try:
-        device = Device.model_validate(_with_absolute_tables(path.parent, written))
+        return Device.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{path}: {_one_line(error.errors()[0], written)}") from error
-    return device
+        text = _one_line(error.errors()[0], values)
+        path, line = locate(documents, _path_of(text, values))
+        raise UserError(f"{path}:{line}: {text}" if line else f"{path}: {text}") from error
 
 
-def _with_absolute_tables(folder: Path, written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a profile with absolute paths of kernel tables; in the file, they are relative to the file's folder."""
-    cores = written.get("cores")
-    new_cores: list[Any] = []
-    for core in cores if isinstance(cores, list) else []:
-        timing = core.get("timing") if isinstance(core, Mapping) else None
-        table = timing.get("table") if isinstance(timing, Mapping) else None
-        if isinstance(table, str) and table.endswith(".json"):
-            core = {**core, "timing": {**timing, "table": str(folder.resolve() / table)}}  # type: ignore[dict-item]
-        new_cores.append(core)
-    return {**written, "cores": new_cores} if new_cores else dict(written)
+def _find_base(name: str, folder: Path) -> Path:
+    """Return the file of a base; a path is relative to the folder of the profile that names it."""
+    return find_file(folder / name if Path(name).suffix in {".yaml", ".yml"} else name)
+
+
+def _path_of(text: str, values: Any) -> list[str]:
+    """Return the path of the key with which a message begins, with names in place of indices."""
+    path, node = [], values
+    for part in text.partition(": ")[0].split("."):
+        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node, part = node[int(part)], path_segment(node[int(part)], int(part))
+        elif isinstance(node, list):
+            node = next((item for k, item in enumerate(node) if path_segment(item, k) == part), None)
+        else:
+            node = node.get(part) if isinstance(node, Mapping) else None
+        path.append(part)
+    return path
 
 
 def find_file(name_or_path: str | Path) -> Path:

@@ -100,9 +100,9 @@ def test_constants_have_readable_names():
     [
         (
             ("cores", 1, "active_nw", 3),
-            "mine.yaml: cores.npu.active_nw: unknown key 'active_nw'; nearest: 'active_mw'",
+            "mine.yaml:68: cores.npu.active_nw: unknown key 'active_nw'; nearest: 'active_mw'",
         ),
-        (("cores", 0, "timing", "model", "velo"), "mine.yaml: cores.mcu.timing.model: 'velo'"),
+        (("cores", 0, "timing", "model", "velo"), "mine.yaml:45: cores.mcu.timing.model: 'velo'"),
         (
             ("cores", 1, "timing", "accelerator", "ethos-u55-129"),
             "cores.npu.timing.accelerator: 'ethos-u55-129'",
@@ -121,8 +121,8 @@ def test_constants_have_readable_names():
         (("sense", "core", "mcp"), "sense.core: unknown core 'mcp'; nearest: 'mcu'"),
         (("sense", "core", "npu"), "sense.core: 'npu' has no figure for the front end"),
         (("schema_version", 2), "schema_version: 2"),
-        (("cors", []), "mine.yaml: cors: unknown key 'cors'; nearest: 'cores'"),
-        (("cores", []), "mine.yaml: cores: []"),
+        (("cors", []), "mine.yaml:163: cors: unknown key 'cors'; nearest: 'cores'"),
+        (("cores", []), "mine.yaml:1: cores: []"),
     ],
 )
 def test_every_mistake_gives_one_line_with_file_key_and_value(broken, change, message):

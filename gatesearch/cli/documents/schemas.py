@@ -97,6 +97,9 @@ def build_schema(name: str) -> dict[str, Any]:
             "description": schema["properties"]["space"]["description"],
             "anyOf": [{"$ref": "#/$defs/SearchSpace"}, {"type": "string", "minLength": 1}],
         }
+    if name == "device":
+        # A profile that inherits needs only the keys that differ from those of its base.
+        schema["anyOf"] = [{"required": schema.pop("required")}, {"required": ["schema_version", "name", "base"]}]
     head = {
         "$schema": DIALECT,
         "$id": f"urn:gatesearch:{name}:{VERSION}",
