@@ -25,7 +25,7 @@ void GS(conv_u8_pack)(const gs_conv *c, const int8_t *weights, int8_t *packed, i
       for (int tap = 0; tap < taps; tap++) {
         const int8_t weight = weights[((size_t)o * c->c_in + i) * taps + tap];
         const size_t place = (size_t)(o / GS_BLOCK) * g.steps * GS_BLOCK + gs_place(&g, c, tap, i);
-        packed[(place / 4 * GS_BLOCK + o % GS_BLOCK) * 4 + place % 4] = weight;
+        packed[gs_weight_at(place, o % GS_BLOCK)] = weight;
         sums[((size_t)(o / GS_BLOCK) * blocks_in + i / GS_BLOCK) * GS_BLOCK + o % GS_BLOCK] += weight;
       }
     }
@@ -39,6 +39,32 @@ size_t GS(conv_u8_scratch)(const gs_conv *c) {
          g.blocks_out * GS_BLOCK * sizeof(int32_t) + 320;
 }
 
+#ifdef GS_OUTPUT_FILE
+#include GS_OUTPUT_FILE
+#else
+/* Write y = round(scale totals + shift) + zero_out, clipped to 0 .. 255, of one pixel and one block of channels. Only the
+   first n_channels channels are written. */
+GS_INLINE void gs_finish_bytes(const int32_t *totals, int n_channels, const float *scale, const float *shift,
+                               int zero_out, uint8_t *y) {
+  /* Each width of value has its own loop. The compiler would translate one loop over several widths to narrow
+     vectors. */
+  float real[GS_BLOCK];
+  int32_t whole[GS_BLOCK];
+  uint8_t value[GS_BLOCK];
+  const gs_vf low = gs_set_f(-(float)zero_out), high = gs_set_f(255.0f - (float)zero_out);
+  const gs_vf round = gs_set_f(12582912.0f); /* 1.5 * 2^23: adding it rounds numbers below 2^22, half to even */
+  GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
+    gs_vf v = gs_real(totals + k) * gs_load_f(scale + k) + gs_load_f(shift + k);
+    v = gs_min(gs_max(v, low), high);
+    gs_store_f(real + k, (v + round) - round);
+  }
+  GS_LOOP for (int k = 0; k < GS_BLOCK; k++) whole[k] = (int32_t)real[k] + zero_out;
+  GS_LOOP for (int k = 0; k < GS_BLOCK; k++) value[k] = (uint8_t)whole[k];
+  if (n_channels >= GS_BLOCK) memcpy(y, value, sizeof(value));
+  else memcpy(y, value, n_channels);
+}
+#endif
+
 /* Write the outputs of one pixel and one block of channels to y; the first one goes to y[at]. The outputs are
    sums + start, converted as kind says. n_channels is the number of channels from the block's first to the last of the
    layer. */
@@ -50,22 +76,7 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int n_channels, co
     if (n_channels >= GS_BLOCK) memcpy((int32_t *)y + at, totals, sizeof(totals));
     else memcpy((int32_t *)y + at, totals, n_channels * sizeof(int32_t));
   } else if (kind == GS_BYTES) {
-    /* Each width of value has its own loop. The compiler would translate one loop over several widths to narrow
-       vectors. */
-    float real[GS_BLOCK];
-    int32_t whole[GS_BLOCK];
-    uint8_t value[GS_BLOCK], *to = (uint8_t *)y + at;
-    const gs_vf low = gs_set_f(-(float)zero_out), high = gs_set_f(255.0f - (float)zero_out);
-    const gs_vf round = gs_set_f(12582912.0f); /* 1.5 * 2^23: adding it rounds numbers below 2^22, half to even */
-    GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
-      gs_vf v = gs_real(totals + k) * gs_load_f(scale + k) + gs_load_f(shift + k);
-      v = gs_min(gs_max(v, low), high);
-      gs_store_f(real + k, (v + round) - round);
-    }
-    GS_LOOP for (int k = 0; k < GS_BLOCK; k++) whole[k] = (int32_t)real[k] + zero_out;
-    GS_LOOP for (int k = 0; k < GS_BLOCK; k++) value[k] = (uint8_t)whole[k];
-    if (n_channels >= GS_BLOCK) memcpy(to, value, sizeof(value));
-    else memcpy(to, value, n_channels);
+    gs_finish_bytes(totals, n_channels, scale, shift, zero_out, (uint8_t *)y + at);
   } else {
     float value[GS_BLOCK], *to = (float *)y + at, *out = n_channels >= GS_BLOCK ? to : value;
     GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
@@ -75,15 +86,64 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int n_channels, co
   }
 }
 
+/* A convolution whose image is prepared: its arguments, and lists of its steps and of its pixels. */
+typedef struct {
+  const gs_conv *c;
+  const uint8_t *x;         /* the image; padded or unfolded where image.h says so */
+  const int32_t *offsets;   /* of each pixel: where its patch begins in x */
+  int32_t pixels;
+  const gs_step *steps;     /* the active steps of a patch */
+  int32_t n_steps;
+  const int8_t *packed;     /* weights of all blocks of output channels */
+  size_t size;              /* weights of one block */
+  const int32_t *out;       /* the active blocks of output channels; NULL means all */
+  int32_t n_out;
+  const int32_t *start;     /* of each channel: what is added to its sum */
+  const float *scale, *shift;
+  int32_t kind, zero_out;
+  void *y;
+} gs_prepared;
+
+#ifdef GS_CONV_FILE
+#include GS_CONV_FILE
+#else
 /* One case of the switch over kinds, with a loop over the rows of a tile: the kind is then a constant inside the
    loop. */
 #define GS_FINISH(kind)                                                                                                \
   case kind:                                                                                                           \
     for (int r = 0; r < rows; r++) {                                                                                   \
-      finish_u8(kind, from + r * columns * GS_BLOCK, n_channels, start + first, scale + first, shift + first,          \
-                zero_out, y, at + (size_t)r * c->c_out);                                                               \
+      finish_u8(kind, from + r * columns * GS_BLOCK, n_channels, v->start + first, v->scale + first, v->shift + first, \
+                v->zero_out, v->y, at + (size_t)r * v->c->c_out);                                                      \
     }                                                                                                                  \
     break;
+
+/* Compute the tiles of a prepared convolution, and write their outputs. */
+GS_INLINE void gs_convolve_u8(const gs_prepared *v) {
+  for (int o = 0, columns; o < v->n_out; o += columns) {
+    columns = gs_columns(v->n_out - o);
+    const int8_t *w[GS_MOST_COLUMNS];
+    for (int k = 0; k < columns; k++) w[k] = v->packed + v->size * (v->out ? v->out[o + k] : o + k);
+    for (int p = 0, rows; p < v->pixels; p += rows) {
+      rows = gs_rows(v->pixels - p);
+      const uint8_t *patch[GS_ROWS];
+      int32_t tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
+      gs_patches(v->x, v->offsets + p, rows, v->pixels - p, patch);
+      gs_sized_u8(rows, columns, patch, w, v->steps, v->n_steps, tile);
+      rows = GS_MIN(rows, v->pixels - p);
+      for (int k = 0; k < columns; k++) {
+        const int first = (v->out ? v->out[o + k] : o + k) * GS_BLOCK, n_channels = v->c->c_out - first;
+        const int32_t *from = tile + k * GS_BLOCK;
+        const size_t at = (size_t)p * v->c->c_out + first;
+        switch (v->kind) {
+          GS_FINISH(GS_SUMS)
+          GS_FINISH(GS_BYTES)
+          GS_FINISH(GS_FLOATS)
+        }
+      }
+    }
+  }
+}
+#endif
 
 /* Convolve x [h][w][c_in], in which the byte zero represents 0, to y [h'][w'][c_out]. in and out list the active blocks
    of input and output channels; NULL means all blocks. Other blocks are neither read nor written. bias, scale and shift
@@ -120,29 +180,10 @@ void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t
       GS_LOOP for (int k = 0; k < GS_BLOCK; k++) start[block * GS_BLOCK + k] += (GS_OFFSET - zero) * sum[k];
     }
   }
-  for (int o = 0, columns; o < n_out; o += columns) {
-    columns = gs_columns(n_out - o);
-    const int8_t *w[GS_MOST_COLUMNS];
-    for (int k = 0; k < columns; k++) w[k] = packed + size * (out ? out[o + k] : o + k);
-    for (int p = 0, rows; p < g.pixels; p += rows) {
-      rows = gs_rows(g.pixels - p);
-      const uint8_t *patch[GS_ROWS];
-      int32_t tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
-      gs_patches(x, offsets + p, rows, g.pixels - p, patch);
-      gs_sized_u8(rows, columns, patch, w, steps, n_steps, tile);
-      rows = GS_MIN(rows, g.pixels - p);
-      for (int k = 0; k < columns; k++) {
-        const int first = (out ? out[o + k] : o + k) * GS_BLOCK, n_channels = c->c_out - first;
-        const int32_t *from = tile + k * GS_BLOCK;
-        const size_t at = (size_t)p * c->c_out + first;
-        switch (kind) {
-          GS_FINISH(GS_SUMS)
-          GS_FINISH(GS_BYTES)
-          GS_FINISH(GS_FLOATS)
-        }
-      }
-    }
-  }
+  gs_convolve_u8(&(gs_prepared){
+      .c = c, .x = x, .offsets = offsets, .pixels = g.pixels, .steps = steps, .n_steps = n_steps, .packed = packed,
+      .size = size, .out = out, .n_out = n_out, .start = start, .scale = scale, .shift = shift, .kind = kind,
+      .zero_out = zero_out, .y = y});
 }
 
 #else /* with GS_KIT: functions for a program that times kernels on a board */

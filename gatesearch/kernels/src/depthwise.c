@@ -5,14 +5,14 @@
    program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
 #include "kernels.h"
+#include "simd.h"
 
-/* Compute y = round(scale (sum of (x - zero) w + bias)) + zero_out, half to even, clipped to 0 .. 255.
-
-   x is [h][w][c], y [h'][w'][c], weights [kh][kw][c], bias and scale [c]. zero and zero_out are the bytes of x and of y
-   that represent 0. Taps outside the map add nothing. At the end, adding and subtracting 1.5 * 2^23 (12582912) rounds
-   half to even. */
-void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t *weights, const int32_t *bias,
-                      const float *scale, int zero_out, uint8_t *y) {
+#ifdef GS_DEPTHWISE_FILE
+#include GS_DEPTHWISE_FILE
+#else
+/* The loop of sets that have none of their own. Adding and subtracting 1.5 * 2^23 (12582912) rounds half to even. */
+GS_INLINE void gs_filter_u8(const gs_conv *c, const uint8_t *x, int zero, const int8_t *weights, const int32_t *bias,
+                            const float *scale, int zero_out, uint8_t *y) {
   const int height = gs_height(c), width = gs_width(c), channels = c->c_out;
   const float low = -(float)zero_out, high = 255.0f - (float)zero_out;
   for (int row = 0; row < height; row++) {
@@ -44,6 +44,16 @@ void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t
       }
     }
   }
+}
+#endif
+
+/* Compute y = round(scale (sum of (x - zero) w + bias)) + zero_out, half to even, clipped to 0 .. 255.
+
+   x is [h][w][c], y [h'][w'][c], weights [kh][kw][c], bias and scale [c]. zero and zero_out are the bytes of x and of y
+   that represent 0. Taps outside the map add nothing. */
+void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t *weights, const int32_t *bias,
+                      const float *scale, int zero_out, uint8_t *y) {
+  gs_filter_u8(c, x, zero, weights, bias, scale, zero_out, y);
 }
 
 #else /* with GS_KIT: functions for a program that times kernels on a board */

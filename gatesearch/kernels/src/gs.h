@@ -2,7 +2,8 @@
 
    The kernels are C11 with GNU extensions. They allocate nothing and need no library beyond the compiler's own. Each
    file is compiled once for each instruction set. The build defines GS_SUFFIX as the name of the set; GS(name) is then
-   the function's name for that set, gs_NAME_SUFFIX. Most code that differs between sets is in simd.h.
+   the function's name for that set, gs_NAME_SUFFIX. Most code that differs between sets is in simd.h and the files that
+   it includes.
 
    Channels come in blocks of 16: gates skip whole blocks, and one 512-bit register holds a block of floats. Activations
    are [height][width][channels]. Sizes are in elements unless a name says bytes. The caller provides the scratch

@@ -6,9 +6,11 @@
 #include "kernels.h"
 #include "simd.h"
 
-/* Pool x [h][w][c_in] to y [h'][w'][c_in]. If largest is set, each output is the largest value of its channel in the
-   window; else it is the mean, rounded half up. Only the part of a window inside the map counts. */
-void GS(pool_window_u8)(const gs_conv *c, const uint8_t *x, int largest, uint8_t *y) {
+#ifdef GS_POOL_FILE
+#include GS_POOL_FILE
+#else
+/* The loops of sets that have none of their own. Adding and subtracting 1.5 * 2^23 (12582912) rounds half to even. */
+GS_INLINE void gs_pool_u8(const gs_conv *c, const uint8_t *x, int largest, uint8_t *y) {
   const int height = gs_height(c), width = gs_width(c), channels = c->c_in;
   for (int row = 0; row < height; row++) {
     const int top = row * c->stride_h - c->pad_h, first_y = GS_MAX(top, 0), last_y = GS_MIN(top + c->kh, c->h);
@@ -42,15 +44,26 @@ void GS(pool_window_u8)(const gs_conv *c, const uint8_t *x, int largest, uint8_t
   }
 }
 
-/* Compute y = round(scale_x x + scale_z z + shift), half to even, clipped to 0 .. 255; x, z and y are [n]. Adding and
-   subtracting 1.5 * 2^23 (12582912) rounds. */
-void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float scale_z, float shift,
-                uint8_t *restrict y) {
+GS_INLINE void gs_sum_u8(const uint8_t *x, const uint8_t *z, int n, float scale_x, float scale_z, float shift,
+                         uint8_t *restrict y) {
   for (int i = 0; i < n; i++) {
     float value = (float)x[i] * scale_x + (float)z[i] * scale_z + shift;
     value = value < 0.0f ? 0.0f : value > 255.0f ? 255.0f : value;
     y[i] = (uint8_t)(int32_t)((value + 12582912.0f) - 12582912.0f);
   }
+}
+#endif
+
+/* Pool x [h][w][c_in] to y [h'][w'][c_in]. If largest is set, each output is the largest value of its channel in the
+   window; else it is the mean, rounded half up. Only the part of a window inside the map counts. */
+void GS(pool_window_u8)(const gs_conv *c, const uint8_t *x, int largest, uint8_t *y) {
+  gs_pool_u8(c, x, largest, y);
+}
+
+/* Compute y = round(scale_x x + scale_z z + shift), half to even, clipped to 0 .. 255; x, z and y are [n]. */
+void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float scale_z, float shift,
+                uint8_t *restrict y) {
+  gs_sum_u8(x, z, n, scale_x, scale_z, shift, y);
 }
 
 #else /* with GS_KIT: functions for a program that times kernels on a board */

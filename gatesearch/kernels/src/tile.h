@@ -51,6 +51,7 @@ GS_INLINE void gs_tile_f32(const int rows, const int columns, const float *const
   }
 }
 
+#ifndef GS_TILE_FILE
 /* Compute a tile of products of bytes, four input channels at a time. A sum adds up (x - GS_OFFSET) w. */
 GS_INLINE void gs_tile_u8(const int rows, const int columns, const uint8_t *const *x, const int8_t *const *w,
                           const gs_step *steps, int n_steps, int32_t *out) {
@@ -89,6 +90,7 @@ GS_INLINE void gs_tile_u8(const int rows, const int columns, const uint8_t *cons
     }
   }
 }
+#endif
 
 /* GS_SIZED defines a function for one size of tile. GS_SIZES lists the sizes that an instruction set has: tiles of
    GS_ROWS rows, of GS_SMALLER rows and of one row. GS_CHOICE defines the functions of a type for all sizes, and
@@ -128,7 +130,11 @@ GS_INLINE void gs_tile_u8(const int rows, const int columns, const uint8_t *cons
     switch (8 * rows + columns) { GS_SIZES(GS_CASE, type, x_t, w_t, o_t) }                                          \
   }
 GS_CHOICE(f32, float, float, float)
+#ifdef GS_TILE_FILE
+#include GS_TILE_FILE
+#else
 GS_CHOICE(u8, uint8_t, int8_t, int32_t)
+#endif
 
 /* Return the number of rows of the next tile; left is the number of rows that remain. A tile may have more rows than
    remain; it then computes the last row several times. */
