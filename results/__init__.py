@@ -14,6 +14,7 @@ from pathlib import Path
 from gatesearch.errors import unknown
 
 NAMES = (
+    "boards",
     "cluster",
     "counts",
     "dsg",

@@ -1,0 +1,81 @@
+"""The instructions of the reference networks on a core: as its kernel table predicts them, and as QEMU counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from gatesearch.cost.sources.board import count as board_count
+from gatesearch.cost.sources.board import table
+from gatesearch.gates import KernelCall
+from results.boards.calls import Calls, add_up, by_kind, kernel_calls, macs, price
+from results.boards.counting import Counts
+from results.boards.networks import NETWORKS, WAKE_WORD
+
+STREAM = "sww"  # MLPerf Tiny's name of the streaming wake word
+CORTEX_M = ("cortex_m4", "cortex_m33", "cortex_m55")
+TABLES = tuple(name for name in CORTEX_M if name in table.names() and name in board_count.BOARDS)
+
+
+@dataclass(frozen=True)
+class CoreInstructions:
+    """The instructions of each network on a core.
+
+    Args:
+        core: description of the core.
+        predicted: instructions by task, from the kernel table.
+        counted: instructions by task, from QEMU.
+        counted_by_kind: by task and kind of layer, instructions from QEMU.
+        tools: versions of compiler and emulator, and the digest of the kernels' sources.
+    """
+
+    core: str
+    predicted: Mapping[str, float]
+    counted: Mapping[str, float]
+    counted_by_kind: Mapping[str, Mapping[str, float]]
+    tools: Mapping[str, str]
+
+
+@cache
+def network_calls() -> Mapping[str, Calls]:
+    """Return the kernel calls of every network by task."""
+    return {task: kernel_calls(reference) for task, reference in {**NETWORKS, STREAM: WAKE_WORD}.items()}
+
+
+@cache
+def macs_by_kind() -> Mapping[str, Mapping[str, float]]:
+    """Return the multiply-accumulates by task and kind of layer."""
+    return {task: {kind: macs(own) for kind, own in by_kind(calls).items()} for task, calls in network_calls().items()}
+
+
+def distinct_calls() -> tuple[KernelCall, ...]:
+    """Return the kernel calls of all networks, each once."""
+    return tuple(dict.fromkeys(call for calls in network_calls().values() for call in calls))
+
+
+def predicted_instructions(core: str) -> dict[str, float]:
+    """Return the instructions of each network by task, as a core's kernel table predicts them."""
+    costs = table.load("table", core).costs
+    return {task: price(costs, calls) for task, calls in network_calls().items()}
+
+
+def core_instructions(core: str, counts: Counts, tools: Mapping[str, str]) -> CoreInstructions:
+    """Return predicted and counted instructions on a core.
+
+    Args:
+        core: name of its kernel table.
+        counts: counted instructions of each call of :func:`distinct_calls`.
+        tools: what decides the counts.
+    """
+    calls = network_calls()
+    return CoreInstructions(
+        core=table.load("table", core).core,
+        predicted=predicted_instructions(core),
+        counted={task: add_up(own, counts.__getitem__) for task, own in calls.items()},
+        counted_by_kind={
+            task: {kind: add_up(part, counts.__getitem__) for kind, part in by_kind(own).items()}
+            for task, own in calls.items()
+        },
+        tools=tools,
+    )
