@@ -28,7 +28,7 @@ def shortcomings(manifest: Mapping[str, Any], formats: Sequence[str], ungated_by
             lines.append(
                 f"{stage['core']}: the program computes {sites} in full and masks; only a kernel would skip work"
             )
-    size = sum(_stage_bytes(stage) for stage in stages)
+    size = count_bytes(manifest)
     if size > ungated_bytes:
         ratio = f"{size / ungated_bytes:.2f} times those of the ungated backbone, {ungated_bytes:,}"
         lines.append(f"the bundle's programs have {size:,} bytes, {ratio}")
@@ -38,6 +38,11 @@ def shortcomings(manifest: Mapping[str, Any], formats: Sequence[str], ungated_by
             cores = ", ".join(dict.fromkeys(stage["core"] for stage in stages))
             lines.append(f"no {name} file is written: no core of this plan ({cores}) runs {name}")
     return lines
+
+
+def count_bytes(manifest: Mapping[str, Any]) -> int:
+    """Return the size in bytes of all programs that the cores of a bundle run."""
+    return sum(_stage_bytes(stage) for stage in manifest["stages"])
 
 
 def _stage_bytes(stage: Mapping[str, Any]) -> int:

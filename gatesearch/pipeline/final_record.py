@@ -12,8 +12,9 @@ from gatesearch.cost.sources import board
 from gatesearch.devices.profile import list_constants
 from gatesearch.export.bundle import artifacts as list_artifacts
 from gatesearch.export.verify import Parity
+from gatesearch.pipeline.artifact_comparison import compare_artifacts
 from gatesearch.pipeline.best_record import BestFigures, describe_best, describe_energy
-from gatesearch.pipeline.export import PlanBundle
+from gatesearch.pipeline.export import UNGATED, PlanBundle
 from gatesearch.pipeline.listening import listening_entry
 from gatesearch.pipeline.opening_record import opening_record, read_histories, reference_point
 from gatesearch.pipeline.pick import repick
@@ -65,7 +66,9 @@ def build_record(
     parity = _parity(outputs.parity)
     curve_files = {"baseline": "baseline", "ungated": "ungated", "gated": f"gated-{plan.digest}"}
     curves = learning_curves(read_histories(folder, curve_files))
-    warnings = folder.warnings()  # read last, so that the record holds every printed warning
+    verdict = _compare_files(outputs, figures, folder)
+    stored = folder.warnings()  # read last, so that the record holds every printed warning
+    warnings = [*([verdict] if verdict else []), *(line for line in stored if line != verdict)]
     summary: dict[str, Any] = {
         "version": SUMMARY_VERSION,
         "recipe": problem.recipe.name,
@@ -125,9 +128,25 @@ def build_record(
         "sensitivity": sensitivity_json,
         "artifacts": artifacts,
         "hypervolume": hypervolumes,
+        "verdict": verdict,
         "warnings": warnings,
     }
     return RunRecord(summary, details)
+
+
+def _compare_files(outputs: RunOutputs, figures: BestFigures, folder: RunFolder) -> str | None:
+    """Return the line that says in what the bundle is worse than the ungated program, and print it as a warning."""
+    comparison = compare_artifacts(
+        outputs.bundle.manifest,
+        outputs.stream,
+        (folder / UNGATED).stat().st_size,
+        outputs.problem.device,
+        (figures.price.expected_latency_us, figures.ungated_price.expected_latency_us),
+    )
+    verdict = None if comparison is None else comparison.verdict()
+    if verdict is not None:
+        console.warn(verdict)
+    return verdict
 
 
 def write_record(record: RunRecord, problem: Problem, bundle: PlanBundle, folder: RunFolder) -> None:

@@ -83,13 +83,12 @@ def measure_stream(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> S
     return time_stream(Bundle(bundle.path, engines), (folder / UNGATED).read_bytes(), windows)
 
 
-def warn_of_engines(cost: CostModel, best: BestPlan, stream: StreamTiming) -> None:
-    """Warn if the best plan's files need another engine than its price assumes, or if its gates save no time.
+def warn_of_engines(cost: CostModel, best: BestPlan) -> None:
+    """Warn if the best plan's files need another engine than its price assumes.
 
     Args:
         cost: the cost model of the plan's device.
         best: the best plan, with its pass rates and gate reports from the search.
-        stream: times of the plan's bundle on the host.
     """
     details = best.trial.details
     if "passed" in details:
@@ -97,11 +96,6 @@ def warn_of_engines(cost: CostModel, best: BestPlan, stream: StreamTiming) -> No
         price = partial(price_details, plan=plan, details=details)
         for line in describe_artifacts(cost, plan, details["passed"], details["layers"], price):
             console.warn(line)
-    if stream.gated_us > stream.ungated_us:
-        console.warn(
-            f"on this host, the bundle takes {stream.gated_us:.3g} us a window and the ungated network "
-            f"{stream.ungated_us:.3g} us: on this host its gates save no time"
-        )
 
 
 def _parse_times(text: bytes) -> PathTimes:

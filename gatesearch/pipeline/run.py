@@ -154,7 +154,7 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
         result = replace(result, parity=parity, shortfalls=shortfalls)
         if until == "report":
             stream = timed(measure_stream, problem, bundle, folder)
-            timed(warn_of_engines, cost, best, stream)
+            timed(warn_of_engines, cost, best)
             listening = timed(measure_listening, problem, bundle, best, folder)
             outputs = RunOutputs(
                 problem=problem,

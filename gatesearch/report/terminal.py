@@ -36,6 +36,8 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
         ("expected energy a window", _uj(baseline["energy_uj"]), _uj(best["expected_energy_uj"])),
         ("cores", baseline["core"], " > ".join(plan.cores)),
     ]
+    if (verdict := record.details.get("verdict")) is not None:
+        console.say(verdict)
     note = " (synthetic data)" if summary["data"]["synthetic"] else ""
     console.table(f"{summary['recipe']}{note}", ("", "ungated", "gated"), rows)
     console.say(f"plan: {plan}")

@@ -57,6 +57,7 @@ RECORDED = {
     "image16": Recorded(
         "digits_hybrid.yaml",
         (
+            "device=bit_serial",  # the recorded prices are those of this device
             "training.epochs=15",
             "training.averaging=0",
             "search.learning_rate=0.002",

@@ -29,6 +29,7 @@ ON_TONES = ("data.root=tones", "data.positives=[up,down]", "augment.renditions=1
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "quick": (
         "recipe=digits_hybrid.yaml",
+        "device=bit_serial",  # prices of the recipe's own device need timings of this host
         "backbone_args={width: 0.125, dropout: 0.0}",
         "augment=null",
         "training.epochs=3",
@@ -45,6 +46,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     ),
     "digits_hybrid": (
         "recipe=digits_hybrid.yaml",
+        "device=bit_serial",  # prices of the recipe's own device need timings of this host
         "training.epochs=8",
         "search.trials=8",
         "search.epochs=1",

@@ -188,7 +188,7 @@ def test_layer_sites_are_searched_if_the_space_names_them(pictures: Problem) -> 
     assert [site.name for site in pictures.layers] == [*(f"conv{i}.0" for i in range(8)), "classifier"]
     assert [site.name for site in pictures.space.layer_sites] == [f"conv{i}.0" for i in range(1, 8)]
     assert len(pictures.space.layer_slots) == 1 and pictures.space.max_gates == 0
-    assert pictures.device.name == "bit_serial" and all(pictures.features.positive)
+    assert pictures.device.name == "host" and all(pictures.features.positive)
     # 3 x 3 x 2 choices of pg, 5 of fbs, 4 x 2 x 2 of fbs_pg, and 1 without gates.
     assert len(pictures.space) == 18 + 5 + 16 + 1
 

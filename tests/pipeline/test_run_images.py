@@ -21,6 +21,7 @@ from tests.pipeline.trainings import Trainings
 from tests.schema_checks import check_run
 
 TINY = (
+    "device=bit_serial",  # priced by a rate of MACs, so prices need no compiled kernels
     "backbone_args={width: 0.125, dropout: 0.0}",
     "augment=null",
     "training.epochs=5",
