@@ -53,11 +53,13 @@ class PlacedGate:
 
 @dataclass(frozen=True, slots=True)
 class GatePlan:
-    """The gates of a network, and the core of every stage.
+    """The gates of a network, the core of every stage, and the clocks of cores.
 
     Gates at cut sites come first, then gates at layer sites. Within each of the two groups, gates are in the order in
     which data meets them. ``cores`` has one entry for each stage, and there is one stage more than there are cut gates.
-    The empty plan is the ungated backbone.
+    The empty plan is the ungated backbone. ``clocks`` has the cores that run at another clock point than their first
+    one, each with the name of its point, in the order of
+    the names.
 
     >>> plan = GatePlan((PlacedGate.of("gc", "input", keep=1.0),), ("mcu", "npu"))
     >>> GatePlan.from_dict(plan.to_dict()) == plan
@@ -66,10 +68,13 @@ class GatePlan:
     True
     >>> print(GatePlan(tuple(PlacedGate.of("fbs", site, density=0.9) for site in ("conv1", "conv2")), ("npu",)))
     fbs@conv1, conv2(density=0.9) on npu
+    >>> print(GatePlan((), ("cpu",), (("cpu", "48MHz"),)))
+    no gates on cpu at 48MHz
     """
 
     gates: tuple[PlacedGate, ...] = ()
     cores: tuple[str, ...] = field(default=())
+    clocks: tuple[tuple[str, str], ...] = field(default=())
 
     @property
     def digest(self) -> str:
@@ -77,8 +82,9 @@ class GatePlan:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as a JSON-ready dictionary."""
-        return {"gates": [gate.to_dict() for gate in self.gates], "cores": list(self.cores)}
+        """Return the plan as a JSON-ready dictionary; without clocks, it has no key for them."""
+        plan = {"gates": [gate.to_dict() for gate in self.gates], "cores": list(self.cores)}
+        return plan | ({"clocks": dict(self.clocks)} if self.clocks else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> GatePlan:
@@ -90,7 +96,11 @@ class GatePlan:
         gates, cores = (_read_list(values, key) for key in ("gates", "cores"))
         for index, core in enumerate(cores):
             _check_text(core, f"cores[{index}]")
-        return cls(tuple(_read_gate(gate, f"gates[{index}]") for index, gate in enumerate(gates)), tuple(cores))
+        return cls(
+            gates=tuple(_read_gate(gate, f"gates[{index}]") for index, gate in enumerate(gates)),
+            cores=tuple(cores),
+            clocks=_read_clocks(values.get("clocks", {})),
+        )
 
     def to_json(self) -> str:
         """Return the plan as canonical JSON; equal plans have equal text."""
@@ -122,7 +132,18 @@ class GatePlan:
             f"{kind}@{', '.join(g.site for g in group)}({', '.join(f'{k}={v}' for k, v in params)})"
             for (kind, params), group in groupby(self.gates, key=lambda g: (g.kind, g.params))
         ]
-        return f"{' | '.join(gates) or 'no gates'} on {' > '.join(self.cores) or '?'}"
+        return f"{' | '.join(gates) or 'no gates'} on {self.describe_cores() or '?'}"
+
+    def describe_cores(self) -> str:
+        """Return the cores of the stages in a line, with the clocks that the plan chooses.
+
+        >>> GatePlan((), ("cpu", "npu"), (("cpu", "48MHz"),)).describe_cores()
+        'cpu at 48MHz > npu'
+        """
+        clocks = dict(self.clocks)
+        text = " > ".join(f"{core} at {clocks[core]}" if core in clocks else core for core in self.cores)
+        others = [f"{core} at {point}" for core, point in self.clocks if core not in self.cores]
+        return f"{text}, {', '.join(others)}" if others else text
 
 
 def _read_list(values: object, key: str) -> list[Any]:
@@ -152,6 +173,16 @@ def _read_gate(values: object, where: str) -> PlacedGate:
         _check_text(name, f"{where}.params, a name")
         _check_scalar(value, f"{where}.params.{name}")
     return PlacedGate(values["kind"], values["site"], tuple(sorted(params.items())))
+
+
+def _read_clocks(values: object) -> tuple[tuple[str, str], ...]:
+    """Return the clocks of a plan's JSON, or refuse them."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"plan: clocks: {quote(values)} is not a group of keys")
+    for core, point in values.items():
+        _check_text(core, "clocks, a core")
+        _check_text(point, f"clocks.{core}")
+    return tuple(sorted(values.items()))
 
 
 def _check_text(value: object, where: str) -> None:

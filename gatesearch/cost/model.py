@@ -23,7 +23,7 @@ from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.layers import LayerChange, layer_changes
 from gatesearch.cost.placed_cut import CROSSING_BITS, PlacedCut, crossing_bits
 from gatesearch.cost.price import ExitEstimate, Price, StageEstimate
-from gatesearch.cost.signal_gate import signal_gate_uj
+from gatesearch.cost.signal_gate import signal_gate_us
 from gatesearch.cost.stage import MAX_STAGES, StagePricer, StageWork
 from gatesearch.cost.stage_keys import StageKeys
 from gatesearch.cost.stream_memory import with_hop_memory
@@ -31,7 +31,7 @@ from gatesearch.cost.stream_price import WindowAndHop, price_by_hops
 from gatesearch.cost.stream_shares import reach, shift_prevalence
 from gatesearch.cost.table import Table
 from gatesearch.cost.utilisation import MAX_UTILISATION, mean_utilisation, worst_utilisation
-from gatesearch.devices.profile import Core, Device
+from gatesearch.devices.profile import Clocks, Core, Device, clock_choices, list_clock_slots
 from gatesearch.gates import LayerWork, cut_gates, layer_gates
 from gatesearch.gates.level import SignalFormat
 from gatesearch.graph.sites import CutSite, LayerSite, find
@@ -96,6 +96,7 @@ class CostModel:
     _key_cache: dict[Gates, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _placed_cuts: dict[PlacedGate, PlacedCut] = field(default_factory=dict, init=False, repr=False, compare=False)
     _least_work: dict[PlacedGate, LayerWork] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _by_clocks: dict[Clocks, CostModel] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def _stage_keys(self) -> StageKeys:
@@ -136,6 +137,8 @@ class CostModel:
             UserError: a site or core of the plan does not exist.
             ValueError: the number of cores is not the number of stages.
         """
+        if plan.clocks:
+            return self.at_clocks(plan.clocks).stages(replace(plan, clocks=()), densities, observed)
         cuts = self._cuts(plan)
         changes = layer_changes(layer_gates(plan), self.layers, observed or {}, self._least_work)
         bits = [self._input_bits, *crossing_bits(cuts, densities)]
@@ -234,6 +237,8 @@ class CostModel:
         If the stages run by hops, each pair is the cost of one hop. The pairs do not contain the cost of catching up
         when a gate opens, because a search cannot predict openings.
         """
+        if plan.clocks:
+            return self.at_clocks(plan.clocks).run_costs(replace(plan, clocks=()), observed)
         if self.by_hop is not None:
             if self.runs_by_hops(plan):
                 return self.by_hop.run_costs(plan)
@@ -295,8 +300,9 @@ class CostModel:
         estimates = self.stages(plan, observed=observed)
         terms = [_terms_of(estimate.cost) for estimate in estimates]
         exits = [(k, _terms_of(each.exit.cost)) for k, each in enumerate(estimates) if each.exit is not None]
-        idle = math.fsum(core.idle_mw.value for core in self.device.cores) * self.period_s * 1e3
-        always = self.device.sense.window_uj(self.period_s) + self.sense_core.compute_uj(self.frontend_us) + idle
+        idle = math.fsum(self.device.resting_mw.values()) * self.period_s * 1e3
+        frontend_uj = self.device.added_uj(self.sense_core, self.frontend_us)
+        always = self.device.sense.window_uj(self.period_s) + frontend_uj + idle
         return ((self.frontend_us, always), *_add_exits(terms, exits))
 
     def _cost(self, before: Core, core: Core, work: StageWork, bits: float) -> StageCost:
@@ -307,7 +313,7 @@ class CostModel:
         return StageCost(
             core=core.name,
             latency_us=latency,
-            compute_uj=core.compute_uj(latency),
+            compute_uj=self.device.added_uj(core, latency),
             weights_uj=core.weights_uj(work.weight_bytes),
             link_us=link.transfer_us(bits / 8) if link else 0.0,
             link_uj=link.transfer_uj(bits / 8) if link else 0.0,
@@ -335,6 +341,8 @@ class CostModel:
         if self.hops is not None:
             reached = [Activity(share, 0.0) for share in self._reach(passed)]
             return self.price_stream(plan, [STEADY, *reached], densities, observed)
+        if plan.clocks:
+            return self.at_clocks(plan.clocks).price(replace(plan, clocks=()), passed, densities, observed)
         return self._total(self.stages(plan, densities, observed), passed)
 
     def _reach(self, passed: Mapping[str, Sequence[float]]) -> list[float]:
@@ -360,6 +368,9 @@ class CostModel:
             signal: statistic of the gate before the front end; None without such a gate. The gate runs at every hop,
                 and its energy counts as energy of the front end.
         """
+        if plan.clocks:
+            own = replace(plan, clocks=())
+            return self.at_clocks(plan.clocks).price_stream(own, activities, densities, observed, signal)
         windows = self.stages(plan, densities, observed)
         price = price_by_hops(
             windows,
@@ -376,7 +387,21 @@ class CostModel:
 
     def signal_gate_uj(self, statistic: str) -> float:
         """Return the energy of a gate before the front end at each hop, in microjoules."""
-        return signal_gate_uj(self.sense_core, self.kernels.get(self.sense_core.name), self.signal_forms[statistic])
+        us = signal_gate_us(self.sense_core, self.kernels.get(self.sense_core.name), self.signal_forms[statistic])
+        return self.device.added_uj(self.sense_core, us)
+
+    def at_clocks(self, clocks: Clocks) -> CostModel:
+        """Return the cost model of the device at the clocks of a plan; the model itself without clocks.
+
+        Raises:
+            UserError: the device has no such core, or the core has no such clock.
+        """
+        if not clocks:
+            return self
+        model = self._by_clocks.get(clocks)
+        if model is None:
+            model = self._by_clocks[clocks] = replace(self, device=self.device.at_clocks(clocks))
+        return model
 
     @cached_property
     def by_hop(self) -> CostModel | None:
@@ -435,11 +460,11 @@ class CostModel:
         energy = expected_energy(
             runs,
             run_shares,
-            idle_mw={core.name: core.idle_mw.value for core in self.device.cores},
+            idle_mw=self.device.resting_mw,
             period_s=self.period_s,
             sense_core=self.sense_core.name,
             sense_uj=self.device.sense.window_uj(self.period_s),
-            frontend_uj=self.sense_core.compute_uj(self.frontend_us),
+            frontend_uj=self.device.added_uj(self.sense_core, self.frontend_us),
         )
         macs = [*(e.macs for e in estimates), *(exit.macs for exit in exits.values())]
         period_us, always = self.period_s * 1e6, {self.sense_core.name: self.frontend_us}
@@ -465,6 +490,8 @@ class CostModel:
         At these rates every gate stops all negatives. A gate with an exit also stops the share of positives that the
         exit is meant to answer. If the stages run by hops, every gate stays closed.
         """
+        if plan.clocks:
+            return self.at_clocks(plan.clocks).bound(replace(plan, clocks=()))
         if self.hops is not None:
             return self._stream_bound(plan)
         return self._total(self.stages(plan), self._lowest_rates(plan))
@@ -480,7 +507,7 @@ class CostModel:
 
         See :func:`gatesearch.cost.feasibility.memory_overflows` for the keys.
         """
-        return feasibility.memory_overflows(self.device, self._memory(plan))
+        return feasibility.memory_overflows(self.device, self._memory(replace(plan, clocks=())))
 
     def violations(self, plan: GatePlan) -> dict[str, float]:
         """Return every reason why the device cannot run a plan, each with a number above 0; empty if it can.
@@ -488,6 +515,8 @@ class CostModel:
         See :func:`gatesearch.cost.feasibility.violations` and :func:`gatesearch.cost.feasibility.overloads` for the
         reasons.
         """
+        if plan.clocks:
+            return self.at_clocks(plan.clocks).violations(replace(plan, clocks=()))
         gated_cores = [plan.cores[self.stage_of(plan, gate.site)] for gate in layer_gates(plan)]
         cores = [self.sense_core.name, *plan.cores]
         estimates, bound = self._memory(plan), self.bound(plan)
@@ -507,14 +536,17 @@ class CostModel:
         block = order.index(self.table.layers[layer].block)
         return sum(order.index(gate.site) <= block for gate in cut_gates(plan))
 
-    def ungated(self) -> tuple[GatePlan, Price]:
-        """Return the plan without gates, on the core that runs it with the least energy, and the price of this plan.
+    def ungated_plans(self) -> list[GatePlan]:
+        """Return the plans without gates that the device can run, on each core and clock, or all plans if none can."""
+        slots = list_clock_slots(self.device)
+        plans = [
+            GatePlan((), (name,), clocks) for name in self.device.core_names for clocks in clock_choices(slots, [name])
+        ]
+        return [plan for plan in plans if not self.violations(plan)] or plans
 
-        If no core can run the backbone, the method chooses among all cores.
-        """
-        plans = [GatePlan((), (name,)) for name in self.device.core_names]
-        fitting = [plan for plan in plans if not self.violations(plan)] or plans
-        priced = [(plan, self.price_stream(plan, [STEADY, STEADY])) for plan in fitting]
+    def ungated(self) -> tuple[GatePlan, Price]:
+        """Return the plan without gates that needs the least energy, over all cores and clocks, and its price."""
+        priced = [(plan, self.price_stream(plan, [STEADY, STEADY])) for plan in self.ungated_plans()]
         return min(priced, key=lambda pair: pair[1].energy.total_uj)
 
 

@@ -22,7 +22,7 @@ from gatesearch.plan import GatePlan
 
 FACTORS = (0.5, 1.5)
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "all powers": ("active_mw", "idle_mw", "sensor_mw"),
+    "all powers": ("active_mw", "idle_mw", "floor_mw", "sensor_mw"),
     "all wake-ups": ("wake_us", "wake_uj"),
     "all links": ("nj_per_byte", "mb_per_s"),
 }

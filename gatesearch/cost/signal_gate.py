@@ -11,8 +11,8 @@ from gatesearch.gates.level import SignalFormat
 from gatesearch.kernels.level import LevelKernel
 
 
-def signal_gate_uj(core: Core, costs: KernelCosts | None, form: SignalFormat) -> float:
-    """Return the microjoules that the gate takes at a hop.
+def signal_gate_us(core: Core, costs: KernelCosts | None, form: SignalFormat) -> float:
+    """Return the microseconds that the gate takes at a hop.
 
     If the core has a kernel table, the time follows from the table. Otherwise each multiply-accumulate of the gate
     takes as long as one of the front end.
@@ -27,4 +27,4 @@ def signal_gate_uj(core: Core, costs: KernelCosts | None, form: SignalFormat) ->
     reading = None if costs is None else costs.reading(call)
     us = core.timing.frontend_us(kernel.macs(call)) if reading is None else core.latency_us(reading)
     assert us is not None  # the device profile is valid only with this figure
-    return core.compute_uj(us)
+    return us

@@ -88,11 +88,11 @@ def price_by_hops(
     energy = expected_energy(
         costs,
         shares,
-        idle_mw={core.name: core.idle_mw.value for core in device.cores},
+        idle_mw=device.resting_mw,
         period_s=period_s,
         sense_core=sense.name,
         sense_uj=device.sense.window_uj(period_s),
-        frontend_uj=sense.compute_uj(frontend_mean_us),
+        frontend_uj=device.added_uj(sense, frontend_mean_us),
     )
     by_run = list(zip(runs, energy.by_stage, strict=True))
     by_stage = tuple(

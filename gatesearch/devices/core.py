@@ -10,10 +10,20 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from gatesearch.devices.constants import Constant, Provenance, StrictModel, number_size, require_unit
+from gatesearch.devices.clocks import ClockPoint
+from gatesearch.devices.constants import (
+    Constant,
+    Provenance,
+    StrictModel,
+    number_size,
+    profile_error,
+    require_unit,
+)
 from gatesearch.devices.engine import DESCRIPTION, ENGINES, EngineName
 from gatesearch.devices.timing import Timing
+from gatesearch.errors import unknown
 
 
 class Memory(StrictModel):
@@ -68,6 +78,12 @@ class Core(StrictModel):
 
     ``engine`` runs its programs; prices are those of this engine (:mod:`gatesearch.devices.engine`).
     ``formats`` are the artifact formats that the core takes, the preferred one first.
+
+    Three powers belong to a core: ``active_mw`` while it computes; ``idle_mw`` while it sleeps; and ``floor_mw``, its
+    listening floor, while samples of the sensor stream in and it is awake for nothing else. Only the core of the sensor
+    draws the floor, and in place of ``idle_mw``. Without ``floor_mw``, ``idle_mw`` stands for it.
+
+    ``clocks`` are the core's other clock points; the constants of the core itself hold at its first one.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
@@ -75,6 +91,7 @@ class Core(StrictModel):
     timing: Timing
     active_mw: Annotated[Constant, require_unit("mW", positive=True)]
     idle_mw: Annotated[Constant, require_unit("mW")]
+    floor_mw: Annotated[Constant, require_unit("mW")] | None = None
     wake_us: Annotated[Constant, require_unit("us")]
     wake_uj: Annotated[Constant, require_unit("uJ")]
     weights_nj_per_byte: Annotated[Constant, require_unit("nJ/byte")]
@@ -82,6 +99,7 @@ class Core(StrictModel):
     kernels: Kernels = Kernels()
     formats: Annotated[tuple[str, ...], Field(min_length=1)]
     engine: Annotated[EngineName, Field(description=DESCRIPTION)] = "litert"
+    clocks: tuple[ClockPoint, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -92,6 +110,19 @@ class Core(StrictModel):
             return data
         by_model = {"vela": "vela"}.get(str(timing.get("model")), "litert")
         return {**data, "engine": "kernels" if timing.get("table") else by_model}
+
+    @model_validator(mode="after")
+    def _check_powers(self) -> Core:
+        _check_clocks(self)
+        return self
+
+    @property
+    def clock_names(self) -> tuple[str, ...]:
+        """The names of the core's clock points, such as ``"96MHz"``, the first one first; empty without ``clocks``."""
+        clock = getattr(self.timing, "clock_mhz", None)
+        if not self.clocks or clock is None:
+            return ()
+        return (f"{clock.value:g}MHz", *(point.name for point in self.clocks))
 
     @property
     def stand_in(self) -> Literal["litert", "tflm", "reference"]:
@@ -151,3 +182,55 @@ class Core(StrictModel):
     def weights_uj(self, size: float) -> float:
         """Return microjoules for fetching ``size`` bytes of weights once."""
         return size * self.weights_nj_per_byte.value * 1e-3
+
+
+def at_clock(core: Core, name: str, where: str) -> Core:
+    """Return a core whose constants are those at one of its clock points.
+
+    Args:
+        core: the core at its first point.
+        name: name of the point.
+        where: place of the name in errors.
+
+    Raises:
+        UserError: the core has no point with this name.
+    """
+    if name not in core.clock_names:
+        raise unknown(where, "clock", name, core.clock_names or ["no clock: the profile states a single one"])
+    point = next((point for point in core.clocks if point.name == name), None)
+    if point is None:
+        return core
+    own = getattr(core.timing, "clock_mhz")  # noqa: B009 - a core with clock points has it, not each timing
+    scale = point.clock_mhz.value / own.value
+    rates = {
+        rate: getattr(core.timing, rate).model_copy(update={"value": getattr(core.timing, rate).value * scale})
+        for rate in core.timing.clock_rates
+    }
+    timing = core.timing.model_copy(update={**rates, "clock_mhz": point.clock_mhz})
+    powers = {"active_mw": point.active_mw, "floor_mw": point.floor_mw}
+    return core.model_copy(update={"timing": timing, **powers})
+
+
+def _check_clocks(core: Core) -> None:
+    """Check that the names of clock points differ, that times scale with the clock, and that floors fit.
+
+    Raises:
+        PydanticCustomError: the core breaks one of these rules.
+    """
+    if core.clocks and getattr(core.timing, "clock_mhz", None) is None:
+        raise _fault("clocks: timing.clock_mhz is missing; times of other clocks are scaled from it")
+    names = core.clock_names
+    points: list[tuple[str, Core | ClockPoint]] = [("", core)]
+    for point in core.clocks:
+        if names.count(point.name) > 1:
+            raise profile_error(f"clocks: the name {point.name!r} is given twice", point.name, names)
+        points.append((f"clocks.{point.name}.", point))
+    for where, one in points:
+        if (one.floor_mw is None) != (core.floor_mw is None):
+            raise _fault(f"{where}floor_mw: the core and each of its clocks state a floor, or none of them does")
+        if one.floor_mw is not None and one.floor_mw.value > one.active_mw.value:
+            raise _fault(f"{where}floor_mw: {one.floor_mw.value:g} is above active_mw, {one.active_mw.value:g}")
+
+
+def _fault(text: str) -> PydanticCustomError:
+    return PydanticCustomError("gatesearch", "{text}", {"text": text})

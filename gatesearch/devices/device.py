@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from gatesearch.devices.clocks import Clocks, ClockSlot
 from gatesearch.devices.constants import Constant, StrictModel, profile_error, require_unit
-from gatesearch.devices.core import Core
+from gatesearch.devices.core import Core, at_clock
 from gatesearch.errors import unknown
 
 
@@ -94,6 +95,43 @@ class Device(StrictModel):
                 return core
         raise unknown(f"device {self.name}", "core", name, self.core_names)
 
+    @property
+    def resting_mw(self) -> dict[str, float]:
+        """The power that each core draws all the time: of the sensor's core its listening floor, else idle power."""
+        floors = {self.sense.core: self.core(self.sense.core).floor_mw}
+        return {core.name: (floors.get(core.name) or core.idle_mw).value for core in self.cores}
+
+    def added_uj(self, core: Core, latency_us: float) -> float:
+        """Return the microjoules that a run adds to the energy that the device draws all the time.
+
+        A core draws its active power in addition to its idle power, which is small. A listening floor is not: so the
+        run of a core with a floor adds only the difference between active power and floor.
+        """
+        floor = core.floor_mw if core.name == self.sense.core else None
+        return core.compute_uj(latency_us) - (0.0 if floor is None else latency_us * floor.value * 1e-3)
+
+    def at_clocks(self, clocks: Clocks) -> Device:
+        """Return the device whose cores run at the clocks of a plan.
+
+        Raises:
+            UserError: the device has no such core, or the core has no such clock.
+        """
+        names = dict(clocks)
+        for name in names:
+            self.core(name)
+        cores = tuple(
+            at_clock(core, names[core.name], f"device {self.name}: core {core.name}") if core.name in names else core
+            for core in self.cores
+        )
+        return self.model_copy(update={"cores": cores})
+
     def link(self, source: str, target: str) -> Link | None:
         """Return the link between two cores, or None where no tensor can go from one to the other."""
         return next((link for link in self.links if (link.source, link.target) == (source, target)), None)
+
+
+def list_clock_slots(device: Device) -> tuple[ClockSlot, ...]:
+    """Return a slot for each core of a device that has several clock points, in the order of the cores."""
+    return tuple(
+        ClockSlot(core.name, core.clock_names, core.name == device.sense.core) for core in device.cores if core.clocks
+    )

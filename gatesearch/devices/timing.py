@@ -69,6 +69,8 @@ class Instructions(_ByRate):
     # The counts are simulated; their conversion to time depends on the assumed instructions per cycle.
     provenance: ClassVar[Provenance] = "simulated"
 
+    clock_rates: ClassVar[tuple[str, ...]] = ()  # constants that scale with the clock; here the clock itself counts
+
     model: Literal["instructions"]
     table: str | None = None
     instructions_per_mac: Annotated[Constant, require_unit("instructions/MAC", positive=True)]
@@ -103,6 +105,7 @@ class Vela(StrictModel):
     """Latency from the cycle estimate of the Vela compiler for Arm Ethos-U: modelled, never measured."""
 
     provenance: ClassVar[Provenance] = "modelled"
+    clock_rates: ClassVar[tuple[str, ...]] = ()
 
     model: Literal["vela"]
     accelerator: Accelerator
@@ -122,6 +125,7 @@ class LiteRT(StrictModel):
     """Latency measured with LiteRT on this host, times the slowdown of the core that the host stands in for."""
 
     provenance: ClassVar[Provenance] = "measured"
+    clock_rates: ClassVar[tuple[str, ...]] = ()
 
     model: Literal["litert"]
     slowdown: Annotated[Constant, require_unit("x", positive=True)]
@@ -137,12 +141,19 @@ class LiteRT(StrictModel):
 
 
 class Throughput(_ByRate):
-    """Latency from multiply-accumulates at a rate that a data sheet or a paper gives: modelled, never measured."""
+    """Latency from multiply-accumulates at a rate that a data sheet or a paper gives: modelled, never measured.
+
+    Args:
+        macs_per_us: the rate.
+        clock_mhz: the clock at which the core has this rate; only cores with several clock points need it.
+    """
 
     provenance: ClassVar[Provenance] = "modelled"
+    clock_rates: ClassVar[tuple[str, ...]] = ("macs_per_us",)
 
     model: Literal["throughput"]
     macs_per_us: Annotated[Constant, require_unit("MAC/us", positive=True)]
+    clock_mhz: Annotated[Constant, require_unit("MHz", positive=True)] | None = None
 
     @property
     def cost_per_value(self) -> float:
@@ -166,15 +177,18 @@ class Measured(_ByRate):
         ticks_per_us: ticks of the table in one microsecond.
         macs_per_us: the rate of layers without a kernel in the table.
         frontend_macs_per_us: the rate of the front end's float arithmetic.
+        clock_mhz: the clock at which the kit ran; only cores with several clock points need it.
     """
 
     provenance: ClassVar[Provenance] = "measured"
+    clock_rates: ClassVar[tuple[str, ...]] = ("ticks_per_us", "macs_per_us", "frontend_macs_per_us")
 
     model: Literal["measured"]
     table: str
     ticks_per_us: Annotated[Constant, require_unit("ticks/us", positive=True)]
     macs_per_us: Annotated[Constant, require_unit("MAC/us", positive=True)]
     frontend_macs_per_us: Annotated[Constant, require_unit("MAC/us", positive=True)]
+    clock_mhz: Annotated[Constant, require_unit("MHz", positive=True)] | None = None
 
     def latency_us(self, ticks: float) -> float:
         """Return microseconds for ticks of the board's clock."""

@@ -87,6 +87,7 @@ def build_record(
         "sensitivity": sensitivity_json,
         "warnings": warnings,
     }
+    at_clocks = cost.at_clocks(plan.clocks)
     details = opening | {
         **stream,
         "listening": listening_entry(outputs.listening),
@@ -95,7 +96,7 @@ def build_record(
         "frontend": {
             "name": problem.recipe.frontend.name,
             "macs": (cost.by_hop or cost).frontend_macs,
-            "latency_us": (cost.by_hop or cost).frontend_us,
+            "latency_us": (at_clocks.by_hop or at_clocks).frontend_us,
             "energy_uj": figures.price.energy.by_term["frontend"],
             "core": cost.sense_core.name,
         },

@@ -17,7 +17,7 @@ BLOCK = 3  # number of the block behind which the gate stands
 
 
 def place_by_hand(problem: Problem, cost: CostModel) -> list[GatePlan]:
-    """Return the plan on each choice of cores that can run it, or on every choice if none can.
+    """Return the plan on each choice of cores and clocks that can run it, or on every choice if none can.
 
     The gate stands at the site of the search space nearest to the end of the third block. If the space does not contain
     the default of a parameter, the gate has another value of the space, because the latency table has no other values.
@@ -27,7 +27,7 @@ def place_by_hand(problem: Problem, cost: CostModel) -> list[GatePlan]:
     """
     slot, kind = _choose_slot(problem)
     gates = (_default_gate(slot, kind),)
-    plans = [GatePlan(gates, cores) for cores in problem.space.core_choices(gates)]
+    plans = problem.space.plans_for(gates)
     return [plan for plan in plans if not cost.violations(plan)] or plans
 
 

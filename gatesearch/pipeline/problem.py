@@ -14,7 +14,7 @@ from gatesearch._lib import console
 from gatesearch._lib.console import progress
 from gatesearch.data import Dataset
 from gatesearch.devices import profile
-from gatesearch.devices.profile import Device
+from gatesearch.devices.profile import Device, list_clock_slots
 from gatesearch.errors import UserError, nearest
 from gatesearch.frontends import Frontend
 from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
@@ -177,6 +177,7 @@ def load_problem(
         recipe.space.kinds,
         cut_names=recipe.space.sites,
         core_names=recipe.space.cores,
+        clocks=list_clock_slots(device),
         min_work=recipe.space.min_work,
         min_gates=recipe.space.gates.min,
         max_gates=recipe.space.gates.max,

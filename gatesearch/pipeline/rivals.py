@@ -21,7 +21,7 @@ from gatesearch.model import GatedModel
 from gatesearch.pipeline.hand_placed import place_by_hand
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.pipeline.smaller_network import train_smaller, ungated_plans
+from gatesearch.pipeline.smaller_network import train_smaller
 from gatesearch.pipeline.training import Baseline, retrain
 from gatesearch.plan import GatePlan
 
@@ -114,18 +114,18 @@ def train_rivals(inputs: RivalInputs, names: Sequence[str]) -> Rivals:
 
 
 def _run_ungated(inputs: RivalInputs) -> Rival:
-    return Rival(inputs.ungated, ungated_plans(inputs.cost), inputs.cost)
+    return Rival(inputs.ungated, inputs.cost.ungated_plans(), inputs.cost)
 
 
 def _run_windows(inputs: RivalInputs) -> Rival:
-    return Rival(inputs.ungated, ungated_plans(inputs.cost), inputs.cost, whole_windows=True)
+    return Rival(inputs.ungated, inputs.cost.ungated_plans(), inputs.cost, whole_windows=True)
 
 
 def _gate_by_level(inputs: RivalInputs) -> Rival:
     stream = inputs.problem.features.validation.stream
     if stream is None or not stream.signal:
         raise UserError("the stream is no sound, so that it has no level")
-    return Rival(inputs.ungated, ungated_plans(inputs.cost), inputs.cost, has_signal_gate=True)
+    return Rival(inputs.ungated, inputs.cost.ungated_plans(), inputs.cost, has_signal_gate=True)
 
 
 def _gate_by_hand(inputs: RivalInputs) -> Rival:
@@ -137,9 +137,9 @@ def _gate_by_hand(inputs: RivalInputs) -> Rival:
 
 def _shrink(inputs: RivalInputs) -> Rival:
     best_mw = inputs.power_mw
-    steady = Rival(inputs.ungated, ungated_plans(inputs.cost), inputs.cost).price([STEADY, STEADY])[1]
+    steady = Rival(inputs.ungated, inputs.cost.ungated_plans(), inputs.cost).price([STEADY, STEADY])[1]
     network = train_smaller(inputs.problem, steady, best_mw, inputs.folder)
-    return Rival(network.model, ungated_plans(network.cost), network.cost)
+    return Rival(network.model, network.cost.ungated_plans(), network.cost)
 
 
 RIVALS: Mapping[str, Callable[[RivalInputs], Rival]] = {

@@ -16,6 +16,7 @@ from gatesearch._lib.plugins import load_plugin, parameters_of
 from gatesearch.backbones.build import GROUP
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.price import Price
+from gatesearch.devices.profile import list_clock_slots
 from gatesearch.errors import UserError
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.metrics.streams import STEADY
@@ -97,7 +98,7 @@ def _choose(problem: Problem, ungated: Price, power_mw: float) -> tuple[_Candida
         chosen = fitting[0] if fitting else candidates[-1]
         small = _replace_network(problem, chosen)
         cost = build_cost_model(small, chosen.backbone)
-        spent_uj = min(cost.price_stream(plan, [STEADY, STEADY]).energy.total_uj for plan in ungated_plans(cost))
+        spent_uj = min(cost.price_stream(plan, [STEADY, STEADY]).energy.total_uj for plan in cost.ungated_plans())
         if spent_uj <= (1 + TOLERANCE) * budget_uj or chosen is candidates[-1]:
             break
         excess = (spent_uj - rest_uj) / (work_uj * shares[chosen.width])
@@ -114,12 +115,6 @@ def _list_candidates(problem: Problem) -> list[_Candidate]:
         except UserError:
             continue  # some widths cannot be built: the number of attention heads must divide the width
     return candidates
-
-
-def ungated_plans(cost: CostModel) -> list[GatePlan]:
-    """Return the ungated backbone on each core that can run it, or on every core if none can."""
-    plans = [GatePlan((), (name,)) for name in cost.device.core_names]
-    return [plan for plan in plans if not cost.violations(plan)] or plans
 
 
 def narrower_widths(recipe: Recipe) -> Iterator[float]:
@@ -158,5 +153,12 @@ def _replace_network(problem: Problem, candidate: _Candidate) -> Problem:
     """Return the problem with another network and with a search space without gates."""
     example = problem.features.train.features[:1]
     sites, layers = cut_sites(candidate.backbone, example), layer_sites(candidate.backbone, example)
-    space = build_space(sites, problem.device.core_names, {}, core_names=problem.recipe.space.cores, max_gates=0)
+    space = build_space(
+        sites,
+        problem.device.core_names,
+        {},
+        core_names=problem.recipe.space.cores,
+        clocks=list_clock_slots(problem.device),
+        max_gates=0,
+    )
     return replace(problem, backbone=candidate.backbone, sites=sites, layers=layers, space=space, hops=candidate.hops)

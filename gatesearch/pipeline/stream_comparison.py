@@ -77,7 +77,7 @@ class StreamResult:
     @property
     def signal_uj(self) -> float:
         """Energy of the gate before the front end at each hop, in microjoules; 0 without such a gate."""
-        return 0.0 if self.signal is None else self.rival.cost.signal_gate_uj(self.signal)
+        return 0.0 if self.signal is None else self.rival.cost.at_clocks(self.plan.clocks).signal_gate_uj(self.signal)
 
     @property
     def sense_core(self) -> str:

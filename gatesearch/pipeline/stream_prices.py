@@ -87,7 +87,7 @@ def operation_for(problem: Problem, cost: CostModel, plan: GatePlan, reference: 
         reference=reference,
         max_miss_rise=limits.max_miss_rise or 0.0,
         min_gate_recall=limits.min_gate_recall or 0.0,
-        signal_prices=price_signal_gates(cost),
+        signal_prices=price_signal_gates(cost.at_clocks(plan.clocks)),
     )
 
 

@@ -34,7 +34,7 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
         ("expected MACs", format_si(baseline["macs"], ""), format_si(best["expected_macs"], "")),
         ("expected latency", _us(baseline["latency_us"]), _us(best["expected_latency_us"])),
         ("expected energy a window", _uj(baseline["energy_uj"]), _uj(best["expected_energy_uj"])),
-        ("cores", baseline["core"], " > ".join(plan.cores)),
+        ("cores", baseline["core"], plan.describe_cores()),
     ]
     if (verdict := record.details.get("verdict")) is not None:
         console.say(verdict)

@@ -1,15 +1,16 @@
-"""The space of plans that a search may propose: slots with choices of gates, and cores for the stages."""
+"""The space of plans that a search may propose: slots with choices of gates, cores for the stages, clocks of cores."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, combinations, combinations_with_replacement, pairwise, product
+from itertools import accumulate, chain, combinations, combinations_with_replacement, pairwise, product
 from typing import Any
 
+from gatesearch.devices.profile import ClockSlot, clock_choices
 from gatesearch.gates import kind_of
 from gatesearch.graph.sites import CutSite, LayerSite, Site
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
@@ -25,6 +26,8 @@ class Space:
         slots: the slots of cut sites, followed by the slots of layer sites, each in the order in which data pass.
         cores: the cores in order of rising cost. No stage of a plan runs on an earlier core than the stage before it.
         min_gates, max_gates: smallest and largest number of cut slots that a plan fills.
+        clocks: the cores with several clock points. A plan chooses the clocks of those cores that it uses, and of the
+            core of the front end.
 
     >>> [str(plan) for plan in Space((), ("mcu", "npu"), 0, 0).plans()]
     ['no gates on mcu', 'no gates on npu']
@@ -34,6 +37,7 @@ class Space:
     cores: tuple[str, ...]
     min_gates: int = 0
     max_gates: int = 3
+    clocks: tuple[ClockSlot, ...] = ()
 
     @cached_property
     def cut_slots(self) -> tuple[Slot, ...]:
@@ -79,10 +83,14 @@ class Space:
         slots = [slot for slot in self.slots if site in slot.sites]
         return list(dict.fromkeys(gate.kind for slot in slots for gate in slot.gates_at(site)))
 
-    def core_choices(self, gates: Gates) -> list[tuple[str, ...]]:
-        """Return every choice of cores for the stages that gates make."""
+    def plans_for(self, gates: Gates) -> list[GatePlan]:
+        """Return every plan that has these gates: all choices of cores for its stages and of clocks for its cores."""
         filled = {self._cut_slot_of[gate] for gate in gates if gate in self._cut_slot_of}
-        return list(combinations_with_replacement(self.cores, 1 + len(filled)))
+        return [
+            GatePlan(gates, cores, clocks)
+            for cores in combinations_with_replacement(self.cores, 1 + len(filled))
+            for clocks in clock_choices(self.clocks, cores)
+        ]
 
     def propose(self, trial: CategoricalTrial) -> GatePlan:
         """Return the plan that a trial suggests.
@@ -92,11 +100,16 @@ class Space:
         """
         filled = self._pick_cut_sites(trial)
         gates: list[PlacedGate] = []
-        for slot in self.slots:
-            if not slot.is_cut or slot.sites[0].name in filled:
-                gates += slot.suggest(trial)
+        for gate_slot in self.slots:
+            if not gate_slot.is_cut or gate_slot.sites[0].name in filled:
+                gates += gate_slot.suggest(trial)
         cores = [str(trial.suggest_categorical(f"core_{k}", list(self.cores))) for k in range(len(filled) + 1)]
-        return GatePlan(tuple(gates), tuple(sorted(cores, key=self.cores.index)))
+        clocks = []
+        for slot in self._clock_slots(cores):
+            point = str(trial.suggest_categorical(f"clock_{slot.core}", list(slot.points)))
+            if point != slot.points[0]:
+                clocks.append((slot.core, point))
+        return GatePlan(tuple(gates), tuple(sorted(cores, key=self.cores.index)), tuple(sorted(clocks)))
 
     def describe(self, plan: GatePlan) -> dict[str, Scalar]:
         """Return the trial parameters, by name, with which :meth:`propose` returns a plan."""
@@ -107,7 +120,11 @@ class Space:
         for slot, choice in choices:
             if choice or not slot.is_cut:
                 params |= slot.describe(choice)
-        return params | {f"core_{k}": core for k, core in enumerate(plan.cores)}
+        params |= {f"core_{k}": core for k, core in enumerate(plan.cores)}
+        points = dict(plan.clocks)
+        return params | {
+            f"clock_{clock.core}": points.get(clock.core, clock.points[0]) for clock in self._clock_slots(plan.cores)
+        }
 
     def read(self, params: Mapping[str, Any]) -> GatePlan | None:
         """Return the plan that a trial's parameters describe; None if the parameters belong to another space."""
@@ -127,6 +144,7 @@ class Space:
         """The names of all parameters that a trial may have in this space."""
         names = {"gates", *(f"site_{k}" for k in range(self.max_gates))}
         names |= {f"core_{k}" for k in range(self.max_gates + 1)}
+        names |= {f"clock_{slot.core}" for slot in self.clocks}
         return frozenset(names.union(*(slot.param_names for slot in self.slots)))
 
     def plans(self) -> Iterator[GatePlan]:
@@ -136,8 +154,8 @@ class Space:
             for slots in combinations(self.cut_slots, count):
                 for row in product(*(slot.choices[1:] for slot in slots)):
                     cut_gates = tuple(chain.from_iterable(row))
-                    for cores, layer_gates in product(self.core_choices(cut_gates), layer_choices):
-                        yield GatePlan((*cut_gates, *layer_gates), cores)
+                    for plan, layer_gates in product(self.plans_for(cut_gates), layer_choices):
+                        yield replace(plan, gates=(*cut_gates, *layer_gates))
 
     def variants(self) -> list[PlacedGate]:
         """Return one cut gate for each combination of parameter values that results in a different program."""
@@ -160,7 +178,7 @@ class Space:
             self.min_gates <= filled <= self.max_gates
             and all(choice in slot.choices for slot, choice in choices)
             and tuple(chain.from_iterable(choice for _, choice in choices)) == plan.gates
-            and plan.cores in self.core_choices(plan.gates)
+            and plan in self.plans_for(plan.gates)
         )
 
     def __len__(self) -> int:
@@ -173,9 +191,24 @@ class Space:
             ways = [ways[0], *(same + gates * fewer for fewer, same in pairwise(ways))]
         total = 0
         for count in range(self.min_gates, self.max_gates + 1):
-            # comb() counts the sequences of count + 1 cores in which no core is earlier than the one before it.
-            total += ways[count] * math.comb(len(self.cores) + count, count + 1)
+            total += ways[count] * self._count_placements(count + 1)
         return min(total * math.prod(len(slot.choices) for slot in self.layer_slots), sys.maxsize)
+
+    def _count_placements(self, stages: int) -> int:
+        """Return the number of choices of cores and clocks for a number of stages."""
+        always = math.prod(len(slot.points) for slot in self.clocks if slot.always)
+        points = {slot.core: len(slot.points) for slot in self.clocks if not slot.always}
+        # ways[n] counts the choices for the first n stages with the cores so far. No core is earlier than the one
+        # before it, so a further core takes the last of these stages, one or more; its clock is chosen once.
+        ways = [1] + [0] * stages
+        for core in self.cores:
+            before = list(accumulate(ways))
+            ways = [1, *(ways[n] + points.get(core, 1) * before[n - 1] for n in range(1, stages + 1))]
+        return always * ways[stages]
+
+    def _clock_slots(self, cores: Collection[str]) -> list[ClockSlot]:
+        """Return the cores whose clocks a plan with these cores chooses."""
+        return [slot for slot in self.clocks if slot.matters(cores)]
 
     def _pick_cut_sites(self, trial: CategoricalTrial) -> list[str]:
         """Return the names of the cut sites at which a trial suggests a gate.

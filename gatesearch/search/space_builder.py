@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 
+from gatesearch.devices.profile import ClockSlot
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates import fits, kind_of, params_of
 from gatesearch.graph.sites import CutSite, LayerSite, Site, find, worthwhile
@@ -24,6 +25,7 @@ def build_space(
     cut_names: Sequence[str] | str = "all",
     layer_names: Sequence[str] | str = "all",
     core_names: Sequence[str] | str = "all",
+    clocks: Sequence[ClockSlot] = (),
     min_work: float = 0.05,
     min_gates: int = 0,
     max_gates: int = 3,
@@ -37,6 +39,7 @@ def build_space(
         kinds: the gate kinds to search, each with choices for its parameters. A parameter without choices has those
             that its gate kind offers at the site.
         cut_names, layer_names, core_names: names of the cut sites, layer sites and cores to search, or "all".
+        clocks: the cores of the device with several clock points.
         min_work: smallest share of the backbone's MACs (multiply-accumulates) that a stage may have. This limit applies
             only if ``cut_names`` is "all".
         min_gates, max_gates: smallest and largest number of cut gates in a plan.
@@ -59,6 +62,7 @@ def build_space(
         cores=tuple(name for name in cores if core_names == "all" or name in core_names),
         min_gates=min_gates,
         max_gates=min(max_gates, len(cut_slots)),
+        clocks=tuple(clocks),
     )
 
 

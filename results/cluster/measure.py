@@ -64,7 +64,7 @@ def engine_measurement(storage: str) -> Callable[[Path], Measurement]:
         plans: dict[GatePlan, Mapping[str, Scalar]] = {}
         generator = Random(SEED)
         for gates in Candidates(space).draw_evenly(4 * TRIALS, generator):
-            plan = GatePlan(gates, generator.choice(space.core_choices(gates)))
+            plan = generator.choice(space.plans_for(gates))
             plans.setdefault(plan, space.describe(plan))
         initial: list[Mapping[str, Scalar]] = list(islice(plans.values(), TRIALS))
         settings = SearchSettings(journal=where, trials=TRIALS, proposals=10 * TRIALS, seed=SEED, initial=initial)

@@ -63,8 +63,7 @@ def _sparse(space: Space, seed: int) -> Callable[[], GatePlan]:
             raise Budget
         while True:
             gates = draws.draw(generator)
-            every = space.core_choices(gates)
-            plan = GatePlan(gates, generator.choice(every))
+            plan = generator.choice(space.plans_for(gates))
             if plan not in drawn:
                 drawn.add(plan)
                 return plan

@@ -214,13 +214,12 @@ def pack(spec: Recorded, run: Recording, path: Path, command: str) -> None:
         del row["trained"]
         whole = tuple(_complete(problem.space, gate) for gate in gates)
         row["cores"] = {}
-        for cores in problem.space.core_choices(whole):
-            plan = GatePlan(whole, cores)
+        for plan in problem.space.plans_for(whole):
             priced = {"runs": _short(cost.run_costs(plan)), "broken": sorted(cost.violations(plan))}
             observed = [epoch[0]["layers"] for epoch in row["epochs"]]
             if any(observed):
                 priced["observed"] = [_short(cost.run_costs(plan, layers)) for layers in observed]
-            row["cores"][",".join(cores)] = priced
+            row["cores"][",".join(plan.cores)] = priced
         row["epochs"] = [[{k: v for k, v in r.items() if k != "layers"} for r in epoch] for epoch in row["epochs"]]
         packed.append(row)
     stamp = fingerprint()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gatesearch.cost.signal_gate import signal_gate_uj
+from gatesearch.cost.signal_gate import signal_gate_us
 from gatesearch.cost.sources import board
 from gatesearch.devices import profile
 from gatesearch.gates import KernelCall
@@ -24,8 +24,8 @@ def form(statistic: str = "spread") -> SignalFormat:
 def test_a_sum_takes_as_long_as_a_multiply_accumulate_of_the_front_end() -> None:
     core = model().sense_core
     us = core.timing.frontend_us(640.0)
-    assert us is not None and signal_gate_uj(core, None, form()) == core.compute_uj(us)
-    assert signal_gate_uj(core, None, form("flatness")) == pytest.approx(62 * signal_gate_uj(core, None, form()))
+    assert us is not None and signal_gate_us(core, None, form()) == us
+    assert signal_gate_us(core, None, form("flatness")) == pytest.approx(62 * signal_gate_us(core, None, form()))
 
 
 def test_a_reading_of_the_core_counts_where_there_is_one() -> None:
@@ -38,7 +38,7 @@ def test_a_reading_of_the_core_counts_where_there_is_one() -> None:
 
     costs: Any = Costs()
     core = model().sense_core
-    assert signal_gate_uj(core, costs, form()) == core.compute_uj(core.latency_us(123.0))
+    assert signal_gate_us(core, costs, form()) == core.latency_us(123.0)
 
 
 def test_a_price_over_a_stream_has_the_gate_once_a_hop() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatesearch.devices.profile import ClockSlot
 from gatesearch.errors import UserError
 from gatesearch.gates import GateKind, GateParams, kind_of, param, work_of
 from gatesearch.gates import kind as registry
@@ -270,3 +271,40 @@ def test_the_kinds_that_may_stand_at_a_site() -> None:
     assert [space.kinds_at(site) for site in space.cut_sites] == [["gc"]] * 3
     assert space.kinds_at(ONE_CONV) == ["fbs"] and space.layer_kinds == ("fbs",)
     assert space.kinds_at(site("other", 1)) == []
+
+
+CLOCKS = {
+    "of the front end's core": [ClockSlot("mcu", ("96MHz", "48MHz"), always=True)],
+    "of another core": [ClockSlot("npu", ("1GHz", "500MHz", "250MHz"), always=False)],
+    "of both": [ClockSlot("mcu", ("96MHz", "48MHz"), always=True), ClockSlot("npu", ("1GHz", "2GHz"), always=False)],
+    "of a core that is not searched": [ClockSlot("dsp", ("1GHz", "2GHz"), always=True)],
+}
+
+
+@pytest.mark.parametrize("clocks", CLOCKS.values(), ids=CLOCKS.keys())
+@pytest.mark.parametrize("changes", [{}, {"min_gates": 1}, {"max_gates": 0}, {"core_names": ["npu"]}, BOTH_SORTS])
+def test_a_space_with_clocks_enumerates_each_plan_once(changes: dict[str, Any], clocks: list[ClockSlot]) -> None:
+    space, without = small(**changes, clocks=clocks), small(**changes)
+    plans = list(space.plans())
+    assert len(set(plans)) == len(plans) == len(space) and all(plan in space for plan in plans)
+    assert {replace(plan, clocks=()) for plan in plans} == set(without.plans())
+    for plan in plans:
+        params = space.describe(plan)
+        assert space.read(params) == plan and set(params) <= space.param_names
+        assert GatePlan.from_json(plan.to_json()) == plan
+    # A first point is left out of a plan, so the plans at first points keep their digests.
+    assert {plan.digest for plan in plans} >= {plan.digest for plan in without.plans()}
+
+
+@pytest.mark.parametrize("clocks", CLOCKS.values(), ids=CLOCKS.keys())
+def test_every_plan_of_a_space_with_clocks_is_proposed(clocks: list[ClockSlot]) -> None:
+    space = small(cut_names=["stem"], kinds={"gc": {"mode": ["channel"], "keep": [0.5]}}, clocks=clocks)
+    trial = Thrown(random.Random(0))
+    assert {space.propose(trial) for _ in range(150 * len(space))} == set(space.plans())
+
+
+def test_a_clock_outside_the_space_is_refused() -> None:
+    space = small(clocks=CLOCKS["of another core"])
+    assert GatePlan((), ("npu",), (("npu", "250MHz"),)) in space
+    assert GatePlan((), ("npu",), (("npu", "100MHz"),)) not in space
+    assert GatePlan((), ("mcu",), (("npu", "250MHz"),)) not in space  # the core runs no stage

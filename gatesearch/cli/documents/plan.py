@@ -18,9 +18,13 @@ class Gate(Document):
 
 
 class Plan(Document):
-    """Gates in the order in which data meets them, and the core of every stage."""
+    """Gates in the order in which data meets them, the core of every stage, and the clocks of cores."""
 
     gates: list[Gate] = Field(description="Gates of the plan; an empty list is the ungated backbone.")
     cores: list[str] = Field(
         description="Core of each stage; there is one more stage than there are gates at cut sites."
+    )
+    clocks: dict[str, str] = Field(
+        default_factory=dict,
+        description="Name of the clock point of each core that runs at another one than its first.",
     )

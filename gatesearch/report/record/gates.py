@@ -11,6 +11,7 @@ from torch import Tensor
 from gatesearch._lib.tensors import channels_last
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.price import Price
+from gatesearch.devices.profile import list_clock_slots
 from gatesearch.gates import cut_gates, params_of, work_of
 from gatesearch.gates.modules import activation_sparsity
 from gatesearch.model import GatedModel
@@ -24,7 +25,9 @@ ROC_POINTS = 101
 def stage_rows(
     cost: CostModel, plan: GatePlan, price: Price, figures: Figures, densities: Sequence[float]
 ) -> list[dict[str, Any]]:
-    """Return a row for each stage: its core, its work, the share of windows that reaches it, its latency and energy.
+    """Return a row for each stage: core, clock, work, share of windows that reaches it, latency and energy.
+
+    The clock is None for a core with a single one.
 
     Args:
         cost: the cost model of the plan's device.
@@ -33,10 +36,12 @@ def stage_rows(
         figures: the figures of the plan on the test split.
         densities: share of non-zero values in the output of each gate.
     """
+    clocks = {slot.core: slot.points[0] for slot in list_clock_slots(cost.device)} | dict(plan.clocks)
     return [
         {
             "index": k,
             "core": estimate.cost.core,
+            "clock": clocks.get(estimate.cost.core),
             "first_site": estimate.first_site,
             "last_site": estimate.last_site,
             "macs": estimate.macs,

@@ -129,7 +129,9 @@ def _list_facts(stage: Row) -> list[tuple[str, str]]:
     if not read(stage, "core"):
         return []
     energy = [value for value in read(stage, "energy_uj", default={}).values() if value is not None]
+    clock = read(stage, "clock")
     return [
+        *([] if clock is None else [("clock", str(clock))]),
         ("reached by", format_percent(read(stage, "reach", "stream"))),
         ("MACs", format_si(read(stage, "macs"))),
         ("weights", format_si(read(stage, "weight_bytes"), "B")),

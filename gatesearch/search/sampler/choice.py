@@ -61,7 +61,7 @@ def avoid_repeats(sampler: BaseSampler, space: Space, tried: Set[GatePlan], seed
     """
     generator = Random(hash((seed, number)))
     for gates in Candidates(space).draw_evenly(MAX_DRAWS, generator):
-        plan = GatePlan(gates, generator.choice(space.core_choices(gates)))
+        plan = generator.choice(space.plans_for(gates))
         if plan not in tried:
             return fix_params(space.describe(plan), sampler)
     return sampler

@@ -1,4 +1,4 @@
-"""Arrays by which the sampler compares plans: features of gates, choices of cores, and costs of stages."""
+"""Arrays by which the sampler compares plans: features of gates, choices of cores and clocks, and costs of stages."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ MAX_CACHED = 20_000  # combinations in the cache; a long search draws hundreds o
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Combination:
-    """A combination of gates, with every choice of cores for its stages.
+    """A combination of gates, with every plan that has these gates: each choice of cores and clocks.
 
     Args:
         gates: the gates that the plans have in common.
         features: features of all gates together, [features].
         gate_features: features of each cut gate, [cut gates, gate features].
-        cores: every choice of cores for the stages.
-        stage_costs: latency and energy of each stage for each choice of cores, [choices, 1 + largest number of stages,
+        plans: every plan with these gates.
+        stage_costs: latency and energy of each stage of each plan, [plans, 1 + largest number of stages,
             2]; :class:`Combinations` explains the rows.
     """
 
     gates: Gates
     features: Array
     gate_features: Array
-    cores: Sequence[tuple[str, ...]]
+    plans: Sequence[GatePlan]
     stage_costs: Array
 
 
@@ -80,8 +80,8 @@ class Combinations:
         return combination
 
     def _build(self, gates: Gates) -> Combination:
-        cores = self._space.core_choices(gates)
-        rows = np.array([self._stage_costs(GatePlan(gates, choice)) for choice in cores])
+        plans = self._space.plans_for(gates)
+        rows = np.array([self._stage_costs(plan) for plan in plans])
         # Plans differ in their number of stages. Rows of 0 stand for the stages that a plan does not have.
         padded = np.zeros((len(rows), self._space.max_gates + 2, 2))
         padded[:, : rows.shape[1]] = rows
@@ -89,7 +89,7 @@ class Combinations:
             gates=gates,
             features=self._encoder.encode_plan(GatePlan(gates)),
             gate_features=self._encode_gates(gates),
-            cores=cores,
+            plans=plans,
             stage_costs=padded,
         )
 

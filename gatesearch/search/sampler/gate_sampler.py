@@ -213,7 +213,7 @@ class GateSampler(BaseSampler):
         parents = [one.plan.gates for one in history.front]
         if posterior.count < MIN_COMBINATIONS or not parents:
             simplest = [lookup(gates) for gates in self._simplest if gates not in tried]
-            simplest = [one for one in simplest if any(self._allows(GatePlan(one.gates, c)) for c in one.cores)]
+            simplest = [one for one in simplest if any(map(self._allows, one.plans))]
             if simplest:
                 return simplest, False
         drawn = self._candidates.draw_many(self._count, generator, parents)
@@ -261,9 +261,9 @@ class GateSampler(BaseSampler):
         return studies[study._study_id]
 
     def _place(self, plan: GatePlan) -> tuple[Combination, int]:
-        """Return a plan's combination of gates, and the index of its cores among the choices of the combination."""
+        """Return a plan's combination of gates, and the index of the plan in the combination."""
         combination = self._combinations.lookup(plan.gates)
-        return combination, list(combination.cores).index(plan.cores)
+        return combination, list(combination.plans).index(plan)
 
     def _allows(self, plan: GatePlan) -> bool:
         """Return whether a plan keeps the constraints on cost; the result is cached, because pricing takes long."""

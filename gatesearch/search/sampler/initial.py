@@ -53,8 +53,8 @@ def initial_params(space: Space, cost: Callable[[GatePlan], float], gates: Seque
 
 
 def cheapest_plan(space: Space, gates: Gates, cost: Callable[[GatePlan], float]) -> GatePlan:
-    """Return the plan that has these gates and the cores on which they cost least."""
-    return min((GatePlan(gates, cores) for cores in space.core_choices(gates)), key=cost)
+    """Return the plan that has these gates, on the cores and at the clocks where they cost least."""
+    return min(space.plans_for(gates), key=cost)
 
 
 def _everywhere(space: Space, kind: str) -> Gates:

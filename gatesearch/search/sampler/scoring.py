@@ -27,24 +27,20 @@ SCORE_DIGITS = 7  # significant digits of a score; finer differences are roundin
 
 @dataclass(frozen=True)
 class ScoredPlans:
-    """Plans with their scores; each plan is a candidate combination of gates on one choice of cores.
+    """Plans with their scores.
 
     Args:
-        candidates: combinations of gates.
-        candidate_index: index of each plan's candidate, [m].
-        cores: the cores of each plan.
+        plans: the plans, [m].
         score: the score of each plan, higher is better, [m].
     """
 
-    candidates: Sequence[Combination]
-    candidate_index: npt.NDArray[np.intp]
-    cores: Sequence[tuple[str, ...]]
+    plans: Sequence[GatePlan]
     score: Array
 
     def best_first(self) -> Iterator[GatePlan]:
         """Yield the plans from the best score to the worst; plans with the same rounded score keep their order."""
         for i in np.argsort(-round_significant(self.score, SCORE_DIGITS), kind="stable"):
-            yield GatePlan(self.candidates[self.candidate_index[i]].gates, self.cores[i])
+            yield self.plans[i]
 
 
 def score_plans(
@@ -56,28 +52,28 @@ def score_plans(
     reference: Sequence[float] | None,
     in_order: bool,
 ) -> ScoredPlans:
-    """Return the score of every candidate combination of gates on every choice of cores.
+    """Return the score of every plan of every candidate combination of gates.
 
     Args:
         candidates: combinations of gates.
         posterior: the posterior from the ended trials.
         front: the ended trials on the front.
-        under_way: plans that are being tried, each as a combination and the index of its cores. Their predicted
+        under_way: plans that are being tried, each as a combination and the plan's index in it. Their predicted
             objectives are added to the front.
         reference: corner of the hypervolume, as error and two costs; None: a corner a little beyond the predicted
             front.
         in_order: the ranking while there are too few trials for predictions: True puts earlier candidates first, False
             the cheapest plan.
     """
-    # One row for each candidate on each choice of cores.
-    candidate_index = np.repeat(np.arange(len(candidates)), [len(one.cores) for one in candidates])
-    cores = [choice for one in candidates for choice in one.cores]
+    # One row for each plan of each candidate.
+    candidate_index = np.repeat(np.arange(len(candidates)), [len(one.plans) for one in candidates])
+    plans = [plan for one in candidates for plan in one.plans]
     stage_costs = np.concatenate([one.stage_costs for one in candidates])
     matches = posterior.match(candidates)
     plan_costs = expected_costs(stage_costs, posterior.predict_reach(candidates, matches)[candidate_index])
     if posterior.count < MIN_COMBINATIONS or len(candidates) == 1:
         score = -_relative_cost(plan_costs) - candidate_index * in_order
-        return ScoredPlans(candidates, candidate_index, cores, score)
+        return ScoredPlans(plans, score)
     error, feasible = posterior.predict_quality(candidates, matches)
     points = [one.minimised for one in front if one.minimised] + _predicted_points(under_way, posterior)
     can_run = np.isfinite(plan_costs).all(1)
@@ -92,7 +88,7 @@ def score_plans(
     # If no plan is expected to improve the front, the plan that comes nearest to an improvement has the best score.
     optimistic_error = np.exp(scaled_error.mean - scaled_error.deviation)[candidate_index]
     score = improvement * feasible[candidate_index] - TINY_VOLUME * np.maximum(optimistic_error, scaled_costs.max(1))
-    return ScoredPlans(candidates, candidate_index, cores, score)
+    return ScoredPlans(plans, score)
 
 
 def round_significant(values: Array, digits: int) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from gatesearch.devices import profile
 from gatesearch.pipeline.final_record import describe_engine
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.report.record import RunRecord
@@ -88,7 +89,7 @@ def test_the_work_of_a_stage_follows_the_observed_density() -> None:
         sites = {"first_site": "input", "last_site": "output"}
         return [SimpleNamespace(cost=cost, macs=macs, flash_bytes=1, exit=None, provenance="modelled", **sites)]
 
-    cost: Any = SimpleNamespace(stages=stages)
+    cost: Any = SimpleNamespace(stages=stages, device=profile.load("host"))
     price: Any = SimpleNamespace(reach=(1.0,), energy=SimpleNamespace(by_stage=[{"compute": 2.0}]))
     quality: Any = SimpleNamespace(layers=observed_layers, passed={"positive": (1.0,)})
     [row] = stage_rows(cost, GatePlan((), ("mcu",)), price, quality, [])

@@ -236,7 +236,7 @@ def test_a_proposal_after_thousands_of_trials_takes_milliseconds() -> None:
     space, generator = small(max_gates=3, kinds=MANY_CHOICES), Random(0)
     study = optuna.create_study(directions=DIRECTIONS)
     for gates in dict.fromkeys(Candidates(space).draw_evenly(6000, generator)):
-        plan = GatePlan(gates, generator.choice(space.core_choices(gates)))
+        plan = generator.choice(space.plans_for(gates))
         study.add_trial(
             optuna.trial.create_trial(
                 values=list(objective_values(plan)),
