@@ -44,10 +44,11 @@ SETS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "portable": ("-DGS_PORTABLE",),
     },
 }
-# Cores without an operating system. The flags alone select the instruction set: SMLAD on the M4, vectors (MVE) on the
-# M55. With -DGS_PORTABLE the same core runs plain C.
+# Cores without an operating system. The flags alone select the instruction set: SMLAD on the M4 and
+# the M33, vectors (MVE) on the M55. With -DGS_PORTABLE the same core runs plain C.
 MICRO: Mapping[str, Sequence[str]] = {
     "cortex-m4": ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-mthumb"),
+    "cortex-m33": ("-mcpu=cortex-m33", "-mfloat-abi=hard", "-mthumb"),
     # -fno-schedule-insns: if the compiler moved loads forward, the sums would not fit the eight vector registers.
     "cortex-m55": ("-mcpu=cortex-m55", "-mfloat-abi=hard", "-mthumb", "-fno-schedule-insns"),
 }

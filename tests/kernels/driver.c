@@ -169,6 +169,56 @@ static void stream_windows(int channels) {
   whole("listed", passed, 4, 4);
 }
 
+/* Returns a pseudo-random integer from low to high. */
+static int from_to(int low, int high) { return low + (int)(next() % (unsigned)(high - low + 1)); }
+
+/* Returns a pseudo-random shape whose windows all overlap the image; a channel count is often a multiple of 4 or 16. */
+static gs_conv drawn_shape(void) {
+  gs_conv c = {from_to(1, 9), from_to(1, 9), from_to(1, 40), from_to(1, 40), from_to(1, 5), from_to(1, 5),
+               from_to(1, 2), from_to(1, 2), 0, 0, from_to(1, 2), from_to(1, 2)};
+  if (next() & 1) c.c_in = (c.c_in + 15) & ~15, c.c_out = (c.c_out + 3) & ~3;
+  while (c.dilation_h * (c.kh - 1) >= c.h) c.kh--;
+  while (c.dilation_w * (c.kw - 1) >= c.w) c.kw--;
+  c.pad_h = from_to(0, c.kh - 1), c.pad_w = from_to(0, c.kw - 1);
+  return c;
+}
+
+/* Runs int8 layers of pseudo-random shapes: a convolution of all and of some blocks of channels, a depthwise
+   convolution, and pooling. Large scales make outputs that are clipped. */
+static void drawn_layers(void) {
+  const gs_conv c = drawn_shape();
+  gs_conv d = c;
+  d.c_out = c.c_in;
+  const int pixels = gs_height(&c) * gs_width(&c), wide = GS_BLOCKS(c.c_out) * GS_BLOCK, most = GS_MAX(wide, c.c_in);
+  const int values = c.h * c.w * c.c_in, taps = c.kh * c.kw, count = c.c_out * c.c_in * taps;
+  const int zero = from_to(0, 255), zero_out = next() & 1 ? 0 : from_to(0, 255), huge = next() % 8 == 0;
+  int8_t *weights = reserve(count), *packed = reserve(GS(conv_u8_size)(&c)), *by_tap = reserve(taps * c.c_in);
+  int32_t *sums = reserve(wide * GS_BLOCKS(c.c_in) * 4), *bias = reserve(most * 4);
+  uint8_t *x = reserve(values), *bytes = reserve(GS_MAX(pixels, c.h * c.w) * most);
+  float *scale = reserve(most * 4), *shift = reserve(most * 4);
+  for (int i = 0; i < count; i++) weights[i] = (int8_t)next();
+  for (int i = 0; i < taps * c.c_in; i++) by_tap[i] = (int8_t)next();
+  for (int i = 0; i < values; i++) x[i] = (uint8_t)next();
+  for (int i = 0; i < most; i++) bias[i] = from_to(-999, 999), scale[i] = (huge ? 1e9f : 0.002f) * real(), shift[i] = 9 * real();
+  GS(conv_u8_pack)(&c, weights, packed, sums);
+  void *scratch = reserve(GS(conv_u8_scratch)(&c));
+  int32_t in[3] = {0}, out[3] = {0}, n_in = 0, n_out = 0;
+  for (int k = 0; k < GS_BLOCKS(c.c_in); k++) if (next() & 1) in[n_in++] = k;
+  for (int k = 0; k < GS_BLOCKS(c.c_out); k++) if (next() & 1) out[n_out++] = k;
+  GS(conv_u8)(&c, x, zero, NULL, 0, packed, sums, NULL, 0, bias, scale, shift, GS_BYTES, zero_out, bytes, scratch);
+  whole("drawn", bytes, pixels * c.c_out, 1);
+  memset(bytes, 0, pixels * most);
+  GS(conv_u8)(&c, x, zero, in, n_in, packed, sums, out, n_out, bias, scale, shift, GS_BYTES, zero_out, bytes, scratch);
+  whole("gated", bytes, pixels * c.c_out, 1);
+  GS(depthwise_u8)(&d, x, zero, by_tap, bias, scale, zero_out, bytes);
+  whole("filtered", bytes, pixels * c.c_in, 1);
+  d.pad_h = d.pad_w = 0, d.dilation_h = d.dilation_w = 1;
+  for (int largest = 0; largest < 2; largest++) {
+    GS(pool_window_u8)(&d, x, largest, bytes);
+    whole("pooled", bytes, gs_height(&d) * gs_width(&d) * c.c_in, 1);
+  }
+}
+
 /* Runs the mel front end on a clip and on a stream; frame is the number of samples in a frame. */
 static void front_end(int frame) {
   enum { FFT = 64, BINS = 33, MELS = 5, FEATURES = 3 };
@@ -262,5 +312,6 @@ int main(void) {
   steps(20, 7), free_arrays();
   steps_u8(20, 7, 0), free_arrays();
   steps_u8(37, 16, 1), free_arrays();
+  for (int i = 0; i < 100; i++) drawn_layers(), free_arrays();
   return 0;
 }

@@ -13,7 +13,9 @@ from gatesearch.kernels import build
 
 pytestmark = pytest.mark.slow
 DRIVER = Path(__file__).with_name("driver.c")
-SYSTEM = ("--specs=rdimon.specs", "-Wl,--section-start=.vectors=0", str(DRIVER.with_name("startup.c")))
+SYSTEM = ("--specs=rdimon.specs", str(DRIVER.with_name("startup.c")))
+AT_ZERO = ("-Wl,--section-start=.vectors=0",)
+SECURE = ("-Wl,--section-start=.vectors=0x10000000", "-Wl,-Ttext-segment=0x10008000")
 MICRO = ("qemu-system-arm", "-nographic", "-semihosting", "-M")
 
 
@@ -59,13 +61,23 @@ def test_cortex_a(tmp_path: Path, expected: list[str], name: str) -> None:
 
 @pytest.mark.parametrize("portable", [False, True], ids=["own", "portable"])
 @pytest.mark.parametrize(
-    ("core", "machine", "stack", "instruction"),
-    [("cortex-m4", "mps2-an386", "0x20400000", "smlad"), ("cortex-m55", "mps3-an547", "0x20080000", "vmullb.s8")],
+    ("core", "machine", "place", "instruction"),
+    [
+        ("cortex-m4", "mps2-an386", ("-DSTACK=0x20400000", *AT_ZERO), "smlad"),
+        ("cortex-m33", "mps2-an505", ("-DSTACK=0x10400000", *SECURE), "smlad"),
+        ("cortex-m55", "mps3-an547", ("-DSTACK=0x20080000", *AT_ZERO), "vmullb.s8"),
+    ],
 )
 def test_cortex_m(
-    tmp_path: Path, expected: list[str], core: str, machine: str, stack: str, instruction: str, portable: bool
+    tmp_path: Path,
+    expected: list[str],
+    core: str,
+    machine: str,
+    place: Sequence[str],
+    instruction: str,
+    portable: bool,
 ) -> None:
-    flags = (*build.MICRO[core], f"-DSTACK={stack}", *["-DGS_PORTABLE"] * portable, *SYSTEM)
+    flags = (*build.MICRO[core], *["-DGS_PORTABLE"] * portable, *place, *SYSTEM)
     lines = printed(tmp_path, "arm-none-eabi-gcc", core.replace("-", "_"), flags, [*MICRO, machine, "-kernel"])
     agree(lines, expected)
     base = ["arm-none-eabi-gcc", *build.FLAGS, *flags[: -len(SYSTEM)]]

@@ -35,8 +35,8 @@ void GS(conv_u8_pack)(const gs_conv *c, const int8_t *weights, int8_t *packed, i
 /* Return the bytes of scratch memory that conv_u8 needs. */
 size_t GS(conv_u8_scratch)(const gs_conv *c) {
   const gs_geometry g = gs_geometry_of(c);
-  return g.size + g.pixels * sizeof(int32_t) + g.steps * sizeof(gs_step) +
-         g.blocks_out * GS_BLOCK * sizeof(int32_t) + 320;
+  return g.size + g.pixels * sizeof(int32_t) + g.steps * (sizeof(gs_step) + GS_STEP_ROOM) +
+         g.blocks_out * GS_BLOCK * sizeof(int32_t) + 384;
 }
 
 #ifdef GS_OUTPUT_FILE
@@ -102,11 +102,9 @@ typedef struct {
   const float *scale, *shift;
   int32_t kind, zero_out;
   void *y;
+  void *room;               /* GS_STEP_ROOM bytes for each step */
 } gs_prepared;
 
-#ifdef GS_CONV_FILE
-#include GS_CONV_FILE
-#else
 /* One case of the switch over kinds, with a loop over the rows of a tile: the kind is then a constant inside the
    loop. */
 #define GS_FINISH(kind)                                                                                                \
@@ -143,6 +141,9 @@ GS_INLINE void gs_convolve_u8(const gs_prepared *v) {
     }
   }
 }
+
+#ifdef GS_CONV_FILE
+#include GS_CONV_FILE
 #endif
 
 /* Convolve x [h][w][c_in], in which the byte zero represents 0, to y [h'][w'][c_out]. in and out list the active blocks
@@ -164,6 +165,7 @@ void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t
   int32_t *offsets = gs_reserve(&at, g.pixels * sizeof(int32_t));
   gs_step *steps = gs_reserve(&at, g.steps * sizeof(gs_step));
   int32_t *start = gs_reserve(&at, g.blocks_out * GS_BLOCK * sizeof(int32_t));
+  void *room = gs_reserve(&at, g.steps * GS_STEP_ROOM);
   if (!in) n_in = g.blocks_in;
   if (!out) n_out = g.blocks_out;
   if (g.copied) {
@@ -180,10 +182,17 @@ void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t
       GS_LOOP for (int k = 0; k < GS_BLOCK; k++) start[block * GS_BLOCK + k] += (GS_OFFSET - zero) * sum[k];
     }
   }
-  gs_convolve_u8(&(gs_prepared){
+  const gs_prepared prepared = {
       .c = c, .x = x, .offsets = offsets, .pixels = g.pixels, .steps = steps, .n_steps = n_steps, .packed = packed,
       .size = size, .out = out, .n_out = n_out, .start = start, .scale = scale, .shift = shift, .kind = kind,
-      .zero_out = zero_out, .y = y});
+      .zero_out = zero_out, .y = y, .room = room};
+#ifdef GS_CONV_FILE
+  if (kind == GS_BYTES) {
+    gs_convolve_bytes(&prepared);
+    return;
+  }
+#endif
+  gs_convolve_u8(&prepared);
 }
 
 #else /* with GS_KIT: functions for a program that times kernels on a board */

@@ -186,7 +186,7 @@ GS_INLINE void write_sums(const gs_conv *c, const int32_t *sums, int pixel, int 
    The instruction set may subtract GS_OFFSET from the inputs; adding w->start corrects the sums. */
 GS_INLINE void products(const gs_conv *c, const gs_pg *p, const gs_pg_work *w, const uint8_t *const *patch, int rows,
                         int block, int columns, int32_t *tile) {
-  const int8_t *weights[GS_MOST_COLUMNS];
+  const int8_t *weights[GS_MOST_COLUMNS] = {0};
   for (int k = 0; k < columns; k++) weights[k] = p->packed + gs_packed(c) * (block + k);
   gs_sized_u8(rows, columns, patch, weights, w->steps, w->n_steps, tile);
   for (int r = 0; GS_OFFSET && r < rows; r++) {

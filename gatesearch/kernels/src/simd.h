@@ -15,7 +15,8 @@
    A set may replace whole loops by loops of its own. It then defines the name of a file that holds them:
      GS_TILE_FILE          gs_sized_u8, the products of a tile (tile.h)
      GS_OUTPUT_FILE        gs_finish_bytes, the bytes of a block of channels from its sums (conv_u8.c)
-     GS_CONV_FILE          gs_convolve_u8, a convolution whose image is prepared (conv_u8.c)
+     GS_CONV_FILE          gs_convolve_bytes, a convolution to bytes whose image is prepared (conv_u8.c). It has
+                           GS_STEP_ROOM bytes of scratch memory for each step
      GS_DEPTHWISE_FILE     gs_filter_u8, a depthwise convolution (depthwise.c)
      GS_POOL_FILE          gs_pool_u8 and gs_sum_u8, pooling and the sum of two maps (pool.c)
    The C files in brackets say what these functions compute, and hold the loops of the other sets.
@@ -35,7 +36,7 @@
 #include "simd_neon.h"
 #elif defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2) && !defined(GS_PORTABLE)
 #include "simd_mve.h"
-#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && !defined(GS_PORTABLE)
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__) && !defined(GS_PORTABLE)
 #include "simd_dsp.h"
 #else
 #include "simd_c.h"
@@ -56,6 +57,11 @@ GS_INLINE size_t gs_weight_at(size_t place, int channel) { return (place / 4 * G
 #endif
 #define GS_VECTORS (GS_BLOCK / GS_LANES)
 #define GS_VECTORS_I (GS_BLOCK / GS_LANES_I)
+#ifndef GS_MOST_COLUMNS
 #define GS_MOST_COLUMNS (GS_ROWS > 2 ? 4 : 1) /* most columns of a tile with a single row */
+#endif
+#ifndef GS_STEP_ROOM
+#define GS_STEP_ROOM 0
+#endif
 
 #endif

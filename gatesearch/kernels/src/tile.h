@@ -113,6 +113,9 @@ GS_INLINE void gs_tile_u8(const int rows, const int columns, const uint8_t *cons
 #define GS_SIZES(S, ...) S(__VA_ARGS__, 4, 1) S(__VA_ARGS__, 2, 1) S(__VA_ARGS__, 1, 1) S(__VA_ARGS__, 1, 2) \
     S(__VA_ARGS__, 1, 3) S(__VA_ARGS__, 1, 4)
 #define GS_SMALLER 2
+#elif GS_ROWS == 3
+#define GS_SIZES(S, ...) S(__VA_ARGS__, 3, 1) S(__VA_ARGS__, 2, 1) S(__VA_ARGS__, 1, 1)
+#define GS_SMALLER 2
 #elif GS_ROWS == 2
 #define GS_SIZES(S, ...) S(__VA_ARGS__, 2, 1) S(__VA_ARGS__, 1, 1)
 #define GS_SMALLER 1

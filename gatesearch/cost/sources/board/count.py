@@ -32,7 +32,8 @@ PLUGIN = "plugin.so"
 RUN_TIMEOUT_S = 550
 # Flags of the compiler: for counts instead of times, and for microcontrollers.
 _COUNTED = ('-DGS_UNIT="instructions"', "-DGS_REPEATS=1")
-_MICRO = ("--specs=rdimon.specs", "-mthumb", "-mfloat-abi=hard", "-Wl,--section-start=.vectors=0")
+_MICRO = ("--specs=rdimon.specs", "-mthumb", "-mfloat-abi=hard")
+_AT_ZERO = "-Wl,--section-start=.vectors=0"
 _MICRO_FILES = ("main.c", "clock_cortex_m.c", "startup_cortex_m.c", "kernels/all.c")
 
 
@@ -76,9 +77,28 @@ BOARDS = {
             "-DGS_NUMERATOR=40",
             "-DGS_DENOMINATOR=64",
             *_MICRO,
+            _AT_ZERO,
         ),
         _MICRO_FILES,
         ("qemu-system-arm", "-nographic", "-semihosting", "-M", "mps2-an386", *_TIMED),
+    ),
+    "cortex_m33": Emulated(
+        "Cortex-M33 with FPU (armv8-m.main with the DSP extension), QEMU mps2-an505",
+        "m33",
+        "arm-none-eabi-gcc",
+        (
+            "-mcpu=cortex-m33",
+            "-DSTACK=0x10400000",
+            "-DGS_ARENA=0x80000000",
+            "-DGS_ROOM=(16u<<20)",
+            "-DGS_NUMERATOR=25",
+            "-DGS_DENOMINATOR=32",
+            *_MICRO,
+            "-Wl,--section-start=.vectors=0x10000000",  # the core starts in secure state, whose memory is there
+            "-Wl,-Ttext-segment=0x10008000",
+        ),
+        _MICRO_FILES,
+        ("qemu-system-arm", "-nographic", "-semihosting", "-M", "mps2-an505", *_TIMED),
     ),
     "cortex_m55": Emulated(
         "Cortex-M55 (armv8.1-m.main with MVE), QEMU mps3-an547",
@@ -92,6 +112,7 @@ BOARDS = {
             "-DGS_NUMERATOR=125",
             "-DGS_DENOMINATOR=256",
             *_MICRO,
+            _AT_ZERO,
         ),
         _MICRO_FILES,
         ("qemu-system-arm", "-nographic", "-semihosting", "-M", "mps3-an547", *_TIMED),
