@@ -79,8 +79,8 @@ static void planes(const float *x, int pixels, int n, const gs_split *s, uint8_t
 }
 
 /* Gather the weights of the winners (out) for the active inputs (in) from taps [kh kw][operands c_in][16 * blocks_out],
-   and pack them as conv_u8_pack does: [blocks of winners][places / 4][16 out][4 in]. A place is an input channel at a
-   tap; places without a channel get zeros. */
+   and pack them as conv_u8_pack does, block by block of winners. A place is an input channel at a tap; places without a
+   channel get zeros. */
 static void gather_u8(const gs_conv *c, int operands, const int8_t *taps, const gs_channels *in, const gs_channels *out,
                         const gs_geometry *g, char *at, int8_t *packed) {
   const int blocks = GS_BLOCKS(c->c_out), wide = blocks * GS_BLOCK, places = g->steps * GS_BLOCK, all = c->kh * c->kw;
@@ -99,7 +99,7 @@ static void gather_u8(const gs_conv *c, int operands, const int8_t *taps, const 
     }
     gs_copy_quads(rows, out, blocks, row);
     for (int b = 0; b < g->blocks_out; b++) {
-      memcpy(packed + (((size_t)b * places + place) / 4 * GS_BLOCK) * 4, row + b * GS_BLOCK, GS_BLOCK * sizeof(uint32_t));
+      gs_pack_quads(row + b * GS_BLOCK, place, packed + (size_t)b * places * GS_BLOCK);
     }
   }
 }

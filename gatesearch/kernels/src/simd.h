@@ -47,6 +47,14 @@
    channel of the block: [places / 4][16 channels][4 places]. */
 GS_INLINE size_t gs_weight_at(size_t place, int channel) { return (place / 4 * GS_BLOCK + channel) * 4 + place % 4; }
 #endif
+/* Pack the weights of four places, from a multiple of four on, for the 16 channels of a block: four bytes for each. */
+GS_INLINE void gs_pack_quads(const uint32_t *quads, size_t place, int8_t *packed) {
+#ifdef GS_HAS_WEIGHT_AT
+  for (int k = 0; k < GS_BLOCK; k++) memcpy(packed + gs_weight_at(place, k), quads + k, sizeof(uint32_t));
+#else
+  memcpy(packed + gs_weight_at(place, 0), quads, GS_BLOCK * sizeof(uint32_t));
+#endif
+}
 
 #ifndef GS_HAS_RUNS
 #include "simd_runs.h"

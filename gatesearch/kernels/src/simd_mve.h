@@ -10,6 +10,9 @@
 #define GS_OFFSET 128
 #define GS_ROWS 1 /* the sums of one row take four of the eight registers */
 #define GS_COLUMNS 1
+#define GS_TILE_FILE "mve_tile.h"
+#define GS_CONV_FILE "mve_conv.h"
+#define GS_DEPTHWISE_FILE "mve_depthwise.h"
 typedef float32x4_t gs_vf;
 typedef int32x4_t gs_vi;
 typedef int8x16_t gs_quad, gs_weights;
@@ -35,6 +38,12 @@ GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) {
   acc = vaddq_s32(acc, vaddq_s32(vmovlbq_s16(two), vmovltq_s16(two)));
   __asm__("" : "+w"(acc)); /* makes the compiler add at once; if it added later, it would need more than 8 registers */
   return acc;
+}
+
+#define GS_HAS_WEIGHT_AT
+/* Return where packed weights hold the weight of a place and of a channel: [places / 16][16 channels][16 places]. */
+GS_INLINE size_t gs_weight_at(size_t place, int channel) {
+  return (place / GS_BLOCK * GS_BLOCK + channel) * GS_BLOCK + place % GS_BLOCK;
 }
 
 #endif

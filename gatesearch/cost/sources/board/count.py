@@ -106,6 +106,7 @@ BOARDS = {
         "arm-none-eabi-gcc",
         (
             "-mcpu=cortex-m55",
+            "-fno-schedule-insns",
             "-DSTACK=0x20080000",
             "-DGS_ARENA=0x60000000",
             "-DGS_ROOM=(64u<<20)",

@@ -1,0 +1,203 @@
+/* Depthwise convolution on MVE (depthwise.c), 16 channels at a time.
+
+   The outputs form rectangles in which all windows have the same taps inside the map: corners, borders and the middle.
+   So the loop over the pixels of a rectangle checks no bounds, and one sum of weights corrects the zero of x for all its
+   pixels.
+
+   Products of bytes are int16. An int16 holds the sum of two of them, at most 2 x 128 x 127, so taps are added in pairs
+   before they are widened to int32. Widening leaves the sums in narrow order (mve_tile.h). */
+#ifndef GS_MVE_DEPTHWISE_H
+#define GS_MVE_DEPTHWISE_H
+
+#include "mve_bytes.h"
+
+/* Neighbouring outputs, in one direction, whose windows have the same taps inside the map; and these taps. */
+typedef struct {
+  int first, next, tap, next_tap;
+} gs_span;
+
+/* The taps of a rectangle: their number, how far apart they are in x, and how far apart their weights are. */
+typedef struct {
+  int rows, columns;
+  ptrdiff_t row, column, weight_row, weight_column;
+} gs_taps;
+
+/* Return the span that starts at an output. size is the number of values in this direction, kernel the number of taps. */
+static gs_span gs_find_span(int output, int outputs, int size, int kernel, int stride, int pad, int dilation) {
+  gs_span s = {.first = output, .next = output};
+  for (; s.next < outputs; s.next++) {
+    const int start = s.next * stride - pad;
+    int tap = 0, next_tap = kernel;
+    while (tap < kernel && start + tap * dilation < 0) tap++;
+    while (next_tap > tap && start + (next_tap - 1) * dilation >= size) next_tap--;
+    if (s.next == output) s.tap = tap, s.next_tap = next_tap;
+    else if (s.tap != tap || s.next_tap != next_tap) break;
+  }
+  return s;
+}
+
+/* Instructions that load 16 values less 128 and their weights; and that add 16 products, q4 of even and q5 of odd
+   channels, to the sums. */
+#define GS_LOAD_TAP(x, w) "vldrb.8 q6, [" x "]\n vldrb.8 q7, [" w "]\n vsub.i8 q6, q6, %[offset]\n "
+#define GS_WIDEN                                                                                  \
+  "vmovlb.s16 q6, q4\n vmovlt.s16 q7, q4\n vadd.i32 %q[s0], %q[s0], q6\n vadd.i32 %q[s2], %q[s2], q7\n " \
+  "vmovlb.s16 q6, q5\n vmovlt.s16 q7, q5\n vadd.i32 %q[s1], %q[s1], q6\n vadd.i32 %q[s3], %q[s3], q7"
+#define GS_SUMS_OF(s) [s0] "+w"((s)[0]), [s1] "+w"((s)[1]), [s2] "+w"((s)[2]), [s3] "+w"((s)[3])
+
+/* Add the products of two taps to sums in narrow order. The assembly loads a row of weights twice, so that the eight
+   registers suffice; a compiler would store sums. */
+GS_INLINE void gs_add_pair(int32x4_t *s, const uint8_t *x0, const uint8_t *x1, const int8_t *w0, const int8_t *w1) {
+  __asm__(GS_LOAD_TAP("%[x0]", "%[w0]") "vmullb.s8 q4, q6, q7\n vmullt.s8 q5, q6, q7\n "
+          GS_LOAD_TAP("%[x1]", "%[w1]") "vmullt.s8 q7, q6, q7\n vadd.i16 q5, q5, q7\n "
+          "vldrb.8 q7, [%[w1]]\n vmullb.s8 q6, q6, q7\n vadd.i16 q4, q4, q6\n " GS_WIDEN
+          : GS_SUMS_OF(s)
+          : [x0] "r"(x0), [x1] "r"(x1), [w0] "r"(w0), [w1] "r"(w1), [offset] "r"(128)
+          : "q4", "q5", "q6", "q7", "memory");
+}
+
+/* Add the products of one tap. */
+GS_INLINE void gs_add_one(int32x4_t *s, const uint8_t *x, const int8_t *w) {
+  __asm__(GS_LOAD_TAP("%[x]", "%[w]") "vmullb.s8 q4, q6, q7\n vmullt.s8 q5, q6, q7\n " GS_WIDEN
+          : GS_SUMS_OF(s)
+          : [x] "r"(x), [w] "r"(w), [offset] "r"(128)
+          : "q4", "q5", "q6", "q7", "memory");
+}
+
+/* Add the products of 3 x 3 taps, whose weights lie side by side. */
+GS_INLINE void gs_add_nine(int32x4_t *s, const gs_taps *t, const uint8_t *x, const int8_t *w) {
+  const uint8_t *y = x + t->row, *z = y + t->row;
+  const ptrdiff_t a = t->column, b = 2 * a;
+  gs_add_pair(s, x, x + a, w, w + 16);
+  gs_add_pair(s, x + b, y, w + 32, w + 48);
+  gs_add_pair(s, y + a, y + b, w + 64, w + 80);
+  gs_add_pair(s, z, z + a, w + 96, w + 112);
+  gs_add_one(s, z + b, w + 128);
+}
+
+/* Add the products of all taps. */
+GS_INLINE void gs_add_taps(int32x4_t *s, const gs_taps *t, const uint8_t *x, const int8_t *w) {
+  for (int row = 0; row < t->rows; row++, x += t->row, w += t->weight_row) {
+    const uint8_t *value = x;
+    const int8_t *weight = w;
+    int left = t->columns;
+    for (; left >= 2; left -= 2, value += 2 * t->column, weight += 2 * t->weight_column) {
+      gs_add_pair(s, value, value + t->column, weight, weight + t->weight_column);
+    }
+    if (left) gs_add_one(s, value, weight);
+  }
+}
+
+/* Add the products of all taps for fewer than 16 channels, those of lanes. */
+GS_INLINE void gs_add_lanes(int32x4_t *s, const gs_taps *t, const uint8_t *x, const int8_t *w, mve_pred16_t lanes) {
+  for (int row = 0; row < t->rows; row++, x += t->row, w += t->weight_row) {
+    for (int column = 0; column < t->columns; column++) {
+      const int8x16_t value = vreinterpretq_s8_u8(vsubq_n_u8(vldrbq_z_u8(x + column * t->column, lanes), 128));
+      const int8x16_t weight = vldrbq_z_s8(w + column * t->weight_column, lanes);
+      const int16x8_t even = vmullbq_int_s8(value, weight), odd = vmulltq_int_s8(value, weight);
+      s[0] = vaddq_s32(s[0], vmovlbq_s16(even));
+      s[2] = vaddq_s32(s[2], vmovltq_s16(even));
+      s[1] = vaddq_s32(s[1], vmovlbq_s16(odd));
+      s[3] = vaddq_s32(s[3], vmovltq_s16(odd));
+    }
+  }
+}
+
+/* Add to start, in narrow order, 128 - zero times the sum of the weights of all taps. */
+GS_INLINE void gs_add_zero(const gs_taps *t, const int8_t *w, int zero, mve_pred16_t lanes, int32_t *start) {
+  int32x4_t s[4];
+  GS_UNROLL for (int i = 0; i < 4; i++) s[i] = vldrwq_s32(start + 4 * i);
+  for (int row = 0; row < t->rows; row++, w += t->weight_row) {
+    const int8_t *at = w;
+    for (int column = 0; column < t->columns; column++, at += t->weight_column) {
+      const int8x16_t weight = vldrbq_z_s8(at, lanes);
+      const int16x8_t even = vmovlbq_s8(weight), odd = vmovltq_s8(weight);
+      s[0] = vmlaq_n_s32(s[0], vmovlbq_s16(even), 128 - zero);
+      s[2] = vmlaq_n_s32(s[2], vmovltq_s16(even), 128 - zero);
+      s[1] = vmlaq_n_s32(s[1], vmovlbq_s16(odd), 128 - zero);
+      s[3] = vmlaq_n_s32(s[3], vmovltq_s16(odd), 128 - zero);
+    }
+  }
+  GS_UNROLL for (int i = 0; i < 4; i++) vstrwq_s32(start + 4 * i, s[i]);
+}
+
+/* A rectangle of outputs of a depthwise convolution. */
+typedef struct {
+  gs_taps taps;
+  int height, width;                          /* outputs */
+  ptrdiff_t row, column, out_row, out_column; /* how far apart windows are in x, and outputs in y */
+  int zero, zero_out;
+} gs_rectangle;
+
+/* Which loop a block of channels needs: any taps, 3 x 3 taps, or any taps of fewer than 16 channels. */
+enum { GS_ANY, GS_NINE, GS_FEW };
+
+/* Compute the n_channels channels of a block for a rectangle. x is the first value of the first window inside the map, w
+   its weight. */
+GS_INLINE void gs_filter_rectangle(const int loop, const gs_rectangle *r, const uint8_t *x, const int8_t *w,
+                                   gs_factors *f, int n_channels, uint8_t *y) {
+  const mve_pred16_t lanes = vctp8q((uint32_t)n_channels);
+  const gs_taps *t = &r->taps;
+  int8_t nine[9 * GS_BLOCK];
+  gs_add_zero(t, w, r->zero, lanes, f->start);
+  for (int tap = 0; loop == GS_NINE && tap < 9; tap++) {
+    vstrbq_s8(nine + tap * GS_BLOCK, vldrbq_s8(w + tap / 3 * t->weight_row + tap % 3 * t->weight_column));
+  }
+  for (int row = 0; row < r->height; row++, x += r->row, y += r->out_row) {
+    const uint8_t *window = x;
+    uint8_t *to = y;
+    for (int column = 0; column < r->width; column++, window += r->column, to += r->out_column) {
+      int32x4_t s[4];
+      GS_UNROLL for (int i = 0; i < 4; i++) s[i] = vldrwq_s32(f->start + 4 * i);
+      if (loop == GS_NINE) gs_add_nine(s, t, window, nine);
+      else if (loop == GS_ANY) gs_add_taps(s, t, window, w);
+      else gs_add_lanes(s, t, window, w, lanes);
+      gs_write_bytes(0, s[0], s[1], s[2], s[3], f, r->zero_out, n_channels, to);
+    }
+  }
+}
+
+/* Compute all channels of a rectangle. The last block of 16 channels may overlap the block before it. */
+static void gs_filter_channels(const gs_rectangle *r, int channels, const uint8_t *x, const int8_t *w,
+                               const int32_t *bias, const float *scale, uint8_t *y) {
+  const int n_channels = GS_MIN(channels, GS_BLOCK);
+  for (int block = 0; block < GS_BLOCKS(channels); block++) {
+    const int first = GS_MIN(block * GS_BLOCK, channels - n_channels);
+    gs_factors f;
+    gs_load_factors(bias + first, scale + first, NULL, n_channels, &f);
+    if (n_channels < GS_BLOCK) {
+      gs_filter_rectangle(GS_FEW, r, x, w, &f, n_channels, y);
+    } else if (r->taps.rows == 3 && r->taps.columns == 3) {
+      gs_filter_rectangle(GS_NINE, r, x + first, w + first, &f, GS_BLOCK, y + first);
+    } else {
+      gs_filter_rectangle(GS_ANY, r, x + first, w + first, &f, GS_BLOCK, y + first);
+    }
+  }
+}
+
+GS_INLINE void gs_filter_u8(const gs_conv *c, const uint8_t *x, int zero, const int8_t *weights, const int32_t *bias,
+                            const float *scale, int zero_out, uint8_t *y) {
+  const int height = gs_height(c), width = gs_width(c);
+  const ptrdiff_t channels = c->c_out, line = c->w * channels;
+  gs_span down, right;
+  for (int row = 0; row < height; row = down.next) {
+    down = gs_find_span(row, height, c->h, c->kh, c->stride_h, c->pad_h, c->dilation_h);
+    for (int column = 0; column < width; column = right.next) {
+      right = gs_find_span(column, width, c->w, c->kw, c->stride_w, c->pad_w, c->dilation_w);
+      gs_rectangle r = {
+          .taps = {down.next_tap - down.tap, right.next_tap - right.tap, c->dilation_h * line,
+                   c->dilation_w * channels, c->kw * channels, channels},
+          .height = down.next - down.first, .width = right.next - right.first,
+          .row = c->stride_h * line, .column = c->stride_w * channels, .out_row = width * channels,
+          .out_column = channels, .zero = zero, .zero_out = zero_out};
+      gs_taps *t = &r.taps;
+      if (t->columns == 1) *t = (gs_taps){1, t->rows, 0, t->row, 0, t->weight_row}; /* so that taps form pairs */
+      const ptrdiff_t top = row * c->stride_h - c->pad_h + down.tap * c->dilation_h;
+      const ptrdiff_t left = column * c->stride_w - c->pad_w + right.tap * c->dilation_w;
+      gs_filter_channels(&r, (int)channels, x + (top * c->w + left) * channels,
+                         weights + (down.tap * c->kw + right.tap) * channels, bias, scale,
+                         y + ((ptrdiff_t)row * width + column) * channels);
+    }
+  }
+}
+
+#endif
