@@ -10,9 +10,9 @@
 #define GS_OFFSET 128
 #define GS_ROWS 1 /* the sums of one row take four of the eight registers */
 #define GS_COLUMNS 1
-#define GS_TILE_FILE "mve_tile.h"
-#define GS_CONV_FILE "mve_conv.h"
-#define GS_DEPTHWISE_FILE "mve_depthwise.h"
+#define GS_TILE_FILE "tile_mve.h"
+#define GS_CONV_FILE "conv_mve.h"
+#define GS_DEPTHWISE_FILE "depthwise_mve.h"
 typedef float32x4_t gs_vf;
 typedef int32x4_t gs_vi;
 typedef int8x16_t gs_quad, gs_weights;

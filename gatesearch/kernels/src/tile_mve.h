@@ -4,13 +4,13 @@
    rows: the weights of 16 input channels for one output, then those for the next output. The inputs of up to four steps
    stay in registers while the rows of all outputs pass. The loops are written in assembly: a compiler would keep neither
    the addresses nor the sums in registers. */
-#ifndef GS_MVE_TILE_H
-#define GS_MVE_TILE_H
+#ifndef GS_TILE_MVE_H
+#define GS_TILE_MVE_H
 
 #include "simd.h"
 
 /* Two orders of the 16 sums of a block. Natural order is that of the channels. Narrow order is 0, 4, 8, 12, 1, 5, .. 15:
-   narrowing instructions, which interleave two vectors, write these sums in the order of the channels (mve_bytes.h). An
+   narrowing instructions, which interleave two vectors, write these sums in the order of the channels (bytes_mve.h). An
    order has the addresses of the rows of four sums, and the place at which the pointer to the rows starts. */
 #define GS_NATURAL(w) "[" w "], #16", "[" w "], #16", "[" w "], #16", "[" w "], #16"
 #define GS_NARROW(w) "[" w ", #-112]!", "[" w ", #64]!", "[" w ", #64]!", "[" w ", #64]"

@@ -1,10 +1,10 @@
 /* Bytes from sums on MVE: scaled in float, rounded half to even, and clipped to 0 .. 255. */
-#ifndef GS_MVE_BYTES_H
-#define GS_MVE_BYTES_H
+#ifndef GS_BYTES_MVE_H
+#define GS_BYTES_MVE_H
 
 #include "simd.h"
 
-/* The factors of a block of 16 channels, and what is added to its sums, in narrow order (mve_tile.h). */
+/* The factors of a block of 16 channels, and what is added to its sums, in narrow order (tile_mve.h). */
 typedef struct {
   int32_t start[GS_BLOCK];
   float scale[GS_BLOCK], shift[GS_BLOCK];

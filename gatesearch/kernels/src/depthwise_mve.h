@@ -5,11 +5,11 @@
    pixels.
 
    Products of bytes are int16. An int16 holds the sum of two of them, at most 2 x 128 x 127, so taps are added in pairs
-   before they are widened to int32. Widening leaves the sums in narrow order (mve_tile.h). */
-#ifndef GS_MVE_DEPTHWISE_H
-#define GS_MVE_DEPTHWISE_H
+   before they are widened to int32. Widening leaves the sums in narrow order (tile_mve.h). */
+#ifndef GS_DEPTHWISE_MVE_H
+#define GS_DEPTHWISE_MVE_H
 
-#include "mve_bytes.h"
+#include "bytes_mve.h"
 
 /* Neighbouring outputs, in one direction, whose windows have the same taps inside the map; and these taps. */
 typedef struct {
