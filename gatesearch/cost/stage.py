@@ -184,7 +184,7 @@ class StagePricer:
             weight_bytes=sum(row["weight_bytes"] for row in rows) * width,
             activation_bytes=alive * width * self._fragmentation(core, blocks, leaving),
             width=width,
-            **{name: sum(row.get(name, 0.0) for row in rows) for name in OVERHEADS},
+            **{name: sum(row.get(name, 0.0) for row in rows) + self._seam_bytes(blocks, name) for name in OVERHEADS},
         )
         return work if leaving is None else self._with_head(work, core, leaving, reading_name, alone=not rows)
 
@@ -274,6 +274,10 @@ class StagePricer:
         """Return the bytes of one overhead of a gate's head; that of the file includes the program's second result."""
         own = head[name](1.0, leaving.channel_share) if name in head else 0.0
         return own + (RESULT_BYTES if name == "file_overhead_bytes" else 0.0)
+
+    def _seam_bytes(self, blocks: Sequence[str], name: str) -> float:
+        """Return the bytes of an overhead that the program of several blocks has beyond the sum over the blocks."""
+        return sum(self.table.seams.get(block, {}).get(name, 0.0) for block in blocks[1:])
 
     def _fragmentation(self, core: Core, blocks: Sequence[str], leaving: PlacedCut | None) -> float:
         """Return the arena that TensorFlow Lite Micro plans for a stage, divided by the largest arena of its blocks.

@@ -21,7 +21,7 @@ from gatesearch.graph.lifetimes import Lifetime
 QUANTITIES = tuple(name for name in Footprint._fields if name != "lifetimes")
 OVERHEADS = ("file_overhead_bytes", "arena_overhead_bytes")  # quantities that only TensorFlow Lite Micro needs
 # Version of what tables hold and of how it is computed. Cached tables of other versions are not used.
-TABLE_VERSION = 13
+TABLE_VERSION = 14
 FLOATING = " float32"  # suffix of a core's name for the readings of float programs
 
 
@@ -144,6 +144,8 @@ class Table:
             blocks, heads and layers have a second reading on these cores, for the float program; see
             :func:`in_float_on`.
         lifetimes: by the name of a block, a head or an exit, the lifetimes of its tensors with all channels.
+        seams: by first site of a block, the bytes to add to its tables where it follows another block in a program; see
+            :mod:`gatesearch.cost.seams`.
         neighbours: for each block that mixes no channels, by its first site: two tuples of other blocks that lose
             the same channels. The first tuple holds the blocks behind it that lose the channels that a cut removes at
             its input. The second tuple holds the blocks before it that lose the channels that a cut removes at its
@@ -162,6 +164,7 @@ class Table:
     native: Mapping[str, HostTimings] = field(default_factory=dict)
     lifetimes: Mapping[str, tuple[Lifetime, ...]] = field(default_factory=dict)
     neighbours: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
+    seams: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     version: int = TABLE_VERSION
 
     def lacks(self, device: Device) -> tuple[str, ...]:
@@ -194,6 +197,7 @@ class Table:
                 name: (tuple(after), tuple(before)) for name, (after, before) in raw.get("neighbours", {}).items()
             },
             lifetimes={name: tuple(Lifetime(*row) for row in rows) for name, rows in raw.get("lifetimes", {}).items()},
+            seams=raw.get("seams", {}),
             version=raw.get("version", 0),
         )
 

@@ -22,6 +22,7 @@ from gatesearch.cost.blocks import EMPTY, LAYER_PREFIX, ComponentKey, Components
 from gatesearch.cost.kernel_costs import Key, key_of
 from gatesearch.cost.layers import dense_by_kernel
 from gatesearch.cost.programs import Programs, compile_components
+from gatesearch.cost.seams import measure_seams
 from gatesearch.cost.sources import board
 from gatesearch.cost.sources.base import LatencySource, Readings
 from gatesearch.cost.sources.host import fixed_programs, profiler
@@ -113,6 +114,7 @@ def build_table(
         native={core.name: readings.native[core.name] for core in device.cores if core.name in readings.native},
         neighbours=_neighbours(components),
         lifetimes={key.name: counts.lifetimes for key, counts in programs.counts.items() if key.dense},
+        seams=measure_seams(components, programs.counts),
     )
     if cache is not None:
         user_cache.store_file(user_cache.close_folder(cache), key, ".json", table.to_json().encode())

@@ -10,15 +10,9 @@ from torch import Tensor, nn
 
 from gatesearch.graph.lifetimes import Lifetime, plan_arena
 from gatesearch.graph.operator_log import BIAS_BYTES, Operation, OperatorLog
+from gatesearch.graph.products import biased_products, output_channels, weights_of
 from gatesearch.graph.program_operators import program_operators
-from gatesearch.graph.program_tables import (
-    ARENA_BYTES,
-    FILE_BYTES,
-    biased_products,
-    output_channels,
-    program_tables,
-    weights_of,
-)
+from gatesearch.graph.program_tables import ARENA_BYTES, FILE_BYTES, program_tables
 from gatesearch.graph.tensor_lifetimes import lifetimes
 
 
@@ -69,8 +63,8 @@ def program_footprint(module: nn.Module, example: Tensor, in_float: bool = False
     with OperatorLog(module) as log, torch.no_grad():
         module(example)
     records = log.operations()
-    operations = program_operators(records, log.results, in_float)
-    tensors = lifetimes(operations, log.results)
+    operations, results = program_operators(records, log.results, in_float)
+    tensors = lifetimes(operations, results)
     tables = program_tables(operations)
     return Footprint(
         macs=float(sum(each.macs for each in records)),

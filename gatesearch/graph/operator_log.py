@@ -1,6 +1,7 @@
 """A record of the operators that a module runs: their costs, and the tensors they read and write.
 
-A view counts as the tensor whose values it shows. An in-place operator makes a new tensor in the memory of an old one.
+A view counts as the tensor whose values it shows, and the record says through which views an operator reads a tensor.
+An in-place operator makes a new tensor in the memory of an old one.
 Like a converter, the record leaves out operators whose results nothing reads, and operators that read only constants. A
 recurrent layer counts as one operator.
 """
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from gatesearch.graph.element_work import BATCH_NORMS, FUSED, SCALINGS, element_work, has_own_statistics
-from gatesearch.graph.operators import RECURRENT, OperatorCounter, recurrent_macs
+from gatesearch.graph.operators import RECURRENT, OperatorCounter, is_elementwise, recurrent_macs
+from gatesearch.graph.views import View, views_of
 
 BIAS_BYTES = 4  # int32
 REWRITTEN_LAYERS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Linear)  # see gatesearch.compile.rewrites
@@ -36,6 +38,7 @@ class Operand:
         width_bytes: bytes of a value in an int8 program; see :mod:`gatesearch.graph.program_operators`.
         offset: for a constant, the place of its first value in the parameter or buffer; a program stores each part
             that it reads as a constant of its own.
+        views: the views through which an operator reads the tensor, from the tensor as it was written.
     """
 
     number: int
@@ -43,6 +46,7 @@ class Operand:
     is_constant: bool = False
     width_bytes: int = 1
     offset: int = 0
+    views: tuple[View, ...] = ()
 
     @property
     def ndim(self) -> int:
@@ -74,6 +78,7 @@ class Operation:
         layer: the recurrent layer; None for any other operator.
         in_rewritten_layer: whether an average pooling or linear module called the operator; lowering rewrites such
             a module as a whole.
+        is_elementwise: whether each value of the result depends on one value of each operand.
     """
 
     name: str
@@ -85,6 +90,7 @@ class Operation:
     is_fused: bool = False
     layer: nn.RNNBase | None = None
     in_rewritten_layer: bool = False
+    is_elementwise: bool = False
 
     @property
     def inputs(self) -> tuple[Operand, ...]:
@@ -130,6 +136,7 @@ class OperatorLog(OperatorCounter):
         self._records: list[Operation] = []
         self._storages: list[Any] = []  # stored so that no later tensor gets the memory of an earlier one
         self._numbers: dict[int, int] = {}  # by storage: number of the tensor that lies in it at present
+        self._views: dict[Any, tuple[View, ...]] = {}  # by number and geometry of a view
         self._next_number = count()
         self._constants = {self._number(value) for value in (*module.parameters(), *module.buffers())}
         self.results: tuple[Operand, ...] = ()
@@ -160,6 +167,8 @@ class OperatorLog(OperatorCounter):
         """Record an operator that ran."""
         if self._depth:
             return
+        if not func._schema.is_mutable:
+            self._note_views(name, args, output)
         self._add(
             Operation(
                 name=name,
@@ -169,6 +178,7 @@ class OperatorLog(OperatorCounter):
                 values=element_work(func, name, args, output, macs),
                 is_known=name not in self.unknown,
                 in_rewritten_layer=bool(self._rewritten_depth),
+                is_elementwise=is_elementwise(func, name),
             ),
             output,
             in_place=func._schema.is_mutable,
@@ -197,6 +207,18 @@ class OperatorLog(OperatorCounter):
             self._constants.update(map(self._number, tensors))
         self._records.append(replace(operation, outputs=self._operands(tensors)))
 
+    def _note_views(self, name: str, args: Sequence[Any], output: Any) -> None:
+        """Store the views that an operator makes of the tensors that it reads."""
+        sources = {self._number(leaf): leaf for leaf in tree_leaves(list(args)) if isinstance(leaf, Tensor)}
+        for leaf in tree_leaves(output):
+            source = sources.get(self._number(leaf)) if isinstance(leaf, Tensor) else None
+            if source is not None:
+                steps = views_of(name, args, tuple(source.shape), tuple(leaf.shape))
+                self._views.setdefault(self._geometry(leaf), (*self._views.get(self._geometry(source), ()), *steps))
+
+    def _geometry(self, tensor: Tensor) -> Any:
+        return self._number(tensor), int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride()
+
     def _operands(self, args: Sequence[Any]) -> tuple[Any, ...]:
         def operand(leaf: Any) -> Any:
             if not isinstance(leaf, Tensor):
@@ -208,6 +230,7 @@ class OperatorLog(OperatorCounter):
                 shape=tuple(leaf.shape),
                 is_constant=is_constant,
                 offset=int(leaf.storage_offset()) if is_constant else 0,
+                views=() if is_constant else self._views.get(self._geometry(leaf), ()),
             )
 
         return tuple(tree_map(operand, list(args)))

@@ -108,8 +108,14 @@ MULTIPLYING: Mapping[str, Callable[..., int]] = {
     "_trilinear": _trilinear,
     "mkldnn_rnn_layer": _recurrent,
 }
+# Activations that PyTorch does not tag as element-wise.
+ACTIVATIONS = frozenset({
+    "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "leaky_relu", "leaky_relu_", "elu", "elu_", "celu",
+    "selu", "mish", "mish_", "silu", "silu_", "softplus", "hardtanh", "hardtanh_", "log_sigmoid_forward", "prelu",
+    "_prelu_kernel", "threshold", "threshold_", "rrelu_with_noise", "rrelu_with_noise_",
+})  # fmt: skip
 # Operators without a product of matrices that have none of the tags in FREE_TAGS.
-FREE = frozenset({
+FREE = ACTIVATIONS | frozenset({
     # Pools, normalisations, softmax, resizing.
     "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool2d",
     "avg_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices", "mkldnn_max_pool2d", "native_batch_norm",
@@ -117,17 +123,13 @@ FREE = frozenset({
     "_fused_rms_norm", "_softmax", "_log_softmax", "_safe_softmax", "linalg_vector_norm", "_weight_norm_interface",
     "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
     "upsample_bicubic2d", "upsample_trilinear3d", "grid_sampler_2d", "fractional_max_pool2d", "max_unpool2d",
-    # Activations that PyTorch does not tag as element-wise.
-    "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "glu", "leaky_relu", "leaky_relu_", "elu", "elu_", "celu",
-    "selu", "mish", "mish_", "silu", "silu_", "softplus", "hardtanh", "hardtanh_", "log_sigmoid_forward", "prelu",
-    "_prelu_kernel", "threshold", "threshold_", "rrelu_with_noise", "rrelu_with_noise_",
     # Sums and extremes; only newer versions of PyTorch tag them.
     "sum", "mean", "prod", "amax", "amin", "aminmax", "any", "all", "var", "std", "var_mean", "std_mean", "logsumexp",
     # Constants of a tensor's shape.
     "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones",
     "new_full", "new_empty", "new_empty_strided",
     # Copies.
-    "cat", "stack", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d",
+    "glu", "cat", "stack", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d",
     "replication_pad2d", "copy_", "fill_", "zero_", "resize_", "index", "index_select", "index_put", "index_put_",
     "gather", "scatter", "scatter_", "scatter_add", "embedding", "repeat", "repeat_interleave", "flip", "roll", "tril",
     "triu", "im2col", "col2im", "unfold", "as_strided", "masked_fill_", "masked_select", "unsafe_split",
@@ -223,6 +225,11 @@ class OperatorCounter(TorchDispatchMode):
             output: the tensors that the operator returned.
             macs: multiply-accumulates of the operator.
         """
+
+
+def is_elementwise(func: Any, name: str) -> bool:
+    """Say whether each value of an operator's result depends on one value of each operand."""
+    return name in ACTIVATIONS or torch.Tag.pointwise in func.tags
 
 
 def _is_free(func: Any, name: str, args: Any, kwargs: Any) -> bool:

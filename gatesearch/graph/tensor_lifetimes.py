@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from gatesearch.graph.lifetimes import CONVERTED, OWN, SCRATCH, Lifetime
 from gatesearch.graph.operator_log import Operand, Operation
+from gatesearch.graph.products import is_transposed
 
-LINEAR = frozenset({"mm", "addmm", "linear"})
 SUM_BYTES = 4  # int32
 CONVERSIONS = frozenset({"dequantize", "quantize"})
 # A recurrent layer runs in float, step by step. GATES counts its matrices that multiply the state.
@@ -19,9 +19,8 @@ def lifetimes(operations: Sequence[Operation], results: Sequence[Operand]) -> li
     """Return the lifetimes of the tensors of a program, including its input and its results.
 
     Some operators read a copy of their input. A convolution or pooling reads a padded copy if a .tflite operator does
-    not support its padding. A linear layer behind a map of several pixels reads a copy of the map in PyTorch's order.
-    A transposed convolution adds up its results in a buffer of int32 sums, as other operators do in registers.
-    Outputs that no operator reads, such as the indices of a pooling, take no memory.
+    not support its padding. A transposed convolution adds up its results in a buffer of int32 sums, as other operators
+    do in registers. Outputs that no operator reads, such as the indices of a pooling, take no memory.
 
     Args:
         operations: the operators in the order in which they run, as
@@ -34,7 +33,6 @@ def lifetimes(operations: Sequence[Operation], results: Sequence[Operand]) -> li
     last: dict[int, int] = {}
     temporary: list[Lifetime] = []
     converted = {output.number for each in operations if each.name in CONVERSIONS for output in each.outputs}
-    shapes: dict[int, tuple[int, ...]] = {}
     end = 2 * len(operations)
     read = {operand.number for each in operations for operand in each.data} | {operand.number for operand in results}
     for index, operation in enumerate(operations):
@@ -42,13 +40,12 @@ def lifetimes(operations: Sequence[Operation], results: Sequence[Operand]) -> li
         if operation.is_fused:
             source = operation.data[0].number
             homes.update({output.number: homes.get(source, source) for output in operation.outputs})
-        copy = copied_values(operation, shapes)
+        copy = copied_values(operation)
         if copy:
             temporary.append(Lifetime(copy, step - 1, step, is_temporary=True))
         sums = _summed_values(operation)
         if sums:
             temporary.append(Lifetime(SUM_BYTES * sums, step, step, is_temporary=True, group=SCRATCH))
-        shapes.update({output.number: output.shape for output in operation.outputs})
         for operand in operation.data:
             home = homes.get(operand.number, operand.number)
             sizes[home] = max(sizes.get(home, 0), operand.size_bytes())
@@ -74,18 +71,10 @@ def lifetimes(operations: Sequence[Operation], results: Sequence[Operand]) -> li
     return [*temporary, *tensors]
 
 
-def copied_values(operation: Operation, shapes: Mapping[int, tuple[int, ...]]) -> int:
-    """Return the number of values in the copy of the input that an operator reads; 0 where it needs no copy.
-
-    Args:
-        operation: the operator.
-        shapes: for the tensors that earlier operators wrote, their shapes by number.
-    """
+def copied_values(operation: Operation) -> int:
+    """Return the number of values in the copy of the input that an operator reads; 0 where it needs no copy."""
     if operation.layer is not None:  # a recurrent layer first computes the products of all steps' inputs
         return steps(operation) * GATES[operation.name] * operation.layer.hidden_size
-    if operation.name in LINEAR and operation.data:
-        written = shapes.get(operation.data[0].number, ())
-        return math.prod(written) if len(written) == 4 and math.prod(written[2:]) > 1 else 0
     return padded_values(operation)
 
 
@@ -129,11 +118,6 @@ def steps(operation: Operation) -> int:
     assert operation.layer is not None
     x = operation.inputs[0]
     return x.shape[1 if operation.layer.batch_first and x.ndim == 3 else 0]
-
-
-def is_transposed(operation: Operation) -> bool:
-    """Say whether an operator is a transposed convolution."""
-    return operation.name == "convolution" and bool(operation.args[6])
 
 
 def _summed_values(operation: Operation) -> int:

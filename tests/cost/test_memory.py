@@ -89,6 +89,26 @@ def ds_cnn() -> tuple[nn.Module, CostModel]:
     return net, cost_model(net, torch.randn(16, *DS_CNN_SHAPE))
 
 
+class Sequences(nn.Module):
+    """1-D convolutions. In a program of its own, each transposes its input and its output."""
+
+    def __init__(self, channels: int, layers: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(8, channels, 3, padding=1)
+        self.layers = nn.ModuleList(nn.Conv1d(channels, channels, 3, padding=1) for _ in range(layers))
+        self.pool, self.head = nn.AdaptiveAvgPool1d(1), nn.Linear(channels, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return self.head(self.pool(x).flatten(1))
+
+
+def test_joined_convolutions_of_a_sequence_transpose_at_the_ends_alone() -> None:
+    assert_close(Sequences(16, 4), (8, 64), slack_bytes=0)
+
+
 @settings(max_examples=4, deadline=None)
 @given(data=st.data())
 def test_stages_that_lose_channels_take_the_memory_that_is_planned(data: st.DataObject) -> None:

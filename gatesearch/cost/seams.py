@@ -1,0 +1,39 @@
+"""The bytes by which the tables of two joined blocks differ from the sum over both blocks.
+
+Each block is estimated as a program of its own. Such a program transposes a sequence [C, T] to a channel-last map where
+it enters, and back where it leaves. Inside the program of a stage, these operators cancel between two blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from torch import nn
+
+from gatesearch.compile.number_format import FLOAT
+from gatesearch.cost.blocks import ComponentKey, Components, named
+from gatesearch.cost.table import OVERHEADS
+from gatesearch.graph.footprint import Footprint, program_footprint
+
+MAP_NDIM = 4  # a map is channel-last in every program, so that nothing cancels
+
+
+def measure_seams(components: Components, counts: Mapping[ComponentKey, Footprint]) -> dict[str, dict[str, float]]:
+    """Return the bytes to add where a block follows another one in a program, by the second block and quantity.
+
+    Args:
+        components: the components of a backbone. Blocks that compute one hop of a stream have no seam.
+        counts: the footprint of each component.
+    """
+    seams: dict[str, dict[str, float]] = {}
+    for first, second in pairwise(named(components, "block")):
+        before, after = components[ComponentKey(first)], components[ComponentKey(second)]
+        x = before.example[:1]
+        if after.example.ndim == MAP_NDIM or before.state or after.state:
+            continue
+        in_float = FLOAT in (before.need, after.need)
+        pair = program_footprint(nn.Sequential(before.module, after.module), x, in_float=in_float)
+        single = [counts[ComponentKey(name)] for name in (first, second)]
+        seams[second] = {name: getattr(pair, name) - sum(getattr(each, name) for each in single) for name in OVERHEADS}
+    return seams

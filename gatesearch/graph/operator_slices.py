@@ -1,0 +1,59 @@
+"""The operators of a program that copy a part of a tensor for an operator that reads this part alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import count
+
+from torch.utils._pytree import tree_map
+
+from gatesearch.graph.operator_log import Operand, Operation
+from gatesearch.graph.views import SLICE
+
+
+def with_slices(operations: Sequence[Operation], numbers: Iterator[int]) -> Iterator[Operation]:
+    """Yield the operators, with those that copy a part of a tensor for an operator that reads this part alone.
+
+    All copies of a tensor's parts are made before the first of them is read. A recurrent layer returns only the steps
+    that are read.
+    """
+    written: dict[int, Operand] = {}
+    reads: dict[int, list[tuple[int, int]]] = {}  # by tensor: the operators and places that read a part of it
+    for index, operation in enumerate(operations):
+        for place, operand in enumerate(operation.data):
+            if operand.number in written and operand.numel() < written[operand.number].numel():
+                reads.setdefault(operand.number, []).append((index, place))
+        if operation.layer is None:
+            written.update({output.number: output for output in operation.outputs})
+    parts: dict[tuple[int, int], Operand] = {}
+    for index, operation in enumerate(operations):
+        for operand in operation.data:
+            for reader, place in reads.pop(operand.number, ()):
+                whole, part = _split_views(written[operand.number], operations[reader].data[place], next(numbers))
+                parts[reader, place] = part
+                output = replace(part, shape=part.views[0].source if part.views else part.shape, views=())
+                yield Operation("slice", (whole,), (output,), macs=0, values=0)
+        places = count()
+
+        def read(leaf: object, index: int = index, places: Iterator[int] = places) -> object:
+            is_data = isinstance(leaf, Operand) and not leaf.is_constant
+            return parts.get((index, next(places)), leaf) if is_data else leaf
+
+        yield replace(operation, args=tuple(tree_map(read, list(operation.args))))
+
+
+def _split_views(written: Operand, part: Operand, number: int) -> tuple[Operand, Operand]:
+    """Return what a slice reads, and what an operator reads of the slice, with their views before and after it.
+
+    Args:
+        written: the whole tensor.
+        part: the part of it that an operator reads.
+        number: number of the slice.
+    """
+    place = max((i for i, view in enumerate(part.views) if view.kind == SLICE), default=None)
+    if place is None:
+        return written, replace(part, number=number, views=())
+    before = part.views[:place]
+    whole = replace(written, shape=part.views[place].source, views=before)
+    return whole, replace(part, number=number, views=part.views[place + 1 :])
