@@ -4,7 +4,8 @@ A profile with ``base: NAME`` inherits every key of the profile NAME and states 
 
 - Groups of keys are merged key by key. A constant, which is a group with ``value``, replaces the base's constant as a
   whole, so that no value has the source of another one. A timing of another model replaces the base's timing.
-- Items of a list are merged by name, links by source and target. An item with a new name is added at the end.
+- Items of a list are merged by name, links by source and target. An item with a new name is added at the end. An item
+  with ``remove: true`` removes the base's item.
 - A key with the value null is removed.
 """
 
@@ -20,6 +21,7 @@ from gatesearch.devices.constants import path_segment
 from gatesearch.errors import UserError, first_line, quote
 
 BASE = "base"
+REMOVE = "remove"
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,9 @@ def _merge(base: Any, own: Any) -> Any:
         items = {path_segment(item, index): item for index, item in enumerate(base)}
         for index, item in enumerate(own):
             segment = path_segment(item, index)
+            if item.get(REMOVE) is True and segment in items:
+                del items[segment]
+                continue
             items[segment] = _merge(items[segment], item) if segment in items else item
         return list(items.values())
     return own

@@ -18,6 +18,7 @@ from gatesearch.devices.documents import locate, merge_documents, read_documents
 from gatesearch.errors import UserError, nearest, quote, unknown
 
 ENTRY_POINTS = "gatesearch.devices"
+HYPOTHETICAL = ("bit_serial", "three_core")  # shipped profiles of devices that do not exist
 
 
 def _plugged() -> dict[str, metadata.EntryPoint]:
@@ -25,9 +26,11 @@ def _plugged() -> dict[str, metadata.EntryPoint]:
 
 
 def shipped() -> dict[str, Path]:
-    """Return the files of the profiles that come with gatesearch, by name."""
+    """Return the files of the profiles that come with gatesearch, by name; those of hypothetical devices are last."""
     folder = Path(str(resources.files("gatesearch.devices") / "profiles"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {
+        path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: (path.stem in HYPOTHETICAL, path))
+    }
 
 
 def names() -> tuple[str, ...]:

@@ -27,11 +27,18 @@ class DeviceConformance:
     device: ClassVar[Device]
 
     def test_every_constant_says_its_unit_and_where_it_comes_from(self) -> None:
-        """Each constant has a unit and a source of four words or more; if it is measured, its source says "measure"."""
+        """Each constant has a unit and a source of four words or more, and what its provenance asks for.
+
+        The source of a measured constant says "measure", that of a derived one has the arithmetic. A published constant
+        has the condition for which it holds.
+        """
         for path, constant in list_constants(self.device):
             assert constant.unit, f"{path}: no unit"
             assert len(constant.source.split()) >= 4, f"{path}: {constant.source!r} is no sentence"
             assert constant.provenance != "measured" or "measure" in constant.source, f"{path}: measured how?"
+            assert constant.provenance != "published" or constant.condition, f"{path}: published for which condition?"
+            has_numbers = any(letter.isdigit() for letter in constant.source)
+            assert constant.provenance != "derived" or has_numbers, f"{path}: derived by which arithmetic?"
 
     def test_paths_of_constants_are_unique(self) -> None:
         """Each constant has a path of its own, because the sensitivity analysis names constants by their paths."""
@@ -52,9 +59,9 @@ class DeviceConformance:
             assert core.active_mw.value > 0, f"{core.name}: has no active power"
 
     def test_a_derived_wake_up_takes_no_more_than_active_power(self) -> None:
-        """A modelled wake-up energy is at most the wake-up time multiplied by active power."""
+        """A modelled or derived wake-up energy is at most the wake-up time multiplied by active power."""
         for core in self.device.cores:
-            if core.wake_uj.provenance == "modelled":
+            if core.wake_uj.provenance in ("modelled", "derived"):
                 limit = core.compute_uj(core.wake_us.value)
                 assert core.wake_uj.value <= limit * (1 + POWER_FLOOR_SHARE), f"{core.name}: wakes with {_wake(core)}"
 

@@ -38,9 +38,9 @@ SHAPES = {
     "wake_word": ((1, 49, 20), 7),
 }
 # Devices whose costs need neither timings nor a compiler.
-COUNTED = ("bit_serial", "cortex_a")
+COUNTED = ("bit_serial", "cortex_a", "stm32u3c5")
 # Gated layers and recurrent cells have no int8 program, so a device without a core for float programs cannot run them.
-INT8_ONLY = ("m55_u55",)
+INT8_ONLY = tuple(name for name in profile.names() if not any(core.runs_float for core in profile.load(name).cores))
 VELA = ("m55_u55", "three_core")
 REFUSED = ("codec_dsl",)  # the argmin of its quantiser stays in float, which Vela does not compile
 IN_LAYERS = ("cifar10_hybrid", "digits_hybrid", "har_hmd", "kws_lstm_hmd")

@@ -51,7 +51,7 @@ def broken(written, tmp_path):
     return change
 
 
-@pytest.mark.parametrize("name", ["three_core", "host", "bit_serial", "m55_u55", "cortex_a"])
+@pytest.mark.parametrize("name", profile.names())
 def test_shipped_profiles_load_and_give_a_source_for_every_number(name):
     device = profile.load(name)
     assert device.name == name
@@ -142,7 +142,9 @@ def test_files_that_are_not_profiles_are_refused(tmp_path):
         with pytest.raises(UserError, match=words):
             profile.load(tmp_path / name)
     with pytest.raises(
-        UserError, match=r"no file '.*none\.yaml'; shipped: bit_serial, cortex_a, host, m55_u55, three_core"
+        UserError,
+        match=r"no file '.*none\.yaml'; shipped: apollo510, cortex_a, host, m55_u55, ndp120, nrf54lm20b, stm32l4r5, "
+        "stm32u385, stm32u3c5, stm32u575, bit_serial, three_core",
     ):
         profile.load(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="unknown device 'tree_core'; nearest: 'three_core'"):
@@ -207,8 +209,7 @@ def test_other_packages_can_add_profiles(monkeypatch, written, tmp_path):
             return file
 
     monkeypatch.setattr(metadata, "entry_points", lambda group: [Point()] if group == profile.ENTRY_POINTS else [])
-    shipped = ("bit_serial", "cortex_a", "host", "m55_u55", "three_core")
-    assert profile.names() == (*shipped, "theirs")
+    assert profile.names() == (*profile.shipped(), "theirs")
     assert profile.load("theirs").name == "theirs"
 
 
