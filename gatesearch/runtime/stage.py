@@ -40,6 +40,7 @@ class StageKernel(Kernel):
         "hear": (INT, (ADDRESS, c_char_p)),
         "stream": (INT, (ADDRESS,)),
         "hops": (None, (ADDRESS, ADDRESS, INT, INT, ADDRESS)),
+        "run_ops": (None, (ADDRESS, INT)),
     }
 
 

@@ -15,7 +15,7 @@ from gatesearch.kernels.arrays import LINE, Array, address
 from gatesearch.kernels.library import Library, Shape
 from gatesearch.runtime.stage_memory import Memory, Tensor, find_runs
 
-CONV, DEPTHWISE, LARGEST, TABLE, MOVE, LARGEST_OF_RUNS = range(6)  # the kinds of operators in kernels.h
+CONV, DEPTHWISE, LARGEST, TABLE, MOVE, LARGEST_OF_RUNS, GATED = range(7)  # the kinds of operators in kernels.h
 SIGNED = 128  # kernels store an int8 value as an unsigned byte: the value plus 128
 LEAST_RUN = 4  # mean length of runs from which copying runs is faster than reading each value by its place
 
@@ -31,7 +31,7 @@ class COperator(ctypes.Structure):
         *((name, c_int32) for name in ("kind", "zero", "zero_out", "outputs", "count")),
         ("shape", Shape),
         *((name, c_void_p) for name in ("x", "y", "weights", "sums", "bias", "index", "scale", "shift", "scratch")),
-        ("table", c_void_p),
+        *((name, c_void_p) for name in ("table", "gated")),
     )
 
 

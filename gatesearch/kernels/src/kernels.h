@@ -40,8 +40,10 @@ void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float 
      GS_LARGEST  y[i] is the largest of count values of x, at the positions index[i count] .. index[i count + count - 1]
      GS_TABLE    y[i] = table[x[index[i]]]
      GS_MOVE     y holds count runs of x, one after the other; index[2 k] is where a run begins, index[2 k + 1] its length
-     GS_LARGEST_OF_RUNS  y[i] is the largest of x[index[k] + i], for k from 0 to count - 1 */
-enum { GS_CONV, GS_DEPTHWISE, GS_LARGEST, GS_TABLE, GS_MOVE, GS_LARGEST_OF_RUNS };
+     GS_LARGEST_OF_RUNS  y[i] is the largest of x[index[k] + i], for k from 0 to count - 1
+     GS_GATED    y is the output of the layer that gated describes */
+enum { GS_CONV, GS_DEPTHWISE, GS_LARGEST, GS_TABLE, GS_MOVE, GS_LARGEST_OF_RUNS, GS_GATED };
+struct gs_gated;
 typedef struct {
   int32_t kind, zero, zero_out; /* zero and zero_out: the bytes of x and of y that represent 0 */
   int32_t outputs, count;       /* of moves, tables and maxima: number of outputs, and of values for each output */
@@ -53,7 +55,10 @@ typedef struct {
   const float *scale, *shift;
   void *scratch;
   const uint8_t *table; /* [256] */
+  const struct gs_gated *gated;
 } gs_op;
+
+void GS(run_ops)(const gs_op *ops, int n);
 
 /* A stage and its windows. They are one structure, because a call from Python with many arguments takes as long as the
    computation of a gate. */
@@ -133,6 +138,29 @@ void GS(fbs_f32)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_
 void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level_in, const int32_t *in, int n_in,
                 const int8_t *packed, const int32_t *sums, float level_weight, const int32_t *no_bias,
                 float level_out, uint8_t *y, int32_t *out, void *scratch);
+
+/* A gated layer between bytes (gated_u8.c). */
+enum { GS_GATED_FBS, GS_GATED_PG, GS_GATED_FBS_PG };
+typedef struct gs_gated {
+  int32_t kind;
+  int32_t n_in, in_size;     /* number of active groups of inputs, and channels of a group */
+  int32_t whole;             /* FBS: whether the losing channels of y become 0 */
+  int32_t wide;              /* PG: whether weights have 9 bits */
+  float level_in, level_out; /* real value of a step of x and of y */
+  float steps_out;           /* steps of y in the real value 1 */
+  float ratio, top;          /* PG: levels in a step of x; the largest level */
+  const gs_fbs *fbs;
+  const gs_split *split;
+  const gs_pg *pg;
+  const int8_t *packed;      /* FBS: weights, packed by conv_u8_pack */
+  const int32_t *sums, *no_bias;
+  const float *scale, *shift; /* PG: the normalisation, in steps of y */
+  const int32_t *in;         /* active groups of inputs; NULL means all */
+  int32_t *out;              /* receives the groups that win */
+} gs_gated;
+
+size_t GS(gated_u8_scratch)(const gs_conv *c, int kind, int operands);
+void GS(gated_u8)(const gs_conv *c, const gs_gated *g, const uint8_t *x, uint8_t *y, void *scratch);
 
 size_t GS(fbs_single_scratch)(const gs_conv *c);
 void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_t *in, int n_in, int in_size,

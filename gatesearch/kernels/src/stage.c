@@ -49,7 +49,15 @@ static void run_op(const gs_op *op) {
     case GS_LARGEST_OF_RUNS:
       largest_of_runs(op->x, op->index, op->count, op->outputs, op->y);
       break;
+    case GS_GATED:
+      GS(gated_u8)(&op->shape, op->gated, op->x, op->y, op->scratch);
+      break;
   }
+}
+
+/* Run n operators, one after the other. */
+void GS(run_ops)(const gs_op *ops, int n) {
+  for (int i = 0; i < n; i++) run_op(ops + i);
 }
 
 /* Copy a window to the input of the first operator, int8 to uint8. It is a separate function, so that its
