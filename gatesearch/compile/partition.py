@@ -144,6 +144,7 @@ class _Cut:
             source=self.index[before.site.name] if before is not None and layer.can_skip(before) else None,
             whole=any(reader is None or not reader.can_skip(layer) for reader in readers),
             reads=channel_last(self.values[layer.source][:1].numpy()).shape,
+            positive=layer.site.positive,
         )
 
     def _stretch(self, nodes: Sequence[fx.Node]) -> Part:

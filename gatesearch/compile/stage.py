@@ -44,6 +44,7 @@ class Part:
             where the kernel reads all channels.
         whole: whether the channels that the kernel skips must be set to zero, because another part reads them.
         reads: shape of a kernel's input, [1, h, w, c] or [1, T, F].
+        positive: whether a kernel's input is never negative, because a ReLU computes it.
     """
 
     inputs: tuple[str, ...]
@@ -55,6 +56,7 @@ class Part:
     source: int | None = None
     whole: bool = True
     reads: tuple[int, ...] = ()
+    positive: bool = False
 
     def describe(self) -> dict[str, Any]:
         """Return the part's entry in a bundle's manifest."""

@@ -24,6 +24,7 @@ class CompiledStage:
         program: the same program, loaded in the engine that stands in for the core on this host.
         core: the core that runs the stage.
         exit: the stage that computes the answer of samples that leave at the gate; None if their answer is constant.
+        input_range: smallest and largest value of an input that lies on an int8 grid; None for any other.
     """
 
     graph: StageGraph
@@ -31,6 +32,7 @@ class CompiledStage:
     program: Program
     core: Core
     exit: CompiledStage | None = None
+    input_range: tuple[float, float] | None = None
 
 
 def compile_stages(
@@ -64,4 +66,4 @@ def _compile(graph: StageGraph, core: Core, input_range: tuple[float, float] | N
     blob = tflite.compile(graph, input_range)
     program = Program(blob, core.stand_in)
     light = None if graph.exit is None else _compile(graph.exit, core, program.outputs[0].range)
-    return CompiledStage(graph=graph, tflite=blob, program=program, core=core, exit=light)
+    return CompiledStage(graph=graph, tflite=blob, program=program, core=core, exit=light, input_range=input_range)

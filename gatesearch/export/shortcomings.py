@@ -28,6 +28,8 @@ def shortcomings(manifest: Mapping[str, Any], formats: Sequence[str], ungated_by
             lines.append(
                 f"{stage['core']}: the program computes {sites} in full and masks; only a kernel would skip work"
             )
+        if stage.get("parts_in_float"):
+            lines.append(f"{stage['core']}: the stage with gated layers is in float32: {stage['parts_in_float']}")
     size = count_bytes(manifest)
     if size > ungated_bytes:
         ratio = f"{size / ungated_bytes:.2f} times those of the ungated backbone, {ungated_bytes:,}"

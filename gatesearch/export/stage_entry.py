@@ -9,7 +9,7 @@ from typing import Any
 
 from gatesearch._lib.files import write_whole
 from gatesearch.compile import tflite
-from gatesearch.compile.partition import part_to_bytes
+from gatesearch.compile.byte_parts import write_parts
 from gatesearch.devices.profile import Core
 from gatesearch.export.compiled import CompiledStage
 from gatesearch.export.exporters import exporter, formats_of
@@ -46,7 +46,7 @@ class StageWriter:
             hop_stage: the stage's programs by hops; None if the stage has none.
         """
         files = self._write_formats(k, stage)
-        parts = self._write_parts(k, stage)
+        parts, in_float = self._write_parts(k, stage)
         channels = stage.graph.leaving
         return {
             "index": k,
@@ -56,6 +56,7 @@ class StageWriter:
             "gated_layers": self._gated_layers(k, parts),
             "program": files[0],
             "parts": parts,
+            "parts_in_float": in_float,
             "artifacts": files + [part["program"] for part in parts],
             "input": _describe(stage.program.inputs[0]),
             "outputs": self._outputs(stage, gated=threshold is not None),
@@ -121,15 +122,19 @@ class StageWriter:
             entries.append(entry | ({"source": entries[0]["sha256"]} if entries else {}))
         return entries
 
-    def _write_parts(self, k: int, stage: CompiledStage) -> list[dict[str, Any]]:
-        """Write the parts of a stage whose core has kernels for its layers; the whole program is written as well."""
+    def _write_parts(self, k: int, stage: CompiledStage) -> tuple[list[dict[str, Any]], str]:
+        """Write the parts of a stage whose core has kernels for its layers; the whole program is written as well.
+
+        Returns:
+            The entries of the parts, and why they are in float32; "" for int8, and for a stage without parts.
+        """
         entries = []
-        for i, part in enumerate(stage.graph.parts):
-            form, suffix = ("tflite", ".tflite") if part.kernel is None else ("kernel", ".npz")
-            blob = part_to_bytes(part, tflite.convert)
+        files, in_float = write_parts(stage.graph, tflite.convert, stage.input_range)
+        for i, (entry, blob) in enumerate(files):
+            form, suffix = ("tflite", ".tflite") if entry["kernel"] is None else ("kernel", ".npz")
             program = self._write(k, f"stage{k}_part{i}{suffix}", blob, stage.core, form)
-            entries.append(part.describe() | {"program": program})
-        return entries
+            entries.append(entry | {"program": program})
+        return entries, in_float
 
     def _write(self, k: int, name: str, blob: bytes, core: Core, form: str) -> dict[str, Any]:
         path = self.folder / core.name / name

@@ -145,7 +145,8 @@ class FBSBytes(ByteLayer):
         self.conv = FBSConvU8(
             self.geometry, arrays["weight"], boost, float(self.level_in), 1.0, float(self.level_out), self.library
         )
-        self.active = ActiveChannels(np.arange(boost.winners, dtype=np.int32), BLOCK)
+        self._winners = np.arange(boost.winners, dtype=np.int32)
+        self.active = ActiveChannels(self._winners, BLOCK)
 
     def _describe(self) -> CGated:
         conv = self.conv.conv
@@ -157,7 +158,7 @@ class FBSBytes(ByteLayer):
             packed=address(conv._packed),
             sums=address(conv._sums),
             no_bias=address(conv.bias),
-            out=address(self.active.groups),
+            out=address(self._winners),
         )
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
@@ -181,7 +182,8 @@ class FBSPGBytes(ByteLayer):
         self.geometry = Geometry.from_shape(arrays["geometry"])
         self.conv = FBSPGLayer.conv_from_arrays(self.geometry, arrays, self.library)
         self.operands = self.conv.precision.operands.number
-        self.active = ActiveChannels(np.arange(self.conv.boost.winners, dtype=np.int32), self.conv.boost.block)
+        self._winners = np.arange(self.conv.boost.winners, dtype=np.int32)
+        self.active = ActiveChannels(self._winners, self.conv.boost.block)
 
     def _describe(self) -> CGated:
         return CGated(
@@ -191,7 +193,7 @@ class FBSPGBytes(ByteLayer):
             steps_out=1 / self.level_out,
             fbs=ctypes.addressof(self.conv._decision.c),
             split=ctypes.addressof(self.conv._split),
-            out=address(self.active.groups),
+            out=address(self._winners),
         )
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:

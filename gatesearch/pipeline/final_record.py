@@ -166,7 +166,7 @@ def describe_engine(manifest: Mapping[str, Any]) -> str:
     >>> describe_engine({"stages": [{"arithmetic": "int8"}], "ungated": {"arithmetic": "int8"}})
     'LiteRT int8'
     """
-    used = sorted({stage["arithmetic"] for stage in manifest["stages"]})
+    used = sorted({part["arithmetic"] for stage in manifest["stages"] for part in stage.get("parts") or [stage]})
     ungated = manifest.get("ungated", {}).get("arithmetic", "int8")  # bundles of version 0.1 may lack it
     return f"LiteRT {ungated}" if used == [ungated] else f"LiteRT (gated {' and '.join(used)}, ungated {ungated})"
 

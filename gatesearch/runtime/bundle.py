@@ -18,9 +18,9 @@ import numpy as np
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile.tflite import channel_first, channel_last
 from gatesearch.errors import DataError, UserError, first_line, quote
+from gatesearch.runtime.byte_parts_program import load_parts
 from gatesearch.runtime.cascade import Answer, Array, Cascade, Runnable
 from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
-from gatesearch.runtime.parts_program import PartsProgram
 from gatesearch.runtime.program import Program
 
 
@@ -91,7 +91,7 @@ class Bundle(Cascade):
             return self._program(stage["program"], reference, engine)
         blobs = [read_artifact(self.folder, part["program"]) for part in parts]
         try:
-            return PartsProgram(parts, blobs, library)
+            return load_parts(parts, blobs, library)
         except (LookupError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
             raise UserError(
                 f"{self.folder / MANIFEST}: the parts of the stage on {stage['core']} do not fit each other "

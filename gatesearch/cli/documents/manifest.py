@@ -68,6 +68,7 @@ class Part(Document):
     whole: Any = Field(description="Whether the kernel sets skipped channels to zero, because another part reads them.")
     reads: list[Any] = Field(description="Shape of the kernel's input, [1, h, w, c] or [1, T, F]; empty for a program.")
     program: Artifact = Field(description="File of the part.")
+    arithmetic: str = Field(default="float32", description="Number format of the part: int8 or float32.")
 
 
 class LogitWindow(Document):
@@ -128,6 +129,9 @@ class Stage(Document):
     gated_layers: list[GatedLayer] = Field(description="Gates in the places of layers.")
     program: Artifact = Field(description="File that verification runs.")
     parts: list[Part] = Field(description="Parts of the stage, for a core that has kernels; empty for others.")
+    parts_in_float: str = Field(
+        default="", description="Why the parts are in float32; empty if they are in int8, or if there are none."
+    )
     artifacts: list[Artifact] = Field(description="All files of the stage.")
     input: Tensor = Field(description="Input of the program.")
     outputs: dict[str, Tensor] = Field(description="Outputs of the program by name.")

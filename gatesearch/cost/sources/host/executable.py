@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from gatesearch.compile import passes, tflite
-from gatesearch.compile.partition import part_to_bytes
+from gatesearch.compile.byte_parts import write_parts
 from gatesearch.compile.tflite import Converter, channel_last, convert
 from gatesearch.cost.sources.host.steady_timing import Settled, spread
 from gatesearch.devices.profile import Device
 from gatesearch.kernels import native
 from gatesearch.model import GatedModel
+from gatesearch.runtime.byte_parts_program import load_parts
 from gatesearch.runtime.cascade import Cascade, Runnable
-from gatesearch.runtime.parts_program import PartsProgram
 from gatesearch.runtime.program import Program
 
 
@@ -48,8 +48,8 @@ def assemble(
     stages: list[StageExecutable] = []
     for stage in passes.run(model, features, device):
         if stage.parts:
-            blobs = [part_to_bytes(part, converter) for part in stage.parts]
-            stages.append(StageExecutable([part.describe() for part in stage.parts], blobs))
+            files, _ = write_parts(stage, converter)
+            stages.append(StageExecutable([file.entry for file in files], [file.blob for file in files]))
             continue
         # As in a bundle, the input has the int8 range of the previous stage's output, so no value is rounded again.
         int8 = stage.arithmetic == "int8"
@@ -68,7 +68,8 @@ def cascade(stages: Sequence[StageExecutable]) -> Cascade:
     if library is None and any(stage.parts for stage in stages):
         raise ValueError("no compiler for kernels")
     programs: list[Runnable] = [
-        PartsProgram(stage.parts, stage.blobs, library) if stage.parts else Program(stage.blobs[0]) for stage in stages
+        load_parts(stage.parts, stage.blobs, library) if stage.parts and library else Program(stage.blobs[0])
+        for stage in stages
     ]
     gates = len(programs) - 1
     return Cascade(programs, [None] * gates, [-math.inf] * gates, [0] * gates)

@@ -1,0 +1,167 @@
+"""Writes the parts of a stage in int8: programs quantised to int8, and gated layers between bytes.
+
+A stage in parts runs in int8 if int8 suits its plain layers, if every gated layer has a form between bytes
+(:mod:`gatesearch.kernels.gated_u8`), and if no gate compares a logit of the stage. The values between parts then lie on
+grids of 256 values. A grid comes from the calibration samples. There is one exception: where only precision-gated (PG)
+layers of 8 bits read a value, its grid is their own, so that a byte is a level.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from gatesearch.compile.number_format import PLAIN, neediest, needs
+from gatesearch.compile.part_quantiser import LOWEST, Range, quantise_part, read_grids
+from gatesearch.compile.partition import INPUT, part_to_bytes
+from gatesearch.compile.stage import Part, StageGraph
+from gatesearch.compile.tflite import Array, Converter, channel_last
+from gatesearch.gates import LayerGate
+from gatesearch.kernels.gated_u8 import BYTE_LAYERS, LARGEST_BYTE
+
+RANGE_OF_ZEROS = 6.0  # upper end of the range of a value that was always zero
+
+
+class PartFile(NamedTuple):
+    """The file of a part, and the entry that describes it in a manifest."""
+
+    entry: dict[str, Any]
+    blob: bytes
+
+
+class NotInBytes(ValueError):
+    """A stage whose parts run in float32; the message is one line that says why."""
+
+
+def write_parts(
+    stage: StageGraph, converter: Converter, input_range: Range | None = None
+) -> tuple[list[PartFile], str]:
+    """Return the files of a stage's parts, in int8 if possible, and why they are in float32; "" for int8.
+
+    Args:
+        stage: the stage after all passes.
+        converter: the function that makes a float .tflite of a module and its examples.
+        input_range: smallest and largest value of an input that lies on an int8 grid already; None for any other.
+    """
+    if not stage.parts:
+        return [], ""
+    try:
+        check_in_bytes(stage)
+        return _ByteParts(stage, converter, input_range).files(), ""
+    except NotInBytes as error:
+        reason = str(error)
+    files = [
+        PartFile(part.describe() | {"arithmetic": "float32"}, part_to_bytes(part, converter)) for part in stage.parts
+    ]
+    return files, reason
+
+
+def check_in_bytes(stage: StageGraph) -> None:
+    """Raise :class:`NotInBytes` for a stage in parts that does not run in int8."""
+    if stage.threshold is not None:
+        raise NotInBytes("its gate compares a float logit")
+    for part in stage.parts:
+        if part.kernel is not None and part.kernel not in BYTE_LAYERS:
+            raise NotInBytes(f"the kernel {part.kernel} of {part.site} has no form in int8")
+        if part.kernel is not None and not part.positive:
+            raise NotInBytes(f"inputs of {part.site} may be negative")
+    plain = (module for part in stage.parts if part.program is not None for module in part.program[0].modules())
+    if neediest(needs(module) for module in plain if not isinstance(module, LayerGate)) != PLAIN:
+        raise NotInBytes("int8 suits its other layers badly")
+
+
+class _ByteParts:
+    """The parts of a stage that are being written in int8."""
+
+    def __init__(self, stage: StageGraph, converter: Converter, input_range: Range | None) -> None:
+        self.parts, self.converter = stage.parts, converter
+        self.values = _run(stage)
+        self.ranges: dict[str, Range] = {name: self._range(name) for name in self.values}
+        if input_range is not None:
+            self.ranges[INPUT] = input_range
+        self.levels: dict[str, float] = {}  # real value of a step, for values whose byte 0 represents 0
+
+    def files(self) -> list[PartFile]:
+        """Return the file of each part."""
+        return [
+            PartFile(
+                part.describe() | {"arithmetic": "int8"},
+                self._program(part) if part.kernel is None else self._layer(part),
+            )
+            for part in self.parts
+        ]
+
+    def _range(self, name: str) -> Range:
+        """Return the range of a value between parts."""
+        readers = [part for part in self.parts if name in part.inputs]
+        steps = [_own_step(part) for part in readers]
+        if steps and None not in steps:
+            return 0.0, LARGEST_BYTE * max(cast(list[float], steps))
+        low, high = float(self.values[name].min()), float(self.values[name].max())
+        if any(part.kernel is not None for part in readers):
+            low = 0.0  # the layer that reads it takes no negative values
+        return min(low, 0.0), high if high > 0 or low < 0 else RANGE_OF_ZEROS
+
+    def _program(self, part: Part) -> bytes:
+        assert part.program is not None
+        model = self.converter(*part.program)
+        feeds = [self.values[name] for name in part.inputs]
+        outputs = [self.ranges.get(name) for name in part.outputs]
+        blob = quantise_part(model, feeds, [self.ranges[name] for name in part.inputs], outputs)
+        for name, grid in zip(part.outputs, read_grids(blob)[1], strict=True):
+            self.ranges[name], self.levels[name] = grid.range, grid.scale
+            if grid.zero_point != LOWEST and any(name in reader.inputs and reader.kernel for reader in self.parts):
+                raise NotInBytes(f"in {name}, which a kernel reads, the value {grid.zero_point} represents 0")
+        return blob
+
+    def _layer(self, part: Part) -> bytes:
+        assert part.kernel is not None and part.arrays is not None
+        [source], [target] = part.inputs, part.outputs
+        level_in = self.levels.get(source, self.ranges[source][1] / LARGEST_BYTE)
+        level_out = self.ranges[target][1] / LARGEST_BYTE
+        try:
+            arrays = BYTE_LAYERS[part.kernel].pack(part.arrays, level_in, level_out)
+        except ValueError as error:
+            raise NotInBytes(f"{part.site}: {error}") from None
+        self.levels[target] = level_out
+        packed = io.BytesIO()
+        np.savez(packed, **cast(Any, arrays))
+        return packed.getvalue()
+
+
+def _own_step(part: Part) -> float | None:
+    """Return the real value of a level, for a PG layer whose levels are bytes; None for any other part."""
+    arrays: Mapping[str, Any] = part.arrays or {}
+    return float(arrays["step"]) if "step" in arrays and int(arrays["bits"]) == 8 else None
+
+
+@torch.no_grad()
+def _run(stage: StageGraph) -> dict[str, Array]:
+    """Return each value between parts for all samples of the stage, channels last, by name."""
+    names = {name for part in stage.parts for name in (*part.inputs, *part.outputs)}
+    body = cast(fx.GraphModule, stage.body)
+    return {name: channel_last(value.numpy()) for name, value in _Values(body, names).values(stage.samples).items()}
+
+
+class _Values(fx.Interpreter):
+    """Runs a graph and stores the values of some nodes."""
+
+    def __init__(self, body: fx.GraphModule, names: set[str]) -> None:
+        super().__init__(body)
+        self._names, self._by_name = names, dict[str, Tensor]()
+
+    def values(self, samples: Tensor) -> dict[str, Tensor]:
+        """Return the values for a batch of samples, by the names of nodes; the input is :data:`INPUT`."""
+        self.run(samples)
+        return self._by_name | {INPUT: samples}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if n.name in self._names and isinstance(value, Tensor):
+            self._by_name[n.name] = value
+        return value

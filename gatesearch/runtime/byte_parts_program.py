@@ -1,0 +1,178 @@
+"""Runs a stage whose parts are in int8: C operators wherever possible, LiteRT programs for the rest.
+
+The values between parts are bytes in memory of the stage: an int8 value q is the byte q + 128. Consecutive parts that C
+operators run are one call from Python, because a call takes as long as a small layer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gatesearch.compile import flatbuffer
+from gatesearch.compile.part_quantiser import read_grids, tensor_indices
+from gatesearch.kernels.arrays import address, aligned_zeros
+from gatesearch.kernels.gated_u8 import BYTE_LAYERS, ByteLayer
+from gatesearch.kernels.library import Library
+from gatesearch.runtime.cascade import Runnable
+from gatesearch.runtime.parts_program import PartsProgram
+from gatesearch.runtime.program import Program
+from gatesearch.runtime.stage_operators import GATED, MOVE, SIGNED, COperator, OperatorList, Unsupported
+from gatesearch.runtime.stage_program import add_operators
+from gatesearch.runtime.tensor_spec import TensorSpec
+
+Array = npt.NDArray[Any]
+INPUT = "input"
+
+
+class BytePartsProgram:
+    """A stage in int8 parts, with the interface of a :class:`~gatesearch.runtime.program.Program`.
+
+    Args:
+        parts: descriptions of the parts from the manifest.
+        blobs: content of the file of each part.
+        library: the compiled kernels.
+    """
+
+    engine = "litert and kernels"
+
+    def __init__(self, parts: Sequence[Mapping[str, Any]], blobs: Sequence[bytes], library: Library) -> None:
+        self._library, self._owners, self._steps = library, list[Any](), list[Callable[[], object]]()
+        self._pending: list[COperator] = []
+        self._values: dict[str, Array] = {}
+        self._layers: dict[int, ByteLayer] = {}
+        for index, (part, blob) in enumerate(zip(parts, blobs, strict=True)):
+            if part["kernel"] is None:
+                self._add_program(part, blob)
+            else:
+                self._add_layer(index, part, blob)
+        self._flush()
+        self.inputs: tuple[TensorSpec, ...] = (_input_spec(parts, blobs, self._values[INPUT].shape),)
+        self._outputs = [self._values[name] for name in parts[-1]["outputs"]]
+        self.outputs: tuple[TensorSpec, ...] = tuple(
+            _spec(name, self._values[name].shape, *grid)
+            for name, grid in zip(parts[-1]["outputs"], read_grids(blobs[-1])[1], strict=True)
+        )
+
+    def __call__(self, x: Array) -> tuple[Array, ...]:
+        """Run one window; see :meth:`gatesearch.runtime.program.Program.__call__`."""
+        source = self._values[INPUT]
+        if x.shape != source.shape or x.dtype != np.int8:
+            raise ValueError(f"input must be int8 {list(source.shape)}, found {x.dtype} {list(x.shape)}")
+        np.bitwise_xor(x.view(np.uint8), SIGNED, out=source)
+        self.invoke()
+        return tuple((value ^ SIGNED).view(np.int8) for value in self._outputs)
+
+    def invoke(self) -> None:
+        """Run the parts on the last input without copies in and out, for timing."""
+        for step in self._steps:
+            step()
+
+    @property
+    def in_one_call(self) -> bool:
+        """Whether C operators run all parts."""
+        return len(self._steps) == 1
+
+    def _value(self, name: str, shape: Sequence[int]) -> Array:
+        """Return the memory of a value; a new value gets memory of this shape."""
+        if name not in self._values:
+            self._values[name] = aligned_zeros(tuple(map(int, shape)), np.uint8)
+        return self._values[name]
+
+    def _add_layer(self, index: int, part: Mapping[str, Any], blob: bytes) -> None:
+        with np.load(io.BytesIO(blob), allow_pickle=False) as packed:
+            layer = BYTE_LAYERS[part["kernel"]]({name: packed[name] for name in packed.files}, self._library)
+        self._layers[index] = layer
+        [source], [target] = part["inputs"], part["outputs"]
+        x, y = self._value(source, part["reads"]), self._value(target, (1, *layer.shape))
+        before = None if part["source"] is None else self._layers[part["source"]].active
+        active = before if before is not None and before.size in layer.reads else None
+        gated = layer.describe(active, part["whole"])
+        self._owners += [layer, gated]
+        self._pending.append(
+            COperator(
+                kind=GATED,
+                shape=layer.geometry.c,
+                x=address(x),
+                y=address(y),
+                scratch=address(layer.scratch),
+                gated=ctypes.addressof(gated),
+            )
+        )
+
+    def _add_program(self, part: Mapping[str, Any], blob: bytes) -> None:
+        try:
+            self._add_operators(part, blob)
+        except Unsupported:
+            self._add_interpreter(part, blob)
+
+    def _add_operators(self, part: Mapping[str, Any], blob: bytes) -> None:
+        inputs, outputs = tensor_indices(flatbuffer.read(blob))
+        operators = OperatorList(blob, self._library)
+        moves_in = []
+        for name, index in zip(part["inputs"], inputs, strict=True):
+            places = operators.new(index).places
+            source = self._value(name, places.shape)
+            moves_in.append(self._move(address(source), 0, operators.address + int(places.flat[0]), places.size))
+        add_operators(operators)
+        ends = [operators.contiguous(operators.tensors[index]) for index in outputs]
+        moves_out = [
+            self._move(operators.address, int(places.flat[0]), address(self._value(name, places.shape)), places.size)
+            for name, places in zip(part["outputs"], ends, strict=True)
+        ]
+        self._owners.append(operators)
+        self._pending += [*moves_in, *operators.operators, *moves_out]
+
+    def _move(self, source: int | None, first: int, target: int | None, size: int) -> COperator:
+        runs = np.array([first, size], np.int32)
+        self._owners.append(runs)
+        return COperator(kind=MOVE, outputs=size, count=1, x=source, y=target, index=address(runs))
+
+    def _add_interpreter(self, part: Mapping[str, Any], blob: bytes) -> None:
+        """Add a program that LiteRT runs, with copies of its inputs and outputs."""
+        self._flush()
+        program = Program(blob)
+        views_in, views_out = program.memory()
+        for name, view in zip(part["inputs"], views_in, strict=True):
+            source = self._value(name, view.shape)
+            self._steps.append(partial(np.bitwise_xor, source, SIGNED, out=view.view(np.uint8)))
+        self._steps.append(program.invoke)
+        for name, view in zip(part["outputs"], views_out, strict=True):
+            target = self._value(name, view.shape)
+            self._steps.append(partial(np.bitwise_xor, view.view(np.uint8), SIGNED, out=target))
+
+    def _flush(self) -> None:
+        """Make one call of the C operators that were added last."""
+        if not self._pending:
+            return
+        array = (COperator * len(self._pending))(*self._pending)
+        self._owners.append(array)
+        self._steps.append(partial(self._library.function("run_ops"), ctypes.addressof(array), len(array)))
+        self._pending = []
+
+
+def load_parts(parts: Sequence[Mapping[str, Any]], blobs: Sequence[bytes], library: Library) -> Runnable:
+    """Return the runner of a stage in parts; see :class:`BytePartsProgram` for the arguments."""
+    in_bytes = all(part.get("arithmetic", "float32") == "int8" for part in parts)
+    if in_bytes:
+        return BytePartsProgram(parts, blobs, library)
+    return PartsProgram(parts, blobs, library)
+
+
+def _input_spec(parts: Sequence[Mapping[str, Any]], blobs: Sequence[bytes], shape: tuple[int, ...]) -> TensorSpec:
+    """Return the spec of the stage's input, which the first part that reads it defines."""
+    part, blob = next(pair for pair in zip(parts, blobs, strict=True) if INPUT in pair[0]["inputs"])
+    if part["kernel"] is None:
+        return _spec(INPUT, shape, *read_grids(blob)[0][part["inputs"].index(INPUT)])
+    with np.load(io.BytesIO(blob), allow_pickle=False) as packed:
+        return _spec(INPUT, shape, float(packed["level_in"]), -SIGNED)
+
+
+def _spec(name: str, shape: tuple[int, ...], scale: float, zero_point: int) -> TensorSpec:
+    return TensorSpec(name, shape, np.dtype(np.int8), scale=scale, zero_point=zero_point)
