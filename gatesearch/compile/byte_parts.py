@@ -21,7 +21,6 @@ from gatesearch.compile.part_quantiser import LOWEST, Range, quantise_part, read
 from gatesearch.compile.partition import INPUT, part_to_bytes
 from gatesearch.compile.stage import Part, StageGraph
 from gatesearch.compile.tflite import Array, Converter, channel_last
-from gatesearch.gates import LayerGate
 from gatesearch.kernels.gated_u8 import BYTE_LAYERS, LARGEST_BYTE
 
 RANGE_OF_ZEROS = 6.0  # upper end of the range of a value that was always zero
@@ -70,8 +69,7 @@ def check_in_bytes(stage: StageGraph) -> None:
             raise NotInBytes(f"the kernel {part.kernel} of {part.site} has no form in int8")
         if part.kernel is not None and not part.positive:
             raise NotInBytes(f"inputs of {part.site} may be negative")
-    plain = (module for part in stage.parts if part.program is not None for module in part.program[0].modules())
-    if neediest(needs(module) for module in plain if not isinstance(module, LayerGate)) != PLAIN:
+    if neediest(needs(part.program[0]) for part in stage.parts if part.program is not None) != PLAIN:
         raise NotInBytes("int8 suits its other layers badly")
 
 

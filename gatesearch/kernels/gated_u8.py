@@ -175,7 +175,7 @@ class FBSPGBytes(ByteLayer):
     @classmethod
     def pack(cls, layer: Mapping[str, Array], level_in: float, level_out: float) -> dict[str, Array]:
         """Return the arrays of the layer; see :meth:`ByteLayer.pack`."""
-        _refuse_signs(layer)
+        _check_levels(layer)
         return {**layer, **_levels(layer, level_in, level_out)}
 
     def _prepare(self, arrays: Mapping[str, Array]) -> None:
@@ -237,7 +237,7 @@ class PGBytes(ByteLayer):
     @classmethod
     def pack(cls, layer: Mapping[str, Array], level_in: float, level_out: float) -> dict[str, Array]:
         """Return the arrays of the layer; see :meth:`ByteLayer.pack`."""
-        _refuse_signs(layer)
+        _check_levels(layer)
         if len(layer["shape"]) != 3:
             raise ValueError("a linear layer")
         return {**layer, **_levels(layer, level_in, level_out)}
@@ -296,9 +296,11 @@ def _levels(layer: Mapping[str, Array], level_in: float, level_out: float) -> di
     return {"level_in": np.asarray(np.float32(level_in)), "level_out": np.asarray(np.float32(level_out))}
 
 
-def _refuse_signs(layer: Mapping[str, Array]) -> None:
+def _check_levels(layer: Mapping[str, Array]) -> None:
     if bool(layer["sign"]):
         raise ValueError("an input that may be negative")
+    if int(layer["bits"]) > BITS:
+        raise ValueError(f"levels of {int(layer['bits'])} bits")
 
 
 def _round_weights(layer: Mapping[str, Array]) -> dict[str, Array]:

@@ -23,7 +23,8 @@ from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
 from gatesearch.kernels import counted_kernels, kernels, layer_kernel, layer_kernels, load
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.runtime.bundle import Bundle, PartsProgram
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.parts_program import PartsProgram
 from gatesearch.testing.gates import LayerGateConformance
 from gatesearch.testing.kernels import LayerKernelConformance
 from gatesearch.training import FeatureSplit
