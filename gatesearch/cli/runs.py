@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from gatesearch.cli.arguments import (
     RunFolder,
@@ -12,11 +14,22 @@ from gatesearch.cli.arguments import (
     Trust,
     find_run_folder,
     load_recipe,
+    refuse_rest,
     take,
     take_trust,
 )
-from gatesearch.errors import UserError
+from gatesearch.errors import UserError, unknown
 from gatesearch.pipeline.steps import STEPS
+
+FIRMWARE_TARGET = "firmware"
+ExportSettings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[target=firmware] [out=DIR] [trust=true]",
+        help="Write firmware in C99 as well; allow a run folder that was not made here to run its code.",
+        show_default=False,
+    ),
+]
 
 if TYPE_CHECKING:
     from gatesearch.pipeline.result import RunResult
@@ -47,7 +60,7 @@ def run(settings: Settings = None) -> None:
 
 def step_commands() -> dict[str, Callable[[str], None]]:
     """Return the command of each step, by its name."""
-    return {name: build_step(name) for name in STEPS} | {"report": report}
+    return {name: build_step(name) for name in STEPS} | {"export": export, "report": report}
 
 
 def build_step(name: str) -> Callable[..., None]:
@@ -61,6 +74,29 @@ def build_step(name: str) -> Callable[..., None]:
         _require_parity(pipeline.resume(path, until=name, trust=trust))
 
     return step
+
+
+def export(folder: RunFolder = "", settings: ExportSettings = None) -> None:
+    """Cut the model into stages, with one program for each core.
+
+    target=firmware writes the firmware of a run on a stream of sound, to out=DIR or to RUN_DIR/best/firmware.
+    """
+    words = list(settings or [])
+    trust, target, out = take_trust(words), take(words, "target"), take(words, "out")
+    refuse_rest("export", words, ("trust", "target", "out"))
+    if target not in (None, FIRMWARE_TARGET):
+        raise unknown("export", "target", target, (FIRMWARE_TARGET,))
+    if out is not None and target is None:
+        raise UserError(f"out={out}: names the folder of firmware; wanted: target={FIRMWARE_TARGET} as well")
+    path = find_run_folder("export ", folder)
+    from gatesearch.pipeline import run as pipeline
+    from gatesearch.pipeline.firmware import FIRMWARE, export_firmware
+
+    result = pipeline.resume(path, until="export", trust=trust)
+    if target is not None:
+        assert result.bundle is not None  # the step before
+        export_firmware(result.problem, result.bundle, Path(out) if out else path / FIRMWARE)
+    _require_parity(result)
 
 
 def report(folder: RunFolder = "", settings: Trust = None) -> None:

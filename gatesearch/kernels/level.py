@@ -46,24 +46,28 @@ class LevelStream:
     Args:
         format: the statistic, and the lengths of window, hop and frame.
         library: the compiled kernels; None loads the best ones for this CPU. Without a compiler, the reference runs.
+
+    Attributes:
+        arrays: the arrays that C reads, by the names of the fields of ``gs_level``.
+        c: the C struct.
     """
 
     def __init__(self, format: SignalFormat, library: Library | None = None) -> None:
         self.format, self._read = format, 0
         self.library = library or native.load()
         self._reference = SignalStream(format)
-        self._arrays: dict[str, Array] = {
+        self.arrays: dict[str, Array] = {
             "logs": LOG_TABLE.astype(np.int16),
             "filters": np.ascontiguousarray(INTEGER_FILTERS, np.int16),
             "numbers": np.zeros(format.frames, np.int32),
             "rest": np.zeros(format.block, np.int16),
         }
-        self._c = CLevel(
+        self.c = CLevel(
             kind=KINDS.index(format.statistic),
             block=format.block,
             frames=format.frames,
             bins=BINS,
-            **{name: address(array) for name, array in self._arrays.items()},
+            **{name: address(array) for name, array in self.arrays.items()},
         )
 
     def push(self, samples: Array) -> int | None:
@@ -75,7 +79,7 @@ class LevelStream:
         if self.library is None:
             return self._reference.push(samples)
         samples = _check_samples(samples)
-        value = self.library.function("level")(addressof(self._c), address(samples), len(samples))
+        value = self.library.function("level")(addressof(self.c), address(samples), len(samples))
         self._read += len(samples)
         return None if self._read < self.format.window else int(value)
 
@@ -93,7 +97,7 @@ class LevelStream:
             values = [self._reference.push(part) for part in samples.reshape(count, hop)]
             return np.array(values, np.int64)
         result = np.empty(count, np.int64)
-        self.library.function("level_hops")(addressof(self._c), address(samples), hop, count, address(result))
+        self.library.function("level_hops")(addressof(self.c), address(samples), hop, count, address(result))
         self._read += len(samples)
         return result
 

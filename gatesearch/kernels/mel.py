@@ -54,6 +54,10 @@ class Mel:
     Args:
         frontend: a fitted front end.
         library: the compiled kernels; None loads the best ones for this CPU. Without a compiler, the front end runs.
+
+    Attributes:
+        arrays: the arrays that C reads, by the names of the fields of ``gs_mel``; there are none without a compiler.
+        c: the C struct; it does not exist without a compiler.
     """
 
     def __init__(self, frontend: LogMel, library: Library | None = None) -> None:
@@ -67,7 +71,7 @@ class Mel:
         # A mel band has non-zero weights in a run of neighbouring bins. Only these runs are stored, one after another.
         runs = [np.trim_zeros(column) for column in weights.T]
         dct = getattr(frontend, "dct", None)
-        self._arrays: dict[str, Array | None] = {
+        self.arrays: dict[str, Array | None] = {
             "window": _floats(frontend.window),
             "turn": _roots(fft // 4, fft // 2),
             "split": _roots(bins, fft),
@@ -78,7 +82,7 @@ class Mel:
             "mean": _floats(frontend.mean),
             "std": _floats(frontend.std),
         }
-        self._c = CMel(
+        self.c = CMel(
             fft=fft,
             frame=frontend.frame,
             stride=frontend.stride,
@@ -86,10 +90,15 @@ class Mel:
             mels=mels,
             features=frontend.features,
             steps=1 / FEATURE_SCALE,
-            **{name: address(array) for name, array in self._arrays.items()},
+            **{name: address(array) for name, array in self.arrays.items()},
         )
-        self.address = addressof(self._c)
+        self.address = addressof(self.c)
         self._scratch = aligned_zeros(self.library.function("mel_scratch")(self.address), np.uint8)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of memory that the kernel needs while it runs."""
+        return int(self._scratch.nbytes)
 
     def __call__(self, wave: Any) -> Array:
         """Return the features of one clip [samples], int8 [frames, features]."""

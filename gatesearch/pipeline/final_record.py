@@ -15,6 +15,7 @@ from gatesearch.export.verify import Parity
 from gatesearch.pipeline.artifact_comparison import compare_artifacts
 from gatesearch.pipeline.best_record import BestFigures, describe_best, describe_energy
 from gatesearch.pipeline.export import UNGATED, PlanBundle
+from gatesearch.pipeline.firmware import firmware_entry
 from gatesearch.pipeline.listening import listening_entry
 from gatesearch.pipeline.opening_record import opening_record, read_histories, reference_point
 from gatesearch.pipeline.pick import repick
@@ -83,6 +84,7 @@ def build_record(
         "streaming": asdict(outputs.stream) | {"ratio": outputs.stream.ratio},
         **stream,
         "listening": listening_entry(outputs.listening),
+        "firmware": firmware_entry(outputs.firmware),
         "hops": None if problem.hops is None else problem.hops.summary(),
         "sensitivity": sensitivity_json,
         "warnings": warnings,

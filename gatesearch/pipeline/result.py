@@ -9,6 +9,7 @@ from gatesearch.cost.model import CostModel
 from gatesearch.export.verify import Parity
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.export import PlanBundle
+from gatesearch.pipeline.firmware import FirmwareRecord
 from gatesearch.pipeline.pick import BestPlan
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
@@ -96,3 +97,4 @@ class RunOutputs:
     parity: Parity
     stream: StreamTiming
     listening: ListeningTiming | None = None
+    firmware: FirmwareRecord | None = None

@@ -19,6 +19,7 @@ from gatesearch.pipeline.best_record import assess_best
 from gatesearch.pipeline.dry_run import dry_run
 from gatesearch.pipeline.export import describe_parity, export, verify
 from gatesearch.pipeline.final_record import build_record, write_record
+from gatesearch.pipeline.firmware import build_firmware
 from gatesearch.pipeline.listening import measure_listening
 from gatesearch.pipeline.measurements import describe_front, measure_front, measure_stream, warn_of_engines
 from gatesearch.pipeline.opening_record import unfinished_record
@@ -156,6 +157,7 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
             stream = timed(measure_stream, problem, bundle, folder)
             timed(warn_of_engines, cost, best)
             listening = timed(measure_listening, problem, bundle, best, folder)
+            firmware = timed(build_firmware, problem, bundle, folder)
             outputs = RunOutputs(
                 problem=problem,
                 cost=cost,
@@ -166,6 +168,7 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
                 parity=parity,
                 stream=stream,
                 listening=listening,
+                firmware=firmware,
             )
             figures = timed(assess_best, outputs)
             comparison = timed(compare_stream, outputs, figures, baseline, folder)

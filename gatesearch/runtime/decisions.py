@@ -13,8 +13,9 @@ import numpy as np
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import Array
 from gatesearch.runtime.chain import read_chain
+from gatesearch.runtime.posteriors import softmax
 from gatesearch.runtime.signal_decisions import SignalDecisions
-from gatesearch.runtime.stage_chain import StageChain, softmax, stretches
+from gatesearch.runtime.stage_chain import StageChain, stretches
 from gatesearch.runtime.stream_frontend import BlockFrontend, StreamFrontend
 
 
@@ -64,6 +65,7 @@ class WindowDecisions:
         self._bundle, self._frontend, self._classes, self._hop = bundle, frontend, classes, hop
         self.usage = Usage(np.zeros(len(bundle.programs), np.int64), {"front end": 0.0, "stages": 0.0})
         self.unsupported: dict[int, str] = {}
+        self.catch_ups = [0] * len(bundle.programs)
 
     def decide(self, samples: Array, count: int) -> Outputs:
         """Return the outputs of hops, from samples int16 [window + (count - 1) hop]."""
@@ -120,6 +122,11 @@ class ChainDecisions:
             self.chain.run(windows, self._hops, first, posteriors[:last], stopped[:last])
         self._hops += count
         return Outputs(posteriors, stopped)
+
+    @property
+    def catch_ups(self) -> list[int]:
+        """Number of catch-ups of each stage so far."""
+        return self.chain.catch_ups
 
     def _open(self, samples: Array, count: int) -> Array:
         if self._signal is None:

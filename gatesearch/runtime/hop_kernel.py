@@ -40,6 +40,8 @@ class HopKernel:
         library: the C kernels.
 
     Attributes:
+        operators: the operators, with their arrays and memory.
+        c: the C struct that describes the program.
         size: number of values of a hop's frames.
         widths: number of values of each output that is no state.
 
@@ -55,7 +57,7 @@ class HopKernel:
         axes: tuple[int, Sequence[int]],
         library: Library,
     ) -> None:
-        self._list = operators = OperatorList(model, library)
+        self.operators = operators = OperatorList(model, library)
         frames, *state = (operators.find(spec.name) for spec in inputs)
         self.size = operators.new(frames, axes[0]).places.size
         places = [operators.new(tensor, tight=True).places for tensor in state]
@@ -72,11 +74,11 @@ class HopKernel:
         if state:
             first = int(places[0].flat[0])
             self._state = slice(first, first + sum(each.size for each in places))
-        self._c = self._describe(np.concatenate(moved), [each.places.ravel() for each in after])
+        self.c = self._describe(np.concatenate(moved), [each.places.ravel() for each in after])
         self._run = library.function("hops")
 
     def _describe(self, outputs: Array, state: list[Array]) -> CHops:
-        operators, memory = self._list, self._list.memory
+        operators, memory = self.operators, self.operators.memory
         program = operators.as_array()
         next_places = np.concatenate(state) if state else np.zeros(0, np.int32)
         out_runs, state_runs = (memory.copy(find_runs(places)) for places in (outputs, next_places))
@@ -115,14 +117,14 @@ class HopKernel:
         if first < 0 or stride < 0 or count < 1 or first + (count - 1) * stride + self.size > frames.size:
             raise ValueError(f"{count} hops of {self.size} values, {stride} apart from {first} on, of {frames.size}")
         out = np.empty((count, sum(self.widths)), np.int8)
-        self._run(addressof(self._c), frames.ctypes.data + first, stride, count, out.ctypes.data)
+        self._run(addressof(self.c), frames.ctypes.data + first, stride, count, out.ctypes.data)
         return np.split(out, np.cumsum(self.widths)[:-1], axis=1)
 
     @property
     def state(self) -> Array:
         """The state for the next hop, int8 [n], in the order of the program's inputs; a copy."""
-        return (self._list.buffer[self._state] ^ SIGNED).view(np.int8)
+        return (self.operators.buffer[self._state] ^ SIGNED).view(np.int8)
 
     def set_state(self, state: Array) -> None:
         """Set the state, int8 [n], all tensors in the order of the program's inputs."""
-        self._list.buffer[self._state] = state.view(np.uint8) ^ SIGNED
+        self.operators.buffer[self._state] = state.view(np.uint8) ^ SIGNED

@@ -100,6 +100,16 @@ class Listener:
         self.hops, self.length, self.clipped = 0, 0, 0
 
     @property
+    def settings(self) -> DetectorSettings:
+        """The settings of the detector."""
+        return self._detector.settings
+
+    @property
+    def catch_ups(self) -> list[int]:
+        """Number of catch-ups of each stage so far."""
+        return self._decisions.catch_ups
+
+    @property
     def reached(self) -> Array:
         """Number of hops that reached each stage so far, [stages]."""
         return self._decisions.usage.reached

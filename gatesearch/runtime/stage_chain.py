@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from gatesearch.compile.tflite import channel_first
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import Array, requantise
+from gatesearch.runtime.posteriors import read_posteriors
 from gatesearch.runtime.stage_hops import StageHops
 from gatesearch.runtime.stream_gate import StreamGate, StreamGateSettings
 from gatesearch.runtime.stream_windows import FrameTail, Windows
@@ -124,9 +124,11 @@ class StageChain:
             self.close(k + 1)
 
     def _answer(self, outputs: Array) -> Array:
-        """Return the posteriors of the last stage's outputs, [hops, classes]."""
-        logits = self._bundle.programs[-1].outputs[0].dequantise(outputs)
-        return softmax(logits.reshape(len(logits), -1) + np.float32(self._bundle.logit_offset))
+        """Return the posteriors of the last stage's outputs, [hops, classes].
+
+        The offset that all logits share does not change them.
+        """
+        return read_posteriors(outputs, self._bundle.programs[-1].outputs[0])
 
     def _scores(self, k: int, outputs: Array) -> Array:
         """Return the model's logit for each logit e that a program exports, [hops]: center + (e - 3) half_width / 3."""
@@ -145,7 +147,7 @@ class StageChain:
                 for i, hop in enumerate(indices.tolist()):
                     window = stages[k + 1].input(windows.window(i))
                     output = program(requantise(window, self._ends[k][1], program.inputs[0]))[0]
-                    posteriors[hop] = softmax(channel_first(program.outputs[0].dequantise(output)))[0]
+                    posteriors[hop] = read_posteriors(output, program.outputs[0])[0]
                     stopped[hop] = False
 
 
@@ -165,9 +167,3 @@ def cut_phase(phase: Phase, start: int, end: int) -> Phase:
     indices, windows = phase
     before, behind = np.searchsorted(indices, (start, end)).tolist()
     return indices[before:behind], windows.skip(before)
-
-
-def softmax(logits: Array) -> Array:
-    """Return the posteriors of logits, [hops, classes]."""
-    exponents = np.exp(logits - logits.max(1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(1, keepdims=True))

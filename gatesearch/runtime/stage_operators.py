@@ -49,6 +49,8 @@ class OperatorList:
         operators: the operators so far.
         tensors: the tensors so far, by index.
         padded: tensors that are another tensor with padding: the index of that tensor, and the padding (height, width).
+        blocks: the reserved blocks of the buffer in order: the first place and the number of places of each.
+        fills: the ranges (first place, number of places) that always hold one value, with this value.
     """
 
     def __init__(self, model: bytes, library: Library) -> None:
@@ -66,6 +68,8 @@ class OperatorList:
         # Each tensor has room for its values twice, on cache lines of its own, because an operator may store a copy in
         # another order.
         self.buffer = self.memory.take(sum(2 * (int(np.prod(t.shape)) + LINE) for t in activations), np.uint8)
+        self.blocks: list[tuple[int, int]] = []
+        self.fills: list[tuple[tuple[int, int], int]] = []
         self._used = 0
 
     @property
@@ -91,6 +95,7 @@ class OperatorList:
         self._used += count if tight else -(-count // LINE) * LINE
         if self._used > self.buffer.size:
             raise Unsupported("values that are moved about more often than there is room for")
+        self.blocks.append((first, self._used - first))
         return first
 
     def new(self, tensor: int, axis: int = 0, tight: bool = False) -> Tensor:
@@ -176,4 +181,5 @@ class OperatorList:
         count = int(np.prod(shape))
         first = self.reserve(count)
         self.buffer[first : first + count] = value
+        self.fills.append(((first, count), value))
         return np.arange(first, first + count, dtype=np.int32).reshape(shape)

@@ -19,6 +19,7 @@ from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.runtime.bundle import Bundle
+from gatesearch.training import FeatureSplit
 from tests.export.small_model import CLASSES, POSITIVE, windows
 
 SHAPE, FRAMES = (1, 49, 10), 49
@@ -33,28 +34,44 @@ BEHIND_THE_POOLING = GatePlan((PlacedGate.of("gc", "dropout", mode="channel", ke
 
 
 def export_by_hops(
-    folder: Path, plan: GatePlan = TWO_GATES, hop: int = 2, phases: int = 1, theta: float = -1e9
+    folder: Path,
+    plan: GatePlan = TWO_GATES,
+    hop: int = 2,
+    phases: int = 1,
+    theta: float | None = -1e9,
+    features: torch.Tensor | None = None,
 ) -> Bundle:
     """Return the bundle of a plan with programs by hops; the network is not trained.
+
+    Gates get the threshold ``theta``; None stands for the median of their logits. ``features`` [n, 1, 49, 10] replace
+    the windows of the small model.
 
     XNNPACK refuses a stage whose ``theta`` is far outside the logits, and LiteRT then frees memory twice.
     """
     torch.manual_seed(5)
     backbone = rewrite_for_hops(DSCNN(len(CLASSES), SHAPE, width=8, blocks=2), SHAPE, time_axis=1).network
-    split = windows(80, seed=1)
+    split, validation = windows(80, seed=1), windows(40, seed=2)
+    if features is not None:
+        labels = torch.arange(len(features)) % len(CLASSES)
+        split = validation = FeatureSplit(features, labels, labels)
     backbone.train()
     with torch.no_grad():
         for _ in range(20):
             backbone(split.features)  # running statistics of the normalisations
     model = GatedModel(backbone.eval(), plan, cut_sites(backbone, split.features[:1]), len(CLASSES)).eval()
-    for k in range(len(model.cut_gates)):
-        model.gate(k).theta.fill_(theta)
+    thetas = [theta] * len(model.cut_gates)
+    if theta is None:
+        with torch.no_grad():
+            thetas = [float(gate.logit.median()) for gate in model.train()(split.features).gates]
+        model.eval()
+    for k, each in enumerate(thetas):
+        model.gate(k).theta.fill_(each)
     write_bundle(
         folder,
         model,
         profile.load("three_core"),
         split.features,
-        windows(40, seed=2),
+        validation,
         POSITIVE,
         formats=("tflite",),
         classes=CLASSES,

@@ -223,6 +223,17 @@ class Listening(Document):
     hops_ratio: float = Field(description="hops_s over gated_s.")
 
 
+class Firmware(Document):
+    """The firmware of the best plan, in C99."""
+
+    folder: str = Field(description="Folder of the firmware, relative to the run folder.")
+    flash: dict[str, int] = Field(description="Bytes of constants by part, without code.")
+    ram: dict[str, int] = Field(description="Bytes of working memory by part, without stack.")
+    hops: int = Field(ge=0, description="Number of golden hops, which the check plays.")
+    detections: int = Field(ge=0, description="Number of detections in the golden hops.")
+    check: str = Field(description="The line that the check on the machine of the run printed.")
+
+
 class Group(Document):
     """Misses or false accepts in one background, or at one level over it."""
 
@@ -385,6 +396,9 @@ class Summary(Document):
     export: Export = Field(description="The exported bundle.")
     listening: Listening | None = Field(
         default=None, description="CPU time of listening; null without a stream of sound that runs hop by hop."
+    )
+    firmware: Firmware | None = Field(
+        default=None, description="The firmware; null without a stream of sound, or where a part has no kernel in C."
     )
     streaming: Streaming = Field(description="Mean times per window on the machine of the run.")
     stream: Stream | None = Field(default=None, description="The test stream; for detection only.")

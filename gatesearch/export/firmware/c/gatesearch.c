@@ -1,0 +1,266 @@
+/* Runs a plan on a stream, hop by hop: gate on the signal, front end, stages with gates between them, detector.
+
+   The same hops in gatesearch's Python runtime give the same decisions bit for bit: both compute in the same order with
+   the same kernels, in integers, single and double precision without fused multiply-adds. */
+#include "gatesearch.h"
+#include "gs_chain.h"
+#include "simd.h"
+
+#define PLAN (&gs_the_plan)
+#define MOST_STAGES 32 /* a stage is a bit of gs_activity.caught_up */
+
+/* The state of a gate: how many scores it holds, and for how many hops it stays open. */
+typedef struct {
+  int32_t count, hold;
+} gate_state;
+
+static struct {
+  int64_t read;             /* samples so far */
+  int32_t hop, next_hop;    /* decisions so far; the first hop at which a detection may follow */
+  int32_t frames_hop;       /* the hop at which the front end ran last; -1: never */
+  int32_t at;               /* place in the ring of the next sample */
+  gate_state signal, gates[MOST_STAGES];
+  uint32_t alive[MOST_STAGES];    /* bit p: the stage has the state of phase p */
+  uint32_t open;                  /* bit k: stage k ran at the last hop */
+  gs_activity activity;
+} now;
+
+__attribute__((weak)) void gatesearch_on_stage(int stage, int opens) {
+  (void)stage;
+  (void)opens;
+}
+
+const char *gatesearch_label(int32_t label) { return PLAN->labels[label]; }
+
+gs_activity gatesearch_activity(void) { return now.activity; }
+
+/* Return whether a gate is open after a score: the mean of its scores, the oldest first, exceeds its threshold, or did
+   so at one of the last hops. */
+static int push_score(const gs_gate *gate, gate_state *state, double score) {
+  double total = 0.0;
+  if (state->count == gate->smoothing) {
+    memmove(gate->scores, gate->scores + 1, (size_t)(gate->smoothing - 1) * sizeof(double));
+    state->count--;
+  }
+  gate->scores[state->count++] = score;
+  for (int32_t i = 0; i < state->count; i++) total += gate->scores[i];
+  if (total / (double)state->count > gate->threshold) {
+    state->hold = gate->hold;
+    return 1;
+  }
+  if (state->hold == 0) return 0;
+  state->hold--;
+  return 1;
+}
+
+/* Close the stages from k on: they forget their states. */
+static void close_stages(int32_t k) {
+  for (; k < PLAN->n_stages; k++) {
+    if (now.open >> k & 1) gatesearch_on_stage(k, 0);
+    now.open &= ~((uint32_t)1 << k);
+    now.alive[k] = 0;
+    now.gates[k].count = now.gates[k].hold = 0;
+  }
+}
+
+void gatesearch_reset(void) {
+  const gs_detector *d = PLAN->detector;
+  gs_level *level = PLAN->level;
+  close_stages(0);
+  memset(&now, 0, sizeof(now));
+  now.frames_hop = -1;
+  now.activity.last_stage = GS_WAITING;
+  memset(d->outputs, 0, (size_t)(d->smoothing * d->positives) * sizeof(double));
+  memset(d->smoothed, 0, (size_t)(d->hits * d->positives) * sizeof(double));
+  if (level) {
+    level->filled = level->place = 0;
+    level->magnitude = 0, level->total = 0, level->squares = 0;
+    memset(level->numbers, 0, (size_t)level->frames * sizeof(int32_t));
+  }
+}
+
+int gatesearch_init(void) {
+#ifdef GS_HAS_WEIGHT_AT
+  /* gs_plan.c holds the weights in this order: [places / 16][16 channels][16 places]. */
+  if (gs_weight_at(37, 3) != (37 / GS_BLOCK * GS_BLOCK + 3) * GS_BLOCK + 37 % GS_BLOCK) return -1;
+#endif
+  const int32_t *fill = PLAN->fills;
+  for (int32_t i = 0; i < PLAN->n_fills; i++, fill += 3) memset(PLAN->arena + fill[0], fill[2], (size_t)fill[1]);
+  gatesearch_reset();
+  for (int32_t k = 0; k < PLAN->n_stages; k++) {
+    const gs_hops *programs[2] = {PLAN->stages[k].catch_up, PLAN->stages[k].step};
+    for (int i = 0; i < 2; i++) {
+      for (int32_t o = 0; programs[i] && o < programs[i]->n_ops; o++) {
+        const gs_op *op = programs[i]->ops + o;
+        if (op->kind == GS_CONV && GS(conv_u8_scratch)(&op->shape) > (size_t)PLAN->scratch_bytes) return -1;
+      }
+    }
+  }
+  return GS(mel_scratch)(PLAN->frontend->mel) > (size_t)PLAN->scratch_bytes ? -1 : 0;
+}
+
+/* Compute n frames; the first one begins with the sample of the given number. They become the last rows of window. */
+static void compute_frames(int64_t first, int32_t n) {
+  const gs_frontend *f = PLAN->frontend;
+  const gs_mel *mel = f->mel;
+  int8_t *row = f->window + (ptrdiff_t)(f->frames - n) * mel->features;
+  memmove(f->window, f->window + (ptrdiff_t)n * mel->features, (size_t)(f->frames - n) * (size_t)mel->features);
+  for (int32_t i = 0; i < n; i++, first += mel->stride, row += mel->features) {
+    int32_t at = (int32_t)(first % PLAN->ring_size);
+    for (int32_t k = 0; k < mel->frame; k++) {
+      f->samples[k] = (float)PLAN->ring[at] * (1.0f / 32768.0f);
+      if (++at == PLAN->ring_size) at = 0;
+    }
+    GS(mel)(mel, f->samples, 1, row, f->scratch);
+    for (int32_t k = 0; f->table && k < mel->features; k++) row[k] = f->table[row[k] + 128];
+  }
+}
+
+/* Bring the window of features up to a hop. Frames that an earlier hop computed are kept.
+
+   Without a gate on the signal the front end runs at every hop, also at those before the first whole window, whose
+   numbers are negative: so the ring need not hold a whole window. */
+static void run_frontend(int32_t hop) {
+  const gs_frontend *f = PLAN->frontend;
+  int32_t n = f->frames;
+  if (f->step && !PLAN->signal) {
+    n = GS_MIN(f->step, hop * f->step + f->frames);
+  } else if (f->step && now.frames_hop >= 0 && hop - now.frames_hop <= f->frames / f->step) {
+    n = GS_MIN(n, (hop - now.frames_hop) * f->step);
+  }
+  if (n <= 0) return;
+  compute_frames((int64_t)hop * PLAN->hop + (int64_t)(f->frames - n) * f->mel->stride, n);
+  now.frames_hop = hop;
+}
+
+/* Run stage k of a phase on its window; write its outputs to PLAN->passed, and return whether it caught up. */
+static int run_program(int32_t k, int32_t phase, const int8_t *window) {
+  const gs_stage *s = PLAN->stages + k;
+  const int alive = (int)(now.alive[k] >> phase & 1);
+  const gs_hops *h = alive && s->step ? s->step : s->catch_up;
+  if (!s->step) {
+    GS(hops)(h, window, 0, 1, PLAN->passed);
+    return 0;
+  }
+  uint8_t *saved = s->saved ? s->saved + (ptrdiff_t)phase * s->step->n_state : NULL;
+  if (!alive) {
+    /* The outputs of a catch-up are the stage's own, then the state of the next hop. */
+    const int32_t own = h->n_out - s->step->n_state;
+    GS(hops)(h, window, 0, 1, PLAN->passed);
+    uint8_t *state = saved ? saved : s->step->state;
+    for (int32_t i = 0; i < s->step->n_state; i++) state[i] = (uint8_t)PLAN->passed[own + i] ^ 0x80;
+    now.alive[k] |= (uint32_t)1 << phase;
+    return 1;
+  }
+  if (saved) memcpy(s->step->state, saved, (size_t)s->step->n_state);
+  GS(hops)(h, window + (ptrdiff_t)(s->window - s->fresh) * s->row, 0, 1, PLAN->passed);
+  if (saved) memcpy(saved, s->step->state, (size_t)s->step->n_state);
+  return 0;
+}
+
+/* Append the frames that a stage passes to the window of the next one, and return that window. */
+static const int8_t *pass_frames(int32_t k, int32_t phase, int caught_up) {
+  const gs_stage *next = PLAN->stages + k + 1;
+  const int32_t count = (caught_up || !next->step ? next->window : next->fresh) * next->row;
+  const int32_t whole = next->window * next->row;
+  int8_t *window = next->frames + (ptrdiff_t)phase * whole;
+  memmove(window, window + count, (size_t)(whole - count));
+  for (int32_t i = 0; i < count; i++) {
+    const int8_t value = PLAN->passed[i];
+    window[whole - count + i] = next->table ? next->table[value + 128] : value;
+  }
+  return window;
+}
+
+/* Run the stages as far as their gates let them; return whether the last one ran. */
+static int run_stages(int32_t hop) {
+  const int32_t phase = hop % PLAN->phases;
+  const int8_t *window = PLAN->frontend->window;
+  for (int32_t k = 0; k < PLAN->n_stages; k++) {
+    const gs_stage *s = PLAN->stages + k;
+    if (!(now.open >> k & 1)) gatesearch_on_stage(k, 1);
+    now.open |= (uint32_t)1 << k;
+    now.activity.last_stage = k;
+    const int caught_up = run_program(k, phase, window);
+    if (caught_up) now.activity.caught_up |= (uint32_t)1 << k;
+    if (!s->gate) return 1;
+    const gs_stage *next = s + 1;
+    const int32_t passed = (caught_up || !next->step ? next->window : next->fresh) * next->row;
+    const gs_logit *g = s->gate;
+    const float logit = g->scale * (float)(PLAN->passed[passed] - g->zero);
+    const int is_open = push_score(&g->gate, now.gates + k, g->center + ((double)logit - 3.0) * g->half_width / 3.0);
+    window = pass_frames(k, phase, caught_up);
+    if (!is_open) {
+      close_stages(k + 1);
+      return 0;
+    }
+  }
+  return 0;
+}
+
+/* Write to out the share of each class: its power over the sum of all powers. stopped: all are 0. */
+static void read_outputs(double *out, int stopped) {
+  const gs_detector *d = PLAN->detector;
+  const int8_t *logits = PLAN->passed;
+  float sum = 0.0f;
+  int8_t largest = logits[0];
+  for (int32_t c = 1; c < d->classes && !stopped; c++) largest = GS_MAX(largest, logits[c]);
+  for (int32_t c = 0; c < d->classes && !stopped; c++) sum += PLAN->powers[largest - logits[c]];
+  for (int32_t p = 0; p < d->positives; p++) {
+    out[p] = stopped ? 0.0 : (double)(PLAN->powers[largest - logits[d->columns[p]]] / sum);
+  }
+}
+
+/* Push a row of the detector, and return whether it detects a class at this hop. */
+static int detect(int32_t hop, int stopped, gs_detection *detection) {
+  const gs_detector *d = PLAN->detector;
+  const int32_t n = d->positives;
+  double *output = d->outputs + (d->smoothing - 1) * n, *smoothed = d->smoothed + (d->hits - 1) * n;
+  int32_t winner = -1;
+  double best = 0.0;
+  memmove(d->outputs, d->outputs + n, (size_t)((d->smoothing - 1) * n) * sizeof(double));
+  memmove(d->smoothed, d->smoothed + n, (size_t)((d->hits - 1) * n) * sizeof(double));
+  read_outputs(output, stopped);
+  for (int32_t p = 0; p < n; p++) {
+    double total = d->outputs[p], least;
+    for (int32_t i = 1; i < d->smoothing; i++) total += d->outputs[i * n + p];
+    smoothed[p] = least = total / (double)d->smoothing;
+    for (int32_t i = 0; i < d->hits - 1; i++) least = GS_MIN(least, d->smoothed[i * n + p]);
+    if (least > d->thresholds[p] && (winner < 0 || least > best)) winner = p, best = least;
+  }
+  if (winner < 0 || hop < now.next_hop) return 0;
+  now.next_hop = hop + d->refractory;
+  detection->label = d->columns[winner];
+  detection->confidence = (float)best;
+  detection->hop = hop;
+  return 1;
+}
+
+/* Copy the samples of a hop to the ring. */
+static void keep_samples(const int16_t *samples) {
+  const int32_t first = GS_MIN(PLAN->hop, PLAN->ring_size - now.at);
+  memcpy(PLAN->ring + now.at, samples, (size_t)first * sizeof(int16_t));
+  memcpy(PLAN->ring, samples + first, (size_t)(PLAN->hop - first) * sizeof(int16_t));
+  now.at = (now.at + PLAN->hop) % PLAN->ring_size;
+  now.read += PLAN->hop;
+}
+
+int gatesearch_process(const int16_t *samples, gs_detection *detection) {
+  int64_t statistic = 0;
+  int stopped = 1;
+  keep_samples(samples);
+  now.activity.last_stage = GS_WAITING, now.activity.caught_up = 0;
+  if (PLAN->level) statistic = GS(level)(PLAN->level, samples, PLAN->hop);
+  const int is_steady = !PLAN->signal && PLAN->frontend->step;
+  if (is_steady) run_frontend((int32_t)((now.read - PLAN->window) / PLAN->hop));
+  if (now.read < PLAN->window) return 0;
+  const int32_t hop = now.hop++;
+  now.activity.last_stage = GS_SIGNAL;
+  if (PLAN->signal && !push_score(PLAN->signal, &now.signal, (double)statistic)) {
+    close_stages(0);
+  } else {
+    if (!is_steady) run_frontend(hop);
+    stopped = !run_stages(hop);
+  }
+  return detect(hop, stopped, detection);
+}

@@ -1,0 +1,33 @@
+"""Builds a firmware folder on this host, and plays its golden vectors."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from gatesearch.errors import UserError
+
+CHECK_TIMEOUT_S = 300
+
+
+def check_firmware(folder: Path) -> str:
+    """Build the firmware with the host's compiler, play the golden vectors, and return the line that it prints.
+
+    Raises:
+        UserError: there is no make or no compiler, a source does not compile, or a hop differs from its vector.
+    """
+    if shutil.which("make") is None:
+        raise UserError(f"firmware: {folder}: checking it needs make (Debian: make)")
+    try:
+        done = subprocess.run(
+            ["make", "-s", "check"], cwd=folder, capture_output=True, text=True, timeout=CHECK_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"firmware: {folder}: make check took more than {CHECK_TIMEOUT_S} s") from None
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    if done.returncode or not lines or not lines[-1].startswith("PASS"):
+        lines = [line for line in lines if "FAIL" in line or "error" in line] or lines
+        reason = lines[0] if lines else "no output"
+        raise UserError(f"firmware: {folder}: make check: {reason}")
+    return lines[-1]

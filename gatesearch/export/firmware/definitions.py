@@ -1,0 +1,61 @@
+"""The definitions of gs_plan.c in their order: constant arrays, structures and working memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gatesearch.export.firmware.arrays import ConstantArrays, structure
+from gatesearch.runtime.cascade import requantise
+from gatesearch.runtime.stream_gate import StreamGateSettings
+from gatesearch.runtime.tensor_spec import TensorSpec
+
+SIZES: Mapping[str, int] = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "int32_t": 4, "float": 4, "double": 8}
+INT8 = np.arange(-128, 128).astype(np.int8)
+
+
+class Definitions:
+    """Collects C definitions; each method returns the C expression that refers to what it defined.
+
+    Attributes:
+        arrays: the constant arrays.
+        ram: bytes of working memory by part.
+        lines: the other definitions.
+    """
+
+    def __init__(self) -> None:
+        self.arrays, self.ram, self.lines = ConstantArrays(), dict[str, int](), list[str]()
+
+    def memory(self, kind: str, name: str, count: int, part: str) -> str:
+        """Define working memory of some values for a part."""
+        count = max(1, count)
+        self.lines.append(f"static {kind} {name}[{count}];")
+        self.ram[part] = self.ram.get(part, 0) + SIZES[kind] * count
+        return name
+
+    def constant(self, kind: str, name: str, fields: Mapping[str, Any]) -> str:
+        """Define a constant structure, and return its address."""
+        self.lines.append(f"static const {kind} {name} = {structure(fields)};")
+        return f"&{name}"
+
+    def constants(self, kind: str, name: str, values: Sequence[str]) -> str:
+        """Define a constant array of initialisers."""
+        rows = ",\n".join(f"    {value}" for value in values)
+        self.lines.append(f"static const {kind} {name}[{len(values)}] = {{\n{rows}}};")
+        return name
+
+    def gate(self, settings: StreamGateSettings, name: str) -> dict[str, Any]:
+        """Return the fields of a gate, with memory for its scores."""
+        return {
+            "threshold": float(settings.threshold),
+            "smoothing": settings.smoothing,
+            "hold": settings.hold,
+            "scores": self.memory("double", f"scores_{name}", settings.smoothing, "gates"),
+        }
+
+    def scale_table(self, source: TensorSpec, target: TensorSpec) -> dict[str, Any]:
+        """Return the field ``table`` with the table between two int8 scales; nothing if no value changes."""
+        table = requantise(INT8, source, target)
+        return {} if np.array_equal(table, INT8) else {"table": self.arrays.add(table)}

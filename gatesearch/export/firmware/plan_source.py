@@ -1,0 +1,162 @@
+"""Writes gs_plan.c and gs_plan.h: the trained plan of a bundle as constant structures of C."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatesearch.errors import UserError
+from gatesearch.export.firmware.arrays import number, structure
+from gatesearch.export.firmware.definitions import Definitions
+from gatesearch.export.firmware.frontend_source import define_frontend, define_ring, define_signal_gate, open_frontend
+from gatesearch.export.firmware.program_source import ARENA, SCRATCH, ProgramSource
+from gatesearch.export.firmware.stage_images import compile_stages
+from gatesearch.export.firmware.stage_source import define_stages
+from gatesearch.kernels.library import Library
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.chain import ChainSettings, read_chain
+from gatesearch.runtime.detector import DetectorSettings
+from gatesearch.runtime.listener import StreamFormat, read_detector
+from gatesearch.runtime.posteriors import list_powers
+
+
+@dataclass(frozen=True, slots=True)
+class PlanText:
+    """The generated files, and the bytes that they need.
+
+    Args:
+        source: content of gs_plan.c.
+        header: content of gs_plan.h.
+        flash: bytes of constants by part.
+        ram: bytes of working memory by part.
+    """
+
+    source: str
+    header: str
+    flash: Mapping[str, int]
+    ram: Mapping[str, int]
+
+
+def write_plan(bundle: Bundle, library: Library) -> PlanText:
+    """Return the C text of a plan.
+
+    Args:
+        bundle: a bundle of a run with goal detection, opened with the engine ``litert`` on every core.
+        library: the C kernels of this host.
+
+    Raises:
+        UserError: firmware cannot hold the front end, a stage or a gate; the message names it.
+    """
+    where = str(bundle.folder)
+    settings, stream = read_detector(bundle.manifest, where)
+    chain = read_chain(bundle.manifest, where)
+    _check(bundle, chain, stream)
+    mel = open_frontend(bundle, library)
+    stages = compile_stages(bundle, library)
+    define = Definitions()
+    images = [image for stage in stages for image in stage.images]
+    programs = ProgramSource(images, define.arrays)
+    scratch = max(programs.scratch_bytes, mel.scratch_bytes)
+    phases = bundle.manifest["hops"]["phases"] if bundle.manifest.get("hops") else 1
+    fields = {
+        "hop": stream.hop,
+        "window": stream.window,
+        **define_ring(define, mel, stream, chain.signal is not None),
+        "phases": phases,
+        "n_stages": len(stages),
+        **define_signal_gate(define, chain.signal, stream),
+        "frontend": define_frontend(define, mel, stream, bundle.programs[0].inputs[0], SCRATCH),
+        "stages": define_stages(define, bundle, stages, programs, chain.gates, phases),
+        "powers": define.arrays.add(list_powers(bundle.programs[-1].outputs[0].scale)),
+        "detector": _define_detector(define, settings),
+        "labels": "labels",
+        "passed": define.memory("int8_t", "passed", max(len(image.outputs) for image in images), "outputs"),
+        "arena": ARENA,
+        "fills": define.arrays.add(np.array(programs.fills or [(0, 0, 0)], np.int32)),
+        "n_fills": len(programs.fills),
+        "scratch_bytes": f"sizeof({SCRATCH})",
+    }
+    define.ram |= {"arena": programs.arena_bytes, "scratch": scratch}
+    sizes = f"{scratch} + {programs.steps} * GS_STEP_ROOM"
+    labels = ", ".join(f'"{_escape(name)}"' for name in settings.classes)
+    source = [
+        "/* Generated: the trained plan. gs_chain.h describes the structures. */",
+        "#include <math.h>",
+        '#include "gs_chain.h"',
+        '#include "gs_plan.h"',
+        '#include "simd.h"',
+        "",
+        "#define GS_ALIGNED __attribute__((aligned(16)))",
+        f"static uint8_t {ARENA}[{max(1, programs.arena_bytes)}] GS_ALIGNED;",
+        f"static uint8_t {SCRATCH}[{sizes}] GS_ALIGNED;",
+        define.arrays.text(),
+        programs.text,
+        *define.lines,
+        f"static const char *const labels[{len(settings.classes)}] = {{{labels}}};",
+        f"const gs_plan gs_the_plan = {structure(fields)};",
+        "",
+    ]
+    header = _header(bundle.manifest["digest"], settings, stream, len(stages))
+    return PlanText("\n".join(source), header, {"constants": define.arrays.bytes}, dict(define.ram))
+
+
+def _check(bundle: Bundle, chain: ChainSettings, stream: StreamFormat) -> None:
+    if any(program is not None for program in bundle.exits):
+        raise UserError(f"{bundle.folder}: firmware has no exits of gates, and the plan has one")
+    if stream.window % stream.hop and chain.signal is not None:
+        raise UserError(
+            f"{bundle.folder}: in firmware, a window behind a gate on the signal is a whole number of hops; this one "
+            f"has {stream.window} samples, a hop {stream.hop}"
+        )
+
+
+def _define_detector(define: Definitions, settings: DetectorSettings) -> str:
+    positives = len(settings.positives)
+    thresholds = np.broadcast_to(np.asarray(settings.threshold, float), (positives,))
+    values = {
+        "outputs": settings.smoothing * positives,
+        "smoothed": settings.hits * positives,
+    }
+    return define.constant(
+        "gs_detector",
+        "detector",
+        {
+            "classes": len(settings.classes),
+            "positives": positives,
+            "columns": define.arrays.add(np.array(settings.columns, np.int32)),
+            "thresholds": define.constants("double", "thresholds", [number(each) for each in thresholds.tolist()]),
+            "smoothing": settings.smoothing,
+            "hits": settings.hits,
+            "refractory": settings.refractory_hops,
+            **{name: define.memory("double", name, count, "detector") for name, count in values.items()},
+        },
+    )
+
+
+def _header(digest: str, settings: DetectorSettings, stream: StreamFormat, stages: int) -> str:
+    classes = "\n".join(
+        f"#define GS_CLASS_{re.sub('[^A-Z0-9]', '_', name.upper())} {k}" for k, name in enumerate(settings.classes)
+    )
+    return f"""/* Generated: the sizes of the trained plan. */
+#ifndef GS_PLAN_H
+#define GS_PLAN_H
+
+#define GS_PLAN_DIGEST "{digest}"
+#define GS_RATE {stream.rate} /* samples per second */
+#define GS_HOP {stream.hop} /* samples that gatesearch_process reads */
+#define GS_WINDOW {stream.window} /* samples of the window of a decision */
+#define GS_STAGES {stages}
+#define GS_HOP_SECONDS {settings.hop_s!r}
+#define GS_FIRST_SECONDS {settings.time_s(0)!r} /* time at which the window of hop 0 ends */
+#define GS_CLASSES {len(settings.classes)}
+{classes}
+
+#endif
+"""
+
+
+def _escape(name: str) -> str:
+    return name.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,132 @@
+"""A program of a stage as firmware runs it: its operators, its constant arrays and the memory that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ctypes import c_void_p
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatesearch.export.firmware.memory_plan import Group, Lifetimes, Range
+from gatesearch.gates import BLOCK
+from gatesearch.kernels.arrays import Array
+from gatesearch.kernels.geometry import output_size
+from gatesearch.runtime.hop_kernel import HopKernel
+from gatesearch.runtime.stage_memory import find_runs
+from gatesearch.runtime.stage_operators import CONV, DEPTHWISE, LARGEST_OF_RUNS, MOVE, COperator
+
+BEFORE = -1  # the step before the first operator, at which the input and the state are written
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The memory that an operator reads and writes, as ranges of bytes from the start of its program's memory."""
+
+    inputs: Sequence[Range]
+    output: Range
+
+
+class ProgramImage:
+    """The parts of a compiled program that firmware contains.
+
+    Args:
+        kernel: the program, compiled for the kernels of this host.
+
+    Attributes:
+        operators: the C operators in order.
+        input, state: ranges of the input and of the state.
+        outputs, next_state: places of the outputs, and of the next hop's state, in order.
+        fills: ranges that always hold one value, with this value.
+    """
+
+    def __init__(self, kernel: HopKernel) -> None:
+        self._list, c = kernel.operators, kernel.c
+        self.operators: Sequence[COperator] = self._list.operators
+        arrays = [each for each in self._list.owners if isinstance(each, np.ndarray) and each.size]
+        self._arrays = {each.ctypes.data: each for each in arrays}
+        self.input: Range = (0, c.size)
+        self.state: Range = (c.state - self._list.address, c.n_state)
+        self.outputs = spread_runs(self.array(c.out_runs))
+        self.next_state = spread_runs(self.array(c.state_runs)) if c.n_state else np.zeros(0, np.int32)
+        self.fills = tuple(self._list.fills)
+
+    def array(self, address: int | None) -> Array:
+        """Return the constant array at an address."""
+        assert address is not None
+        return self._arrays[address]
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Memory that an operator or the state's exchange needs while the program runs."""
+        arrays = [self.array(each.scratch) for each in self.operators if each.scratch]
+        return max([self.state[1], *(each.nbytes for each in arrays)])
+
+    @property
+    def steps(self) -> int:
+        """The most steps of a convolution: products of 16 input channels at one tap with 16 output channels."""
+        convolutions = [each for each in self.operators if each.kind == CONV]
+        return max((self.array(each.weights).size // (BLOCK * BLOCK) for each in convolutions), default=0)
+
+    def find_place(self, address: int) -> int | None:
+        """Return the place in memory that an address means; None if it lies outside the memory of all tensors."""
+        place = address - self._list.address
+        return place if 0 <= place < self._list.buffer.size else None
+
+    def access(self, operator: COperator) -> Access:
+        """Return the memory that an operator reads and writes."""
+        x, y = (operator.x or 0) - self._list.address, (operator.y or 0) - self._list.address
+        if operator.kind in (CONV, DEPTHWISE):
+            c = operator.shape
+            height, width = output_size([int(getattr(c, name)) for name, _ in c._fields_])
+            return Access([(x, c.h * c.w * c.c_in)], (y, height * width * c.c_out))
+        index = self.array(operator.index)
+        if operator.kind == MOVE:
+            runs = [(int(first), int(length)) for first, length in index]
+            return Access(runs, (y, sum(length for _, length in runs)))
+        if operator.kind == LARGEST_OF_RUNS:
+            return Access([(int(first), operator.outputs) for first in index.ravel()], (y, operator.outputs))
+        runs = [(int(first), int(length)) for first, length in find_runs(np.unique(index))]
+        return Access(runs, (y, operator.outputs))
+
+    def lifetimes(self) -> Lifetimes:
+        """Return when each block of memory is used, without the blocks that keep their values from hop to hop."""
+        last = len(self.operators)
+        lifetimes = Lifetimes(self._list.blocks)
+        for each in (self.input, self.state):
+            lifetimes.use(each, BEFORE)
+        for step, operator in enumerate(self.operators):
+            access = self.access(operator)
+            for each in (*access.inputs, access.output):
+                lifetimes.use(each, step)
+        for places in (self.outputs, self.next_state):
+            for first, length in find_runs(places):
+                lifetimes.use((int(first), int(length)), last)
+        return lifetimes
+
+    def split_groups(self) -> tuple[list[Group], list[Group]]:
+        """Return the groups of blocks that only this run uses, and those that keep their values from hop to hop."""
+        lasting_ranges = [each for each in (self.state, *(range_ for range_, _ in self.fills)) if each[1]]
+        passing: list[Group] = []
+        lasting: list[Group] = []
+        for group in self.lifetimes().groups():
+            holds = any(group.first <= first < group.first + group.size for first, _ in lasting_ranges)
+            (lasting if holds else passing).append(group)
+        return passing, lasting
+
+
+def spread_runs(runs: Array) -> Array:
+    """Return the places that runs (first, length) cover, int32 [n].
+
+    >>> spread_runs(np.array([[4, 2], [0, 1]])).tolist()
+    [4, 5, 0]
+    """
+    return np.concatenate([np.arange(first, first + length, dtype=np.int32) for first, length in runs])
+
+
+def walk_pointers(operator: COperator) -> Iterator[tuple[str, int]]:
+    """Yield each pointer of an operator that is not null, with the name of its field."""
+    for name, kind, *_ in operator._fields_:
+        value = getattr(operator, name)
+        if kind is c_void_p and value:
+            yield name, value

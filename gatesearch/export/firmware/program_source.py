@@ -1,0 +1,118 @@
+"""Writes the programs of stages as C: tables of operators that refer to constant arrays and to places in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gatesearch.export.firmware.arrays import ConstantArrays, structure
+from gatesearch.export.firmware.memory_plan import Relocation, align, place_groups
+from gatesearch.export.firmware.program_image import ProgramImage, spread_runs, walk_pointers
+from gatesearch.kernels.arrays import Array
+from gatesearch.runtime.stage_memory import find_runs
+from gatesearch.runtime.stage_operators import CONV, DEPTHWISE, MOVE, COperator
+
+ARENA, SCRATCH = "gs_arena", "gs_scratch"
+"""C names of the memory of all tensors, and of the memory that one operator uses while it runs."""
+
+
+class ProgramSource:
+    """The C text of all programs of a plan, which share one arena.
+
+    Values that last only while a program runs lie at the start of the arena, where those of the programs take turns.
+    States and other values that last from hop to hop lie behind them, each at its own place.
+
+    Args:
+        images: the programs.
+        arrays: receives the constant arrays.
+
+    Attributes:
+        arena_bytes: size of the arena.
+        shared_bytes: the part of it that programs share.
+        scratch_bytes: memory that the operators need while they run.
+        steps: the most steps of a convolution; an instruction set may need more scratch memory for each.
+        fills: places with constant values: first place, length and value of each.
+        text: the definitions of all tables of operators.
+    """
+
+    def __init__(self, images: Sequence[ProgramImage], arrays: ConstantArrays) -> None:
+        self._arrays = arrays
+        split = [image.split_groups() for image in images]
+        plans = [place_groups(passing) for passing, _ in split]
+        self.shared_bytes = align(max((size for _, size in plans), default=0))
+        self.arena_bytes = self.shared_bytes
+        self.scratch_bytes = max((image.scratch_bytes for image in images), default=0)
+        self.steps = max((image.steps for image in images), default=0)
+        self.fills: list[tuple[int, int, int]] = []
+        self._relocations: list[Relocation] = []
+        for image, (passing, lasting), (places, _) in zip(images, split, plans, strict=True):
+            lasting_places = []
+            for group in lasting:
+                lasting_places.append(self.arena_bytes)
+                self.arena_bytes += align(group.size)
+            groups, new = [*passing, *lasting], [*places, *lasting_places]
+            order = sorted(range(len(groups)), key=lambda i: groups[i].first)
+            relocation = Relocation.build([groups[i] for i in order], [new[i] for i in order])
+            self._relocations.append(relocation)
+            for (first, length), value in image.fills:
+                if not any(group.first <= first < group.first + group.size for group in lasting):
+                    continue  # no operator reads it: convolutions pad by themselves
+                self.fills.append((int(relocation.move(np.array([first]))[0]), length, value))
+        self.text = "\n".join(self._operators(k, image) for k, image in enumerate(images))
+        self._images = images
+
+    def _operators(self, k: int, image: ProgramImage) -> str:
+        rows = ",\n".join("    " + self._operator(image, self._relocations[k], each) for each in image.operators)
+        return f"static const gs_op operators_{k}[{max(1, len(image.operators))}] = {{\n{rows or '    {0}'}}};"
+
+    def _operator(self, image: ProgramImage, relocation: Relocation, operator: COperator) -> str:
+        fields: dict[str, object] = {
+            name: int(getattr(operator, name)) for name in ("kind", "zero", "zero_out", "outputs", "count")
+        }
+        fields["shape"] = structure({name: int(getattr(operator.shape, name)) for name, _ in operator.shape._fields_})
+        by_index = operator.kind not in (CONV, DEPTHWISE)
+        for name, address in walk_pointers(operator):
+            place = image.find_place(address)
+            if name == "scratch":
+                fields[name] = SCRATCH
+            elif name == "x" and by_index:  # its index holds places of the whole arena
+                fields[name] = ARENA
+            elif place is not None:
+                fields[name] = f"{ARENA} + {int(relocation.move(np.array([place]))[0])}"
+            elif name == "index":
+                index = self._index(operator, image.array(address), relocation)
+                fields["count"] = len(index) if operator.kind == MOVE else operator.count
+                fields[name] = self._arrays.add(index)
+            elif name == "weights" and operator.kind == CONV:
+                fields[name] = self._arrays.add_packed(image.array(address))
+            else:
+                fields[name] = self._arrays.add(image.array(address))
+        return structure(fields)
+
+    def _index(self, operator: COperator, index: Array, relocation: Relocation) -> Array:
+        if operator.kind == MOVE:
+            return find_runs(relocation.move(spread_runs(index)))
+        return relocation.move(index)
+
+    def describe(self, k: int) -> str:
+        """Return the C initialiser of a program's ``gs_hops``."""
+        image, relocation = self._images[k], self._relocations[k]
+        outputs, states = (find_runs(relocation.move(places)) for places in (image.outputs, image.next_state))
+        place = relocation.move(np.array([image.input[0], image.state[0] if image.state[1] else 0]))
+        fields: dict[str, object] = {
+            "ops": f"operators_{k}",
+            "n_ops": len(image.operators),
+            "size": image.input[1],
+            "n_out": len(image.outputs),
+            "n_state": image.state[1],
+            "n_out_runs": len(outputs),
+            "n_state_runs": len(states),
+            "out_runs": self._arrays.add(outputs),
+            "memory": ARENA,
+            "input": f"{ARENA} + {place[0]}",
+        }
+        if image.state[1]:
+            fields["state_runs"] = self._arrays.add(states)
+            fields["state"], fields["next_state"] = f"{ARENA} + {place[1]}", SCRATCH
+        return structure(fields)

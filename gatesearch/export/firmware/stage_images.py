@@ -1,0 +1,75 @@
+"""Compiles the programs of a bundle's stages for firmware."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatesearch.errors import UserError
+from gatesearch.export.firmware.program_image import ProgramImage
+from gatesearch.kernels.library import Library
+from gatesearch.runtime.bundle import Bundle, HopPrograms
+from gatesearch.runtime.hop_kernel import HopKernel
+from gatesearch.runtime.program import Program
+from gatesearch.runtime.stage_operators import Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class StageImages:
+    """The programs of one stage.
+
+    Args:
+        names: the names of the programs in ``gs_stage``: ``catch_up``, and ``step`` if the stage runs by hops.
+        images: the programs.
+        window, fresh: frames of a whole window and of a hop; 1 and 1 for a stage that reads whole inputs.
+        row: values of a frame.
+        state_bytes: bytes of the state.
+    """
+
+    names: Sequence[str]
+    images: Sequence[ProgramImage]
+    window: int
+    fresh: int
+    row: int
+    state_bytes: int
+
+
+def compile_stages(bundle: Bundle, library: Library) -> list[StageImages]:
+    """Return the programs of each stage.
+
+    Raises:
+        UserError: no kernel computes an operator of a stage; the message names both.
+    """
+    by_hops = bundle.hop_programs() if bundle.manifest.get("hops") else [None] * len(bundle.programs)
+    stages = []
+    for k, (program, hops) in enumerate(zip(bundle.programs, by_hops, strict=True)):
+        following = by_hops[k + 1] if k + 1 < len(by_hops) else None
+        axis = 0 if following is None else following.axis
+        if not isinstance(program, Program):
+            raise UserError(f"{bundle.folder}: stage {k} has gated layers in float; firmware takes int8 alone")
+        try:
+            stages.append(_whole(program, axis, library) if hops is None else _by_hops(program, hops, axis, library))
+        except Unsupported as error:
+            raise UserError(f"{bundle.folder}: firmware: stage {k}: {error}") from None
+    return stages
+
+
+def _whole(program: Program, axis: int, library: Library) -> StageImages:
+    axes = [axis, *(0 for _ in program.outputs[1:])]
+    kernel = HopKernel(program.model, program.inputs, program.outputs, (0, axes), library)
+    return StageImages(("catch_up",), [ProgramImage(kernel)], window=1, fresh=1, row=kernel.size, state_bytes=0)
+
+
+def _by_hops(program: Program, hops: HopPrograms, axis: int, library: Library) -> StageImages:
+    own = [axis, *(0 for _ in program.outputs[1:])]
+    step = HopKernel(hops.step.model, hops.step.inputs, hops.step.outputs, (hops.axis, own), library)
+    # The state that a catch-up leaves behind is written behind its outputs, in the order of the step's inputs.
+    all_axes = [*own, *(0 for _ in hops.catch_up.outputs[len(own) :])]
+    catch_up = HopKernel(
+        hops.catch_up.model, hops.catch_up.inputs, hops.catch_up.outputs, (hops.axis, all_axes), library
+    )
+    images = [ProgramImage(catch_up), ProgramImage(step)]
+    row = int(np.prod(hops.step.inputs[0].shape)) // hops.fresh
+    return StageImages(("catch_up", "step"), images, hops.window, hops.fresh, row, images[1].state[1])

@@ -1,0 +1,112 @@
+"""The step ``firmware`` of a run: writes the best plan's bundle as C sources, and checks them on this host."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gatesearch._lib import console
+from gatesearch.errors import UserError
+from gatesearch.export.firmware import write_firmware
+from gatesearch.export.firmware.check import check_firmware
+from gatesearch.pipeline.export import PlanBundle
+from gatesearch.pipeline.listening import read_test_sound
+from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.runtime.listener import DETECTOR
+
+FIRMWARE = "best/firmware"
+FIRMWARE_FILE = "logs/firmware.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareRecord:
+    """The firmware of a run.
+
+    Args:
+        folder: the folder, relative to the run folder.
+        flash, ram: bytes of constants and of working memory by part, without code and stack.
+        hops, detections: number of golden hops, and of the detections in them.
+        check: the line that the check on this host printed.
+    """
+
+    folder: str
+    flash: dict[str, int]
+    ram: dict[str, int]
+    hops: int
+    detections: int
+    check: str
+
+
+def build_firmware(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> FirmwareRecord | None:
+    """Write and check the firmware of a run on a stream of sound; None where there is none, with a warning why.
+
+    Firmware that was made from the same weights and plan is not written again.
+    """
+    sound = read_test_sound(problem)
+    if sound is None or bundle.manifest.get(DETECTOR) is None:
+        return None  # clips and other signals: a bundle has no detector, or no front end in C
+    made_from = {"plan": bundle.manifest["digest"], "weights": bundle.manifest["made_from"]["weights"]}
+    stored = folder.load(FIRMWARE_FILE, json.loads, "the firmware is written again")
+    if stored is not None and stored["made_from"] == made_from:
+        changed = _find_changed(folder / FIRMWARE, stored["files"])
+        if changed is None:
+            return FirmwareRecord(**stored["firmware"])
+        console.warn(f"firmware: {changed} is not what the run wrote; the firmware is written again")
+    try:
+        firmware = write_firmware(bundle.path, folder / FIRMWARE, sound)
+        files = _digest_files(firmware.folder)
+        line = check_firmware(firmware.folder)
+    except UserError as error:
+        console.warn(f"firmware: not written: {str(error).removeprefix('firmware: ')}")
+        return None
+    console.say(firmware.describe())
+    console.say(f"firmware: make check on this host: {line}")
+    record = FirmwareRecord(
+        folder=FIRMWARE,
+        flash=dict(firmware.flash),
+        ram=dict(firmware.ram),
+        hops=firmware.hops,
+        detections=firmware.detections,
+        check=line,
+    )
+    folder.write_json(FIRMWARE_FILE, {"made_from": made_from, "firmware": firmware_entry(record), "files": files})
+    return record
+
+
+def _digest_files(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file of a firmware folder, by its path in the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _find_changed(folder: Path, files: Mapping[str, str]) -> Path | None:
+    """Return the first file that is missing or has another sha256; None if there is none."""
+    for name, digest in files.items():
+        path = folder / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            return path
+    return None
+
+
+def firmware_entry(record: FirmwareRecord | None) -> dict[str, Any] | None:
+    """Return the entry ``firmware`` of summary.json."""
+    if record is None:
+        return None
+    return {name: getattr(record, name) for name in FirmwareRecord.__slots__}
+
+
+def export_firmware(problem: Problem, bundle: PlanBundle, folder: Path) -> None:
+    """Write and check the firmware of a bundle in any folder.
+
+    Raises:
+        UserError: the run has no detector, a part has no kernel, or the check fails.
+    """
+    if bundle.manifest.get(DETECTOR) is None:
+        raise UserError("target=firmware: firmware is of runs on streams of sound; wanted: goal: detection")
+    console.say(write_firmware(bundle.path, folder, read_test_sound(problem)).describe())
+    console.say(f"firmware: make check on this host: {check_firmware(folder)}")

@@ -1,0 +1,98 @@
+"""A bundle of a small gated network that listens by hops, for firmware."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gatesearch.frontends.log_mel import LogMel
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.runtime.chain import STREAM_GATES
+from gatesearch.runtime.detector import DetectorSettings
+from gatesearch.runtime.listener import DETECTOR, StreamFormat, describe_detector
+from gatesearch.runtime.open_listener import open_listener
+from tests.export.hop_model import export_by_hops
+from tests.export.small_model import CLASSES
+
+RATE = 16000
+SIGNAL = {"statistic": "level", "threshold": 12 * 65536.0, "smoothing": 2, "hold": 2}
+CHANNEL_GATES = GatePlan(
+    (
+        PlacedGate.of("gc", "input", mode="channel", keep=1.0, recall=1.0),
+        PlacedGate.of("gc", "blocks.0", mode="channel", keep=0.5, recall=0.97),
+    ),
+    ("mcu", "npu", "app"),
+)
+
+
+def export_listening(
+    folder: Path, hop: int, phases: int, signal: bool, gates: Sequence[tuple[float, int, int]]
+) -> Path:
+    """Write a bundle with a detector and return its folder.
+
+    Args:
+        folder: the folder to write.
+        hop: samples of a hop.
+        phases: number of states that take turns.
+        signal: whether a gate stands before the front end.
+        gates: for each gate between stages, the share of its scores on noise that lie below the threshold, the
+            smoothing and the hold.
+    """
+    torch.manual_seed(0)
+    waves = np.stack([make_sound()[first : first + RATE] for first in range(0, 3 * RATE, RATE // 20)])
+    frontend = LogMel(mel_bins=10).fit(torch.from_numpy(waves))
+    features = frontend(torch.from_numpy(waves))
+    bundle = export_by_hops(folder, CHANNEL_GATES, hop=hop // 320, phases=phases, theta=None, features=features)
+    settings = DetectorSettings(
+        classes=CLASSES,
+        positives=("yes", "no"),
+        hop_s=hop / RATE,
+        smoothing=3,
+        threshold=0.15,
+        hits=2,
+        refractory_s=0.2,
+        first_s=1.0,
+    )
+    manifest = bundle.manifest | {
+        "frontend": frontend.describe(),
+        DETECTOR: describe_detector(settings, StreamFormat(rate=RATE, window=RATE, hop=hop)),
+    }
+
+    def write(thresholds: Sequence[float], on_signal: bool) -> None:
+        entries = [
+            {"threshold": threshold, "smoothing": smoothing, "hold": hold}
+            for threshold, (_, smoothing, hold) in zip(thresholds, gates, strict=True)
+        ]
+        manifest[STREAM_GATES] = {"signal": SIGNAL if on_signal else None, "gates": entries}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    write([-np.inf] * len(gates), on_signal=False)
+    scores = read_scores(folder, make_sound())
+    write([float(np.quantile(scores[k], share)) for k, (share, *_) in enumerate(gates)], signal)
+    return folder
+
+
+def read_scores(folder: Path, sound: np.ndarray) -> dict[int, np.ndarray]:
+    """Return the scores of each gate at all hops of a sound, with open gates."""
+    listener, scores = open_listener(folder), {}
+    chain = listener._decisions.chain
+    read = chain._scores
+
+    def keep(k: int, outputs: np.ndarray) -> np.ndarray:
+        scores[k] = read(k, outputs)
+        return scores[k]
+
+    chain._scores = keep
+    list(listener.push(sound))
+    return scores
+
+
+def make_sound(seconds: float = 4.0, seed: int = 3) -> np.ndarray:
+    """Return noise whose loudness changes twice a second, int16 [n]."""
+    generator = np.random.default_rng(seed)
+    loudness = np.repeat(10 ** generator.uniform(0.5, 3.8, int(seconds * 2)), RATE // 2)
+    return np.clip(generator.standard_normal(len(loudness)) * loudness, -32768, 32767).astype(np.int16)

@@ -1,0 +1,122 @@
+"""Firmware decides every hop as the Python runtime does, on this host and in emulators of Arm cores."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gatesearch.errors import UserError
+from gatesearch.export.firmware import write_firmware
+from gatesearch.export.firmware.check import check_firmware
+from gatesearch.export.firmware.project import kernel_files
+from gatesearch.kernels import native
+from tests.export.firmware.small_bundle import export_listening, make_sound
+
+pytestmark = pytest.mark.skipif(
+    native.load() is None or shutil.which("make") is None, reason="needs make and a compiler"
+)
+TOOLS = {"qemu_aarch64": ("aarch64-linux-gnu-gcc", "qemu-aarch64")}
+CASES = {
+    "one phase": (640, 1, False, ((0.5, 1, 0), (0.3, 2, 3))),
+    "behind a gate on the signal": (640, 1, True, ((0.4, 3, 2), (0.3, 1, 1))),
+    "two phases": (320, 2, True, ((0.5, 2, 1), (0.3, 1, 0))),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def firmware(request, tmp_path_factory):
+    """Return the firmware of a bundle; its golden vectors are four seconds of noise that opens and closes the gates."""
+    folder = tmp_path_factory.mktemp("firmware")
+    bundle = export_listening(folder / "bundle", *CASES[request.param])
+    return write_firmware(bundle, folder / "firmware", make_sound())
+
+
+def make(folder: Path, target: str) -> str:
+    done = subprocess.run(["make", "-s", target], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_hop_equals_the_python_runtime(firmware):
+    vectors = (firmware.folder / "test" / "vectors.h").read_text()
+    last_stages = {int(row) for row in re.findall(r"^    \{(-?\d+), ", vectors, re.M)}
+    assert len(last_stages) >= 3 and firmware.detections  # gates stop hops at several places, and some are detected
+    assert make(firmware.folder, "sanitize").startswith(f"PASS {firmware.hops} hops, {firmware.detections} detections")
+
+
+def test_a_decision_that_differs_fails_the_check(firmware, tmp_path):
+    copy = shutil.copytree(firmware.folder, tmp_path / "copy")
+    vectors = (copy / "test" / "vectors.h").read_text()
+    (copy / "test" / "vectors.h").write_text(vectors.replace("    {-2, 0, -1, ", "    {-1, 0, -1, ", 1))
+    with pytest.raises(UserError, match="make check: FAIL hop 0: last stage -2"):
+        check_firmware(copy)
+
+
+def test_the_folder_needs_nothing_outside(firmware):
+    sources = {path.name for path in firmware.folder.rglob("*.[ch]")}
+    system = {"math.h", "stddef.h", "stdint.h", "stdio.h", "string.h"}
+    for path in [*firmware.folder.glob("src/*"), *firmware.folder.glob("include/*"), firmware.folder / "test/check.c"]:
+        for name in re.findall(r'#include [<"]([^>"]+)[>"]', path.read_text()):
+            assert name in sources | system, f"{path}: {name}"
+    assert {path.name for path in kernel_files()} <= sources
+
+
+def test_the_memory_that_is_printed_is_the_memory_of_the_object(firmware):
+    make(firmware.folder, "build")
+    command = ["cc", "-std=c99", "-fno-pic", "-Isrc", "-Ikernels", "-c", "src/gs_plan.c", "-o", "build/plan.o"]
+    subprocess.run(command, cwd=firmware.folder, check=True)
+    sizes = subprocess.run(["size", "build/plan.o"], cwd=firmware.folder, capture_output=True, text=True, check=True)
+    _, data, bss = map(int, sizes.stdout.splitlines()[1].split()[:3])
+    assert sum(firmware.ram.values()) == pytest.approx(data + bss, rel=0.02)
+
+
+def test_a_front_end_or_an_operator_without_a_kernel_is_named(tmp_path, monkeypatch):
+    bundle = export_listening(tmp_path / "bundle", *CASES["one phase"])
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["frontend"] = {"name": "identity", "args": {}, "input_shape": [16000], "output_shape": [1, 49, 10]}
+    (tmp_path / "other").mkdir()
+    shutil.copytree(bundle, tmp_path / "other" / "bundle")
+    (tmp_path / "other" / "bundle" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="firmware has no front end identity; valid: log_mel, mfcc"):
+        write_firmware(tmp_path / "other" / "bundle", tmp_path / "a")
+    from gatesearch.runtime import stage_program
+
+    kernels = {k: v for k, v in stage_program._OPERATORS.items() if k != "DEPTHWISE_CONV_2D"}
+    monkeypatch.setattr(stage_program, "_OPERATORS", kernels)
+    with pytest.raises(UserError, match="firmware: stage 0: no kernel for DEPTHWISE_CONV_2D"):
+        write_firmware(bundle, tmp_path / "b")
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("core", ["qemu_m4", "qemu_m55", "qemu_aarch64"])
+def test_emulated_cores_decide_every_hop_alike(firmware, core):
+    needed = (
+        ("aarch64-linux-gnu-gcc", "qemu-aarch64")
+        if core == "qemu_aarch64"
+        else ("arm-none-eabi-gcc", "qemu-system-arm")
+    )
+    if any(shutil.which(name) is None for name in needed):
+        pytest.skip(f"needs {' and '.join(needed)}")
+    assert f"PASS {firmware.hops} hops" in make(firmware.folder, core)
+
+
+def test_the_examples_compile(firmware):
+    """The Zephyr application and the Arduino sketch are compiled against stubs: their types fit, no more is known."""
+    examples, stubs = firmware.folder / "examples", Path(__file__).parent / "stubs"
+    paths = ["-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{stubs}", "-Iinclude", "-Isrc"]
+    commands = [
+        ["cc", *paths, str(examples / "zephyr" / "main.c")],
+        ["cc", *paths, str(examples / "listen.c")],
+    ]
+    if shutil.which("c++"):
+        sketch = str(examples / "arduino" / "gatesearch_sketch.ino")
+        commands.append(["c++", *paths, "-include", "Arduino.h", "-x", "c++", sketch])
+    for command in commands:
+        done = subprocess.run(command, cwd=firmware.folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
