@@ -7,6 +7,7 @@ Each front end has a file of its own and an entry point of the group ``gatesearc
 
 from gatesearch.frontends.base import Frontend
 from gatesearch.frontends.build import build, build_for, restore
+from gatesearch.frontends.fixed_mel import FixedMel
 from gatesearch.frontends.identity import Identity
 from gatesearch.frontends.image import Normalise
 from gatesearch.frontends.log_mel import LogMel
@@ -16,6 +17,7 @@ from gatesearch.frontends.waveform import Waveform
 
 __all__ = [
     "MFCC",
+    "FixedMel",
     "Frontend",
     "Identity",
     "LogMel",

@@ -16,11 +16,11 @@ from torch import Tensor
 from gatesearch._lib.tensors import to_float
 from gatesearch.errors import UserError
 from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_and_std
-from gatesearch.frontends.grid import FEATURE_RANGE, fake_quantise
-from gatesearch.frontends.mel_filters import mel_filters
+from gatesearch.frontends.fixed_mel import FixedMel
+from gatesearch.frontends.fixed_mel_tables import fixed_mel_tables
+from gatesearch.frontends.grid import FEATURE_RANGE, FEATURE_SCALE, fake_quantise
+from gatesearch.frontends.mel_filters import LOG_OFFSET, mel_filters
 from gatesearch.graph.hops.frames import Frames
-
-LOG_OFFSET = 1e-6  # keeps the logarithm of silence finite
 
 
 class LogMel(NormalisingFrontend):
@@ -178,6 +178,15 @@ class LogMel(NormalisingFrontend):
     def hop_macs(self, hop: int) -> int:
         """Return the multiply-accumulates of a hop: :meth:`frame_macs` times the number of its fresh frames."""
         return sum(self.frame_macs().values()) * self.hop_frames(hop).fresh
+
+    def fixed(self, scale: float = FEATURE_SCALE, zero_point: int = 0) -> FixedMel | None:
+        """Return the tables that compute the features in fixed point; None if ``fft`` is too small or too large.
+
+        Args:
+            scale: difference of two neighbouring int8 values of the network's input.
+            zero_point: the int8 value that stands for 0.
+        """
+        return fixed_mel_tables(self, scale, zero_point)
 
     @torch.no_grad()
     def fit(self, inputs: Tensor) -> Self:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+LOG_OFFSET = 1e-6  # added to a filter's sum; keeps the logarithm of silence finite
+
 
 def hertz_to_mel(hertz: Tensor) -> Tensor:
     """Return frequencies on the mel scale of HTK, which is nearly linear below 700 Hz and logarithmic above."""

@@ -241,6 +241,42 @@ static void front_end(int frame) {
   whole("history", out, 6 * FEATURES, 1);
 }
 
+/* Returns n pseudo-random integers of at most the given magnitude. */
+static int32_t *integers(int n, int32_t largest) {
+  int32_t *values = reserve(n * 4);
+  for (int k = 0; k < n; k++) values[k] = (int32_t)(next() % 2000001) * (largest / 1000000) - largest;
+  return values;
+}
+
+/* Runs the fixed-point mel front end on two hops; frame is the number of samples in a frame. */
+static void fixed_front_end(int fft, int frame, int has_dct) {
+  enum { BINS = 23, MELS = 5, FEATURES = 3 };
+  const int stride = frame - 7, padded = MELS + 1;
+  int16_t *samples = reserve(2 * stride * 2), *factors = reserve(FEATURES * padded * 2);
+  uint16_t *order = reserve(fft / 4), *weights = reserve(4 * MELS * 2), *logarithms = reserve(65 * 2);
+  uint32_t *roots = reserve(129 * 4);
+  int32_t first[MELS], starts[MELS + 1] = {0};
+  uint8_t shifts[FEATURES] = {18, 20, 25};
+  int64_t biases[FEATURES] = {-12345, 0, 98765432};
+  for (int k = 0; k < 2 * stride; k++) samples[k] = (int16_t)(next() >> 4);
+  for (int k = 0; k < fft / 8; k++) order[k] = (uint16_t)(fft / 8 - 1 - k);
+  for (int k = 0; k < 4 * MELS; k++) weights[k] = (uint16_t)next();
+  for (int k = 0; k < 65; k++) logarithms[k] = (uint16_t)(512 * k);
+  for (int k = 0; k < 129; k++) roots[k] = (uint32_t)(4096 * k / 12) << 16 | 341;
+  for (int k = 0; k < FEATURES * padded; k++) factors[k] = (int16_t)next();
+  for (int k = 0; k < MELS; k++) first[k] = 4 * k, starts[k + 1] = 4 * k + 3;
+  const gs_fixed_mel m = {fft, frame, stride, BINS, MELS, FEATURES, 7, has_dct, 34360, 31,
+                          (gs_complex *)integers(fft, 1 << 28), order, (gs_complex *)integers(3 * fft, 700000000),
+                          (gs_complex *)integers(2 * BINS + 2, 700000000), first, starts, weights, roots, logarithms,
+                          factors, shifts, biases};
+  int8_t *out = reserve(2 * FEATURES);
+  int16_t *history = reserve((7 + stride) * 2);
+  void *scratch = reserve(GS(fixed_mel_scratch)(&m));
+  for (int k = 0; k < 2; k++) GS(fixed_mel_hop)(&m, samples + k * stride, history, out + k * FEATURES, scratch);
+  whole("fixed", out, 2 * FEATURES, 1);
+  whole("kept", history, 7, 2);
+}
+
 /* Runs three steps of an LSTM layer in float32; the layer has size units and columns inputs. */
 static void steps(int size, int columns) {
   gs_matrix m[2];
@@ -309,6 +345,8 @@ int main(void) {
   stream_windows(3), free_arrays();
   front_end(40), free_arrays();
   front_end(41), free_arrays();
+  fixed_front_end(64, 57, 0), free_arrays();
+  fixed_front_end(128, 128, 1), free_arrays();
   steps(20, 7), free_arrays();
   steps_u8(20, 7, 0), free_arrays();
   steps_u8(37, 16, 1), free_arrays();

@@ -8,6 +8,7 @@
 #include "fbs.c"
 #include "fbs_pg.c"
 #include "fbs_single.c"
+#include "fixed_mel.c"
 #include "gated_u8.c"
 #include "head.c"
 #include "level.c"

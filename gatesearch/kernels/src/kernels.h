@@ -255,6 +255,35 @@ size_t GS(mel_scratch)(const gs_mel *m);
 void GS(mel)(const gs_mel *m, const float *samples, int n, int8_t *out, void *scratch);
 void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *history, int frames, int8_t *window, void *scratch);
 
+/* Real and imaginary part. */
+typedef struct {
+  int32_t re, im;
+} gs_complex;
+
+/* A mel front end in fixed point. The sizes and the filters are those of gs_mel. In gatesearch/frontends, fixed_mel.py
+   describes and computes each table. */
+typedef struct {
+  int32_t fft, frame, stride, bins, mels, features;
+  int32_t lag;              /* samples from the start of the next frame to the end of a window */
+  int32_t has_dct;          /* whether the features are a cosine transform of the logarithms */
+  int32_t offset, centre;   /* added to the sum of a band; octaves subtracted from its logarithm */
+  const gs_complex *window; /* for pairs of samples, [fft / 2], in units of 2^-28, zeros behind the frame */
+  const uint16_t *order;    /* first points of the transforms of four points, [fft / 8] */
+  const gs_complex *roots;  /* of the later passes, in units of 2^-30 */
+  const gs_complex *split;  /* roots that separate the spectra of even and odd samples, [bins rounded up to 4] */
+  const int32_t *first, *starts; /* [mels], [mels + 1] */
+  const uint16_t *weights;  /* in units of 2^-15 */
+  const uint32_t *square_roots; /* [129] */
+  const uint16_t *logarithms; /* [65] */
+  const int16_t *factors;   /* [features] or, with a cosine transform, [features][mels rounded up to even] */
+  const uint8_t *shifts;    /* bits after the point in the factors, [features] */
+  const int64_t *biases;    /* [features] */
+} gs_fixed_mel;
+
+size_t GS(fixed_mel_scratch)(const gs_fixed_mel *m);
+void GS(fixed_mel)(const gs_fixed_mel *m, const int16_t *samples, int8_t *out, void *scratch);
+void GS(fixed_mel_hop)(const gs_fixed_mel *m, const int16_t *samples, int16_t *history, int8_t *out, void *scratch);
+
 /* The settings and the state of the level gate on a stream.
 
    kind is one of the statistics that level.c names. block is the number of samples in a frame, and frames the number of

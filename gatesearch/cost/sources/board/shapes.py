@@ -57,6 +57,28 @@ SUMS, OTHER_SUMS = (64, 500, 8000, 16384), (1250, 6272)
 # Shapes of gates on the signal: samples of a hop, samples of a frame, frames of a window, bins of a spectrum.
 LEVELS = ((640, 320, 50, 31), (160, 160, 100, 31), (1280, 320, 50, 31), (320, 64, 250, 31), (400, 200, 80, 31))
 OTHER_LEVELS = ((960, 240, 66, 31), (512, 128, 125, 31))
+# Sizes of mel front ends in fixed point: points of the transform, samples of a frame, from frame to frame and between
+# frames, bins, weights of all filters, filters, features.
+MELS = (
+    (512, 480, 320, 320, 128, 247, 40, 40),
+    (512, 480, 320, 320, 128, 247, 40, 10),
+    (1024, 640, 640, 0, 256, 493, 40, 10),
+    (512, 480, 320, 320, 128, 240, 20, 20),
+    (512, 480, 320, 160, 256, 484, 26, 13),
+    (512, 480, 160, 320, 244, 477, 80, 80),
+    (256, 256, 128, 128, 128, 245, 32, 32),
+    (1024, 1024, 512, 512, 487, 936, 40, 20),
+    (512, 400, 160, 240, 256, 499, 64, 64),
+    (2048, 2048, 1024, 1024, 1024, 1997, 64, 64),
+    (128, 128, 64, 64, 32, 59, 20, 12),
+    (1024, 1024, 512, 512, 487, 936, 40, 40),
+)
+OTHER_MELS = (
+    (512, 512, 256, 256, 192, 366, 32, 16),
+    (1024, 640, 320, 320, 448, 868, 50, 50),
+    (256, 240, 160, 80, 128, 241, 24, 8),
+    (512, 320, 320, 0, 128, 244, 30, 30),
+)
 PAIRS = ((1.0, 0.5), (0.5, 1.0), (0.25, 0.5))  # active shares of inputs and of outputs
 SHARES = (0.25, 0.5, 1.0)
 LOW_RANK_SHARES = (0.25, 0.5)  # parameters of low-rank factors, as shares of the dense matrix's parameters
@@ -74,6 +96,7 @@ def table_calls() -> tuple[KernelCall, ...]:
         "pool": [Listing(_pool_shape(*shape)) for shape in POOLS],
         "sum": [Listing((count,)) for count in SUMS],
         "level": [Listing(shape) for shape in LEVELS],
+        "mel": [Listing(shape) for shape in MELS],
     }
     return (EMPTY_CALL, *_calls(listings))
 
@@ -90,6 +113,7 @@ def held_out_calls() -> tuple[KernelCall, ...]:
         "pool": [Listing(_pool_shape(*shape)) for shape in OTHER_POOLS],
         "sum": [Listing((count,)) for count in OTHER_SUMS],
         "level": [Listing(shape) for shape in OTHER_LEVELS],
+        "mel": [Listing(shape) for shape in OTHER_MELS],
     }
     return tuple(_calls(listings))
 
