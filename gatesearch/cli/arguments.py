@@ -46,9 +46,14 @@ Trust = Annotated[
         show_default=False,
     ),
 ]
-DeviceName = Annotated[
-    str,
-    typer.Argument(metavar="[NAME]", help="A device to show.", show_default=False, autocompletion=complete_device),
+DeviceNames = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME] | compare A B",
+        help="A device to show, or two devices to compare.",
+        show_default=False,
+        autocompletion=complete_device,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 

@@ -1,10 +1,20 @@
-"""Prints the tables of `gatesearch devices`: all devices, or the constants of one device."""
+"""Prints the tables of `gatesearch devices`: all devices, the constants of one, or those in which two differ."""
 
 from __future__ import annotations
 
+import datetime
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import Any
+
 from gatesearch._lib import console
+from gatesearch._lib.format import format_cell
 from gatesearch.devices import profile
 from gatesearch.devices.engine import ENGINES
+from gatesearch.devices.profile import Constant, Core, Device
+
+SOURCE_INDENT = " " * 6
 
 
 def list_devices(as_json: bool = False) -> None:
@@ -20,23 +30,119 @@ def list_devices(as_json: bool = False) -> None:
 
 
 def show_device(name: str, as_json: bool = False) -> None:
-    """Print each constant of a device with its unit and its provenance.
+    """Print each constant of a device: value, unit, provenance, age of the source, source and condition.
 
     Raises:
         UserError: there is no such device, or its profile cannot be read.
     """
-    device = profile.load(name)
+    device, today = profile.load(name), datetime.date.today()
     if as_json:
         console.print_json(device.model_dump(mode="json"))
         return
-    rows = [
-        (path, constant.value, constant.unit, constant.provenance, constant.source)
-        for path, constant in profile.list_constants(device)
-    ]
-    console.table(name, ("constant", "value", "unit", "provenance", "source"), rows)
+    for title, constants in _groups(device):
+        console.say(f"{device.name}: {title}")
+        for line in _list_lines(constants, today, console.console().width):
+            console.say(line)
+        console.say()
     from gatesearch.cost.sources import board
 
     for core in device.cores:
         console.say(f"core {core.name}: engine {core.engine}: {ENGINES[core.engine].description}")
         if table := board.table_of(core):
             console.say(f"core {core.name}: {table.summary}")
+
+
+def compare_devices(names: Sequence[str], as_json: bool = False) -> None:
+    """Print the constants in which two devices differ, with the ratio of the second to the first.
+
+    Cores are compared in the order of the profiles, as the names of cores differ from part to part.
+
+    Raises:
+        UserError: there is no such device, or its profile cannot be read.
+    """
+    first, second = (profile.load(name) for name in names)
+    rows = list(_pair_constants(first, second))
+    differing = [(path, a, b) for path, a, b in rows if a is None or b is None or a.value != b.value]
+    if as_json:
+        console.print_json(
+            [{"constant": path, first.name: _to_json(a), second.name: _to_json(b)} for path, a, b in differing]
+        )
+        return
+    cells = [
+        (path, _describe_value(a), _describe_value(b), f"{b.value / a.value:.3g}x" if a and b and a.value else None)
+        for path, a, b in differing
+    ]
+    console.table(f"{first.name} and {second.name}", ("constant", first.name, second.name, "ratio"), cells)
+    console.say(f"{len(rows) - len(differing)} other constants have equal values")
+
+
+def _groups(device: Device) -> Iterator[tuple[str, list[tuple[str, Constant]]]]:
+    """Yield a title and the constants of each part of a device, with paths that begin in the part."""
+    for core in device.cores:
+        clocks = f", clock {core.clock_names[0]}; clocks: {', '.join(core.clock_names[1:])}" if core.clocks else ""
+        yield f"core {core.name}{clocks}", profile.list_constants(core)
+    for link in device.links:
+        yield f"link {link.source} to {link.target}", profile.list_constants(link)
+    yield f"sensor, on core {device.sense.core}", profile.list_constants(device.sense)
+
+
+def _list_lines(
+    constants: Sequence[tuple[str, Constant]], today: datetime.date, width_characters: int
+) -> Iterator[str]:
+    """Yield a row for each constant, followed by its source, which is too long for a column, as indented lines."""
+    rows = [(path, _describe_value(one), one.provenance, _describe_age(one, today)) for path, one in constants]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, (_, constant) in zip(rows, constants, strict=True):
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield from textwrap.wrap(
+            _cite(constant), width_characters, initial_indent=SOURCE_INDENT, subsequent_indent=SOURCE_INDENT
+        )
+
+
+def _pair_constants(first: Device, second: Device) -> Iterator[tuple[str, Constant | None, Constant | None]]:
+    """Yield the constants of two devices in pairs; None stands for a constant that a device does not have."""
+    for one, other in zip_longest(first.cores, second.cores):
+        names = dict.fromkeys(core.name for core in (one, other) if core is not None)
+        yield from _pair("/".join(names), _constants(one), _constants(other))
+    links = [{f"{link.source}-{link.target}": link for link in device.links} for device in (first, second)]
+    for name in dict.fromkeys([*links[0], *links[1]]):
+        yield from _pair(name, *(dict(profile.list_constants(each[name])) if name in each else {} for each in links))
+    yield from _pair("sense", *(dict(profile.list_constants(device.sense)) for device in (first, second)))
+
+
+def _constants(core: Core | None) -> dict[str, Constant]:
+    return {} if core is None else dict(profile.list_constants(core))
+
+
+def _pair(
+    prefix: str, first: dict[str, Constant], second: dict[str, Constant]
+) -> Iterator[tuple[str, Constant | None, Constant | None]]:
+    for path in dict.fromkeys([*first, *second]):
+        yield f"{prefix}.{path}", first.get(path), second.get(path)
+
+
+def _describe_value(constant: Constant | None) -> str:
+    """Return a value with its unit and, if the profile states one, its range."""
+    if constant is None:
+        return "-"
+    text = f"{format_cell(constant.value)} {constant.unit}"
+    if constant.low is None and constant.high is None:
+        return text
+    low, high = (format_cell(constant.value if end is None else end) for end in (constant.low, constant.high))
+    return f"{text} ({low} to {high})"
+
+
+def _describe_age(constant: Constant, today: datetime.date) -> str:
+    """Return the age of a constant's source, such as ``14 months ago``; empty without a date."""
+    years = constant.age_years(today)
+    if years is None:
+        return ""
+    return f"{years:.0f} years ago" if years >= 2 else f"{max(1, round(12 * years))} months ago"
+
+
+def _cite(constant: Constant) -> str:
+    return f"{constant.source} ({constant.condition})" if constant.condition else constant.source
+
+
+def _to_json(constant: Constant | None) -> dict[str, Any] | None:
+    return None if constant is None else constant.model_dump(mode="json")

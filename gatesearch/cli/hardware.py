@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gatesearch.cli.arguments import AsJson, DeviceName, Settings, load_recipe, read_positive, refuse_rest, take
+from gatesearch.cli.arguments import AsJson, DeviceNames, Settings, load_recipe, read_positive, refuse_rest, take
+from gatesearch.errors import UserError
+
+COMPARE = "compare"  # first word of `devices` that compares two devices
 
 
 def sites(settings: Settings = None, as_json: AsJson = False) -> None:
@@ -15,12 +18,23 @@ def sites(settings: Settings = None, as_json: AsJson = False) -> None:
     tables.sites(recipe, as_json)
 
 
-def devices(name: DeviceName = "", as_json: AsJson = False) -> None:
-    """List all devices, or the constants of one device."""
+def devices(names: DeviceNames = None, as_json: AsJson = False) -> None:
+    """List all devices, the constants of one device, or the constants in which two devices differ.
+
+    devices NAME prints each constant of a device with its provenance, the age of its source, and the source. devices
+    compare A B prints the constants in which two devices differ. A name may be the path of a YAML file.
+    """
+    words = list(names or [])
     from gatesearch.cli import device_tables
 
-    if name:
-        device_tables.show_device(name, as_json)
+    if words[:1] == [COMPARE]:
+        if len(words) != 3:
+            raise UserError(f"devices compare: {len(words) - 1} names; wanted two, as in: devices compare A B")
+        device_tables.compare_devices(words[1:], as_json)
+    elif len(words) > 1:
+        raise UserError(f"devices: {' '.join(words)}: more than one name; to compare two: devices compare A B")
+    elif words:
+        device_tables.show_device(words[0], as_json)
     else:
         device_tables.list_devices(as_json)
 
