@@ -6,6 +6,7 @@ compiles them for an Ethos-U. Tensors of rank 4 are channel-last in these files 
 
 A conversion has three steps: :func:`gatesearch.compile.rewrites.rewrite_operators` rewrites a copy of the module,
 litert-torch converts it, and for int8 the quantiser follows, with ranges that :mod:`gatesearch.compile.ranges` repairs.
+Each program is compared with its module on the example (:mod:`gatesearch.compile.program_check`).
 
 Two rules help a module to run with the same result on every engine, and wholly on an Ethos-U:
 
@@ -26,7 +27,7 @@ import numpy.typing as npt
 from gatesearch._lib.plugins import need
 from gatesearch._lib.timing import not_collecting
 from gatesearch._lib.tool_output import quiet
-from gatesearch.compile import flatbuffer, ranges
+from gatesearch.compile import flatbuffer, program_check, ranges
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +61,8 @@ def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tens
         returns them.
 
     Raises:
-        ToolError: the converter failed, for example at an operation that it does not know.
+        ToolError: the converter failed, for example at an operation that it does not know, or the program computes
+            something else than the module.
     """
     import torch
 
@@ -74,20 +76,26 @@ def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tens
         recurrence.register()
         constant_operands.register()
         litert_torch.config.show_progress = False
-        rewritten = rewrite_operators(copy.deepcopy(module).eval())
+        inputs = [example] if isinstance(example, torch.Tensor) else list(example)
+        copied = copy.deepcopy(module).eval()
+        with torch.no_grad():
+            returned = copied(*inputs)
+        outputs = [returned] if isinstance(returned, torch.Tensor) else list(returned)
+        reference = [each.detach().numpy().copy() for each in outputs]  # before the rewriting, which it checks as well
+        rewritten = rewrite_operators(copied)
         # The converter reads weights in the order of memory and ignores their strides.
         rewritten.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        inputs = [example] if isinstance(example, torch.Tensor) else list(example)
         with torch.no_grad():
-            returned = rewritten(*inputs)
-        outputs = [returned] if isinstance(returned, torch.Tensor) else list(returned)
+            rewritten(*inputs)  # creates the constants of poolings
         wrapped = litert_torch.to_channel_last_io(
             rewritten,
             args=[index for index, value in enumerate(inputs) if value.ndim == 4],
             outputs=[index for index, value in enumerate(outputs) if value.ndim == 4],
         )
         examples = tuple(x.permute(0, 2, 3, 1).contiguous() if x.ndim == 4 else x for x in inputs)
-        return bytes(litert_torch.convert(wrapped.eval(), examples).model_content())
+        model = bytes(litert_torch.convert(wrapped.eval(), examples).model_content())
+    program_check.check_float(model, rewritten, [each.detach().numpy() for each in inputs], reference)
+    return model
 
 
 def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | None = None) -> bytes:
@@ -102,10 +110,12 @@ def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | No
             change; None takes the range from the samples.
 
     Raises:
-        ToolError: the quantiser failed.
+        ToolError: the quantiser failed, or the int8 program computes something else than the float program.
         ValueError: no samples, or samples of another shape than the input.
     """
-    return quantise_in(model, calibrate(model, samples, input_range))
+    quantised = quantise_in(model, calibrate(model, samples, input_range))
+    program_check.check_int8(quantised, model, samples.astype(np.float32))
+    return quantised
 
 
 def calibrate(
