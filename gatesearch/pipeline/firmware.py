@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from gatesearch._lib import console
 from gatesearch.errors import UserError
 from gatesearch.export.firmware import write_firmware
 from gatesearch.export.firmware.check import check_firmware
+from gatesearch.kernels.arrays import Array
 from gatesearch.pipeline.export import PlanBundle
 from gatesearch.pipeline.listening import read_test_sound
 from gatesearch.pipeline.problem import Problem
@@ -31,7 +32,7 @@ class FirmwareRecord:
         folder: the folder, relative to the run folder.
         flash, ram: bytes of constants and of working memory by part, without code and stack.
         hops, detections: number of golden hops, and of the detections in them.
-        check: the line that the check on this host printed.
+        check: the line that the check on this host printed; None where it could not run, or failed.
     """
 
     folder: str
@@ -39,47 +40,72 @@ class FirmwareRecord:
     ram: dict[str, int]
     hops: int
     detections: int
-    check: str
+    check: str | None = None
 
 
 def build_firmware(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> FirmwareRecord | None:
-    """Write and check the firmware of a run on a stream of sound; None where there is none, with a warning why.
+    """Write the firmware of a run on a stream of sound, and play its golden vectors on this host.
 
-    Firmware that was made from the same weights and plan is not written again.
+    Firmware that was made from the same weights and plan is not written again, but it is played again.
+
+    Returns:
+        The record; None for other runs, and where a part has no kernel, with a warning that says which.
     """
     sound = read_test_sound(problem)
     if sound is None or bundle.manifest.get(DETECTOR) is None:
         return None  # clips and other signals: a bundle has no detector, or no front end in C
-    made_from = {"plan": bundle.manifest["digest"], "weights": bundle.manifest["made_from"]["weights"]}
-    stored = folder.load(FIRMWARE_FILE, json.loads, "the firmware is written again")
-    if stored is not None and stored["made_from"] == made_from:
-        changed = _find_changed(folder / FIRMWARE, stored["files"])
-        if changed is None:
-            return FirmwareRecord(**stored["firmware"])
-        console.warn(f"firmware: {changed} is not what the run wrote; the firmware is written again")
+    record = _load(bundle, folder)
+    if record is None:
+        try:
+            record = _write(bundle, folder, sound)
+        except UserError as error:
+            console.warn(f"firmware: not written: {str(error).removeprefix('firmware: ')}")
+            return None
     try:
-        firmware = write_firmware(bundle.path, folder / FIRMWARE, sound)
-        files = _digest_files(firmware.folder)
-        line = check_firmware(firmware.folder)
+        record = replace(record, check=check_firmware(folder / FIRMWARE))
     except UserError as error:
-        console.warn(f"firmware: not written: {str(error).removeprefix('firmware: ')}")
+        console.warn(str(error))
+    else:
+        console.say(f"firmware: make check on this host: {record.check}")
+    return record
+
+
+def _load(bundle: PlanBundle, folder: RunFolder) -> FirmwareRecord | None:
+    stored = folder.load(FIRMWARE_FILE, json.loads, "the firmware is written again")
+    if stored is None or stored["made_from"] != _describe_origin(bundle):
         return None
+    changed = _find_changed(folder / FIRMWARE, stored["files"])
+    if changed is not None:
+        console.warn(f"firmware: {changed} is not what the run wrote; the firmware is written again")
+        return None
+    return FirmwareRecord(**stored["firmware"])
+
+
+def _write(bundle: PlanBundle, folder: RunFolder, sound: Array) -> FirmwareRecord:
+    firmware = write_firmware(bundle.path, folder / FIRMWARE, sound)
     console.say(firmware.describe())
-    console.say(f"firmware: make check on this host: {line}")
     record = FirmwareRecord(
         folder=FIRMWARE,
         flash=dict(firmware.flash),
         ram=dict(firmware.ram),
         hops=firmware.hops,
         detections=firmware.detections,
-        check=line,
     )
-    folder.write_json(FIRMWARE_FILE, {"made_from": made_from, "firmware": firmware_entry(record), "files": files})
+    entry = {
+        "made_from": _describe_origin(bundle),
+        "firmware": firmware_entry(record),
+        "files": _digest_files(firmware.folder),
+    }
+    folder.write_json(FIRMWARE_FILE, entry)
     return record
 
 
+def _describe_origin(bundle: PlanBundle) -> dict[str, str]:
+    return {"plan": bundle.manifest["digest"], "weights": bundle.manifest["made_from"]["weights"]}
+
+
 def _digest_files(folder: Path) -> dict[str, str]:
-    """Return the sha256 of each file of a firmware folder, by its path in the folder."""
+    """Return the sha256 of each file of a firmware folder that was not built yet, by its path in the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 

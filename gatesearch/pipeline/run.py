@@ -152,12 +152,12 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
         shortfalls = list_shortfalls(parity, **recipe.verify.model_dump())
         for line in shortfalls:
             console.warn(line)
+        firmware = timed(build_firmware, problem, bundle, folder)
         result = replace(result, parity=parity, shortfalls=shortfalls)
         if until == "report":
             stream = timed(measure_stream, problem, bundle, folder)
             timed(warn_of_engines, cost, best)
             listening = timed(measure_listening, problem, bundle, best, folder)
-            firmware = timed(build_firmware, problem, bundle, folder)
             outputs = RunOutputs(
                 problem=problem,
                 cost=cost,

@@ -50,7 +50,7 @@ class OperatorList:
         tensors: the tensors so far, by index.
         padded: tensors that are another tensor with padding: the index of that tensor, and the padding (height, width).
         blocks: the reserved blocks of the buffer in order: the first place and the number of places of each.
-        fills: the ranges (first place, number of places) that always hold one value, with this value.
+        fills: the ranges (first place, number of places) that always hold the same values.
     """
 
     def __init__(self, model: bytes, library: Library) -> None:
@@ -69,7 +69,7 @@ class OperatorList:
         # another order.
         self.buffer = self.memory.take(sum(2 * (int(np.prod(t.shape)) + LINE) for t in activations), np.uint8)
         self.blocks: list[tuple[int, int]] = []
-        self.fills: list[tuple[tuple[int, int], int]] = []
+        self.fills: list[tuple[int, int]] = []
         self._used = 0
 
     @property
@@ -181,5 +181,5 @@ class OperatorList:
         count = int(np.prod(shape))
         first = self.reserve(count)
         self.buffer[first : first + count] = value
-        self.fills.append(((first, count), value))
+        self.fills.append((first, count))
         return np.arange(first, first + count, dtype=np.int32).reshape(shape)

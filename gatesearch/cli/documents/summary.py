@@ -231,7 +231,7 @@ class Firmware(Document):
     ram: dict[str, int] = Field(description="Bytes of working memory by part, without stack.")
     hops: int = Field(ge=0, description="Number of golden hops, which the check plays.")
     detections: int = Field(ge=0, description="Number of detections in the golden hops.")
-    check: str = Field(description="The line that the check on the machine of the run printed.")
+    check: str | None = Field(description="The line of the check on the machine of the run; null where it failed.")
 
 
 class Group(Document):

@@ -15,12 +15,15 @@ from gatesearch.export.firmware.frontend_source import define_frontend, define_r
 from gatesearch.export.firmware.program_source import ARENA, SCRATCH, ProgramSource
 from gatesearch.export.firmware.stage_images import compile_stages
 from gatesearch.export.firmware.stage_source import define_stages
+from gatesearch.kernels.arrays import Array
 from gatesearch.kernels.library import Library
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.chain import ChainSettings, read_chain
 from gatesearch.runtime.detector import DetectorSettings
 from gatesearch.runtime.listener import StreamFormat, read_detector
 from gatesearch.runtime.posteriors import list_powers
+
+EMPTY = np.zeros(1, np.uint8)  # C has no empty arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,9 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
         "labels": "labels",
         "passed": define.memory("int8_t", "passed", max(len(image.outputs) for image in images), "outputs"),
         "arena": ARENA,
-        "fills": define.arrays.add(np.array(programs.fills or [(0, 0, 0)], np.int32)),
+        "fills": define.constants(
+            "gs_fill", "fills", [_fill(define, *each) for each in programs.fills or [(0, EMPTY)]]
+        ),
         "n_fills": len(programs.fills),
         "scratch_bytes": f"sizeof({SCRATCH})",
     }
@@ -101,6 +106,14 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
     ]
     header = _header(bundle.manifest["digest"], settings, stream, len(stages))
     return PlanText("\n".join(source), header, {"constants": define.arrays.bytes}, dict(define.ram))
+
+
+def _fill(define: Definitions, place: int, values: Array) -> str:
+    """Return the initialiser of a place with constant values; equal values are one number."""
+    fields: dict[str, object] = {"place": place, "length": len(values), "value": int(values[0])}
+    if (values != values[0]).any():
+        fields["values"] = define.arrays.add(values)
+    return structure(fields)
 
 
 def _check(bundle: Bundle, chain: ChainSettings, stream: StreamFormat) -> None:

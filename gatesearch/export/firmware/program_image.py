@@ -37,7 +37,7 @@ class ProgramImage:
         operators: the C operators in order.
         input, state: ranges of the input and of the state.
         outputs, next_state: places of the outputs, and of the next hop's state, in order.
-        fills: ranges that always hold one value, with this value.
+        fills: ranges that always hold the same values.
     """
 
     def __init__(self, kernel: HopKernel) -> None:
@@ -73,21 +73,36 @@ class ProgramImage:
         place = address - self._list.address
         return place if 0 <= place < self._list.buffer.size else None
 
+    def values(self, range_: Range) -> Array:
+        """Return the bytes that a range holds before the first run."""
+        first, length = range_
+        return self._list.buffer[first : first + length].copy()
+
     def access(self, operator: COperator) -> Access:
         """Return the memory that an operator reads and writes."""
-        x, y = (operator.x or 0) - self._list.address, (operator.y or 0) - self._list.address
         if operator.kind in (CONV, DEPTHWISE):
             c = operator.shape
             height, width = output_size([int(getattr(c, name)) for name, _ in c._fields_])
-            return Access([(x, c.h * c.w * c.c_in)], (y, height * width * c.c_out))
+            return Access(
+                [(self._place(operator.x), c.h * c.w * c.c_in)], (self._place(operator.y), height * width * c.c_out)
+            )
+        output = (self._place(operator.y), operator.outputs)
+        if not operator.index:  # it reads as many values as it writes, in the same order
+            pointers = [address for name, address in walk_pointers(operator) if name != "y"]
+            places = [place for address in pointers if (place := self.find_place(address)) is not None]
+            return Access([(place, operator.outputs) for place in places], output)
         index = self.array(operator.index)
         if operator.kind == MOVE:
             runs = [(int(first), int(length)) for first, length in index]
-            return Access(runs, (y, sum(length for _, length in runs)))
-        if operator.kind == LARGEST_OF_RUNS:
-            return Access([(int(first), operator.outputs) for first in index.ravel()], (y, operator.outputs))
-        runs = [(int(first), int(length)) for first, length in find_runs(np.unique(index))]
-        return Access(runs, (y, operator.outputs))
+            return Access(runs, (output[0], sum(length for _, length in runs)))
+        if operator.kind == LARGEST_OF_RUNS or getattr(operator, "of_runs", 0):
+            return Access([(int(first), operator.outputs) for first in index.ravel()], output)
+        return Access([(int(first), int(length)) for first, length in find_runs(np.unique(index))], output)
+
+    def _place(self, address: int | None) -> int:
+        place = self.find_place(address or 0)
+        assert place is not None  # operators read and write the memory of all tensors
+        return place
 
     def lifetimes(self) -> Lifetimes:
         """Return when each block of memory is used, without the blocks that keep their values from hop to hop."""
@@ -106,7 +121,7 @@ class ProgramImage:
 
     def split_groups(self) -> tuple[list[Group], list[Group]]:
         """Return the groups of blocks that only this run uses, and those that keep their values from hop to hop."""
-        lasting_ranges = [each for each in (self.state, *(range_ for range_, _ in self.fills)) if each[1]]
+        lasting_ranges = [each for each in (self.state, *self.fills) if each[1]]
         passing: list[Group] = []
         lasting: list[Group] = []
         for group in self.lifetimes().groups():

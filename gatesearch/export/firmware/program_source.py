@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import c_float, c_int32
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from gatesearch.export.firmware.memory_plan import Relocation, align, place_grou
 from gatesearch.export.firmware.program_image import ProgramImage, spread_runs, walk_pointers
 from gatesearch.kernels.arrays import Array
 from gatesearch.runtime.stage_memory import find_runs
-from gatesearch.runtime.stage_operators import CONV, DEPTHWISE, MOVE, COperator
+from gatesearch.runtime.stage_operators import CONV, MOVE, COperator
 
 ARENA, SCRATCH = "gs_arena", "gs_scratch"
 """C names of the memory of all tensors, and of the memory that one operator uses while it runs."""
@@ -32,7 +33,7 @@ class ProgramSource:
         shared_bytes: the part of it that programs share.
         scratch_bytes: memory that the operators need while they run.
         steps: the most steps of a convolution; an instruction set may need more scratch memory for each.
-        fills: places with constant values: first place, length and value of each.
+        fills: places with constant values: the first place of each, and the values.
         text: the definitions of all tables of operators.
     """
 
@@ -44,7 +45,7 @@ class ProgramSource:
         self.arena_bytes = self.shared_bytes
         self.scratch_bytes = max((image.scratch_bytes for image in images), default=0)
         self.steps = max((image.steps for image in images), default=0)
-        self.fills: list[tuple[int, int, int]] = []
+        self.fills: list[tuple[int, Array]] = []
         self._relocations: list[Relocation] = []
         for image, (passing, lasting), (places, _) in zip(images, split, plans, strict=True):
             lasting_places = []
@@ -55,10 +56,11 @@ class ProgramSource:
             order = sorted(range(len(groups)), key=lambda i: groups[i].first)
             relocation = Relocation.build([groups[i] for i in order], [new[i] for i in order])
             self._relocations.append(relocation)
-            for (first, length), value in image.fills:
-                if not any(group.first <= first < group.first + group.size for group in lasting):
-                    continue  # no operator reads it: convolutions pad by themselves
-                self.fills.append((int(relocation.move(np.array([first]))[0]), length, value))
+            for first, length in image.fills:
+                if any(group.first <= first < group.first + group.size for group in lasting):
+                    place = int(relocation.move(np.array([first]))[0])
+                    self.fills.append((place, image.values((first, length))))
+                # else no operator reads it: convolutions pad by themselves
         self.text = "\n".join(self._operators(k, image) for k, image in enumerate(images))
         self._images = images
 
@@ -68,15 +70,16 @@ class ProgramSource:
 
     def _operator(self, image: ProgramImage, relocation: Relocation, operator: COperator) -> str:
         fields: dict[str, object] = {
-            name: int(getattr(operator, name)) for name in ("kind", "zero", "zero_out", "outputs", "count")
+            name: np.float32(value) if kind is c_float else int(value)
+            for name, kind, *_ in operator._fields_
+            if kind in (c_int32, c_float) and (value := getattr(operator, name))
         }
         fields["shape"] = structure({name: int(getattr(operator.shape, name)) for name, _ in operator.shape._fields_})
-        by_index = operator.kind not in (CONV, DEPTHWISE)
         for name, address in walk_pointers(operator):
             place = image.find_place(address)
             if name == "scratch":
                 fields[name] = SCRATCH
-            elif name == "x" and by_index:  # its index holds places of the whole arena
+            elif name == "x" and operator.index:  # its index holds places of the whole arena
                 fields[name] = ARENA
             elif place is not None:
                 fields[name] = f"{ARENA} + {int(relocation.move(np.array([place]))[0])}"

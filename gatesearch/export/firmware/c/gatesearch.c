@@ -84,8 +84,10 @@ int gatesearch_init(void) {
   /* gs_plan.c holds the weights in this order: [places / 16][16 channels][16 places]. */
   if (gs_weight_at(37, 3) != (37 / GS_BLOCK * GS_BLOCK + 3) * GS_BLOCK + 37 % GS_BLOCK) return -1;
 #endif
-  const int32_t *fill = PLAN->fills;
-  for (int32_t i = 0; i < PLAN->n_fills; i++, fill += 3) memset(PLAN->arena + fill[0], fill[2], (size_t)fill[1]);
+  for (const gs_fill *fill = PLAN->fills; fill < PLAN->fills + PLAN->n_fills; fill++) {
+    if (fill->values) memcpy(PLAN->arena + fill->place, fill->values, (size_t)fill->length);
+    else memset(PLAN->arena + fill->place, fill->value, (size_t)fill->length);
+  }
   gatesearch_reset();
   for (int32_t k = 0; k < PLAN->n_stages; k++) {
     const gs_hops *programs[2] = {PLAN->stages[k].catch_up, PLAN->stages[k].step};

@@ -58,6 +58,12 @@ typedef struct {
   double *smoothed;         /* [hits][positives] */
 } gs_detector;
 
+/* A place of the arena with constant values: values [length], or, without them, one value for all. */
+typedef struct {
+  int32_t place, length, value;
+  const uint8_t *values;
+} gs_fill;
+
 /* A plan. */
 typedef struct {
   int32_t hop, window, ring_size, phases, n_stages; /* samples of a hop, of a window, of the ring buffer */
@@ -71,7 +77,7 @@ typedef struct {
   const char *const *labels;
   int8_t *passed;          /* the outputs of a stage */
   uint8_t *arena;
-  const int32_t *fills;    /* places of the arena with constant values: first, count, value, ... */
+  const gs_fill *fills;
   int32_t n_fills, scratch_bytes;
 } gs_plan;
 
