@@ -8,7 +8,7 @@ only plain modules, because a subclass may compute something else, and a hook wo
 - ``Linear`` on [N, F] becomes a 1x1 convolution. For FULLY_CONNECTED, TensorFlow Lite Micro rounds ties differently
   from LiteRT, by one step in up to 0.7 % of int8 outputs. For CONV_2D, these two engines agree bit for bit, and CONV_2D
   is not slower on either.
-- Average pooling becomes depthwise convolutions with equal weights (:mod:`gatesearch.compile.average_pool`).
+- Average pooling becomes depthwise convolutions with equal weights (:mod:`gatesearch.graph.average_pool`).
   AVERAGE_POOL_2D has one scale for input and output. The mean over a large map is far smaller than the map's maximum,
   so only a few of the 256 int8 values would be left for means.
 - Adaptive maximum pooling to a size that divides the map's size becomes pooling with a kernel, because the converter
@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gatesearch.compile import recurrence
-from gatesearch.compile.average_pool import Pair, Window, factor_window
 from gatesearch.compile.fold import fold_batch_norms, is_plain, replace_random_slopes
 from gatesearch.gates.factored import FactoredRNN, replace_layer
 from gatesearch.gates.matrices import Factors
+from gatesearch.graph.average_pool import Pair, Window, factor_window
 
 
 def rewrite_operators(module: nn.Module) -> nn.Module:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 
+from gatesearch.graph.average_pool import Window, factor_window
 from gatesearch.graph.operator_log import Operand, Operation
 
 LINEAR = frozenset({"mm", "addmm", "linear"})
 AVERAGES = frozenset({"avg_pool2d", "_adaptive_avg_pool2d", "mean"})
-MAX_TAPS = 25  # elements of the largest pooling window for which an average becomes one convolution, not two
 
 
 def weights_of(operation: Operation) -> list[Operand]:
@@ -72,13 +72,21 @@ def average_shape(operation: Operation) -> Hashable:
 
 def average_taps(operation: Operation) -> int:
     """Return the number of taps of the depthwise convolutions that an average pooling becomes."""
-    height, width = _window(operation)
-    return height * width if average_convolutions(operation) == 1 else height + width
+    return sum(window.taps for window in _factors(operation))
 
 
 def average_convolutions(operation: Operation) -> int:
-    """Return the number of convolutions of an average pooling; see :mod:`gatesearch.compile.average_pool`."""
-    return 1 if math.prod(_window(operation)) <= MAX_TAPS else 2
+    """Return the number of depthwise convolutions that an average pooling becomes."""
+    return len(_factors(operation))
+
+
+def _factors(operation: Operation) -> tuple[Window, ...]:
+    """Return the poolings of small windows as which an average pooling is lowered."""
+    kernel = _window(operation)
+    strides = [kernel, *operation.args[2:3]][-1] if operation.name == "avg_pool2d" else kernel
+    padding = [(0, 0), *operation.args[3:4]][-1] if operation.name == "avg_pool2d" else (0, 0)
+    stride = strides or kernel
+    return factor_window(Window(kernel, (stride[0], stride[-1]), (padding[0], padding[-1])))
 
 
 def _window(operation: Operation) -> tuple[int, int]:

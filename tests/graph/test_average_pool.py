@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gatesearch.compile import flatbuffer, tflite, vela
-from gatesearch.compile.average_pool import MAX_TAPS, Window, factor_window
 from gatesearch.compile.rewrites import rewrite_operators
+from gatesearch.graph.average_pool import MAX_TAPS, Window, factor_window
 
 SIZES = st.integers(1, 40)
 
