@@ -184,7 +184,8 @@ static gs_conv drawn_shape(void) {
 }
 
 /* Runs int8 layers of pseudo-random shapes: a convolution of all and of some blocks of channels, a depthwise
-   convolution, and pooling. Large scales make outputs that are clipped. */
+   convolution, pooling, and a sum. Large scales make outputs that are clipped. In some layers, all values and weights are
+   the smallest or the largest ones. */
 static void drawn_layers(void) {
   const gs_conv c = drawn_shape();
   gs_conv d = c;
@@ -192,6 +193,7 @@ static void drawn_layers(void) {
   const int pixels = gs_height(&c) * gs_width(&c), wide = GS_BLOCKS(c.c_out) * GS_BLOCK, most = GS_MAX(wide, c.c_in);
   const int values = c.h * c.w * c.c_in, taps = c.kh * c.kw, count = c.c_out * c.c_in * taps;
   const int zero = from_to(0, 255), zero_out = next() & 1 ? 0 : from_to(0, 255), huge = next() % 8 == 0;
+  const int extreme = next() % 4 == 0;
   int8_t *weights = reserve(count), *packed = reserve(GS(conv_u8_size)(&c)), *by_tap = reserve(taps * c.c_in);
   int32_t *sums = reserve(wide * GS_BLOCKS(c.c_in) * 4), *bias = reserve(most * 4);
   uint8_t *x = reserve(values), *bytes = reserve(GS_MAX(pixels, c.h * c.w) * most);
@@ -199,6 +201,8 @@ static void drawn_layers(void) {
   for (int i = 0; i < count; i++) weights[i] = (int8_t)next();
   for (int i = 0; i < taps * c.c_in; i++) by_tap[i] = (int8_t)next();
   for (int i = 0; i < values; i++) x[i] = (uint8_t)next();
+  for (int i = 0; extreme && i < values; i++) x[i] = x[i] & 1 ? 0 : 255;
+  for (int i = 0; extreme && i < taps * c.c_in; i++) by_tap[i] = by_tap[i] & 1 ? -128 : 127;
   for (int i = 0; i < most; i++) bias[i] = from_to(-999, 999), scale[i] = (huge ? 1e9f : 0.002f) * real(), shift[i] = 9 * real();
   GS(conv_u8_pack)(&c, weights, packed, sums);
   void *scratch = reserve(GS(conv_u8_scratch)(&c));
@@ -217,6 +221,17 @@ static void drawn_layers(void) {
     GS(pool_window_u8)(&d, x, largest, bytes);
     whole("pooled", bytes, gs_height(&d) * gs_width(&d) * c.c_in, 1);
   }
+  GS(sum_u8)(x, x, values, 0.7f, 0.9f, (float)from_to(-99, 200), bytes);
+  whole("summed", bytes, values, 1);
+}
+
+/* Pools a map of more than 4,096 pixels to one. */
+static void large_map(void) {
+  const gs_conv c = {75, 56, 17, 17, 75, 56, 1, 1, 0, 0, 1, 1};
+  uint8_t *x = reserve(75 * 56 * 17), mean[17];
+  for (int i = 0; i < 75 * 56 * 17; i++) x[i] = (uint8_t)next();
+  GS(pool_window_u8)(&c, x, 0, mean);
+  whole("large", mean, 17, 1);
 }
 
 /* Runs the mel front end on a clip and on a stream; frame is the number of samples in a frame. */
@@ -351,5 +366,6 @@ int main(void) {
   steps_u8(20, 7, 0), free_arrays();
   steps_u8(37, 16, 1), free_arrays();
   for (int i = 0; i < 100; i++) drawn_layers(), free_arrays();
+  large_map(), free_arrays();
   return 0;
 }

@@ -27,8 +27,9 @@ GS_INLINE void gs_load_factors(const int32_t *start, const float *scale, const f
   gs_load_narrow(start, n, f->start);
   gs_load_narrow(scale, n, f->scale);
   f->shifted = 0;
-  for (int k = 0; shift && k < n; k++) f->shifted |= shift[k] != 0;
-  if (f->shifted) gs_load_narrow(shift, n, f->shift);
+  if (!shift) return;
+  gs_load_narrow(shift, n, f->shift);
+  GS_UNROLL for (int i = 0; i < 4; i++) f->shifted |= vcmpneq_n_f32(vldrwq_f32(f->shift + 4 * i), 0);
 }
 
 /* Write round(scale s + shift) + zero_out, clipped to 0 .. 255, of the first n_channels channels of a block. Vector i of

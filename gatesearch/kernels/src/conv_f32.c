@@ -7,6 +7,8 @@
 #include "kernels.h"
 #include "tile.h"
 
+GS_COPY(f32, float)
+GS_UNFOLD(f32, float, 1)
 GS_PAD(f32, float, 1)
 
 /* Return the number of packed weights. */

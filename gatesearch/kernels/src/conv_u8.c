@@ -8,6 +8,12 @@
 #include "kernels.h"
 #include "tile.h"
 
+GS_COPY(u8, uint8_t)
+#ifdef GS_UNFOLD_FILE
+#include GS_UNFOLD_FILE
+#else
+GS_UNFOLD(u8, uint8_t, 0)
+#endif
 GS_PAD(u8, uint8_t, 0)
 
 /* Return the number of packed weights. */

@@ -4,8 +4,8 @@
    So the loop over the pixels of a rectangle checks no bounds, and one sum of weights corrects the zero of x for all its
    pixels.
 
-   Products of bytes are int16. An int16 holds the sum of two of them, at most 2 x 128 x 127, so taps are added in pairs
-   before they are widened to int32. Widening leaves the sums in narrow order (tile_mve.h). */
+   Products of bytes are int16. An int16 holds the sum of two of them, unless both are -128 x -128. So taps are added in
+   pairs before they are widened to int32, if no weight is -128. Widening leaves the sums in narrow order (tile_mve.h). */
 #ifndef GS_DEPTHWISE_MVE_H
 #define GS_DEPTHWISE_MVE_H
 
@@ -16,9 +16,10 @@ typedef struct {
   int first, next, tap, next_tap;
 } gs_span;
 
-/* The taps of a rectangle: their number, how far apart they are in x, and how far apart their weights are. */
+/* The taps of a rectangle: their number, how far apart they are in x, and how far apart their weights are; and whether
+   they may be added in pairs. */
 typedef struct {
-  int rows, columns;
+  int rows, columns, paired;
   ptrdiff_t row, column, weight_row, weight_column;
 } gs_taps;
 
@@ -36,20 +37,21 @@ static gs_span gs_find_span(int output, int outputs, int size, int kernel, int s
   return s;
 }
 
-/* Instructions that load 16 values less 128 and their weights; and that add 16 products, q4 of even and q5 of odd
-   channels, to the sums. */
+/* Instructions that load 16 values less 128 and their weights; that multiply them, with q4 for even and q5 for odd
+   channels; that add the products of a second tap to them; and that add q4 and q5 to the sums. A second row of weights
+   is loaded twice, so that the eight registers suffice: a compiler would store sums instead. */
 #define GS_LOAD_TAP(x, w) "vldrb.8 q6, [" x "]\n vldrb.8 q7, [" w "]\n vsub.i8 q6, q6, %[offset]\n "
-#define GS_WIDEN                                                                                  \
-  "vmovlb.s16 q6, q4\n vmovlt.s16 q7, q4\n vadd.i32 %q[s0], %q[s0], q6\n vadd.i32 %q[s2], %q[s2], q7\n " \
-  "vmovlb.s16 q6, q5\n vmovlt.s16 q7, q5\n vadd.i32 %q[s1], %q[s1], q6\n vadd.i32 %q[s3], %q[s3], q7"
+#define GS_MULTIPLY "vmullb.s8 q4, q6, q7\n vmullt.s8 q5, q6, q7\n "
+#define GS_ADD_PRODUCTS(w)                                                                                       \
+  "vmullt.s8 q7, q6, q7\n vadd.i16 q5, q5, q7\n vldrb.8 q7, [" w "]\n vmullb.s8 q6, q6, q7\n vadd.i16 q4, q4, q6\n "
+#define GS_WIDEN                                                                                                \
+  "vmovlb.s16 q6, q4\n vmovlt.s16 q7, q4\n vadd.i32 %q[s0], %q[s0], q6\n vadd.i32 %q[s2], %q[s2], q7\n "       \
+  "vmovlb.s16 q6, q5\n vmovlt.s16 q7, q5\n vadd.i32 %q[s1], %q[s1], q6\n vadd.i32 %q[s3], %q[s3], q7\n "
 #define GS_SUMS_OF(s) [s0] "+w"((s)[0]), [s1] "+w"((s)[1]), [s2] "+w"((s)[2]), [s3] "+w"((s)[3])
 
-/* Add the products of two taps to sums in narrow order. The assembly loads a row of weights twice, so that the eight
-   registers suffice; a compiler would store sums. */
+/* Add the products of two taps to sums in narrow order. */
 GS_INLINE void gs_add_pair(int32x4_t *s, const uint8_t *x0, const uint8_t *x1, const int8_t *w0, const int8_t *w1) {
-  __asm__(GS_LOAD_TAP("%[x0]", "%[w0]") "vmullb.s8 q4, q6, q7\n vmullt.s8 q5, q6, q7\n "
-          GS_LOAD_TAP("%[x1]", "%[w1]") "vmullt.s8 q7, q6, q7\n vadd.i16 q5, q5, q7\n "
-          "vldrb.8 q7, [%[w1]]\n vmullb.s8 q6, q6, q7\n vadd.i16 q4, q4, q6\n " GS_WIDEN
+  __asm__(GS_LOAD_TAP("%[x0]", "%[w0]") GS_MULTIPLY GS_LOAD_TAP("%[x1]", "%[w1]") GS_ADD_PRODUCTS("%[w1]") GS_WIDEN
           : GS_SUMS_OF(s)
           : [x0] "r"(x0), [x1] "r"(x1), [w0] "r"(w0), [w1] "r"(w1), [offset] "r"(128)
           : "q4", "q5", "q6", "q7", "memory");
@@ -57,7 +59,7 @@ GS_INLINE void gs_add_pair(int32x4_t *s, const uint8_t *x0, const uint8_t *x1, c
 
 /* Add the products of one tap. */
 GS_INLINE void gs_add_one(int32x4_t *s, const uint8_t *x, const int8_t *w) {
-  __asm__(GS_LOAD_TAP("%[x]", "%[w]") "vmullb.s8 q4, q6, q7\n vmullt.s8 q5, q6, q7\n " GS_WIDEN
+  __asm__(GS_LOAD_TAP("%[x]", "%[w]") GS_MULTIPLY GS_WIDEN
           : GS_SUMS_OF(s)
           : [x] "r"(x), [w] "r"(w), [offset] "r"(128)
           : "q4", "q5", "q6", "q7", "memory");
@@ -74,16 +76,21 @@ GS_INLINE void gs_add_nine(int32x4_t *s, const gs_taps *t, const uint8_t *x, con
   gs_add_one(s, z + b, w + 128);
 }
 
-/* Add the products of all taps. */
+/* Add the products of all taps, row by row. */
 GS_INLINE void gs_add_taps(int32x4_t *s, const gs_taps *t, const uint8_t *x, const int8_t *w) {
+  const int pairs = t->paired ? t->columns / 2 : 0, rest = t->columns - 2 * pairs;
   for (int row = 0; row < t->rows; row++, x += t->row, w += t->weight_row) {
     const uint8_t *value = x;
     const int8_t *weight = w;
-    int left = t->columns;
-    for (; left >= 2; left -= 2, value += 2 * t->column, weight += 2 * t->weight_column) {
-      gs_add_pair(s, value, value + t->column, weight, weight + t->weight_column);
+    if (pairs) {
+      __asm__("dls lr, %[pairs]\n 1: " GS_LOAD_TAP("%[x]", "%[w]") "add %[x], %[x], %[column]\n "
+              "add %[w], %[w], %[next]\n " GS_MULTIPLY GS_LOAD_TAP("%[x]", "%[w]") GS_ADD_PRODUCTS("%[w]")
+              "add %[x], %[x], %[column]\n add %[w], %[w], %[next]\n " GS_WIDEN "le lr, 1b"
+              : GS_SUMS_OF(s), [x] "+r"(value), [w] "+r"(weight)
+              : [pairs] "r"(pairs), [column] "r"(t->column), [next] "r"(t->weight_column), [offset] "r"(128)
+              : "lr", "q4", "q5", "q6", "q7", "memory");
     }
-    if (left) gs_add_one(s, value, weight);
+    for (int i = 0; i < rest; i++) gs_add_one(s, value + i * t->column, weight + i * t->weight_column);
   }
 }
 
@@ -166,7 +173,7 @@ static void gs_filter_channels(const gs_rectangle *r, int channels, const uint8_
     gs_load_factors(bias + first, scale + first, NULL, n_channels, &f);
     if (n_channels < GS_BLOCK) {
       gs_filter_rectangle(GS_FEW, r, x, w, &f, n_channels, y);
-    } else if (r->taps.rows == 3 && r->taps.columns == 3) {
+    } else if (r->taps.rows == 3 && r->taps.columns == 3 && r->taps.paired) {
       gs_filter_rectangle(GS_NINE, r, x + first, w + first, &f, GS_BLOCK, y + first);
     } else {
       gs_filter_rectangle(GS_ANY, r, x + first, w + first, &f, GS_BLOCK, y + first);
@@ -174,23 +181,35 @@ static void gs_filter_channels(const gs_rectangle *r, int channels, const uint8_
   }
 }
 
+/* Return whether none of n weights is -128. */
+static int gs_may_pair(const int8_t *weights, int n) {
+  int8x16_t least = vdupq_n_s8(0);
+  for (int k = 0; k < n; k += 16) least = vminq_s8(least, vldrbq_z_s8(weights + k, vctp8q((uint32_t)(n - k))));
+  return vminvq_s8(0, least) > -128;
+}
+
 GS_INLINE void gs_filter_u8(const gs_conv *c, const uint8_t *x, int zero, const int8_t *weights, const int32_t *bias,
                             const float *scale, int zero_out, uint8_t *y) {
   const int height = gs_height(c), width = gs_width(c);
   const ptrdiff_t channels = c->c_out, line = c->w * channels;
+  const int paired = gs_may_pair(weights, c->kh * c->kw * c->c_out);
   gs_span down, right;
   for (int row = 0; row < height; row = down.next) {
     down = gs_find_span(row, height, c->h, c->kh, c->stride_h, c->pad_h, c->dilation_h);
     for (int column = 0; column < width; column = right.next) {
       right = gs_find_span(column, width, c->w, c->kw, c->stride_w, c->pad_w, c->dilation_w);
       gs_rectangle r = {
-          .taps = {down.next_tap - down.tap, right.next_tap - right.tap, c->dilation_h * line,
-                   c->dilation_w * channels, c->kw * channels, channels},
+          .taps = {.rows = down.next_tap - down.tap, .columns = right.next_tap - right.tap, .paired = paired,
+                   .row = c->dilation_h * line, .column = c->dilation_w * channels,
+                   .weight_row = c->kw * channels, .weight_column = channels},
           .height = down.next - down.first, .width = right.next - right.first,
           .row = c->stride_h * line, .column = c->stride_w * channels, .out_row = width * channels,
           .out_column = channels, .zero = zero, .zero_out = zero_out};
       gs_taps *t = &r.taps;
-      if (t->columns == 1) *t = (gs_taps){1, t->rows, 0, t->row, 0, t->weight_row}; /* so that taps form pairs */
+      if (t->columns == 1) { /* a column becomes a row, so that its taps form pairs */
+        t->columns = t->rows, t->column = t->row, t->weight_column = t->weight_row;
+        t->rows = 1;
+      }
       const ptrdiff_t top = row * c->stride_h - c->pad_h + down.tap * c->dilation_h;
       const ptrdiff_t left = column * c->stride_w - c->pad_w + right.tap * c->dilation_w;
       gs_filter_channels(&r, (int)channels, x + (top * c->w + left) * channels,

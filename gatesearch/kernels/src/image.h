@@ -8,7 +8,7 @@
 #ifndef GS_IMAGE_H
 #define GS_IMAGE_H
 
-#include "gs.h"
+#include "simd.h"
 
 /* Sizes that follow from a convolution's shape. */
 typedef struct {
@@ -36,6 +36,7 @@ GS_INLINE gs_geometry gs_geometry_of(const gs_conv *c) {
     g.steps = GS_BLOCKS(c->kh * c->kw * c->c_in);
     g.patch = g.steps * GS_BLOCK;
     g.size = g.pixels * g.patch + GS_BLOCK; /* copies may write up to 15 values beyond the last patch */
+    if (GS_UNFOLD_PADS) g.size += (c->h + 2 * c->pad_h) * g.width * c->c_in + GS_BLOCK;
   }
   g.copied = g.patch || c->pad_h || c->pad_w || c->c_in % GS_BLOCK;
   return g;
@@ -78,13 +79,13 @@ GS_INLINE void gs_list_pixels(const gs_conv *c, const gs_geometry *g, int32_t *o
 
 /* Write the addresses of the patches of a tile to patch. Where fewer patches are left than the tile has rows, the last
    patch is repeated. */
-#define gs_patches(x, offsets, rows, left, patch)                                                   \
-  do {                                                                                              \
-    if ((rows) <= (left)) {                                                                         \
-      for (int r_ = 0; r_ < (rows); r_++) (patch)[r_] = (x) + (offsets)[r_];                        \
-    } else {                                                                                        \
-      for (int r_ = 0; r_ < (rows); r_++) (patch)[r_] = (x) + (offsets)[GS_MIN(r_, (left)-1)];      \
-    }                                                                                               \
+#define gs_patches(x, offsets, rows, left, patch) \
+  do { \
+    if ((rows) <= (left)) { \
+      for (int r_ = 0; r_ < (rows); r_++) (patch)[r_] = (x) + (offsets)[r_]; \
+    } else { \
+      for (int r_ = 0; r_ < (rows); r_++) (patch)[r_] = (x) + (offsets)[GS_MIN(r_, (left)-1)]; \
+    } \
   } while (0)
 
 /* Return the number of packed weights of one block of 16 output channels. */
@@ -99,91 +100,92 @@ GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int chan
 
 /* gs_copy_TYPE copies n values from an array that ends at end. It copies blocks of 16 while whole blocks lie before
    end, so it may write up to 15 values too many. */
-#define GS_COPY(type, value_t)                                                                                      \
-  GS_INLINE void gs_copy_##type(value_t *to, const value_t *from, int n, const value_t *end) {                      \
-    for (; n > 0 && end - from >= GS_BLOCK; n -= GS_BLOCK, to += GS_BLOCK, from += GS_BLOCK) {                      \
-      memcpy(to, from, GS_BLOCK * sizeof(value_t));                                                                 \
-    }                                                                                                               \
-    for (int k = 0; k < n; k++) to[k] = from[k];                                                                    \
+#define GS_COPY(type, value_t) \
+  GS_INLINE void gs_copy_##type(value_t *to, const value_t *from, int n, const value_t *end) { \
+    for (; n > 0 && end - from >= GS_BLOCK; n -= GS_BLOCK, to += GS_BLOCK, from += GS_BLOCK) { \
+      memcpy(to, from, GS_BLOCK * sizeof(value_t)); \
+    } \
+    for (int k = 0; k < n; k++) to[k] = from[k]; \
   }
 
-/* gs_pad_TYPE copies the active channels of an image into a padded image, or unfolds the image into patches.
+/* GS_UNFOLD defines gs_unfold_TYPE, which copies the patches of an image, one after the other. GS_PAD defines
+   gs_pad_TYPE, which copies the active channels of an image into a padded image, or unfolds the image.
 
    The border holds the value fill. The values that complete a block of channels, or a patch, are multiplied with
    weights of zero. For integers they may hold anything. For floats, clear is set and they are filled too: memory that
-   was never written may hold NaN, and 0 times NaN is NaN. gs_unfold_TYPE writes all patches; gs_fill_TYPE fills the
-   active blocks of some border pixels. */
-#define GS_PAD(type, value_t, clear)                                                                                   \
-  GS_COPY(type, value_t)                                                                                               \
-  static void gs_unfold_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, value_t fill,                 \
-                               value_t *out) {                                                                         \
-    const int height = gs_height(c), width = gs_width(c), joined = c->dilation_w == 1, run = c->kw * c->c_in;          \
-    const value_t *end = x + (ptrdiff_t)c->h * c->w * c->c_in;                                                         \
-    for (int y = 0; y < height; y++) {                                                                                 \
-      for (int column = 0; column < width; column++, out += g->patch) {                                                \
-        value_t *to = out;                                                                                             \
-        for (int ky = 0; ky < c->kh; ky++) {                                                                           \
-          const int row = y * c->stride_h + ky * c->dilation_h - c->pad_h, left = column * c->stride_w - c->pad_w;     \
-          const int inside = row >= 0 && row < c->h;                                                                   \
-          if (joined && inside && left >= 0 && left + c->kw <= c->w) {                                                 \
-            gs_copy_##type(to, x + ((ptrdiff_t)row * c->w + left) * c->c_in, run, end);                                \
-            to += run;                                                                                                 \
-            continue;                                                                                                  \
-          }                                                                                                            \
-          for (int kx = 0; kx < c->kw; kx++) {                                                                         \
-            const int at = left + kx * c->dilation_w, in_row = inside && at >= 0 && at < c->w;                         \
-            for (int k = 0; k < c->c_in; k++) *to++ = in_row ? x[((ptrdiff_t)row * c->w + at) * c->c_in + k] : fill;   \
-          }                                                                                                            \
-        }                                                                                                              \
-        while (clear && to < out + g->patch) *to++ = fill;                                                             \
-      }                                                                                                                \
-    }                                                                                                                  \
-  }                                                                                                                    \
-  static void gs_fill_##type(const gs_geometry *g, const int32_t *active, int n_active, value_t fill, int columns,     \
-                             value_t *out) {                                                                           \
-    for (int column = 0; column < columns; column++, out += g->blocks_in * GS_BLOCK) {                                 \
-      for (int i = 0; i < n_active; i++) {                                                                             \
-        value_t *to = out + (active ? active[i] : i) * GS_BLOCK;                                                       \
-        GS_LOOP for (int k = 0; k < GS_BLOCK; k++) to[k] = fill;                                                       \
-      }                                                                                                                \
-    }                                                                                                                  \
-  }                                                                                                                    \
-  static void gs_pad_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, const int32_t *active,           \
-                            int n_active, value_t fill, value_t *out) {                                                \
-    const int channels = g->blocks_in * GS_BLOCK;                                                                      \
-    if (g->patch) {                                                                                                    \
-      if (n_active) gs_unfold_##type(c, g, x, fill, out);                                                              \
-      return;                                                                                                          \
-    }                                                                                                                  \
-    for (int y = -c->pad_h; y < c->h + c->pad_h; y++, out += g->width * channels) {                                    \
-      if (y < 0 || y >= c->h) {                                                                                        \
-        gs_fill_##type(g, active, n_active, fill, g->width, out);                                                      \
-        continue;                                                                                                      \
-      }                                                                                                                \
-      const value_t *from = x + (ptrdiff_t)y * c->w * c->c_in;                                                         \
-      value_t *to = out + c->pad_w * channels;                                                                         \
-      gs_fill_##type(g, active, n_active, fill, c->pad_w, out);                                                        \
-      gs_fill_##type(g, active, n_active, fill, c->pad_w, to + c->w * channels);                                       \
-      if (!active && channels == c->c_in) {                                                                            \
-        memcpy(to, from, (size_t)c->w * channels * sizeof(value_t));                                                   \
-        continue;                                                                                                      \
-      }                                                                                                                \
-      for (int column = 0; !active && column < c->w; column++, from += c->c_in, to += channels) {                      \
-        gs_copy_##type(to, from, c->c_in, x + (ptrdiff_t)c->h * c->w * c->c_in);                                       \
-        for (int k = c->c_in; clear && k < channels; k++) to[k] = fill;                                                \
-      }                                                                                                                \
-      for (int column = 0; active && column < c->w; column++, from += c->c_in, to += channels) {                       \
-        for (int i = 0; i < n_active; i++) {                                                                           \
-          const int first = active[i] * GS_BLOCK, n_channels = c->c_in - first;                                        \
-          if (n_channels >= GS_BLOCK) {                                                                                \
-            memcpy(to + first, from + first, GS_BLOCK * sizeof(value_t));                                              \
-          } else {                                                                                                     \
-            memcpy(to + first, from + first, n_channels * sizeof(value_t));                                            \
-            for (int k = n_channels; k < GS_BLOCK; k++) to[first + k] = fill;                                          \
-          }                                                                                                            \
-        }                                                                                                              \
-      }                                                                                                                \
-    }                                                                                                                  \
+   was never written may hold NaN, and 0 times NaN is NaN. gs_fill_TYPE fills the active blocks of some border pixels. */
+#define GS_UNFOLD(type, value_t, clear) \
+  static void gs_unfold_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, value_t fill, \
+                               value_t *out) { \
+    const int height = gs_height(c), width = gs_width(c), joined = c->dilation_w == 1, run = c->kw * c->c_in; \
+    const value_t *end = x + (ptrdiff_t)c->h * c->w * c->c_in; \
+    for (int y = 0; y < height; y++) { \
+      for (int column = 0; column < width; column++, out += g->patch) { \
+        value_t *to = out; \
+        for (int ky = 0; ky < c->kh; ky++) { \
+          const int row = y * c->stride_h + ky * c->dilation_h - c->pad_h, left = column * c->stride_w - c->pad_w; \
+          const int inside = row >= 0 && row < c->h; \
+          if (joined && inside && left >= 0 && left + c->kw <= c->w) { \
+            gs_copy_##type(to, x + ((ptrdiff_t)row * c->w + left) * c->c_in, run, end); \
+            to += run; \
+            continue; \
+          } \
+          for (int kx = 0; kx < c->kw; kx++) { \
+            const int at = left + kx * c->dilation_w, in_row = inside && at >= 0 && at < c->w; \
+            for (int k = 0; k < c->c_in; k++) *to++ = in_row ? x[((ptrdiff_t)row * c->w + at) * c->c_in + k] : fill; \
+          } \
+        } \
+        while (clear && to < out + g->patch) *to++ = fill; \
+      } \
+    } \
+  }
+
+#define GS_PAD(type, value_t, clear) \
+  static void gs_fill_##type(const gs_geometry *g, const int32_t *active, int n_active, value_t fill, int columns, \
+                             value_t *out) { \
+    for (int column = 0; column < columns; column++, out += g->blocks_in * GS_BLOCK) { \
+      for (int i = 0; i < n_active; i++) { \
+        value_t *to = out + (active ? active[i] : i) * GS_BLOCK; \
+        GS_LOOP for (int k = 0; k < GS_BLOCK; k++) to[k] = fill; \
+      } \
+    } \
+  } \
+  static void gs_pad_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, const int32_t *active, \
+                            int n_active, value_t fill, value_t *out) { \
+    const int channels = g->blocks_in * GS_BLOCK; \
+    if (g->patch) { \
+      if (n_active) gs_unfold_##type(c, g, x, fill, out); \
+      return; \
+    } \
+    for (int y = -c->pad_h; y < c->h + c->pad_h; y++, out += g->width * channels) { \
+      if (y < 0 || y >= c->h) { \
+        gs_fill_##type(g, active, n_active, fill, g->width, out); \
+        continue; \
+      } \
+      const value_t *from = x + (ptrdiff_t)y * c->w * c->c_in; \
+      value_t *to = out + c->pad_w * channels; \
+      gs_fill_##type(g, active, n_active, fill, c->pad_w, out); \
+      gs_fill_##type(g, active, n_active, fill, c->pad_w, to + c->w * channels); \
+      if (!active && channels == c->c_in) { \
+        memcpy(to, from, (size_t)c->w * channels * sizeof(value_t)); \
+        continue; \
+      } \
+      for (int column = 0; !active && column < c->w; column++, from += c->c_in, to += channels) { \
+        gs_copy_##type(to, from, c->c_in, x + (ptrdiff_t)c->h * c->w * c->c_in); \
+        for (int k = c->c_in; clear && k < channels; k++) to[k] = fill; \
+      } \
+      for (int column = 0; active && column < c->w; column++, from += c->c_in, to += channels) { \
+        for (int i = 0; i < n_active; i++) { \
+          const int first = active[i] * GS_BLOCK, n_channels = c->c_in - first; \
+          if (n_channels >= GS_BLOCK) { \
+            memcpy(to + first, from + first, GS_BLOCK * sizeof(value_t)); \
+          } else { \
+            memcpy(to + first, from + first, n_channels * sizeof(value_t)); \
+            for (int k = n_channels; k < GS_BLOCK; k++) to[first + k] = fill; \
+          } \
+        } \
+      } \
+    } \
   }
 
 #endif

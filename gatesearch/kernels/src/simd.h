@@ -15,14 +15,17 @@
    A set may replace whole loops by loops of its own. It then defines the name of a file that holds them:
      GS_TILE_FILE          gs_sized_u8, the products of a tile (tile.h)
      GS_OUTPUT_FILE        gs_finish_bytes, the bytes of a block of channels from its sums (conv_u8.c)
+     GS_UNFOLD_FILE        gs_unfold_u8, the patches of an image (image.h). If GS_UNFOLD_PADS is 1, there is room for a
+                           padded image behind the patches
      GS_CONV_FILE          gs_convolve_bytes, a convolution to bytes whose image is prepared (conv_u8.c). It has
                            GS_STEP_ROOM bytes of scratch memory for each step
      GS_DEPTHWISE_FILE     gs_filter_u8, a depthwise convolution (depthwise.c)
      GS_POOL_FILE          gs_pool_u8 and gs_sum_u8, pooling and the sum of two maps (pool.c)
    The C files in brackets say what these functions compute, and hold the loops of the other sets.
 
-   The functions gs_run, gs_run_sums, gs_block_sums, gs_greater and gs_list_greater serve precision gating. A set that
-   defines GS_HAS_RUNS has its own versions; the other sets share simd_runs.h, where comments say what they compute. */
+   The functions gs_run, gs_run_sums, gs_block_sums, gs_greater and gs_list_greater serve precision gating. Sets
+   without versions of their own share those of simd_runs.h, where comments say what they compute. A set that defines
+   GS_HAS_LIST has its own gs_list_greater, and one that defines GS_HAS_RUNS its own versions of the others. */
 #ifndef GS_SIMD_H
 #define GS_SIMD_H
 
@@ -56,9 +59,7 @@ GS_INLINE void gs_pack_quads(const uint32_t *quads, size_t place, int8_t *packed
 #endif
 }
 
-#ifndef GS_HAS_RUNS
 #include "simd_runs.h"
-#endif
 
 #ifndef GS_LANES_I
 #define GS_LANES_I GS_LANES
@@ -67,6 +68,9 @@ GS_INLINE void gs_pack_quads(const uint32_t *quads, size_t place, int8_t *packed
 #define GS_VECTORS_I (GS_BLOCK / GS_LANES_I)
 #ifndef GS_MOST_COLUMNS
 #define GS_MOST_COLUMNS (GS_ROWS > 2 ? 4 : 1) /* most columns of a tile with a single row */
+#endif
+#ifndef GS_UNFOLD_PADS
+#define GS_UNFOLD_PADS 0
 #endif
 #ifndef GS_STEP_ROOM
 #define GS_STEP_ROOM 0

@@ -32,6 +32,7 @@ GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) { return _mm512_dpbus
 
 /* The functions for precision gating; simd_runs.h says what they compute. */
 #define GS_HAS_RUNS
+#define GS_HAS_LIST
 typedef struct {
   __m512i lanes[4];
 } gs_runs;

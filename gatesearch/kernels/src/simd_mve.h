@@ -11,8 +11,11 @@
 #define GS_ROWS 1 /* the sums of one row take four of the eight registers */
 #define GS_COLUMNS 1
 #define GS_TILE_FILE "tile_mve.h"
+#define GS_UNFOLD_FILE "unfold_mve.h"
+#define GS_UNFOLD_PADS 1
 #define GS_CONV_FILE "conv_mve.h"
 #define GS_DEPTHWISE_FILE "depthwise_mve.h"
+#define GS_POOL_FILE "pool_mve.h"
 typedef float32x4_t gs_vf;
 typedef int32x4_t gs_vi;
 typedef int8x16_t gs_quad, gs_weights;
@@ -39,6 +42,9 @@ GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) {
   __asm__("" : "+w"(acc)); /* makes the compiler add at once; if it added later, it would need more than 8 registers */
   return acc;
 }
+
+#define GS_HAS_RUNS
+#include "runs_mve.h"
 
 #define GS_HAS_WEIGHT_AT
 /* Return where packed weights hold the weight of a place and of a channel: [places / 16][16 channels][16 places]. */

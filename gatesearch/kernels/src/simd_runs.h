@@ -4,6 +4,7 @@
 
 #include "gs.h"
 
+#ifndef GS_HAS_RUNS
 typedef struct {
   int32_t lanes[4]; /* one dot product for each of four outputs */
 } gs_runs;
@@ -31,6 +32,9 @@ GS_INLINE unsigned gs_greater(const int32_t *a, const int32_t *b) {
   for (int k = 0; k < GS_BLOCK; k++) bits |= (unsigned)(a[k] > b[k]) << k;
   return bits;
 }
+#endif
+
+#ifndef GS_HAS_LIST
 /* List the indices of the values that are greater than a limit, and return the number of indices. list has room for
    n + 16 indices. */
 GS_INLINE int gs_list_greater(const int32_t *values, int n, int32_t limit, int32_t *list) {
@@ -41,5 +45,6 @@ GS_INLINE int gs_list_greater(const int32_t *values, int n, int32_t limit, int32
   }
   return count;
 }
+#endif
 
 #endif
