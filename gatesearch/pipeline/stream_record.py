@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
+from gatesearch.cost.battery import battery_days
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.uncertainty import find_interval
+from gatesearch.devices.profile import list_clock_slots
 from gatesearch.metrics.streams import STEADY, DetCurve, Share
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.stream_comparison import StreamComparison, StreamResult
 from gatesearch.pipeline.stream_timeline import build_timeline
+from gatesearch.recipe.schema.choice import Battery
 from gatesearch.runtime.chain import SignalGate
 from gatesearch.training.stream_split import POSITIVE, StreamSplit
+
+MAX_EFFECTS = 5  # constants whose effects on the mean power are recorded, the largest first
 
 
 def stream_entry(problem: Problem, comparison: StreamComparison | None) -> dict[str, Any]:
@@ -25,15 +32,16 @@ def stream_entry(problem: Problem, comparison: StreamComparison | None) -> dict[
     fa_per_hour = problem.recipe.stream.fa_per_hour
     kinds = problem.features.kind_names
     results = {"picked": comparison.picked, **comparison.rivals}
-    strongest = comparison.strongest
+    strongest, battery = comparison.strongest, problem.recipe.battery
     entry = {
         "hours": stream.hours,
         "events": len(stream.events),
         "hop_ms": 1e3 * stream.hop_s,
+        "battery": None if battery is None else battery.model_dump(),
         "operating_point": {"fa_per_hour_wanted": fa_per_hour, "max_miss_rate": comparison.max_miss_rate},
         "doubt": comparison.doubt,
-        "picked": result_entry(comparison.picked, stream, kinds),
-        "rivals": {name: result_entry(result, stream, kinds) for name, result in comparison.rivals.items()},
+        "picked": result_entry(comparison.picked, stream, kinds, battery),
+        "rivals": {name: result_entry(result, stream, kinds, battery) for name, result in comparison.rivals.items()},
         "missing_rivals": dict(comparison.missing),
         "strongest_rival": strongest,
         "power_gain": None if strongest is None else comparison.rivals[strongest].total_uj / comparison.picked.total_uj,
@@ -43,11 +51,14 @@ def stream_entry(problem: Problem, comparison: StreamComparison | None) -> dict[
     return {"stream": entry}
 
 
-def result_entry(result: StreamResult, stream: StreamSplit, kinds: Sequence[str]) -> dict[str, Any]:
+def result_entry(
+    result: StreamResult, stream: StreamSplit, kinds: Sequence[str], battery: Battery | None
+) -> dict[str, Any]:
     """Return the figures of the picked plan or of a rival, as an entry of summary.json."""
     figures, detector = result.figures, result.detector
     settings, gate = detector.settings, result.settings.signal
     return {
+        **power_entry(result, stream.hop_s, battery),
         "plan": result.plan.to_dict(),
         "fa_per_hour": figures.fa_per_hour,
         "fa_per_hour_interval": list(figures.fa_per_hour_interval),
@@ -59,7 +70,6 @@ def result_entry(result: StreamResult, stream: StreamSplit, kinds: Sequence[str]
         "latency_p50_ms": _to_ms(figures.latency_p50_s),
         "latency_p95_ms": _to_ms(figures.latency_p95_s),
         "latencies_ms": [round(1e3 * latency, 1) for latency in result.counts.latencies_s],
-        "mean_power_mw": result.total_uj / stream.hop_s / 1e3,
         "macs_per_hop": result.price.expected_macs,
         "perfect_gates": {
             "mean_power_mw": result.perfect.energy.total_uj / stream.hop_s / 1e3,
@@ -78,6 +88,40 @@ def result_entry(result: StreamResult, stream: StreamSplit, kinds: Sequence[str]
             "threshold": settings.threshold,
             "refractory_s": settings.refractory_s,
         },
+    }
+
+
+def power_entry(result: StreamResult, hop_s: float, battery: Battery | None) -> dict[str, Any]:
+    """Return battery life and mean power with their intervals, and the mean power by term.
+
+    The intervals follow from the ranges of the device's constants; see :mod:`gatesearch.cost.uncertainty`.
+
+    Args:
+        result: the result of a model on the test stream.
+        hop_s: seconds from hop to hop.
+        battery: the battery of the recipe; None for none.
+    """
+
+    def mean_power_mw(cost: CostModel) -> float:
+        rival = replace(result.rival, cost=cost)
+        price = rival.price_plan(result.plan, result.run.activities(), result.signal)
+        return price.energy.total_uj / hop_s / 1e3
+
+    power = find_interval(result.rival.cost, mean_power_mw)
+    cost = result.rival.cost.at_clocks(result.plan.clocks)
+    points = {slot.core: slot.points[0] for slot in list_clock_slots(cost.device)} | dict(result.plan.clocks)
+    days = None if battery is None else [battery_days(battery, mw) for mw in (power.nominal, power.high, power.low)]
+    return {
+        "battery_days": None if days is None else days[0],
+        "battery_days_interval": None if days is None else days[1:],
+        "mean_power_mw": result.total_uj / hop_s / 1e3,
+        "mean_power_interval_mw": [power.low, power.high],
+        "power_by_term_mw": {term: uj / hop_s / 1e3 for term, uj in result.price.energy.by_term.items()},
+        "clocks": points,
+        "uncertain_constants": [
+            {"constant": effect.constant, "mean_power_mw": [effect.low, effect.high]}
+            for effect in power.effects[:MAX_EFFECTS]
+        ],
     }
 
 

@@ -131,6 +131,7 @@ def _build_sections(record: Record) -> dict[str, Any]:
         "stream": stream.build_table(record),
         "stream_sentence": stream.describe_stream(record),
         "stream_groups": stream.build_groups(record),
+        "stream_power": stream.describe_power(record),
         "stream_gain": stream.describe_gain(record),
         "stream_signal": stream.describe_signal(record),
         "stream_bound": stream.describe_perfect(record),

@@ -11,7 +11,7 @@ from gatesearch.gates import cut_gates
 from gatesearch.plan import GatePlan
 from gatesearch.report.record import RunRecord
 from gatesearch.report.record.sensitivity import describe_sensitivity
-from gatesearch.report.sections.stream import describe_gain, describe_listening, describe_signal
+from gatesearch.report.sections.stream import describe_gain, describe_listening, describe_power, describe_signal
 
 
 def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]], device: str, bundle: str) -> None:
@@ -38,6 +38,8 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
     ]
     if (verdict := record.details.get("verdict")) is not None:
         console.say(verdict)
+    if (power := describe_power(summary)) is not None:
+        console.say(power)
     note = " (synthetic data)" if summary["data"]["synthetic"] else ""
     console.table(f"{summary['recipe']}{note}", ("", "ungated", "gated"), rows)
     console.say(f"plan: {plan}")

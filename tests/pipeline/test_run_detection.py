@@ -25,6 +25,7 @@ SETTINGS = {
     "retrain": {"epochs": 2},
     "constraints": {"max_accuracy_drop": None, "max_miss_rise": 0.1, "min_gate_recall": None, "max_utilisation": None},
     "verify": {"gate_agreement": 0.0, "prediction_agreement": 0.0},
+    "battery": {"mah": 220.0, "volts": 3.0, "efficiency": 0.8},
 }
 
 
@@ -53,6 +54,9 @@ def check_rivals(stream: dict) -> None:
     assert [placed["site"] for placed in rivals["hand_placed"]["plan"]["gates"]] == ["1"]
     for row in (stream["picked"], *rivals.values()):
         assert sum(part["power_mw"] for part in row["parts"]) == pytest.approx(row["mean_power_mw"])
+        assert sum(row["power_by_term_mw"].values()) == pytest.approx(row["mean_power_mw"])
+        assert row["battery_days"] == pytest.approx(220.0 * 3.0 * 0.8 / row["mean_power_mw"] / 24)
+        assert row["mean_power_interval_mw"] == [row["mean_power_mw"]] * 2  # this device states no ranges
         assert [part["open_share"] for part in row["parts"][-len(row["reach"]) :]] == pytest.approx(row["reach"])
         assert len(row["latencies_ms"]) == round(20 * (1 - row["miss_rate"]))
         assert row["perfect_gates"]["macs_per_hop"] >= 0 and row["perfect_gates"]["mean_power_mw"] > 0

@@ -226,3 +226,38 @@ def test_parts_that_open_together_are_one_gate() -> None:
 def test_a_curve_never_rises_and_stays_on_its_axis() -> None:
     curve = {"fa_per_hour": [900.0, 50.0, 50.0, 8.0, 0.0], "miss_rate": [0.0, 0.2, 0.1, 0.05, 0.4]}
     assert _visible_points(curve, 0.5, 100.0) == [(0.5, 0.4), (8.0, 0.05), (100.0, 0.05)]
+
+
+POWER = {"mean_power_mw": 2.0, "mean_power_interval_mw": [1.8, 2.5]}
+LIFE = {"battery_days": 10.0, "battery_days_interval": [8.0, 11.1]}
+COIN = {"mah": 220.0, "volts": 3.0, "efficiency": 0.73}
+
+
+@pytest.mark.parametrize(
+    ("battery", "picked", "sentence"),
+    [
+        (None, {"mean_power_mw": 2.0}, "With the best plan, the mean power is 2 mW."),
+        (None, POWER, "With the best plan, the mean power is 2 mW (1.8 to 2.5 mW)."),
+        (
+            COIN,
+            POWER | LIFE,
+            "With the best plan, a battery of 220 mAh at 3 V lasts 10 days (8 to 11.1): the mean power is 2 mW (1.8 to "
+            "2.5 mW).",
+        ),
+        (
+            COIN,
+            {"mean_power_mw": 2.0, "mean_power_interval_mw": [2.0, 2.0]}
+            | LIFE
+            | {"battery_days_interval": [10.0, 10.0]},
+            "With the best plan, a battery of 220 mAh at 3 V lasts 10 days: the mean power is 2 mW.",
+        ),
+    ],
+)
+def test_the_first_sentence_is_on_battery_life_and_mean_power(battery, picked, sentence):
+    text = stream.describe_power({"stream": {"battery": battery, "picked": picked}})
+    assert text is not None and text.replace(NO_BREAK, " ") == sentence
+
+
+def test_a_record_without_a_stream_has_no_sentence_on_power():
+    assert stream.describe_power({}) is None
+    assert stream.describe_power({"stream": {"picked": {}}}) is None

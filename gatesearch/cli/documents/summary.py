@@ -254,9 +254,22 @@ class Part(Document):
     power_mw: float = Field(description="Mean power of the part in milliwatts (mW).")
 
 
+class UncertainConstant(Document):
+    """The effect of one constant's range on the mean power."""
+
+    constant: str = Field(description="Path of the constant in the device profile.")
+    mean_power_mw: list[float] = Field(description="Smallest and largest mean power over the constant's range.")
+
+
 class StreamFigures(Document):
     """One model with its detector on the test stream."""
 
+    battery_days: float | None = Field(
+        default=None, description="Days for which the recipe's battery lasts; null without a battery."
+    )
+    battery_days_interval: list[float | None] | None = Field(
+        default=None, description="battery_days at the ends of mean_power_interval_mw, the shorter life first."
+    )
     fa_per_hour: float = Field(ge=0, description="False accepts an hour.")
     fa_per_hour_interval: list[float] = Field(description="Exact 95 % Poisson interval of fa_per_hour.")
     miss_rate: float = Field(ge=0, le=1, description="Share of events without a detection.")
@@ -273,6 +286,22 @@ class StreamFigures(Document):
         description="95th percentile of the time from an event's end to its detection, in milliseconds (ms)."
     )
     mean_power_mw: float = Field(ge=0, description="Mean power over the stream in milliwatts (mW), all of the device.")
+    mean_power_interval_mw: list[float] = Field(
+        default_factory=list,
+        description="mean_power_mw with the ranges of the device's constants: each constant moves alone, and the "
+        "deviations add in quadrature.",
+    )
+    power_by_term_mw: dict[str, float] = Field(
+        default_factory=dict,
+        description="Mean power by term: sense (the sensor), idle (listening floor and sleep), frontend, compute, "
+        "weights, link and wake.",
+    )
+    clocks: dict[str, str] = Field(
+        default_factory=dict, description="Clock point of each core that has several, by the core's name."
+    )
+    uncertain_constants: list[UncertainConstant] = Field(
+        default_factory=list, description="The constants whose ranges move the mean power most."
+    )
     macs_per_hop: float = Field(ge=0, description="Expected multiply-accumulates of the network and its gates a hop.")
     perfect_gates: dict[str, float] = Field(
         description=(
@@ -308,6 +337,10 @@ class Stream(Document):
     hours: float = Field(gt=0, description="Length of the test stream in hours.")
     events: int = Field(ge=0, description="Events in the test stream.")
     hop_ms: float = Field(gt=0, description="Time from decision to decision in milliseconds (ms).")
+    battery: dict[str, float] | None = Field(
+        default=None,
+        description="Capacity (mah), voltage (volts) and efficiency of the recipe's battery; null for none.",
+    )
     operating_point: dict[str, float] = Field(
         description="Most false accepts an hour that the recipe allows, and the largest miss rate on validation."
     )

@@ -20,6 +20,16 @@ class Cost(Group):
     )
 
 
+class Battery(Group):
+    """The battery of the device, from which the report computes how long the device listens."""
+
+    mah: Positive = Field(description="Capacity in milliampere-hours (mAh).")
+    volts: Positive = Field(description="Mean voltage while the battery discharges, in volts (V).")
+    efficiency: PositiveShare = Field(
+        default=0.9, description="Share of the battery's energy that reaches the device, after regulators."
+    )
+
+
 class Constraints(Group):
     """Bounds that the best plan has to keep; null means no bound."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from gatesearch.recipe.errors import describe_unknown, invalid
-from gatesearch.recipe.schema.choice import Constraints, Cost, Pick
+from gatesearch.recipe.schema.choice import Battery, Constraints, Cost, Pick
 from gatesearch.recipe.schema.data import Augment, Data, Frontend, Speech, Stream
 from gatesearch.recipe.schema.export import Export, Verify
 from gatesearch.recipe.schema.group import Group
@@ -64,6 +64,11 @@ class Recipe(Group):
     search: Search = Field(default=Search(), description="How plans are proposed and tried.")
     device: Text = Field(
         description="Device profile: a name that `gatesearch devices` lists, or the path of a YAML file."
+    )
+    battery: Battery | None = Field(
+        default=None,
+        description="The battery of the device, for goal detection: the report says for how many days it lasts; null "
+        "for none.",
     )
     cost: Cost = Field(
         default=Cost(),

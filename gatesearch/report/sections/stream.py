@@ -45,8 +45,47 @@ def list_missing(record: Record) -> list[str]:
     return [f"{NAMES.get(name, name)}: {reason}" for name, reason in missing.items()]
 
 
+def describe_power(record: Record) -> str | None:
+    """Return the first sentence of the report: battery life and mean power of the best plan; None without a stream.
+
+    >>> power = {"mean_power_mw": 1.1, "mean_power_interval_mw": [1.0, 1.375], "clocks": {"cpu": "48MHz"}}
+    >>> days = {"battery_days": 20.0, "battery_days_interval": [16.0, 22.0]}
+    >>> terms = {"power_by_term_mw": {"sense": 0.4, "idle": 0.45, "compute": 0.25}}
+    >>> battery = {"mah": 220.0, "volts": 3.0, "efficiency": 0.8}
+    >>> record = {"stream": {"battery": battery, "picked": {**power, **days, **terms}}}
+    >>> print(describe_power(record).replace("\\xa0", " "))
+    With the best plan, a battery of 220 mAh at 3 V lasts 20 days (16 to 22): the mean power is 1.1 mW (1 to 1.38 mW). \
+Sensor, listening floor and sleep take 0.85 mW of it. Clock: cpu at 48MHz.
+    """
+    stream = read(record, "stream", default={})
+    picked = read(stream, "picked", default={})
+    power_mw = read(picked, "mean_power_mw")
+    if power_mw is None:
+        return None
+    bounds = read(picked, "mean_power_interval_mw", default=())
+    interval = ""
+    if len(bounds) == 2 and bounds[0] < bounds[1]:
+        interval = f" ({bounds[0]:.3g} to {_format_power(bounds[1])})"
+    power = f"the mean power is {_format_power(power_mw)}{interval}"
+    sentence = f"With the best plan, {power}."
+    days, ends = read(picked, "battery_days"), read(picked, "battery_days_interval", default=())
+    if days is not None:
+        mah, volts = (format_value(read(stream, "battery", key)) for key in ("mah", "volts"))
+        days_interval = f" ({ends[0]:.3g} to {ends[1]:.3g})" if interval and None not in ends else ""
+        battery = f"a battery of {mah} mAh at {volts} V"
+        sentence = f"With the best plan, {battery} lasts {days:.3g} days{days_interval}: {power}."
+    terms = read(picked, "power_by_term_mw", default={})
+    resting = sum(terms.get(term, 0.0) for term in ("sense", "idle"))
+    if terms:
+        sentence += f" Sensor, listening floor and sleep take {_format_power(resting)} of it."
+    clocks = read(picked, "clocks", default={})
+    if clocks:
+        sentence += f" Clock: {', '.join(f'{core} at {point}' for core, point in clocks.items())}."
+    return sentence
+
+
 def describe_gain(record: Record) -> str | None:
-    """Return the first sentence of the report: the gain over the strongest other method; None if there is none.
+    """Return the sentence on the gain over the strongest other method; None if there is none.
 
     >>> figures = {"miss_rate": 0.1, "mean_power_mw": 2.0}
     >>> rival = {"miss_rate": 0.08, "mean_power_mw": 3.0}
