@@ -112,8 +112,8 @@ class Layouts:
     def _emit_product(self, operation: Operation, source: Operand) -> None:
         """Add a product of rows; it multiplies the last axis of a tensor of any rank, and keeps the other axes.
 
-        Of several such products of maps in a row, the converter keeps the reshapes before the first and behind the
-        last.
+        Of several such products of maps in a row, or where an element-wise operator follows, the converter keeps the
+        reshapes before the first and behind the last operator.
         """
         chain, [output, *_] = self._chain(source), operation.outputs
         is_map = _joins_rows(chain) and sum(size > 1 for size in chain[-1].source[:-1]) > 1
@@ -204,7 +204,7 @@ def _joins_rows(views: Sequence[View]) -> bool:
 
 
 def _consecutive_products(operations: Sequence[Operation]) -> set[int]:
-    """Return the numbers of the results of products of rows that follow each other, directly or element-wise."""
+    """Return the numbers of the results of row products that a product or an element-wise operator follows."""
     products: dict[int, int] = {}  # by tensor: the result of the product from which it is computed element by element
     consecutive = set[int]()
     for operation in operations:
@@ -218,6 +218,8 @@ def _consecutive_products(operations: Sequence[Operation]) -> set[int]:
                 consecutive |= {before, output.number}
         elif before is not None and (operation.is_elementwise or operation.is_fused):
             products[output.number] = before
+            if not operation.is_fused:
+                consecutive.add(before)
     return consecutive
 
 
