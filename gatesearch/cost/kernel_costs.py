@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from gatesearch.devices.profile import Provenance
 from gatesearch.gates import BLOCK, KernelCall
+from gatesearch.kernels.gated_u8 import name_in_bytes
 
 Point = tuple[float, ...]  # a share of remaining work on each axis of a grid
 
@@ -132,6 +133,22 @@ class Recorded:
                 for row in raw["curves"]
             },
         )
+
+
+@dataclass(frozen=True)
+class InBytes:
+    """The costs of the same kernels between bytes, as stages in int8 run them."""
+
+    costs: KernelCosts
+
+    @property
+    def provenance(self) -> Provenance:
+        """See :class:`KernelCosts`."""
+        return self.costs.provenance
+
+    def reading(self, call: KernelCall) -> float | None:
+        """See :class:`KernelCosts`."""
+        return self.costs.reading(call._replace(kernel=name_in_bytes(call.kernel)))
 
 
 def in_blocks(call: KernelCall) -> dict[str, float]:

@@ -12,12 +12,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gatesearch.cost.kernel_costs import KernelCosts
+from gatesearch.cost.kernel_costs import InBytes, KernelCosts
 from gatesearch.devices.profile import Core, Kernels
 from gatesearch.gates import Call, KernelCall, LayerWork, work_of
 from gatesearch.gates.cells import BITS, cells
 from gatesearch.graph.sites import LayerSite, find
 from gatesearch.kernels import layer_kernel
+from gatesearch.kernels.gated_u8 import runs_in_bytes
 from gatesearch.plan import PlacedGate
 
 DENSE = LayerWork(calls=(), macs=0.0, params=0, density=1.0)
@@ -67,6 +68,12 @@ class LayerChange:
             # dense layer took 146 us.
             share = max(1.0, share)
         return dense * share
+
+    def runs_in_bytes(self, costs: KernelCosts) -> bool:
+        """Return whether kernels between bytes do the layer's work, and the costs contain them."""
+        calls = self.kernels
+        possible = runs_between_relus(self.site) and all(map(runs_in_bytes, calls))
+        return bool(calls) and possible and self.by_kernels(InBytes(costs)) is not None
 
     def by_kernels(self, costs: KernelCosts | None) -> float | None:
         """Return the sum of the readings of the layer's kernels; None if it has no kernel or the costs lack one."""
@@ -148,6 +155,11 @@ def layer_changes(
         if site.name in work or remaining_inputs:
             changes[site.name] = LayerChange(site, work.get(site.name), remaining_inputs)
     return changes
+
+
+def runs_between_relus(site: LayerSite) -> bool:
+    """Return whether a layer is a convolution with a ReLU before and behind it, as layers between bytes demand."""
+    return site.op == "conv2d" and site.positive and site.activation is not None
 
 
 def dense_by_kernel(site: LayerSite) -> LayerChange:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from gatesearch.compile.number_format import BYTES, FLOAT, PLAIN, arithmetic, neediest
 from gatesearch.cost.blocks import exit_of, variant_of
-from gatesearch.cost.kernel_costs import KernelCosts
+from gatesearch.cost.kernel_costs import InBytes, KernelCosts
 from gatesearch.cost.layers import LayerChange, dense_by_kernel
 from gatesearch.cost.placed_cut import PlacedCut
 from gatesearch.cost.surface import Surface
@@ -161,25 +161,34 @@ class StagePricer:
         changes = {**self._recurrent_by_kernel(native), **changes}
         inside = {name: change for name, change in changes.items() if self.table.layers[name].block in blocks}
         need = neediest(self.table.needs.get(name, PLAIN) for name in blocks)
-        if native is not None and any(change.work is not None for change in inside.values()):
-            need = FLOAT  # one gated layer makes the whole stage float
+        gated = [change for change in inside.values() if change.work is not None]
+        in_bytes = (
+            native is not None
+            and leaving is None
+            and need == PLAIN
+            and bool(gated)
+            and all(change.runs_in_bytes(native.kernels) for change in gated)
+        )
+        if native is not None and gated and not in_bytes:
+            need = FLOAT  # one gated layer in float makes the whole stage float
         width = BYTES[arithmetic(need, core)]
         reading_name = self._reading_name(core, need)
         programs = _Programs()
         rows = []
         for block, shares in zip(blocks, self._channel_shares(blocks, entering, leaving), strict=True):
             own = tuple(change for name, change in inside.items() if self.table.layers[name].block == block)
-            block_work = self._block(core, block, reading_name, shares, own)
+            block_work = self._block(core, block, reading_name, shares, own, in_bytes)
             rows.append(block_work.row)
             for name in block_work.kernels:
                 programs.add_kernel(name, self.table.layers[name].previous)
             if block_work.has_rest:
                 programs.add_stretch()
         call = self.table.overhead[core.name]
+        calls = 1 if in_bytes else programs.count  # a stage in int8 is one call of C
         alive = max((row["activation_bytes"] for row in rows), default=0.0)
         work = StageWork(
             # The sum contains one call per block; the stage makes one call per program.
-            reading=sum(row[core.name] for row in rows) + (programs.count - max(1, len(rows))) * call,
+            reading=sum(row[core.name] for row in rows) + (calls - max(1, len(rows))) * call,
             macs=sum(row["macs"] for row in rows),
             weight_bytes=sum(row["weight_bytes"] for row in rows) * width,
             activation_bytes=alive * width * self._fragmentation(core, blocks, leaving),
@@ -214,15 +223,16 @@ class StagePricer:
         reading_name: str,
         shares: tuple[float, float],
         changes: tuple[LayerChange, ...],
+        in_bytes: bool,
     ) -> BlockWork:
         """Return the work of a block at the channel shares of its ends, with its changed layers."""
         changed = tuple((change.site.name, change.work, change.remaining_inputs) for change in changes)
-        key = core.name, block, reading_name, shares, changed
+        key = core.name, block, reading_name, shares, changed, in_bytes
         work = self._blocks.get(key)
         if work is None:
             if len(self._blocks) >= MAX_BLOCKS:
                 self._blocks.clear()
-            work = self._blocks[key] = self._read_block(core, block, reading_name, shares, changes)
+            work = self._blocks[key] = self._read_block(core, block, reading_name, shares, changes, in_bytes)
         return work
 
     def _read_block(
@@ -232,12 +242,15 @@ class StagePricer:
         reading_name: str,
         shares: tuple[float, float],
         changes: tuple[LayerChange, ...],
+        in_bytes: bool,
     ) -> BlockWork:
         surfaces = self.table.blocks[block]
         row = {name: surface(*shares) for name, surface in surfaces.items()}
         row[core.name] = row[reading_name] + core.cost_per_value * row.get("values", 0.0)
         native = self.table.native.get(core.name)
-        costs = self.kernels.get(core.name) if native is None else native.kernels
+        costs: KernelCosts | None = self.kernels.get(core.name) if native is None else native.kernels
+        if in_bytes and costs is not None:
+            costs = InBytes(costs)
         kernels = []
         for change in changes:
             layer = self.table.layers[change.site.name]

@@ -20,7 +20,7 @@ from gatesearch.compile.batch_convert import BatchConverter, convert_all
 from gatesearch.cost import blocks
 from gatesearch.cost.blocks import EMPTY, LAYER_PREFIX, ComponentKey, Components, Role
 from gatesearch.cost.kernel_costs import Key, key_of
-from gatesearch.cost.layers import dense_by_kernel
+from gatesearch.cost.layers import dense_by_kernel, runs_between_relus
 from gatesearch.cost.programs import Programs, compile_components
 from gatesearch.cost.seams import measure_seams
 from gatesearch.cost.sources import board
@@ -38,6 +38,7 @@ from gatesearch.gates import build_gate, work_of
 from gatesearch.graph.footprint import program_footprint
 from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.kernels import build
+from gatesearch.kernels.gated_u8 import runs_in_bytes
 from gatesearch.plan import PlacedGate
 
 ReadingsByComponent = Mapping[ComponentKey, Mapping[str, float]]
@@ -298,6 +299,7 @@ def kernel_runs(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> lis
     """Return the kernel calls of the gates and of ungated recurrent layers, each distinct call once."""
     recurrent = [site for site in layers if site.is_recurrent]
     runs: dict[Key, Run] = {}
+    in_bytes: dict[Key, Run] = {}
     for site in recurrent:
         for call in dense_by_kernel(site).kernels:
             runs[key_of(call)] = Run(call, reads_blocks=False)
@@ -307,7 +309,9 @@ def kernel_runs(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> lis
             run = Run(call, reads_blocks=site.source is not None)
             first = runs.setdefault(key_of(call), run)
             runs[key_of(call)] = run if run.reads_blocks else first  # prefer more timed shares
-    return list(runs.values())
+            if runs_between_relus(site) and runs_in_bytes(call):
+                in_bytes[key_of(call)] = runs[key_of(call)]._replace(in_bytes=True)
+    return [*runs.values(), *in_bytes.values()]
 
 
 def _cache_key(

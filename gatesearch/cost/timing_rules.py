@@ -36,6 +36,7 @@ from typing import NamedTuple
 
 from gatesearch.cost.kernel_costs import Key, Point
 from gatesearch.kernels import layer_kernels
+from gatesearch.kernels.gated_u8 import IN_BYTES
 
 CHANNEL_AXES = ("inputs", "outputs")  # the work of a matrix product is linear in each of them
 OPEN_AXES = ("open",)
@@ -222,7 +223,7 @@ def _work_of(key: Key) -> int:
 def _layer_shape(key: Key) -> tuple[int, ...]:
     """Return the shape of the layer; a kernel's own shape differs if it splits its input into several operands."""
     kernel, shape, variant = key
-    installed = layer_kernels().get(kernel)
+    installed = layer_kernels().get(kernel.removesuffix(IN_BYTES))
     return shape if installed is None else installed.layer_shape(shape, dict(variant))
 
 

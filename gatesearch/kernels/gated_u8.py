@@ -12,11 +12,11 @@ import ctypes
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from ctypes import byref, c_float, c_int32, c_void_p
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from gatesearch.gates import BLOCK
+from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.kernels.arrays import Array, address, aligned_zeros, pad_to_blocks
 from gatesearch.kernels.base import ActiveChannels, Kernel
 from gatesearch.kernels.fbs import FBSConvU8
@@ -26,11 +26,13 @@ from gatesearch.kernels.geometry import Geometry
 from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SIZE, SOURCES, Library, Signatures
 from gatesearch.kernels.operand_split import OperandSplit
 from gatesearch.kernels.pg import PGLayer
+from gatesearch.kernels.registry import layer_kernel
 
 FBS, PG, FBS_PG = range(3)  # kinds of layers, as in kernels.h
 LARGEST_WEIGHT = 127  # largest magnitude of an int8 weight
 LARGEST_BYTE = 255
 BITS = 8  # bits of a byte
+IN_BYTES = ", in bytes"  # ending of the names of kernels between bytes
 
 
 class CGated(ctypes.Structure):
@@ -288,6 +290,37 @@ BYTE_LAYERS: Mapping[str, type[ByteLayer]] = {
     "fbs_pg": FBSPGBytes,
 }
 """By name of a kernel: the class of its layers between bytes."""
+
+
+def name_in_bytes(kernel: str) -> str:
+    """Return the name under which times of a kernel between bytes are stored."""
+    return f"{kernel}{IN_BYTES}"
+
+
+def runs_in_bytes(call: KernelCall) -> bool:
+    """Return whether a layer between bytes can do the work of a call, if ReLUs stand before and behind the layer."""
+    variant = dict(call.variant)
+    # Levels of up to 8 bits take two bytes only if they are doubled for one of several operands.
+    return call.kernel in BYTE_LAYERS and (variant.get("bytes", 1) == 1 or int(variant.get("pieces", 1)) > 1)
+
+
+class ByteSample(NamedTuple):
+    """A random layer between bytes, and an input for it, for timing."""
+
+    layer: ByteLayer
+    x: Array
+    active: ActiveChannels | None
+
+
+def sample_in_bytes(call: KernelCall, library: Library, seed: int = 0) -> ByteSample:
+    """Return a random layer of a call's shape between bytes, and an input for which it computes the call's shares."""
+    layer, x, active = layer_kernel(call.kernel).sample(call, library, np.random.default_rng(seed))
+    x = np.abs(x)
+    level_in = float(x.max()) / LARGEST_BYTE
+    level_out = max(float(layer.reference(x, active).max()) / LARGEST_BYTE, level_in / LARGEST_BYTE)
+    kind = BYTE_LAYERS[call.kernel]
+    packed = kind(kind.pack(layer.arrays(), level_in, level_out), library)
+    return ByteSample(packed, np.rint(x / np.float32(level_in)).astype(np.uint8), active)
 
 
 def _levels(layer: Mapping[str, Array], level_in: float, level_out: float) -> dict[str, Array]:

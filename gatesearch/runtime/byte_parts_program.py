@@ -6,7 +6,6 @@ operators run are one call from Python, because a call takes as long as a small 
 
 from __future__ import annotations
 
-import ctypes
 import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,10 +19,11 @@ from gatesearch.compile.part_quantiser import read_grids, tensor_indices
 from gatesearch.kernels.arrays import address, aligned_zeros
 from gatesearch.kernels.gated_u8 import BYTE_LAYERS, ByteLayer
 from gatesearch.kernels.library import Library
+from gatesearch.runtime.byte_operators import ByteOperators
 from gatesearch.runtime.cascade import Runnable
 from gatesearch.runtime.parts_program import PartsProgram
 from gatesearch.runtime.program import Program
-from gatesearch.runtime.stage_operators import GATED, MOVE, SIGNED, COperator, OperatorList, Unsupported
+from gatesearch.runtime.stage_operators import SIGNED, OperatorList, Unsupported
 from gatesearch.runtime.stage_program import add_operators
 from gatesearch.runtime.tensor_spec import TensorSpec
 
@@ -43,8 +43,8 @@ class BytePartsProgram:
     engine = "litert and kernels"
 
     def __init__(self, parts: Sequence[Mapping[str, Any]], blobs: Sequence[bytes], library: Library) -> None:
-        self._library, self._owners, self._steps = library, list[Any](), list[Callable[[], object]]()
-        self._pending: list[COperator] = []
+        self._library, self._steps = library, list[Callable[[], object]]()
+        self._pending = ByteOperators(library)
         self._values: dict[str, Array] = {}
         self._layers: dict[int, ByteLayer] = {}
         for index, (part, blob) in enumerate(zip(parts, blobs, strict=True)):
@@ -93,18 +93,7 @@ class BytePartsProgram:
         x, y = self._value(source, part["reads"]), self._value(target, (1, *layer.shape))
         before = None if part["source"] is None else self._layers[part["source"]].active
         active = before if before is not None and before.size in layer.reads else None
-        gated = layer.describe(active, part["whole"])
-        self._owners += [layer, gated]
-        self._pending.append(
-            COperator(
-                kind=GATED,
-                shape=layer.geometry.c,
-                x=address(x),
-                y=address(y),
-                scratch=address(layer.scratch),
-                gated=ctypes.addressof(gated),
-            )
-        )
+        self._pending.add_layer(layer, x, y, active, part["whole"])
 
     def _add_program(self, part: Mapping[str, Any], blob: bytes) -> None:
         try:
@@ -115,24 +104,16 @@ class BytePartsProgram:
     def _add_operators(self, part: Mapping[str, Any], blob: bytes) -> None:
         inputs, outputs = tensor_indices(flatbuffer.read(blob))
         operators = OperatorList(blob, self._library)
-        moves_in = []
-        for name, index in zip(part["inputs"], inputs, strict=True):
-            places = operators.new(index).places
-            source = self._value(name, places.shape)
-            moves_in.append(self._move(address(source), 0, operators.address + int(places.flat[0]), places.size))
+        places_in = [operators.new(index).places for index in inputs]
         add_operators(operators)
         ends = [operators.contiguous(operators.tensors[index]) for index in outputs]
-        moves_out = [
-            self._move(operators.address, int(places.flat[0]), address(self._value(name, places.shape)), places.size)
-            for name, places in zip(part["outputs"], ends, strict=True)
-        ]
-        self._owners.append(operators)
-        self._pending += [*moves_in, *operators.operators, *moves_out]
-
-    def _move(self, source: int | None, first: int, target: int | None, size: int) -> COperator:
-        runs = np.array([first, size], np.int32)
-        self._owners.append(runs)
-        return COperator(kind=MOVE, outputs=size, count=1, x=source, y=target, index=address(runs))
+        for name, places in zip(part["inputs"], places_in, strict=True):
+            source = self._value(name, places.shape)
+            self._pending.add_move(address(source), 0, operators.address + int(places.flat[0]), places.size)
+        self._pending.add_all(operators)
+        for name, places in zip(part["outputs"], ends, strict=True):
+            target = self._value(name, places.shape)
+            self._pending.add_move(operators.address, int(places.flat[0]), address(target), places.size)
 
     def _add_interpreter(self, part: Mapping[str, Any], blob: bytes) -> None:
         """Add a program that LiteRT runs, with copies of its inputs and outputs."""
@@ -149,12 +130,9 @@ class BytePartsProgram:
 
     def _flush(self) -> None:
         """Make one call of the C operators that were added last."""
-        if not self._pending:
-            return
-        array = (COperator * len(self._pending))(*self._pending)
-        self._owners.append(array)
-        self._steps.append(partial(self._library.function("run_ops"), ctypes.addressof(array), len(array)))
-        self._pending = []
+        if self._pending:
+            self._steps.append(self._pending.bind())
+            self._pending = ByteOperators(self._library)
 
 
 def load_parts(parts: Sequence[Mapping[str, Any]], blobs: Sequence[bytes], library: Library) -> Runnable:

@@ -131,7 +131,7 @@ class _Choice:
 
     operators: Mapping[str, Sequence[tuple[float, str]]]
     kernels: Mapping[Hashable, timing_rules.Derivation]
-    kernel_calls: Mapping[Hashable, Callable[[], object]]
+    kernel_calls: Mapping[Hashable, steady_timing.Call]
     everything: Sequence[Hashable]
 
     def complete(self, timed: Mapping[Hashable, float]) -> dict[Hashable, float]:
@@ -160,7 +160,7 @@ def _choose(
         {key: grid.grid for key, grid in grids.items()}, max_timings - fewest_operators
     )
     points = {(key, point): call for key, grid in grids.items() for point, call in grid.calls.items()}
-    timed: dict[Hashable, Callable[[], object]] = {n: call for n, call in points.items() if n not in derivations}
+    timed: dict[Hashable, steady_timing.Call] = {n: call for n, call in points.items() if n not in derivations}
     return _Choice(
         operators=split_operators.interpolation_weights(unique, max_timings - len(timed)),
         kernels=derivations,
