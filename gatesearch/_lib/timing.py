@@ -29,6 +29,7 @@ LIBRARIES = (
     "tflite-micro",
     "ethos-u-vela",
     "onnxruntime",
+    "openvino",
     "numpy",
 )
 

@@ -17,7 +17,7 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report.rows import print_rows
 from results.arguments import check_choices, read_count, read_keys
 from results.benchmark import public_command
-from results.kernels import cases, roofline, streams
+from results.kernels import cases, networks, roofline, streams
 from results.kernels.case_timing import file_name, time_case
 from results.kernels.page import Kernels
 from results.kernels.spotters import SPOTTERS
@@ -25,15 +25,15 @@ from results.whole_runs import SPEECH
 
 WHERE = "bench kernels"
 ROUNDS = 100
-GROUPS = ("dense", "fbs", "pg", "rnn", "stream", roofline.GROUP)
+GROUPS = ("dense", "fbs", "pg", networks.GROUP, "rnn", "stream", roofline.GROUP)
 
 
 def main(arguments: list[str]) -> None:
     """Measure every requested case that is not measured yet, then write results/kernels.
 
     Args:
-        arguments: ``groups=dense,fbs,pg,rnn,stream,roofline``, or some of these groups; ``rounds=100``, the number of
-            turns of each call; ``spotters=DS-CNN,KWT,DS-CNN-L``, the keyword spotters for the streams;
+        arguments: ``groups=dense,fbs,pg,network,rnn,stream,roofline``, or some of these; ``rounds=100``, the number
+            of turns of each call; ``spotters=DS-CNN,KWT,DS-CNN-L``, the keyword spotters for the streams;
             ``data.root=DIR``, a folder of real speech for the streams (default: synthetic speech).
 
     Raises:

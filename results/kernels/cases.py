@@ -30,7 +30,7 @@ from gatesearch.kernels import (
     Pruned,
 )
 from gatesearch.kernels.recurrent_weights import Weights
-from results.kernels import library_layers
+from results.kernels import library_layers, networks
 from results.kernels.library_layers import Array, Calls
 
 # The different shapes of M-CifarNet's convolutions. A key names the layers that have the shape.
@@ -106,6 +106,7 @@ def channel_gating() -> Calls:
         **_named("fp32", {"own": _bound(Conv(g, weight, relu=True), x, np.float32)}),
         **_named("fp32", library_layers.dense_fp32(g, weight, zero, x)),
         **_named("int8", {"own": _bound(ConvU8(g, small, "bytes", scale=scale), bytes_, np.uint8)}),
+        **_named("int8", library_layers.dense_int8(g, small, zero, bytes_)),
     }
     blocks = g.c_out // 16
     for density in DENSITIES:
@@ -175,6 +176,10 @@ def precision_gating(geometry: Geometry) -> Calls:
     bytes_ = rng.integers(0, 256, (*g.image, g.c_in)).astype(np.uint8)
     floats = ConvU8(g, weight, "floats")
     calls["int8 dense"] = _bound(floats, bytes_, np.float32)
+    # Who needs more than 8 bits of an activation takes fp32, as no library has a fast layer of 16 by 8 bits.
+    real, zero = np.abs(_real(rng, *g.image, g.c_in)), np.zeros(g.c_out, np.float32)
+    calls |= _named("fp32", library_layers.dense_fp32(g, weight.astype(np.float32), zero, real))
+    calls |= _named("int8", library_layers.dense_int8(g, weight, zero, bytes_))
     return calls
 
 
@@ -222,6 +227,7 @@ def all_cases() -> list[Case]:
         *(Case(name, "dense", lambda g=g: dense(g)) for name, g in LAYERS.items()),  # type: ignore[misc]
         Case("16 x 16, 128 channels", "fbs", channel_gating),
         *(Case(name, "pg", lambda g=g: precision_gating(g)) for name, g in PRECISION.items()),  # type: ignore[misc]
+        *(Case(name, networks.GROUP, lambda n=name: networks.calls(n)) for name in networks.NETWORKS),  # type: ignore[misc]
         *(Case(f"{size} units", "rnn", lambda s=size: recurrent(s)) for size in HIDDEN),  # type: ignore[misc]
     ]
 

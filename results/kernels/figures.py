@@ -25,6 +25,10 @@ class Times:
     def __getitem__(self, name: str) -> float:
         return self.calls[name]
 
+    def get(self, name: str) -> float | None:
+        """Return the time of a call, or None if it was not timed."""
+        return self.calls.get(name)
+
     def best(self, names: Iterable[str]) -> tuple[str, float]:
         """Return the name and the time of the fastest of some calls."""
         name = min(names, key=self.calls.__getitem__)
@@ -133,7 +137,7 @@ def densities(times: Times) -> list[tuple[float, float, float, float]]:
 
     Returns:
         Tuples of four numbers: the density; the ratio with both sides gated in fp32; with only the output gated in
-        fp32; with both sides gated in int8.
+        fp32; with both sides gated in int8. Each is compared with the fastest dense layer in its own number format.
     """
     fastest = times.best(times.named("fp32: "))[1]
     return [
@@ -141,7 +145,7 @@ def densities(times: Times) -> list[tuple[float, float, float, float]]:
             density,
             fastest / times[f"fbs, both sides, {density:g}"],
             fastest / times[f"fbs, output, {density:g}"],
-            times["int8: own"] / times[f"fbs int8, both sides, {density:g}"],
+            times.best(times.named("int8: "))[1] / times[f"fbs int8, both sides, {density:g}"],
         )
         for density in DENSITIES
     ]

@@ -13,6 +13,7 @@ from torch.utils import mkldnn
 from gatesearch.compile import tflite
 from gatesearch.kernels import Geometry
 from gatesearch.runtime.program import Program
+from results.kernels.library_networks import openvino_calls
 
 Calls = dict[str, Callable[[], object]]
 Array = np.ndarray[Any, Any]
@@ -41,6 +42,7 @@ def dense_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Call
         "torch, oneDNN layout": lambda: blocked(image_blocked),
         "ONNX Runtime": onnx_fp32(geometry, weight, bias, tflite.channel_first(x[None])),
         "LiteRT": lite.invoke,
+        **openvino_calls(float_model(geometry, weight, bias), tflite.channel_first(x[None])),
     }
 
 
@@ -57,6 +59,7 @@ def dense_int8(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Call
     return {
         "ONNX Runtime": onnx_int8(geometry, weight, tflite.channel_first(x[None])),
         "LiteRT": lite.invoke,
+        **openvino_calls(quantised_model(geometry, weight, bias), tflite.channel_first(x[None])),
     }
 
 
@@ -75,11 +78,40 @@ def products_int8(geometry: Geometry, weight: Array) -> Calls:
 
 def onnx_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Callable[[], object]:
     """Return a call of a float32 convolution in ONNX Runtime on x [1, c_in, h, w]."""
+    return _session(float_model(geometry, weight, bias), x)
+
+
+def float_model(geometry: Geometry, weight: Array, bias: Array) -> bytes:
+    """Return a float32 convolution as an ONNX model, x [1, c_in, h, w] to y."""
     from onnx import TensorProto, helper, numpy_helper
 
     node = helper.make_node("Conv", ["x", "w", "b"], ["y"], **_attributes(geometry))
     constants = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(bias, "b")]
-    return _session(node, constants, TensorProto.FLOAT, x, geometry)
+    return _model([node], constants, TensorProto.FLOAT, geometry)
+
+
+def quantised_model(geometry: Geometry, weight: Array, bias: Array) -> bytes:
+    """Return a convolution with int8 weights between uint8 tensors as an ONNX model that quantises and dequantises."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    arrays = {
+        "w": weight,
+        "b": bias.astype(np.float32),
+        "xs": np.float32(1 / 255),
+        "ws": np.full(geometry.c_out, 1 / 128, np.float32),
+        "ys": np.float32(0.05),
+        "zero": np.uint8(0),
+        "wz": np.zeros(geometry.c_out, np.int8),
+        "yz": np.uint8(128),
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "xs", "zero"], ["real"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["weight"], axis=0),
+        helper.make_node("Conv", ["real", "weight", "b"], ["sum"], **_attributes(geometry)),
+        helper.make_node("QuantizeLinear", ["sum", "ys", "yz"], ["y"]),
+    ]
+    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()]
+    return _model(nodes, constants, TensorProto.UINT8, geometry)
 
 
 def onnx_int8(geometry: Geometry, weight: Array, x: Array) -> Callable[[], object]:
@@ -100,7 +132,7 @@ def onnx_int8(geometry: Geometry, weight: Array, x: Array) -> Callable[[], objec
     )
     arrays = {"w": weight, "b": np.zeros(c_out, np.int32), **scales}
     constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()]
-    return _session(node, constants, TensorProto.UINT8, x, geometry)
+    return _session(_model([node], constants, TensorProto.UINT8, geometry), x)
 
 
 def lstm(layer: nn.LSTMCell, x: Array, h: Array, c: Array) -> Callable[[], object]:
@@ -132,17 +164,22 @@ def _attributes(g: Geometry) -> dict[str, Any]:
     }
 
 
-def _session(node: Any, constants: list[Any], kind: int, x: Array, g: Geometry) -> Callable[[], object]:
-    import onnxruntime
+def _model(nodes: list[Any], constants: list[Any], kind: int, g: Geometry) -> bytes:
     from onnx import helper
 
-    shapes = {"x": x.shape, "y": (1, g.c_out, *g.output)}
+    shapes = {"x": (1, g.c_in, *g.image), "y": (1, g.c_out, *g.output)}
     x_info, y_info = (helper.make_tensor_value_info(name, kind, shape) for name, shape in shapes.items())
-    graph = helper.make_graph([node], "layer", [x_info], [y_info], constants)
+    graph = helper.make_graph(nodes, "layer", [x_info], [y_info], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+def _session(model: bytes, x: Array) -> Callable[[], object]:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     # Input and output are bound once, so that copies between Python and the session are not timed.
     binding = session.io_binding()
     binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x)))

@@ -10,8 +10,8 @@ from typing import Any
 
 from gatesearch.report.rows import RESULTS, Row, markdown_table
 from results.benchmark import NOT_RUN, Benchmark, Draw, describe_verdict, meets_target
-from results.kernels import plot, roofline, stream_page
-from results.kernels.cases import HIDDEN, LAYERS, PRECISION, SPARSITIES, Case
+from results.kernels import networks_page, plot, roofline, stream_page
+from results.kernels.cases import DENSITIES, HIDDEN, LAYERS, PRECISION, SPARSITIES, Case
 from results.kernels.figures import TIMINGS, Times, densities, kernel_targets
 from results.kernels.stream_page import Measurements
 
@@ -73,6 +73,7 @@ class Kernels(Benchmark):
             "dense": self._dense_table(),
             "channels": self._channels(),
             "precision": {name: _precision(self.minima.get(("pg", name))) for name in PRECISION},
+            "networks": networks_page.tables(self.minima),
             "recurrent": self._recurrent_table(),
             "stream": stream_page.page(self.streams_by_spotter, self.synthetic),
             "roofline": roofline.page(self.minima),
@@ -113,21 +114,35 @@ class Kernels(Benchmark):
             times = self.minima.get(("dense", name))
             shape = f"{g.output[0] * g.output[1]} x {g.inner} x {g.c_out}"
             if times is None:
-                lines.append([name, shape, *[NOT_RUN] * 9])
+                lines.append([name, shape, *[NOT_RUN] * 11])
                 continue
             figures = [
                 times["fp32: own"],
                 times.best(times.named("fp32: torch"))[1],
                 times["fp32: ONNX Runtime"],
                 times["fp32: LiteRT"],
+                times.get("fp32: OpenVINO"),
                 times["int8: own"],
                 times["int8: ONNX Runtime"],
                 times["int8: LiteRT"],
+                times.get("int8: OpenVINO"),
                 times["product: own"],
                 times.best(times.named("product: torch"))[1],
             ]
-            lines.append([name, shape, *(f"{us:.1f}" for us in figures)])
-        columns = ["layer", "product", "fp32 own", "torch", "ORT", "LiteRT", "int8 own", "ORT", "LiteRT"]
+            lines.append([name, shape, *(NOT_RUN if us is None else f"{us:.1f}" for us in figures)])
+        columns = [
+            "layer",
+            "product",
+            "fp32 own",
+            "torch",
+            "ORT",
+            "LiteRT",
+            "OpenVINO",
+            "int8 own",
+            "ORT",
+            "LiteRT",
+            "OpenVINO",
+        ]
         return markdown_table([*columns, "product own", "torch._int_mm"], lines)
 
     def _channels(self) -> str:
@@ -154,9 +169,23 @@ class Kernels(Benchmark):
             "by remaining work",
             "both sides, int8",
         ]
-        name, us = times.best(times.named("fp32: "))
-        fastest = f"Fastest dense fp32 here: {name.removeprefix('fp32: ')}, {us:.0f} us"
-        return f"{markdown_table(columns, lines)}\n\n{fastest}; own dense int8: {times['int8: own']:.0f} us."
+        formats = {
+            form: ([name.removeprefix(f"{form}: ") for name in times.named(f"{form}: ")], start)
+            for form, start in (("fp32", "fbs, both sides, "), ("int8", "fbs int8, both sides, "))
+        }
+        rows = [
+            *(
+                [form, f"dense, {name}", f"{times[f'{form}: {name}']:.0f}"]
+                for form, (names, _) in formats.items()
+                for name in names
+            ),
+            *(
+                [form, f"FBS, density {density:g}", f"{times[f'{start}{density:g}']:.0f}"]
+                for form, (_, start) in formats.items()
+                for density in DENSITIES
+            ),
+        ]
+        return f"{markdown_table(columns, lines)}\n\n{markdown_table(['format', 'layer', 'us'], sorted(rows))}"
 
     def _recurrent_table(self) -> str:
         lines = []
@@ -197,8 +226,15 @@ def _precision(times: Times | None) -> str:
     return (
         f"{markdown_table(columns, lines)}\n\n"
         f"Dense 16x8: {times['16/8 dense']:.0f} us; the first phase with its decision is {closed:.2f} of it. "
-        f"A split in 8/4 (M2 of 16, sparsity .7) takes {split:.2f} times as long as the plain int8 layer."
+        f"A split in 8/4 (M2 of 16, sparsity .7) takes {split:.2f} times as long as the own int8 layer. "
+        f"The split 16/8 (M2 of 16, sparsity .7) takes {times['16/8 m2-16 0.7']:.0f} us, the split 8/4 "
+        f"{times['8/4 m2-16 0.7']:.0f} us; {_fastest(times, 'fp32')}, {_fastest(times, 'int8')}."
     )
+
+
+def _fastest(times: Times, form: str) -> str:
+    name, us = times.best(times.named(f"{form}: "))
+    return f"the fastest dense {form} of a library {us:.0f} us ({name.removeprefix(f'{form}: ')})"
 
 
 def _optional(bound: float | None) -> str:
