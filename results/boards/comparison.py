@@ -68,12 +68,14 @@ def compare(published: Published, cores: Mapping[str, CoreInstructions]) -> list
     return comparisons
 
 
-def fastest(comparisons: Iterable[Comparison]) -> list[Comparison]:
-    """Return the comparison with the fastest system of each part."""
-    first: dict[str, Comparison] = {}
+def closest(comparisons: Iterable[Comparison]) -> dict[str, Comparison]:
+    """Return the system of each part whose latencies the price predicts best, by part."""
+    best: dict[str, Comparison] = {}
     for comparison in comparisons:
-        first.setdefault(comparison.system.part, comparison)
-    return list(first.values())
+        part = comparison.system.part
+        if part not in best or factors.largest(comparison.errors) < factors.largest(best[part].errors):
+            best[part] = comparison
+    return best
 
 
 def is_close(errors: ByTask) -> bool:

@@ -14,6 +14,8 @@ from results.boards.counting import Counts
 from results.boards.networks import NETWORKS, WAKE_WORD
 
 STREAM = "sww"  # MLPerf Tiny's name of the streaming wake word
+# A frame of the streaming wake word's front end: a transform of 1,024 samples, 40 filters from 0 to 8 kHz.
+FRONT_END = KernelCall("fixed_mel", (1024, 1024, 513, 987, 40, 40), (("dct", 0),))
 CORTEX_M = ("cortex_m4", "cortex_m33", "cortex_m55")
 TABLES = tuple(name for name in CORTEX_M if name in table.names() and name in board_count.BOARDS)
 
@@ -27,6 +29,7 @@ class CoreInstructions:
         predicted: instructions by task, from the kernel table.
         counted: instructions by task, from QEMU.
         counted_by_kind: by task and kind of layer, instructions from QEMU.
+        predicted_front_end, counted_front_end: instructions of a frame of the streaming wake word's front end.
         tools: versions of compiler and emulator, and the digest of the kernels' sources.
     """
 
@@ -34,6 +37,8 @@ class CoreInstructions:
     predicted: Mapping[str, float]
     counted: Mapping[str, float]
     counted_by_kind: Mapping[str, Mapping[str, float]]
+    predicted_front_end: float
+    counted_front_end: float
     tools: Mapping[str, str]
 
 
@@ -50,8 +55,9 @@ def macs_by_kind() -> Mapping[str, Mapping[str, float]]:
 
 
 def distinct_calls() -> tuple[KernelCall, ...]:
-    """Return the kernel calls of all networks, each once."""
-    return tuple(dict.fromkeys(call for calls in network_calls().values() for call in calls))
+    """Return the kernel calls of all networks and of the front end, each once."""
+    calls = (call for calls in network_calls().values() for call in calls)
+    return tuple(dict.fromkeys((*calls, FRONT_END)))
 
 
 def predicted_instructions(core: str) -> dict[str, float]:
@@ -68,14 +74,16 @@ def core_instructions(core: str, counts: Counts, tools: Mapping[str, str]) -> Co
         counts: counted instructions of each call of :func:`distinct_calls`.
         tools: what decides the counts.
     """
-    calls = network_calls()
+    calls, board_table = network_calls(), table.load("table", core)
     return CoreInstructions(
-        core=table.load("table", core).core,
+        core=board_table.core,
         predicted=predicted_instructions(core),
         counted={task: add_up(own, counts.__getitem__) for task, own in calls.items()},
         counted_by_kind={
             task: {kind: add_up(part, counts.__getitem__) for kind, part in by_kind(own).items()}
             for task, own in calls.items()
         },
+        predicted_front_end=price(board_table.costs, {FRONT_END: 1}),
+        counted_front_end=counts[FRONT_END],
         tools=tools,
     )

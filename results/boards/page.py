@@ -7,19 +7,23 @@ from functools import partial
 from pathlib import Path
 
 from gatesearch.report.rows import RESULTS, Row, markdown_table
-from results.benchmark import Benchmark, Draw, describe_verdict
+from results.benchmark import Benchmark, Draw, describe_verdict, meets_target
 from results.boards import factors, plot, tables
-from results.boards.comparison import LARGEST_ERROR, Comparison, compare, fastest, is_close
+from results.boards.comparison import LARGEST_ERROR, Comparison, closest, compare, is_close
 from results.boards.instructions import STREAM, CoreInstructions
-from results.boards.networks import NETWORKS
+from results.boards.part_factors import PartFactor, part_factors
 from results.boards.published import Published
+from results.boards.wake_word import LARGEST_POWER_ERROR, WakeWord, wake_words
 
-LEAST_PARTS = 5  # target: parts on which no error is larger than LARGEST_ERROR
+LEAST_PARTS, LEAST_STREAMS = 5, 3  # targets: parts with close latencies, parts with a close mean power
 PRICE_PROTOCOL = (
-    "instructions of the network from the kernel table, times the geometric mean of time / instructions of the part's "
-    "three other networks; published by {system}, {round}, {organisation}"
+    "instructions of the network from the kernel table, times the geometric mean of time / instructions of the three "
+    "other networks; published by {system}, {round}, {organisation}"
 )
 COUNT_PROTOCOL = "every kernel call of the network, counted in QEMU; batch normalisations folded, int8"
+STREAM_PROTOCOL = (
+    "price of front end and network for each hop of 32 ms; active power of the part's energy runs; floor read"
+)
 
 
 class Boards(Benchmark):
@@ -44,57 +48,76 @@ class Boards(Benchmark):
         super().__init__(command, results)
         self.cores, self.published = cores, published
         self.comparisons = compare(published, cores)
-        self.fastest = fastest(self.comparisons)
+        self.closest = closest(self.comparisons)
+        self.factors = part_factors(published, self.comparisons)
+        self.wake_words = wake_words(published, cores, self.factors)
 
     def rows(self) -> list[Row]:
-        """Return the targets, then the errors of each part, then the instructions of each network."""
-        close = sum(is_close(comparison.errors) for comparison in self.fastest)
-        rows = [
-            self.row(
-                f"parts whose four latencies are within {LARGEST_ERROR:.0%}",
-                {0: float(close)},
-                "parts",
-                target=f">= {LEAST_PARTS}",
-                provenance="modelled",
-                protocol=f"the fastest published system of each of {len(self.fastest)} parts; one network left out",
-            )
-        ]
-        for comparison in self.fastest:
+        """Return the targets, then the figures of each part, then the instructions of each network."""
+        rows = self._target_rows()
+        for comparison in self.closest.values():
             rows += self._part_rows(comparison)
+        rows += [self._factor_row(factor) for factor in self.factors.values()]
+        for wake_word in self.wake_words:
+            rows += self._stream_rows(wake_word)
         for core, instructions in self.cores.items():
-            for task in (*NETWORKS, STREAM):
-                rows += [
-                    self.row(
-                        f"{core}, {task}: instructions, {how}",
-                        {0: round(values[task])},
-                        "instructions",
-                        provenance=provenance,
-                        protocol=protocol,
-                    )
-                    for how, values, provenance, protocol in (
-                        ("predicted", instructions.predicted, "simulated", "sum of the kernel table's predictions"),
-                        ("counted", instructions.counted, "simulated", COUNT_PROTOCOL),
-                    )
-                ]
+            rows += self._instruction_rows(core, instructions)
         return rows
 
     def page(self) -> Mapping[str, object]:
         """Return the values to fill into the template, mostly tables."""
+        targets = self._target_rows()
         return {
+            "targets": markdown_table(
+                ["figure", "target", "reached", ""],
+                [
+                    [
+                        row.name,
+                        row.target or "",
+                        f"{row.value:g}",
+                        describe_verdict(meets_target(row.target, row.value)),
+                    ]
+                    for row in targets
+                    if row.target
+                ],
+            ),
             "networks": tables.networks(self.cores),
             "layers": tables.layers(self.cores),
-            "cycles": tables.cycles(self.fastest),
-            "latencies": tables.latencies(self.fastest),
-            "others": tables.latencies([each for each in self.comparisons if each not in self.fastest]),
+            "cycles": tables.cycles(self.comparisons),
+            "latencies": tables.latencies(list(self.closest.values())),
+            "others": tables.latencies([each for each in self.comparisons if each not in self.closest.values()]),
             "energies": tables.energies(self.comparisons),
-            "targets": self._target_table(),
-            "far": [each for each in self.fastest if not is_close(each.errors)],
+            "factors": tables.factors_table(self.factors, self.published),
+            "streams": tables.streams(self.wake_words),
+            "unpredicted": tables.unpredicted(self.published, self.wake_words),
             "tools": tables.tools(self.cores),
         }
 
     def plots(self) -> Mapping[str, Draw]:
         """Return the plot of predicted and published latencies."""
-        return {"boards.png": partial(plot.draw, self.fastest)}
+        return {"boards.png": partial(plot.draw, self.comparisons, self.closest)}
+
+    def _target_rows(self) -> list[Row]:
+        close = [part for part, comparison in self.closest.items() if is_close(comparison.errors)]
+        powers = {each.stream.part for each in self.wake_words if each.is_close}
+        return [
+            self.row(
+                f"parts on which the price predicts a software's four latencies within {LARGEST_ERROR:.0%}",
+                {0: float(len(close))},
+                "parts",
+                target=f">= {LEAST_PARTS}",
+                provenance="modelled",
+                protocol=f"{len(self.comparisons)} systems of {len(self.closest)} parts; each network left out in turn",
+            ),
+            self.row(
+                f"parts whose mean power with the streaming wake word is predicted within {LARGEST_POWER_ERROR:.0%}",
+                {0: float(len(powers))},
+                "parts",
+                target=f">= {LEAST_STREAMS}",
+                provenance="modelled",
+                protocol=STREAM_PROTOCOL,
+            ),
+        ]
 
     def _part_rows(self, comparison: Comparison) -> list[Row]:
         system = comparison.system
@@ -105,34 +128,64 @@ class Boards(Benchmark):
                 {0: value},
                 "ms",
                 provenance="modelled",
-                protocol=protocol,
-                target=f"{system.ms[task]:g} ms {system.ms_provenance}",
+                protocol=f"{protocol}: {system.ms[task]:g} ms, {system.ms_provenance}",
             )
             for task, value in comparison.predicted_ms.items()
         ]
+        error = self.row(
+            f"{system.part}: largest error of latency",
+            {0: factors.largest(comparison.errors)},
+            "share",
+            provenance="modelled",
+            protocol=protocol,
+            target=f"<= {LARGEST_ERROR}",
+        )
+        return [*rows, error]
+
+    def _factor_row(self, factor: PartFactor) -> Row:
+        return self.row(
+            f"{factor.part}: instructions per cycle",
+            {0: factor.instructions_per_cycle},
+            "instructions/cycle",
+            provenance="derived",
+            protocol=factor.source,
+        )
+
+    def _stream_rows(self, wake_word: WakeWord) -> list[Row]:
+        stream = wake_word.stream
+        name = f"{stream.part} at {stream.mhz:g} MHz, streaming wake word"
         return [
-            *rows,
             self.row(
-                f"{system.part}: largest error of latency",
-                {0: factors.largest(comparison.errors)},
-                "share",
+                f"{name}: mean power",
+                {0: wake_word.mean_mw},
+                "mW",
                 provenance="modelled",
-                protocol=protocol,
-                target=f"<= {LARGEST_ERROR}",
+                protocol=f"{STREAM_PROTOCOL}; published: {stream.mean_mw:g} mW. {wake_word.assumption}".strip(),
             ),
             self.row(
-                f"{system.part}: instructions per cycle",
-                {0: comparison.instructions_per_cycle},
-                "instructions/cycle",
-                provenance="derived",
-                protocol=f"geometric mean over the four networks; {system.round}, {system.organisation}",
+                f"{name}: error of mean power",
+                {0: abs(wake_word.error)},
+                "share",
+                provenance="modelled",
+                protocol=STREAM_PROTOCOL,
+                target=f"<= {LARGEST_POWER_ERROR}",
             ),
         ]
 
-    def _target_table(self) -> str:
-        lines = []
-        for row in self.rows():
-            if row.target and row.unit == "parts":
-                met = describe_verdict(row.value >= LEAST_PARTS)
-                lines.append([row.name, row.target, f"{row.value:g} of {len(self.fastest)}", met])
-        return markdown_table(["figure", "target", "reached", ""], lines)
+    def _instruction_rows(self, core: str, instructions: CoreInstructions) -> list[Row]:
+        predicted = {**instructions.predicted, f"{STREAM} front end": instructions.predicted_front_end}
+        counted = {**instructions.counted, f"{STREAM} front end": instructions.counted_front_end}
+        return [
+            self.row(
+                f"{core}, {name}: instructions, {how}",
+                {0: round(values[name])},
+                "instructions",
+                provenance="simulated",
+                protocol=protocol,
+            )
+            for name in predicted
+            for how, values, protocol in (
+                ("predicted", predicted, "sum of the kernel table's predictions"),
+                ("counted", counted, COUNT_PROTOCOL),
+            )
+        ]

@@ -68,6 +68,7 @@ class Stream:
         duty: share of the time in which the core computes.
         floor_mw: power between the computations, while audio streams in; None if no plot shows it.
         supply: voltage and regulator.
+        has_coprocessor: whether a coprocessor computes the network.
     """
 
     part: str
@@ -76,6 +77,7 @@ class Stream:
     duty: float
     floor_mw: float | None
     supply: str = ""
+    has_coprocessor: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,6 @@ class Published:
     parts: Mapping[str, Part]
     systems: tuple[System, ...]
     streams: tuple[Stream, ...]
-
-    def fastest(self) -> dict[str, System]:
-        """Return the fastest system of each part that has figures of all networks."""
-        systems: dict[str, System] = {}
-        for system in self.systems:
-            if len(system.ms) > 1:
-                systems.setdefault(system.part, system)
-        return systems
 
 
 def load() -> Published:

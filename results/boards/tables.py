@@ -11,6 +11,9 @@ from results.boards.comparison import Comparison, is_close
 from results.boards.factors import ByTask
 from results.boards.instructions import STREAM, CoreInstructions, macs_by_kind
 from results.boards.networks import NETWORKS, WAKE_WORD
+from results.boards.part_factors import PartFactor, describe
+from results.boards.published import Published
+from results.boards.wake_word import WakeWord
 
 REFERENCES = {**NETWORKS, STREAM: WAKE_WORD}
 TASKS = tuple(NETWORKS)
@@ -58,7 +61,7 @@ def cycles(comparisons: Sequence[Comparison]) -> str:
         part, system = comparison.part, comparison.system
         own = [f"{1e3 * part.mhz * system.ms[task] / NETWORKS[task].macs:.2f}" for task in TASKS]
         lines.append(
-            [part.title, part.core, f"{part.mhz:g}{'' if part.mhz_stated else '*'}", _origin(comparison), *own]
+            [part.title, part.core, f"{part.mhz:g}{'' if part.mhz_stated else '*'}", describe(comparison.system), *own]
         )
     return markdown_table(["part", "core", "MHz", "system", *TASKS], lines)
 
@@ -70,7 +73,7 @@ def latencies(comparisons: Sequence[Comparison]) -> str:
         lines.append(
             [
                 each.part.title,
-                _origin(each),
+                describe(each.system),
                 *(f"{each.system.ms[task]:.4g} ({each.errors[task]:+.0%})" for task in TASKS),
                 _largest(each.errors),
                 _largest(each.counted_errors),
@@ -86,7 +89,7 @@ def energies(comparisons: Sequence[Comparison]) -> str:
     lines = [
         [
             each.part.title,
-            _origin(each),
+            describe(each.system),
             each.system.supply,
             *(f"{each.system.uj[task]:.4g} ({each.energy_errors[task]:+.0%})" for task in TASKS),
             _largest(each.energy_errors),
@@ -97,16 +100,67 @@ def energies(comparisons: Sequence[Comparison]) -> str:
     return markdown_table(["part", "system", "supply", *TASKS, "largest error"], lines)
 
 
+def factors_table(part_factors: Mapping[str, PartFactor], published: Published) -> str:
+    """Return the factor of each part with its arithmetic."""
+    lines = [
+        [
+            published.parts[key].title,
+            published.parts[key].core,
+            f"{factor.instructions_per_cycle:.3f}",
+            factor.source,
+            "" if factor.is_tested else "**no**",
+        ]
+        for key, factor in part_factors.items()
+    ]
+    return markdown_table(["part", "core", "instructions per cycle", "from", "tested within the target"], lines)
+
+
+def streams(wake_words: Sequence[WakeWord]) -> str:
+    """Return predicted and published duty and mean power of the streaming wake word."""
+    lines = []
+    for each in wake_words:
+        error = f"{each.error:+.0%}"
+        lines.append(
+            [
+                each.title,
+                f"{each.stream.mhz:g}",
+                f"{each.instructions / 1e6:.2f}",
+                f"{each.active_mw:.3g}",
+                f"{each.floor_mw:.3g}",
+                f"{each.duty:.1%}",
+                f"{each.stream.duty:.1%}",
+                f"{each.mean_mw:.3g}",
+                f"{each.stream.mean_mw:.4g}",
+                error if each.is_close else f"**{error}**",
+            ]
+        )
+    heads = ["part", "MHz", "million instructions a hop", "active mW", "floor mW", "duty", "published"]
+    return markdown_table([*heads, "mean mW", "published", "error"], lines)
+
+
+def unpredicted(published: Published, wake_words: Sequence[WakeWord]) -> list[str]:
+    """Return a line for each published run without a prediction, which says what is missing."""
+    predicted = [each.stream for each in wake_words]
+    lines = []
+    for stream in published.streams:
+        if stream not in predicted:
+            part = published.parts[stream.part]
+            if part.table is None or stream.has_coprocessor:
+                reason = "there is no kernel table of its accelerator"
+            elif stream.floor_mw is None:
+                reason = "no plot shows its floor"
+            else:
+                reason = "there is no factor or no active power of the part"
+            lines.append(f"{part.title} at {stream.mhz:g} MHz: {stream.mean_mw:g} mW, duty {stream.duty:.1%}; {reason}")
+    return lines
+
+
 def tools(cores: Mapping[str, CoreInstructions]) -> list[str]:
     """Return a line for each core: compiler, emulator and digest of the kernels' sources."""
     return [
         f"{core}: {each.core}; {each.tools['compiler']}; {each.tools['emulator']}; sources {each.tools['sources']}"
         for core, each in cores.items()
     ]
-
-
-def _origin(comparison: Comparison) -> str:
-    return f"{comparison.system.organisation}, {comparison.system.round}"
 
 
 def _largest(errors: ByTask) -> str:

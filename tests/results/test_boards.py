@@ -7,12 +7,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatesearch.cost.sources import board
+from gatesearch.devices import profile
 from gatesearch.graph.operators import OperatorCounter
 from results.boards import factors, published
 from results.boards.calls import kernel_calls, kind, macs
-from results.boards.instructions import STREAM, CoreInstructions
+from results.boards.comparison import compare
+from results.boards.instructions import STREAM, CoreInstructions, predicted_instructions
 from results.boards.networks import NETWORKS, WAKE_WORD
 from results.boards.page import Boards
+from results.boards.part_factors import PartFactor, part_factors
+from results.boards.wake_word import wake_words
 
 REFERENCES = {**NETWORKS, STREAM: WAKE_WORD}
 TIMES = st.dictionaries(st.sampled_from("abcdef"), st.floats(0.01, 1000), min_size=2)
@@ -58,27 +63,77 @@ def test_every_published_system_has_a_part_and_positive_figures() -> None:
     assert {stream.part for stream in data.streams} <= set(data.parts)
 
 
+def instructions(predicted: dict[str, float], counted: dict[str, float] | None = None) -> CoreInstructions:
+    """Return made-up instructions of the networks on a core."""
+    return CoreInstructions(
+        core="a core",
+        predicted=predicted,
+        counted=counted or predicted,
+        counted_by_kind={
+            task: dict.fromkeys({kind(call) for call in kernel_calls(reference)}, 1.0)
+            for task, reference in REFERENCES.items()
+        },
+        predicted_front_end=1e5,
+        counted_front_end=1e5,
+        tools={"compiler": "gcc", "emulator": "qemu", "sources": "0"},
+    )
+
+
+def latencies(part: str, organisation: str) -> dict[str, float]:
+    """Return the published latencies of a system."""
+    systems = (each for each in published.load().systems if (each.part, each.organisation) == (part, organisation))
+    return dict(next(systems).ms)
+
+
 def test_the_page_shows_each_part_and_marks_errors_beyond_the_target() -> None:
-    data = published.load()
-    ms = data.fastest()["stm32l4r5"].ms
-    exact = {**{task: 1e5 * time for task, time in ms.items()}, STREAM: 1e6}
-    cores = {
-        "cortex_m4": CoreInstructions(
-            core="a core",
-            predicted=exact,
-            counted={**exact, "vww": 2 * exact["vww"]},
-            counted_by_kind={task: dict.fromkeys(kinds_of(task), 1.0) for task in REFERENCES},
-            tools={"compiler": "gcc", "emulator": "qemu", "sources": "0"},
-        )
-    }
-    benchmark = Boards("gatesearch bench boards", cores, data)
+    exact = {**{task: 1e5 * time for task, time in latencies("stm32l4r5", "Bosch").items()}, STREAM: 1e6}
+    cores = {"cortex_m4": instructions(exact, {**exact, "vww": 2 * exact["vww"]})}
+    benchmark = Boards("gatesearch bench boards", cores, published.load())
     rows = {row.name: row for row in benchmark.rows()}
     assert rows["stm32l4r5: largest error of latency"].value < 1e-9
     assert rows["stm32l4r5: instructions per cycle"].value == pytest.approx(1e5 / 1e3 / 120)
     page = benchmark.text()
-    assert "STM32L4R5" in page and "| **100%** |" in page and "STM32U385" not in page
+    assert "Bosch, v1.2" in page and "| **100%** |" in page and "STM32U385 |" not in page
 
 
-def kinds_of(task: str) -> set[str]:
-    """Return the kinds of layers of a network."""
-    return {kind(call) for call in kernel_calls(REFERENCES[task])}
+def test_a_part_takes_the_factor_of_the_same_core_if_its_own_software_is_far() -> None:
+    exact = {**{task: 1e5 * time for task, time in latencies("stm32u575", "Bosch").items()}, STREAM: 1e6}
+    data = published.load()
+    found = part_factors(data, compare(data, {"cortex_m33": instructions(exact)}))
+    assert found["stm32u575"].instructions_per_cycle == pytest.approx(1e5 / 1e3 / 160)
+    ours, theirs = (latencies(part, "STMicroelectronics") for part in ("stm32u385", "stm32u575"))
+    ratio = factors.fit(theirs, ours) * 96 / 160  # cycles of the same software on both parts
+    assert found["stm32u385"].instructions_per_cycle == pytest.approx(1e5 / 1e3 / 160 / ratio)
+    assert "STM32U575" in found["stm32u385"].source and found["stm32u385"].is_tested
+
+
+@given(st.floats(1e4, 1e7), st.floats(0.3, 2))
+def test_mean_power_lies_between_the_floor_and_the_active_power(work: float, factor: float) -> None:
+    data = published.load()
+    cores = {name: instructions({STREAM: work}) for name in ("cortex_m4", "cortex_m33")}
+    part_values = {part: PartFactor(part, factor, "made up", True) for part in data.parts}
+    predictions = wake_words(data, cores, part_values)
+    assert {each.stream.part for each in predictions} == {"stm32u385", "stm32u575", "stm32l4r5", "stm32h7a3"}
+    for each in predictions:
+        assert min(each.floor_mw, each.active_mw) <= each.mean_mw <= max(each.floor_mw, each.active_mw)
+        cycles = (work + 1e5) / factor
+        assert each.duty == pytest.approx(cycles / (0.032e6 * each.stream.mhz))
+
+
+def test_power_at_a_slower_clock_falls_but_for_the_part_that_two_floors_show() -> None:
+    data = published.load()
+    cores = {"cortex_m4": instructions({STREAM: 1e6})}
+    predictions = wake_words(data, cores, {"stm32l4r5": PartFactor("stm32l4r5", 1.0, "made up", True)})
+    powers = {each.stream.mhz: each.active_mw for each in predictions}
+    static = 10 - 70 * (13 - 10) / (120 - 70)  # floors of 10 mW at 70 MHz and 13 mW at 120 MHz
+    assert powers[70] == pytest.approx(static + (powers[120] - static) * 70 / 120)
+
+
+def test_the_price_of_a_network_is_the_sum_of_its_kernel_calls() -> None:
+    core = profile.load("three_core").core("mcu")
+    costs = board.costs_of(core)
+    assert costs is not None
+    for task, reference in REFERENCES.items():
+        network, example = reference.network(), torch.zeros(1, *reference.shape)
+        expected = predicted_instructions("cortex_m4")[task]
+        assert board.module_reading(core, costs, network, example) == pytest.approx(expected), task

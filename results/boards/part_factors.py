@@ -1,0 +1,90 @@
+"""The factor of each part: instructions of our kernels in a cycle, from the software that the price predicts best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from results.boards.comparison import Comparison, closest, is_close
+from results.boards.published import Part, Published, System
+
+
+@dataclass(frozen=True)
+class PartFactor:
+    """The factor of a part.
+
+    Args:
+        part: key of the part.
+        instructions_per_cycle: instructions of our kernels in a cycle of the core.
+        source: the arithmetic in words.
+        is_tested: whether the price with this factor predicts some software on the part, or on a part with the same
+            core, within the target.
+    """
+
+    part: str
+    instructions_per_cycle: float
+    source: str
+    is_tested: bool
+
+
+def part_factors(published: Published, comparisons: Iterable[Comparison]) -> dict[str, PartFactor]:
+    """Return the factor of each part that has figures and a kernel table.
+
+    The factor comes from the software whose latencies the price predicts best. If no software of the part is predicted
+    within the target, the factor of another part with the same core is taken, times the ratio of the cycles that the
+    same software takes on both parts.
+    """
+    listed = list(comparisons)
+    best = closest(listed)
+    factors = {}
+    for key in dict.fromkeys(system.part for system in published.systems):
+        part = published.parts[key]
+        own = best.get(key)
+        if own is not None and is_close(own.errors):
+            factors[key] = PartFactor(key, own.instructions_per_cycle, describe(own.system), True)
+        elif (moved := _from_same_core(published, key, part, best)) is not None:
+            factors[key] = moved
+        elif own is not None:
+            factors[key] = PartFactor(key, own.instructions_per_cycle, describe(own.system), False)
+    return factors
+
+
+def describe(system: System) -> str:
+    """Return organisation and round of a system."""
+    return f"{system.organisation}, {system.round}"
+
+
+def _from_same_core(published: Published, key: str, part: Part, best: dict[str, Comparison]) -> PartFactor | None:
+    """Return the factor of the part with the same core that the price predicts best, adapted by common software."""
+    candidates = []
+    for other, comparison in best.items():
+        if other == key or comparison.part.core != part.core or not is_close(comparison.errors):
+            continue
+        for own, theirs in _common_software(published, key, other):
+            ratio = _cycles(part, own, own.ms.keys() & theirs.ms.keys()) / _cycles(
+                comparison.part, theirs, own.ms.keys() & theirs.ms.keys()
+            )
+            value = comparison.instructions_per_cycle / ratio
+            source = (
+                f"{comparison.part.title}'s {comparison.instructions_per_cycle:.3f} ({describe(comparison.system)}) / "
+                f"{ratio:.3f}, the cycles of {describe(own)} on both parts"
+            )
+            candidates.append((-len(own.ms), PartFactor(key, value, source, True)))
+    return min(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
+
+
+def _common_software(published: Published, one: str, other: str) -> list[tuple[System, System]]:
+    """Return the pairs of systems of two parts that have the same organisation and round."""
+    return [
+        (own, theirs)
+        for own in published.systems
+        for theirs in published.systems
+        if (own.part, theirs.part) == (one, other) and describe(own) == describe(theirs)
+    ]
+
+
+def _cycles(part: Part, system: System, tasks: Iterable[str]) -> float:
+    """Return the geometric mean of the cycles that a system takes for some networks."""
+    listed = list(tasks)
+    return math.exp(sum(math.log(system.ms[task] * part.mhz) for task in listed) / len(listed))
