@@ -52,10 +52,16 @@ class Comparison:
     @property
     def energy_errors(self) -> dict[str, float]:
         """Error of each energy: predicted latency times the mean power of the other networks; empty without powers."""
-        return {
-            task: self.predicted_ms[task] * _mean(mw for other, mw in self.system.mw.items() if other != task) / uj - 1
-            for task, uj in self.system.uj.items()
-        }
+        return {task: self.predicted_ms[task] * self._others_mw(task) / uj - 1 for task, uj in self.system.uj.items()}
+
+    @property
+    def power_errors(self) -> dict[str, float]:
+        """Error of each mean power, predicted by the mean power of the other networks; empty without powers."""
+        return {task: self._others_mw(task) / mw - 1 for task, mw in self.system.mw.items()}
+
+    def _others_mw(self, task: str) -> float:
+        powers = [mw for other, mw in self.system.mw.items() if other != task]
+        return sum(powers) / len(powers)
 
 
 def compare(published: Published, cores: Mapping[str, CoreInstructions]) -> list[Comparison]:
@@ -81,8 +87,3 @@ def closest(comparisons: Iterable[Comparison]) -> dict[str, Comparison]:
 def is_close(errors: ByTask) -> bool:
     """Return whether every error is within the target."""
     return factors.largest(errors) <= LARGEST_ERROR
-
-
-def _mean(values: Iterable[float]) -> float:
-    listed = list(values)
-    return sum(listed) / len(listed)

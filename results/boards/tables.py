@@ -93,11 +93,13 @@ def energies(comparisons: Sequence[Comparison]) -> str:
             each.system.supply,
             *(f"{each.system.uj[task]:.4g} ({each.energy_errors[task]:+.0%})" for task in TASKS),
             _largest(each.energy_errors),
+            _largest(each.power_errors),
         ]
         for each in comparisons
         if set(each.system.uj) == set(TASKS)
     ]
-    return markdown_table(["part", "system", "supply", *TASKS, "largest error"], lines)
+    heads = ["part", "system", "supply", *TASKS, "largest error", "of power alone"]
+    return markdown_table(heads, lines)
 
 
 def factors_table(part_factors: Mapping[str, PartFactor], published: Published) -> str:
