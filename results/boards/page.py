@@ -86,6 +86,7 @@ class Boards(Benchmark):
             "cycles": tables.cycles(self.comparisons),
             "latencies": tables.latencies(list(self.closest.values())),
             "others": tables.latencies([each for each in self.comparisons if each not in self.closest.values()]),
+            "spread": self._spread(),
             "energies": tables.energies(self.comparisons),
             "factors": tables.factors_table(self.factors, self.published),
             "streams": tables.streams(self.wake_words),
@@ -96,6 +97,22 @@ class Boards(Benchmark):
     def plots(self) -> Mapping[str, Draw]:
         """Return the plot of predicted and published latencies."""
         return {"boards.png": partial(plot.draw, self.comparisons, self.closest)}
+
+    def _spread(self) -> Mapping[str, object]:
+        """Return how far the software of one part differs, for the part with most software."""
+        systems: dict[str, list[Comparison]] = {}
+        for each in self.comparisons:
+            systems.setdefault(each.system.part, []).append(each)
+        most = max(systems.values(), key=len)
+        kws = [each.system.ms["kws"] for each in most]
+        ratios = sorted(each.system.ms["vww"] / each.system.ms["ic"] for each in most)
+        return {
+            "part": most[0].part.title,
+            "systems": len(most),
+            "kws": f"{max(kws) / min(kws):.1f}",
+            "low": f"{ratios[0]:.2f}",
+            "high": f"{ratios[-1]:.2f}",
+        }
 
     def _target_rows(self) -> list[Row]:
         close = [part for part, comparison in self.closest.items() if is_close(comparison.errors)]
