@@ -15,7 +15,7 @@ from results.boards.networks import NETWORKS, WAKE_WORD
 
 STREAM = "sww"  # MLPerf Tiny's name of the streaming wake word
 # A frame of the streaming wake word's front end: a transform of 1,024 samples, 40 filters from 0 to 8 kHz.
-FRONT_END = KernelCall("fixed_mel", (1024, 1024, 513, 987, 40, 40), (("dct", 0),))
+FRONT_END = KernelCall("fixed_mel", (1024, 1024, 512, 512, 512, 987, 40, 40), (("dct", 0),))
 CORTEX_M = ("cortex_m4", "cortex_m33", "cortex_m55")
 TABLES = tuple(name for name in CORTEX_M if name in table.names() and name in board_count.BOARDS)
 
