@@ -120,6 +120,10 @@ class Reference:
         """Return the network in evaluation mode, with untrained weights."""
         return self.make().eval()
 
+    def weight_bytes(self) -> int:
+        """Return the bytes of its int8 weights, without biases."""
+        return sum(weight.numel() for weight in self.network().parameters() if weight.ndim > 1)
+
 
 # By the task names of MLPerf Tiny.
 NETWORKS: Mapping[str, Reference] = {

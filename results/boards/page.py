@@ -87,10 +87,11 @@ class Boards(Benchmark):
             "latencies": tables.latencies(list(self.closest.values())),
             "others": tables.latencies([each for each in self.comparisons if each not in self.closest.values()]),
             "spread": self._spread(),
+            "weights": tables.weights(list(self.closest.values())),
             "energies": tables.energies(self.comparisons),
             "factors": tables.factors_table(self.factors, self.published),
             "streams": tables.streams(self.wake_words),
-            "unpredicted": tables.unpredicted(self.published, self.wake_words),
+            "unpredicted": tables.unpredicted(self.published, self.cores, self.wake_words),
             "tools": tables.tools(self.cores),
         }
 

@@ -84,6 +84,28 @@ def latencies(comparisons: Sequence[Comparison]) -> str:
     return markdown_table(heads, lines)
 
 
+def weights(comparisons: Sequence[Comparison]) -> str:
+    """Return what a second term of the price, proportional to the bytes of weights, would be and would change."""
+    weight_bytes = {task: float(reference.weight_bytes()) for task, reference in NETWORKS.items()}
+    lines = []
+    for each in comparisons:
+        readings, ms = each.instructions.predicted, each.system.ms
+        _, ms_per_byte = factors.fit_with_bytes(readings, weight_bytes, ms)
+        errors = factors.errors_with_bytes(readings, weight_bytes, ms)
+        lines.append(
+            [
+                each.part.title,
+                describe(each.system),
+                f"{1e3 * each.part.mhz * ms_per_byte:.2f}",
+                f"{factors.largest(each.errors):.0%}",
+                f"{factors.largest(errors):.0%}",
+                f"{factors.largest({task: error for task, error in errors.items() if task != 'ad'}):.0%}",
+            ]
+        )
+    heads = ["part", "system", "cycles a byte", "largest error without", "with", "with, except ad"]
+    return markdown_table(heads, lines)
+
+
 def energies(comparisons: Sequence[Comparison]) -> str:
     """Return published energies and the errors of the predictions, for the systems with energies."""
     lines = [
@@ -140,7 +162,9 @@ def streams(wake_words: Sequence[WakeWord]) -> str:
     return markdown_table([*heads, "mean mW", "published", "error"], lines)
 
 
-def unpredicted(published: Published, wake_words: Sequence[WakeWord]) -> list[str]:
+def unpredicted(
+    published: Published, cores: Mapping[str, CoreInstructions], wake_words: Sequence[WakeWord]
+) -> list[str]:
     """Return a line for each published run without a prediction, which says what is missing."""
     predicted = [each.stream for each in wake_words]
     lines = []
@@ -149,6 +173,8 @@ def unpredicted(published: Published, wake_words: Sequence[WakeWord]) -> list[st
             part = published.parts[stream.part]
             if part.table is None or stream.has_coprocessor:
                 reason = "there is no kernel table of its accelerator"
+            elif part.table not in cores:
+                reason = f"the benchmark ran without {part.table}"
             elif stream.floor_mw is None:
                 reason = "no plot shows its floor"
             else:

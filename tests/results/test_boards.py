@@ -137,3 +137,14 @@ def test_the_price_of_a_network_is_the_sum_of_its_kernel_calls() -> None:
         network, example = reference.network(), torch.zeros(1, *reference.shape)
         expected = predicted_instructions("cortex_m4")[task]
         assert board.module_reading(core, costs, network, example) == pytest.approx(expected), task
+
+
+@given(TIMES, st.floats(0.01, 100), st.floats(0, 100))
+def test_a_term_for_weights_is_found_where_there_is_one(
+    readings: dict[str, float], factor: float, per_byte: float
+) -> None:
+    weight_bytes = {task: 1.0 + index**2 for index, task in enumerate(readings)}
+    times = {task: factor * reading + per_byte * weight_bytes[task] for task, reading in readings.items()}
+    first, second = factors.fit_with_bytes(readings, weight_bytes, times)
+    again = {task: first * readings[task] + second * weight_bytes[task] for task in readings}
+    assert again == pytest.approx(times, rel=1e-6)
