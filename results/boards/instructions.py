@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from gatesearch._lib import console
 from gatesearch.cost.sources.board import count as board_count
 from gatesearch.cost.sources.board import table
 from gatesearch.gates import KernelCall
@@ -75,6 +76,9 @@ def core_instructions(core: str, counts: Counts, tools: Mapping[str, str]) -> Co
         tools: what decides the counts.
     """
     calls, board_table = network_calls(), table.load("table", core)
+    front_end = board_table.costs.reading(FRONT_END)
+    if front_end is None:
+        console.warn(f"boards: table {core} has no kernel {FRONT_END.kernel}; its count is the price of the front end")
     return CoreInstructions(
         core=board_table.core,
         predicted=predicted_instructions(core),
@@ -83,7 +87,7 @@ def core_instructions(core: str, counts: Counts, tools: Mapping[str, str]) -> Co
             task: {kind: add_up(part, counts.__getitem__) for kind, part in by_kind(own).items()}
             for task, own in calls.items()
         },
-        predicted_front_end=price(board_table.costs, {FRONT_END: 1}),
+        predicted_front_end=counts[FRONT_END] if front_end is None else front_end,
         counted_front_end=counts[FRONT_END],
         tools=tools,
     )
