@@ -16,7 +16,7 @@ LARGEST_ERROR = 0.15  # target for the error of a network that the fit leaves ou
 
 @dataclass(frozen=True)
 class Comparison:
-    """A board with published figures of all four networks, and the instructions of the networks on its core.
+    """A board with published figures, and the instructions of the networks on its core.
 
     Args:
         part: the part.
@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def instructions_per_cycle(self) -> float:
-        """Instructions of our kernels in a cycle of the board; the factor that all four networks give."""
+        """Instructions of our kernels in a cycle of the board; the factor that all its networks give."""
         ms_per_instruction = factors.fit(self.instructions.predicted, self.system.ms)
         return 1 / (ms_per_instruction * 1e3 * self.part.mhz)
 

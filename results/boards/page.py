@@ -49,7 +49,7 @@ class Boards(Benchmark):
         self.cores, self.published = cores, published
         self.comparisons = compare(published, cores)
         self.closest = closest(self.comparisons)
-        self.factors = part_factors(published, self.comparisons)
+        self.factors = part_factors(published, self.comparisons, cores)
         self.wake_words = wake_words(published, cores, self.factors)
 
     def rows(self) -> list[Row]:
@@ -87,6 +87,7 @@ class Boards(Benchmark):
             "latencies": tables.latencies(list(self.closest.values())),
             "others": tables.latencies([each for each in self.comparisons if each not in self.closest.values()]),
             "spread": self._spread(),
+            "organisations": tables.organisations(self.comparisons),
             "weights": tables.weights(list(self.closest.values())),
             "energies": tables.energies(self.comparisons),
             "factors": tables.factors_table(self.factors, self.published),

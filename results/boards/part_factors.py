@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from results.boards.comparison import Comparison, closest, is_close
+from results.boards.instructions import CoreInstructions
 from results.boards.published import Part, Published, System
 
 
@@ -28,12 +29,14 @@ class PartFactor:
     is_tested: bool
 
 
-def part_factors(published: Published, comparisons: Iterable[Comparison]) -> dict[str, PartFactor]:
+def part_factors(
+    published: Published, comparisons: Iterable[Comparison], cores: Mapping[str, CoreInstructions]
+) -> dict[str, PartFactor]:
     """Return the factor of each part that has figures and a kernel table.
 
     The factor comes from the software whose latencies the price predicts best. If no software of the part is predicted
-    within the target, the factor of another part with the same core is taken, times the ratio of the cycles that the
-    same software takes on both parts.
+    within the target, the factor of another part with the same core is taken, divided by the ratio of the cycles that
+    the same software takes on both parts. Without such a part, the factor is the part's own, and not tested.
     """
     listed = list(comparisons)
     best = closest(listed)
@@ -47,6 +50,11 @@ def part_factors(published: Published, comparisons: Iterable[Comparison]) -> dic
             factors[key] = moved
         elif own is not None:
             factors[key] = PartFactor(key, own.instructions_per_cycle, describe(own.system), False)
+        elif part.table is not None and part.table in cores:
+            system = next(system for system in published.systems if system.part == key)
+            only = Comparison(part, system, cores[part.table])
+            source = f"{describe(system)}: {', '.join(system.ms)} alone"
+            factors[key] = PartFactor(key, only.instructions_per_cycle, source, False)
     return factors
 
 

@@ -84,6 +84,19 @@ def latencies(comparisons: Sequence[Comparison]) -> str:
     return markdown_table(heads, lines)
 
 
+def organisations(comparisons: Sequence[Comparison]) -> str:
+    """Return for each organisation the parts on which the price predicts its software within the target."""
+    by_organisation: dict[str, list[Comparison]] = {}
+    for each in comparisons:
+        by_organisation.setdefault(describe(each.system), []).append(each)
+    lines = []
+    for name, own in sorted(by_organisation.items(), key=lambda item: -len(item[1])):
+        errors = sorted(factors.largest(each.errors) for each in own)
+        middle = f"{errors[0]:.0%}" if len(errors) == 1 else f"{errors[0]:.0%} to {errors[-1]:.0%}"
+        lines.append([name, str(len(own)), str(sum(is_close(each.errors) for each in own)), middle])
+    return markdown_table(["software", "parts", "parts within the target", "largest errors of its parts"], lines)
+
+
 def weights(comparisons: Sequence[Comparison]) -> str:
     """Return what a second term of the price, proportional to the bytes of weights, would be and would change."""
     weight_bytes = {task: float(reference.weight_bytes()) for task, reference in NETWORKS.items()}
@@ -152,7 +165,7 @@ def streams(wake_words: Sequence[WakeWord]) -> str:
                 f"{each.active_mw:.3g}",
                 f"{each.floor_mw:.3g}",
                 f"{each.duty:.1%}",
-                f"{each.stream.duty:.1%}",
+                f"{each.stream.duty:.1%} ({each.duty / each.stream.duty - 1:+.0%})",
                 f"{each.mean_mw:.3g}",
                 f"{each.stream.mean_mw:.4g}",
                 error if each.is_close else f"**{error}**",
