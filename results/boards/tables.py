@@ -94,7 +94,7 @@ def organisations(comparisons: Sequence[Comparison]) -> str:
         errors = sorted(factors.largest(each.errors) for each in own)
         middle = f"{errors[0]:.0%}" if len(errors) == 1 else f"{errors[0]:.0%} to {errors[-1]:.0%}"
         lines.append([name, str(len(own)), str(sum(is_close(each.errors) for each in own)), middle])
-    return markdown_table(["software", "parts", "parts within the target", "largest errors of its parts"], lines)
+    return markdown_table(["organisation", "parts", "parts within the target", "largest errors of its parts"], lines)
 
 
 def weights(comparisons: Sequence[Comparison]) -> str:
