@@ -1,8 +1,6 @@
 /* Depthwise convolution on MVE (depthwise.c), 16 channels at a time.
 
-   The outputs form rectangles in which all windows have the same taps inside the map: corners, borders and the middle.
-   So the loop over the pixels of a rectangle checks no bounds, and one sum of weights corrects the zero of x for all its
-   pixels.
+   One sum of weights corrects the zero of x for all pixels of a rectangle.
 
    Products of bytes are int16. An int16 holds the sum of two of them, unless both are -128 x -128. So taps are added in
    pairs before they are widened to int32, if no weight is -128. Widening leaves the sums in narrow order (tile_mve.h). */
@@ -10,32 +8,7 @@
 #define GS_DEPTHWISE_MVE_H
 
 #include "bytes_mve.h"
-
-/* Neighbouring outputs, in one direction, whose windows have the same taps inside the map; and these taps. */
-typedef struct {
-  int first, next, tap, next_tap;
-} gs_span;
-
-/* The taps of a rectangle: their number, how far apart they are in x, and how far apart their weights are; and whether
-   they may be added in pairs. */
-typedef struct {
-  int rows, columns, paired;
-  ptrdiff_t row, column, weight_row, weight_column;
-} gs_taps;
-
-/* Return the span that starts at an output. size is the number of values in this direction, kernel the number of taps. */
-static gs_span gs_find_span(int output, int outputs, int size, int kernel, int stride, int pad, int dilation) {
-  gs_span s = {.first = output, .next = output};
-  for (; s.next < outputs; s.next++) {
-    const int start = s.next * stride - pad;
-    int tap = 0, next_tap = kernel;
-    while (tap < kernel && start + tap * dilation < 0) tap++;
-    while (next_tap > tap && start + (next_tap - 1) * dilation >= size) next_tap--;
-    if (s.next == output) s.tap = tap, s.next_tap = next_tap;
-    else if (s.tap != tap || s.next_tap != next_tap) break;
-  }
-  return s;
-}
+#include "rectangles.h"
 
 /* Instructions that load 16 values less 128 and their weights; that multiply them, with q4 for even and q5 for odd
    channels; that add the products of a second tap to them; and that add q4 and q5 to the sums. A second row of weights
@@ -77,8 +50,8 @@ GS_INLINE void gs_add_nine(int32x4_t *s, const gs_taps *t, const uint8_t *x, con
 }
 
 /* Add the products of all taps, row by row. */
-GS_INLINE void gs_add_taps(int32x4_t *s, const gs_taps *t, const uint8_t *x, const int8_t *w) {
-  const int pairs = t->paired ? t->columns / 2 : 0, rest = t->columns - 2 * pairs;
+GS_INLINE void gs_add_taps(int32x4_t *s, const gs_taps *t, int paired, const uint8_t *x, const int8_t *w) {
+  const int pairs = paired ? t->columns / 2 : 0, rest = t->columns - 2 * pairs;
   for (int row = 0; row < t->rows; row++, x += t->row, w += t->weight_row) {
     const uint8_t *value = x;
     const int8_t *weight = w;
@@ -109,14 +82,16 @@ GS_INLINE void gs_add_lanes(int32x4_t *s, const gs_taps *t, const uint8_t *x, co
   }
 }
 
-/* Add to start, in narrow order, 128 - zero times the sum of the weights of all taps. */
-GS_INLINE void gs_add_zero(const gs_taps *t, const int8_t *w, int zero, mve_pred16_t lanes, int32_t *start) {
+/* Add to start, in narrow order, 128 - zero times the sum of the weights of all taps. Return whether no weight is -128. */
+GS_INLINE int gs_add_zero(const gs_taps *t, const int8_t *w, int zero, mve_pred16_t lanes, int32_t *start) {
   int32x4_t s[4];
+  int8x16_t least = vdupq_n_s8(0);
   GS_UNROLL for (int i = 0; i < 4; i++) s[i] = vldrwq_s32(start + 4 * i);
   for (int row = 0; row < t->rows; row++, w += t->weight_row) {
     const int8_t *at = w;
     for (int column = 0; column < t->columns; column++, at += t->weight_column) {
       const int8x16_t weight = vldrbq_z_s8(at, lanes);
+      least = vminq_s8(least, weight);
       const int16x8_t even = vmovlbq_s8(weight), odd = vmovltq_s8(weight);
       s[0] = vmlaq_n_s32(s[0], vmovlbq_s16(even), 128 - zero);
       s[2] = vmlaq_n_s32(s[2], vmovltq_s16(even), 128 - zero);
@@ -125,27 +100,18 @@ GS_INLINE void gs_add_zero(const gs_taps *t, const int8_t *w, int zero, mve_pred
     }
   }
   GS_UNROLL for (int i = 0; i < 4; i++) vstrwq_s32(start + 4 * i, s[i]);
+  return vminvq_s8(0, least) > -128;
 }
-
-/* A rectangle of outputs of a depthwise convolution. */
-typedef struct {
-  gs_taps taps;
-  int height, width;                          /* outputs */
-  ptrdiff_t row, column, out_row, out_column; /* how far apart windows are in x, and outputs in y */
-  int zero, zero_out;
-} gs_rectangle;
 
 /* Which loop a block of channels needs: any taps, 3 x 3 taps, or any taps of fewer than 16 channels. */
 enum { GS_ANY, GS_NINE, GS_FEW };
 
-/* Compute the n_channels channels of a block for a rectangle. x is the first value of the first window inside the map, w
-   its weight. */
-GS_INLINE void gs_filter_rectangle(const int loop, const gs_rectangle *r, const uint8_t *x, const int8_t *w,
-                                   gs_factors *f, int n_channels, uint8_t *y) {
+/* Compute the n_channels channels of a block for a rectangle. paired says whether taps may be added in pairs. */
+GS_INLINE void gs_filter_block(const int loop, int paired, const gs_rectangle *r, const uint8_t *x, const int8_t *w,
+                               const gs_factors *f, int n_channels, uint8_t *y) {
   const mve_pred16_t lanes = vctp8q((uint32_t)n_channels);
   const gs_taps *t = &r->taps;
   int8_t nine[9 * GS_BLOCK];
-  gs_add_zero(t, w, r->zero, lanes, f->start);
   for (int tap = 0; loop == GS_NINE && tap < 9; tap++) {
     vstrbq_s8(nine + tap * GS_BLOCK, vldrbq_s8(w + tap / 3 * t->weight_row + tap % 3 * t->weight_column));
   }
@@ -156,14 +122,14 @@ GS_INLINE void gs_filter_rectangle(const int loop, const gs_rectangle *r, const 
       int32x4_t s[4];
       GS_UNROLL for (int i = 0; i < 4; i++) s[i] = vldrwq_s32(f->start + 4 * i);
       if (loop == GS_NINE) gs_add_nine(s, t, window, nine);
-      else if (loop == GS_ANY) gs_add_taps(s, t, window, w);
+      else if (loop == GS_ANY) gs_add_taps(s, t, paired, window, w);
       else gs_add_lanes(s, t, window, w, lanes);
       gs_write_bytes(0, s[0], s[1], s[2], s[3], f, r->zero_out, n_channels, to);
     }
   }
 }
 
-/* Compute all channels of a rectangle. The last block of 16 channels may overlap the block before it. */
+/* The last block of 16 channels may overlap the block before it. */
 static void gs_filter_channels(const gs_rectangle *r, int channels, const uint8_t *x, const int8_t *w,
                                const int32_t *bias, const float *scale, uint8_t *y) {
   const int n_channels = GS_MIN(channels, GS_BLOCK);
@@ -171,50 +137,13 @@ static void gs_filter_channels(const gs_rectangle *r, int channels, const uint8_
     const int first = GS_MIN(block * GS_BLOCK, channels - n_channels);
     gs_factors f;
     gs_load_factors(bias + first, scale + first, NULL, n_channels, &f);
+    const int paired = gs_add_zero(&r->taps, w + first, r->zero, vctp8q((uint32_t)n_channels), f.start);
     if (n_channels < GS_BLOCK) {
-      gs_filter_rectangle(GS_FEW, r, x, w, &f, n_channels, y);
-    } else if (r->taps.rows == 3 && r->taps.columns == 3 && r->taps.paired) {
-      gs_filter_rectangle(GS_NINE, r, x + first, w + first, &f, GS_BLOCK, y + first);
+      gs_filter_block(GS_FEW, 0, r, x, w, &f, n_channels, y);
+    } else if (r->taps.rows == 3 && r->taps.columns == 3 && paired) {
+      gs_filter_block(GS_NINE, 1, r, x + first, w + first, &f, GS_BLOCK, y + first);
     } else {
-      gs_filter_rectangle(GS_ANY, r, x + first, w + first, &f, GS_BLOCK, y + first);
-    }
-  }
-}
-
-/* Return whether none of n weights is -128. */
-static int gs_may_pair(const int8_t *weights, int n) {
-  int8x16_t least = vdupq_n_s8(0);
-  for (int k = 0; k < n; k += 16) least = vminq_s8(least, vldrbq_z_s8(weights + k, vctp8q((uint32_t)(n - k))));
-  return vminvq_s8(0, least) > -128;
-}
-
-GS_INLINE void gs_filter_u8(const gs_conv *c, const uint8_t *x, int zero, const int8_t *weights, const int32_t *bias,
-                            const float *scale, int zero_out, uint8_t *y) {
-  const int height = gs_height(c), width = gs_width(c);
-  const ptrdiff_t channels = c->c_out, line = c->w * channels;
-  const int paired = gs_may_pair(weights, c->kh * c->kw * c->c_out);
-  gs_span down, right;
-  for (int row = 0; row < height; row = down.next) {
-    down = gs_find_span(row, height, c->h, c->kh, c->stride_h, c->pad_h, c->dilation_h);
-    for (int column = 0; column < width; column = right.next) {
-      right = gs_find_span(column, width, c->w, c->kw, c->stride_w, c->pad_w, c->dilation_w);
-      gs_rectangle r = {
-          .taps = {.rows = down.next_tap - down.tap, .columns = right.next_tap - right.tap, .paired = paired,
-                   .row = c->dilation_h * line, .column = c->dilation_w * channels,
-                   .weight_row = c->kw * channels, .weight_column = channels},
-          .height = down.next - down.first, .width = right.next - right.first,
-          .row = c->stride_h * line, .column = c->stride_w * channels, .out_row = width * channels,
-          .out_column = channels, .zero = zero, .zero_out = zero_out};
-      gs_taps *t = &r.taps;
-      if (t->columns == 1) { /* a column becomes a row, so that its taps form pairs */
-        t->columns = t->rows, t->column = t->row, t->weight_column = t->weight_row;
-        t->rows = 1;
-      }
-      const ptrdiff_t top = row * c->stride_h - c->pad_h + down.tap * c->dilation_h;
-      const ptrdiff_t left = column * c->stride_w - c->pad_w + right.tap * c->dilation_w;
-      gs_filter_channels(&r, (int)channels, x + (top * c->w + left) * channels,
-                         weights + (down.tap * c->kw + right.tap) * channels, bias, scale,
-                         y + ((ptrdiff_t)row * width + column) * channels);
+      gs_filter_block(GS_ANY, paired, r, x + first, w + first, &f, GS_BLOCK, y + first);
     }
   }
 }

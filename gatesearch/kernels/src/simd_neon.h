@@ -10,6 +10,8 @@
 #define GS_OFFSET 128
 #define GS_ROWS 6
 #define GS_COLUMNS 1
+#define GS_OUTPUT_FILE "output_neon.h"
+#define GS_DEPTHWISE_FILE "depthwise_neon.h"
 typedef float32x4_t gs_vf;
 typedef int32x4_t gs_vi;
 typedef int8x16_t gs_quad, gs_weights;
