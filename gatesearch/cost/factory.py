@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gatesearch._lib import console, user_cache
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.cost.blocks import Components
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.hop_components import build_hop_components, site_frames
 from gatesearch.cost.hop_table import HopTable, fresh_shapes
 from gatesearch.cost.model import CostModel
@@ -45,11 +46,12 @@ def build_cost_model(
     layers: tuple[LayerSite, ...],
     *,
     table: Table,
-    frontend_macs: int,
+    frontend: FrontendWork,
     period_s: float,
     shares: Mapping[str, float],
     max_utilisation: float | None = MAX_UTILISATION,
     hops: HopTable | None = None,
+    frontend_hop: FrontendWork | None = None,
     signal_forms: Mapping[str, SignalFormat] | None = None,
 ) -> CostModel:
     """Return the cost model of a backbone on a device.
@@ -59,12 +61,13 @@ def build_cost_model(
         sites: the cut sites for which the table was built.
         layers: every layer site of the backbone.
         table: the latency table of the backbone's blocks, see :func:`read_table`.
-        frontend_macs: multiply-accumulates of the front end, per window.
+        frontend: the work of the front end, per window.
         period_s: seconds from window to window.
         shares: share of each kind of window in the stream; they add up to 1.
         max_utilisation: bound on the share of time for which a core is busy, see
             :class:`gatesearch.cost.model.CostModel`.
         hops: the costs of one hop, see :func:`read_hop_table`; None if each hop runs a whole window.
+        frontend_hop: the work of the front end, per hop; None if ``hops`` is None.
         signal_forms: for each statistic that a gate before the front end may compute, the format of the signal; None
             if no such gate is possible.
     """
@@ -72,13 +75,14 @@ def build_cost_model(
         device=device,
         table=table,
         sites=sites,
-        frontend_macs=frontend_macs,
+        frontend=frontend,
         period_s=period_s,
         shares=shares,
         layers=layers,
         kernels=board.kernels_of(device),
         max_utilisation=max_utilisation,
         hops=hops,
+        frontend_hop=frontend_hop,
         signal_forms=signal_forms or {},
     )
 
@@ -148,7 +152,6 @@ def read_hop_table(
     frames: Frames,
     phases: int,
     variants: Sequence[PlacedGate],
-    frontend_macs: int,
     timing_seconds: float = profiler.TIMING_SECONDS,
     cache: Path | None = None,
 ) -> HopTable:
@@ -165,7 +168,6 @@ def read_hop_table(
         frames: the time axis of the features, and the number of frames between two decisions in the same phase.
         phases: number of states (*phases*) that take turns from hop to hop; above 1 if strides do not divide the hop.
         variants: one placed gate for each variant of cut gates.
-        frontend_macs: multiply-accumulates of the front end, per hop.
         timing_seconds: seconds that timings on this host may take.
         cache: folder of cached tables; None builds the table anew.
 
@@ -200,7 +202,6 @@ def read_hop_table(
         shapes=fresh_shapes(sites, axes),
         states=states,
         phases=phases,
-        frontend_macs=frontend_macs,
     )
 
 

@@ -24,14 +24,12 @@ class HopTable:
         shapes: by site, the shape of the tensor that crosses the site at a hop; it holds the new frames only.
         states: by the name of a block or head, the number of values in the state that one hop passes to the next.
         phases: number of states (*phases*) that take turns from hop to hop; above 1 if strides do not divide the hop.
-        frontend_macs: multiply-accumulates of the front end, per hop.
     """
 
     table: Table
     shapes: Mapping[str, tuple[int, ...]]
     states: Mapping[str, int]
     phases: int = 1
-    frontend_macs: int = 0
 
     def sites(self, sites: Sequence[CutSite]) -> tuple[CutSite, ...]:
         """Return the sites with the shapes of the tensors that cross them at a hop."""
@@ -39,7 +37,7 @@ class HopTable:
 
     def to_json(self) -> str:
         """Return the costs as JSON."""
-        values = {name: getattr(self, name) for name in ("states", "phases", "frontend_macs")}
+        values = {name: getattr(self, name) for name in ("states", "phases")}
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
         return json.dumps({"table": json.loads(self.table.to_json()), "shapes": shapes, **values})
 
@@ -47,6 +45,7 @@ class HopTable:
     def from_json(cls, text: str) -> HopTable:
         """Rebuild the costs from the JSON of :meth:`to_json`."""
         raw = json.loads(text)
+        raw.pop("frontend_macs", None)  # an older version stored the MACs of the front end here
         shapes = {name: tuple(shape) for name, shape in raw.pop("shapes").items()}
         return cls(table=Table.from_json(json.dumps(raw.pop("table"))), shapes=shapes, **raw)
 

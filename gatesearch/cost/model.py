@@ -18,6 +18,7 @@ from typing import NamedTuple
 from gatesearch.cost import feasibility
 from gatesearch.cost.blocks import END
 from gatesearch.cost.energy import StageCost, expected_energy, expected_latency_us, longest_latency_us
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.hop_table import HopTable
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.layers import LayerChange, layer_changes
@@ -68,7 +69,7 @@ class CostModel:
         device: the device, with its cores, links and constants.
         table: the latency table of this backbone's blocks.
         sites: the cut sites for which the table was built.
-        frontend_macs: multiply-accumulates (MACs) of the front end per window.
+        frontend: the work of the front end per window.
         period_s: seconds from window to window.
         shares: share of each kind of window in the stream.
         layers: sites at which a gate may replace a layer.
@@ -76,6 +77,7 @@ class CostModel:
         max_utilisation: bound on the share of a period for which a core is busy when every window takes the path that
             is worst for the core. With None, only the mean over the stream has to stay within the period.
         hops: the costs of one hop; None without a stream, or if each hop runs a whole window.
+        frontend_hop: the work of the front end per hop; None if ``hops`` is None.
         signal_forms: by statistic, the format of the signal that a gate before the front end reads; empty if no such
             gate is possible.
     """
@@ -83,13 +85,14 @@ class CostModel:
     device: Device
     table: Table
     sites: tuple[CutSite, ...]
-    frontend_macs: int
+    frontend: FrontendWork
     period_s: float
     shares: Mapping[str, float]
     layers: tuple[LayerSite, ...] = ()
     kernels: Mapping[str, KernelCosts] = field(default_factory=dict)
     max_utilisation: float | None = MAX_UTILISATION
     hops: HopTable | None = None
+    frontend_hop: FrontendWork | None = None
     signal_forms: Mapping[str, SignalFormat] = field(default_factory=dict)
     # Caches: a search prices thousands of plans that have most of their stages in common.
     _stage_terms: dict[StagePlace, StageTerms] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -114,9 +117,7 @@ class CostModel:
     @property
     def frontend_us(self) -> float:
         """Time of the front end, in microseconds."""
-        us = self.sense_core.timing.frontend_us(self.frontend_macs)
-        assert us is not None  # the device profile is valid only with this figure
-        return us
+        return self.frontend.latency_us(self.sense_core)
 
     def stages(
         self,
@@ -408,11 +409,12 @@ class CostModel:
         """The cost model of a single hop; None if the costs of a hop are not available."""
         if self.hops is None:
             return None
+        assert self.frontend_hop is not None  # is given together with the costs of a hop
         return replace(
             self,
             table=self.hops.table,
             sites=self.hops.sites(self.sites),
-            frontend_macs=self.hops.frontend_macs,
+            frontend=self.frontend_hop,
             layers=(),
             kernels={},
             hops=None,

@@ -62,7 +62,7 @@ class Instructions(_ByRate):
             multiply-accumulate costs the same.
         instructions_per_mac: the rate of all layers if there is no table, else of the layers without a kernel in
             the table.
-        frontend_instructions_per_mac: the rate of the front end's float arithmetic.
+        frontend_instructions_per_mac: the rate of a front end without a kernel in the table.
         clock_mhz, instructions_per_cycle: constants that convert instructions to time.
     """
 
@@ -88,7 +88,7 @@ class Instructions(_ByRate):
         return (macs + values * self.macs_per_value.value) * self.instructions_per_mac.value
 
     def frontend_us(self, macs: float) -> float:
-        """Return microseconds for the front end's float multiply-accumulates."""
+        """Return microseconds for the multiply-accumulates of a front end without a kernel."""
         return macs * self.frontend_instructions_per_mac.value / self._instructions_per_us
 
     @property
@@ -176,7 +176,7 @@ class Measured(_ByRate):
         table: a JSON file beside the profile, as ``gatesearch measure import=FILE`` writes it.
         ticks_per_us: ticks of the table in one microsecond.
         macs_per_us: the rate of layers without a kernel in the table.
-        frontend_macs_per_us: the rate of the front end's float arithmetic.
+        frontend_macs_per_us: the rate of a front end without a kernel in the table.
         clock_mhz: the clock at which the kit ran; only cores with several clock points need it.
     """
 
@@ -199,7 +199,7 @@ class Measured(_ByRate):
         return (macs + values * self.macs_per_value.value) / self.macs_per_us.value * self.ticks_per_us.value
 
     def frontend_us(self, macs: float) -> float:
-        """Return microseconds for the front end's float multiply-accumulates."""
+        """Return microseconds for the multiply-accumulates of a front end without a kernel."""
         return macs / self.frontend_macs_per_us.value
 
 

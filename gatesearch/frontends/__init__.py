@@ -5,7 +5,7 @@ Each front end has a file of its own and an entry point of the group ``gatesearc
 >>> from gatesearch.frontends import MFCC, build
 """
 
-from gatesearch.frontends.base import Frontend
+from gatesearch.frontends.base import FrameCall, Frontend
 from gatesearch.frontends.build import build, build_for, restore
 from gatesearch.frontends.fixed_mel import FixedMel
 from gatesearch.frontends.identity import Identity
@@ -18,6 +18,7 @@ from gatesearch.frontends.waveform import Waveform
 __all__ = [
     "MFCC",
     "FixedMel",
+    "FrameCall",
     "Frontend",
     "Identity",
     "LogMel",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,20 @@ from gatesearch.graph.hops.frames import Frames
 CHUNK_SAMPLES = 512  # number of samples that ``fit`` processes at once; the features of all would fill the memory
 SMALLEST_STD = 1e-5  # a feature with a smaller standard deviation counts as constant
 ROUNDING = 1e-7  # rounding error in the standard deviation of a constant feature, divided by the feature's mean
+
+
+class FrameCall(NamedTuple):
+    """The call of a kernel that computes one frame of features on a device.
+
+    Args:
+        kernel: name of the kernel, an entry point of the group ``gatesearch.kernels``.
+        shape: the sizes of the call.
+        variant: other parameters that select one of the kernel's programs, by name.
+    """
+
+    kernel: str
+    shape: tuple[int, ...]
+    variant: tuple[tuple[str, int], ...] = ()
 
 
 class Frontend(nn.Module):
@@ -111,6 +125,18 @@ class Frontend(nn.Module):
     def hop_macs(self, hop: int) -> int:
         """Return the multiply-accumulates of a hop of ``hop`` samples."""
         return self.macs()
+
+    def frame_call(self) -> FrameCall | None:
+        """Return the kernel call that computes one frame on a device; None if no kernel computes this front end.
+
+        A price of a front end without a kernel rests on the rate that the device's profile gives for a
+        multiply-accumulate.
+        """
+        return None
+
+    def frame_count(self, hop: int | None = None) -> int:
+        """Return how often :meth:`frame_call` runs for a hop of ``hop`` samples or, with None, for a window."""
+        return 1
 
     def describe(self) -> dict[str, Any]:
         """Return the front end as JSON-ready values for :func:`gatesearch.frontends.restore`, with shapes and cost."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gatesearch.errors import DataError
+from gatesearch.frontends.base import FrameCall
 from gatesearch.frontends.fixed_point import (
     LOG_BITS,
     LOG_TABLE,
@@ -79,6 +80,11 @@ class FixedMel:
     factors: Array
     shifts: Array
     biases: Array
+
+    def call(self) -> FrameCall:
+        """Return the kernel call that computes a frame."""
+        sizes = (self.fft, self.frame, self.stride, max(self.lag, 0), self.bins, len(self.weights))
+        return FrameCall("fixed_mel", (*sizes, self.mels, self.features), (("dct", int(self.has_dct)),))
 
     def c_sizes(self) -> dict[str, int]:
         """Return the sizes, by the names of the members of the C struct ``gs_fixed_mel``, in its order."""

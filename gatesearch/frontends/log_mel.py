@@ -8,14 +8,14 @@ cannot know the maximum in advance, and silence must stay quiet.
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from gatesearch._lib.tensors import to_float
 from gatesearch.errors import UserError
-from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_and_std
+from gatesearch.frontends.base import CHUNK_SAMPLES, FrameCall, NormalisingFrontend, mean_and_std
 from gatesearch.frontends.fixed_mel import FixedMel
 from gatesearch.frontends.fixed_mel_tables import fixed_mel_tables
 from gatesearch.frontends.grid import FEATURE_RANGE, FEATURE_SCALE, fake_quantise
@@ -47,6 +47,7 @@ class LogMel(NormalisingFrontend):
     torch.Size([2, 1, 49, 40])
     """
 
+    has_fixed_point: ClassVar[bool] = True  # is not inherited, because a derived class may compute something else
     name = "log_mel"
     expects = "sound, [samples] each"
     dimensions = 1
@@ -180,13 +181,24 @@ class LogMel(NormalisingFrontend):
         return sum(self.frame_macs().values()) * self.hop_frames(hop).fresh
 
     def fixed(self, scale: float = FEATURE_SCALE, zero_point: int = 0) -> FixedMel | None:
-        """Return the tables that compute the features in fixed point; None if ``fft`` is too small or too large.
+        """Return the tables that compute the features in fixed point.
+
+        Returns None if ``fft`` is too small or too large, or if a derived class does not set ``has_fixed_point``.
 
         Args:
             scale: difference of two neighbouring int8 values of the network's input.
             zero_point: the int8 value that stands for 0.
         """
-        return fixed_mel_tables(self, scale, zero_point)
+        return fixed_mel_tables(self, scale, zero_point) if "has_fixed_point" in vars(type(self)) else None
+
+    def frame_call(self) -> FrameCall | None:
+        """Return the call of the fixed-point kernel; None if it does not compute this front end."""
+        tables = self.fixed()
+        return None if tables is None else tables.call()
+
+    def frame_count(self, hop: int | None = None) -> int:
+        """Return the number of frames of a window, or of fresh frames of a hop of ``hop`` samples."""
+        return self.output_shape[1] if hop is None else self.hop_frames(hop).fresh
 
     @torch.no_grad()
     def fit(self, inputs: Tensor) -> Self:

@@ -30,6 +30,7 @@ class MFCC(LogMel):
     (torch.Size([2, 1, 49, 10]), 319137)
     """
 
+    has_fixed_point = True
     name = "mfcc"
     dct: Tensor
 

@@ -76,7 +76,7 @@ def describe_best(outputs: RunOutputs, figures: BestFigures, layers: list[dict[s
         "early_stop_rate_stream_at_least": stop_at_least,
         "activation_sparsity": figures.mean_sparsity,
         "expected_macs": price.expected_macs,
-        "expected_macs_with_frontend": price.expected_macs + (cost.by_hop or cost).frontend_macs,
+        "expected_macs_with_frontend": price.expected_macs + (cost.by_hop or cost).frontend.macs,
         "macs_saving": ungated_macs / price.expected_macs if price.expected_macs else None,
         "layer_gates": layer_parts.gated_layers(layers),
         "layer_macs": layer_parts.total_macs(layers),

@@ -97,7 +97,7 @@ def build_record(
         "stages": gates.stage_rows(cost, plan, figures.price, figures.gated, figures.densities),
         "frontend": {
             "name": problem.recipe.frontend.name,
-            "macs": (cost.by_hop or cost).frontend_macs,
+            "macs": (cost.by_hop or cost).frontend.macs,
             "latency_us": (at_clocks.by_hop or at_clocks).frontend_us,
             "energy_uj": figures.price.energy.by_term["frontend"],
             "core": cost.sense_core.name,

@@ -8,8 +8,10 @@ from torch import nn
 
 from gatesearch._lib import console
 from gatesearch.cost import factory
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.hop_table import HopTable
 from gatesearch.cost.model import CostModel
+from gatesearch.cost.sources import board
 from gatesearch.cost.table import TABLE_VERSION, Table
 from gatesearch.cost.utilisation import describe_overload
 from gatesearch.errors import UserError
@@ -32,16 +34,18 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
         folder: the folder of the run, which stores the latency table; None to store nothing.
     """
     stream = problem.features.validation.stream
+    table, hops = _read_table(problem, backbone, folder), _read_hop_table(problem, backbone, folder)
     cost = factory.build_cost_model(
         problem.device,
         problem.space.cut_sites,
         problem.layers,
-        table=_read_table(problem, backbone, folder),
-        frontend_macs=problem.frontend.macs(),
+        table=table,
+        frontend=frontend_work(problem),
         period_s=problem.period_s,
         shares=problem.shares,
         max_utilisation=problem.recipe.constraints.max_utilisation,
-        hops=_read_hop_table(problem, backbone, folder),
+        hops=hops,
+        frontend_hop=None if hops is None or stream is None else frontend_work(problem, stream.format.hop),
         signal_forms=None if stream is None else stream.signal_forms,
     )
     worst = cost.ungated()[1].worst_utilisation
@@ -72,6 +76,21 @@ def check_prices(problem: Problem, cost: CostModel) -> None:
         f"search: none of {len(problem.space):,} plans keeps the constraints on price "
         f"({', '.join(sorted(broken))}); relax constraints or take a larger device"
     )
+
+
+def frontend_work(problem: Problem, hop: int | None = None) -> FrontendWork:
+    """Return the work of the front end per window, or per hop of ``hop`` samples, on the core that runs it.
+
+    A warning says if the core's kernel table does not have the front end. The warning appears once, for the window.
+    """
+    core = problem.device.core(problem.device.sense.core)
+    work = FrontendWork.on_core(problem.frontend, core, hop)
+    if hop is None and work.macs and work.reading is None and board.table_of(core) is not None:
+        console.warn(
+            f"frontend.name: {problem.recipe.frontend.name} has no kernel in the table of core {core.name}; its "
+            f"{work.macs:,} MACs are priced at the rate in the profile of {problem.device.name}"
+        )
+    return work
 
 
 def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None) -> Table:
@@ -122,7 +141,6 @@ def _read_hop_table(problem: Problem, backbone: nn.Module, folder: RunFolder | N
         if stored is not None:
             _warn_of_older(HOP_TABLE_FILE, stored.table)
             return stored
-    hop = stream.format.hop
     table = factory.read_hop_table(
         copy_network(backbone).eval(),
         problem.device,
@@ -131,7 +149,6 @@ def _read_hop_table(problem: Problem, backbone: nn.Module, folder: RunFolder | N
         frames=hops.frames,
         phases=hops.phases,
         variants=problem.space.variants(),
-        frontend_macs=problem.frontend.hop_macs(hop),
         timing_seconds=problem.recipe.cost.timing_seconds,
         cache=factory.table_cache(),
     )

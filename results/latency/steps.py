@@ -9,6 +9,7 @@ from typing import Any
 
 from gatesearch._lib import console, timing
 from gatesearch.compile.batch_convert import one_by_one
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.host import dispatch, executable
 from gatesearch.cost.table import Table
@@ -97,7 +98,7 @@ def read_models(models_set: str, count: int) -> list[Measurement]:
         if table is None:
             continue
         chosen, folder = models.subject(name), _folder(name, models_set)
-        cost = CostModel(profile.load("host"), table, chosen.sites, 0, 1.0, {}, chosen.layers)
+        cost = CostModel(profile.load("host"), table, chosen.sites, FrontendWork(0), 1.0, {}, chosen.layers)
         for seed in range(count):
             model, measured = folder.read_json(f"{seed}.json"), folder.read_json(f"{seed}.us.json")
             if model is not None and measured is not None:

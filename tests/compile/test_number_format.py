@@ -15,6 +15,7 @@ from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.kwt import KWT
 from gatesearch.backbones.quantiser import ResidualQuantiser
 from gatesearch.compile.number_format import DELICATE, FLOAT, PLAIN, arithmetic, needs
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.table import Table
 from gatesearch.cost.table_reader import build_table
@@ -55,7 +56,7 @@ def priced() -> CostModel:
     with torch.no_grad():
         read = build_table(model, result, samples, DEVICE, [PlacedGate.of("gc", "any", mode="channel")])
     shares = {"positive": 0.1, "noise": 0.9}
-    return CostModel(DEVICE, Table.from_json(read.to_json()), result, 1000, 1.0, shares)
+    return CostModel(DEVICE, Table.from_json(read.to_json()), result, FrontendWork(1000), 1.0, shares)
 
 
 def test_blocks_of_a_transformer_are_delicate_and_a_microcontroller_without_gelu_cannot_run_them(priced):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from gatesearch.cost.artifacts import describe_artifacts, price_artifacts
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.board import kernels_of
 from gatesearch.cost.table_reader import build_table
@@ -43,7 +44,7 @@ def cost_on(device: Device) -> CostModel:
     sites, layers = cut_sites(net, x[:1]), layer_sites(net, x[:1])
     variants = [PlacedGate.of("gc", "any", mode="channel")]
     table = build_table(net, sites, x, device, variants, layers)
-    return CostModel(device, table, sites, 1000, 1.0, SHARES, layers, kernels_of(device))
+    return CostModel(device, table, sites, FrontendWork(1000), 1.0, SHARES, layers, kernels_of(device))
 
 
 def one_core(name: str, **changes: Any) -> Device:

@@ -18,6 +18,7 @@ from torch import nn
 from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.cost.blocks import ComponentKey, build_components
 from gatesearch.cost.factory import build_cost_model, read_hop_table, read_table
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.hop_components import build_hop_components, site_frames
 from gatesearch.cost.hop_table import HopTable
 from gatesearch.cost.model import CostModel
@@ -49,13 +50,14 @@ def model() -> CostModel:
     own = device().model_copy(update={"cores": cores, "links": ()})
     frames = Frames(axis=2, count=SHAPE[1], hop=HOP)
     how: dict[str, Any] = {"variants": [GATE]}
-    hops = read_hop_table(network, own, sites, features, frames=frames, phases=1, frontend_macs=40, **how)
+    hops = read_hop_table(network, own, sites, features, frames=frames, phases=1, **how)
     return build_cost_model(
         own,
         sites,
         layers,
         table=read_table(network, own, sites, layers, features, replaces_layers=True, **how),
-        frontend_macs=1000,
+        frontend=FrontendWork(1000),
+        frontend_hop=FrontendWork(40),
         period_s=0.04,
         shares=SHARES,
         hops=hops,

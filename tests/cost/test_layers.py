@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatesearch.backbones.m_cifarnet import MCifarNet
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.layers import LayerChange, layer_changes
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.surface import Surface
@@ -160,7 +161,7 @@ def cost_model(chosen: Device) -> CostModel:
     cuts, layers = cut_sites(net(), x), layer_sites(net(), x)
     gates = [PlacedGate.of("gc", "any", mode="channel")]
     table = build_table(net(), cuts, x, chosen, gates, layers)
-    return CostModel(chosen, table, cuts, 64, 0.001, {"positive": 1.0}, layers)
+    return CostModel(chosen, table, cuts, FrontendWork(64), 0.001, {"positive": 1.0}, layers)
 
 
 def price(model: CostModel, *gates: PlacedGate, observed: Mapping[str, Mapping[str, float]] | None = None) -> Any:

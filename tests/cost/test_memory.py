@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gatesearch.backbones import build
 from gatesearch.cost.feasibility import memory_overflows
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.table import OVERHEADS, Table
 from gatesearch.cost.table_reader import build_table
@@ -55,7 +56,7 @@ class Skips(nn.Module):
 def cost_model(net: nn.Module, x: Tensor) -> CostModel:
     device, sites = microcontroller(), cut_sites(net, x[:1])
     table = build_table(net, sites, x, device, [PlacedGate.of("gc", "any", mode="channel")])
-    return CostModel(device, table, sites, 0, 1.0, {"positive": 1.0})
+    return CostModel(device, table, sites, FrontendWork(0), 1.0, {"positive": 1.0})
 
 
 def assert_close(

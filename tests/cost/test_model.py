@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatesearch.cost.energy import TERMS
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.surface import Surface
 from gatesearch.cost.table import Table
@@ -123,7 +124,7 @@ def table(**changes: Any) -> Table:
 
 def model(**changes: Any) -> CostModel:
     known: dict[str, Any] = {"device": device(), "table": table(), "sites": SITES, "shares": SHARES}
-    return CostModel(**{**known, "frontend_macs": 1000, "period_s": 1.0, **changes})
+    return CostModel(**{**known, "frontend": FrontendWork(1000), "period_s": 1.0, **changes})
 
 
 def gate(site: str, keep: float = 1.0, mode: str = "channel") -> PlacedGate:

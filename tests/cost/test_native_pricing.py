@@ -18,6 +18,7 @@ from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.recurrent import kws_gru
 from gatesearch.compile.batch_convert import one_by_one
 from gatesearch.cost import programs
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.kernel_costs import Curve, Recorded, key_of
 from gatesearch.cost.layers import layer_changes
 from gatesearch.cost.model import CostModel
@@ -99,7 +100,7 @@ def model() -> CostModel:
         table = build_table(
             *arguments, searched, gates, loop=lambda around, stages: LOOP, converter=one_by_one(counted)
         )
-    return CostModel(profile.load("host"), table, cuts, 0, 1.0, {"positive": 1.0}, searched)
+    return CostModel(profile.load("host"), table, cuts, FrontendWork(0), 1.0, {"positive": 1.0}, searched)
 
 
 def micros(model: CostModel, *gates: PlacedGate, observed: Any = None) -> float:
@@ -231,7 +232,7 @@ def recurrent(kernels: bool, depth: int) -> CostModel:
         sites = cut_sites(net, x)[:1]  # all layers are one block
         arguments = (net, sites, x, profile.load("host"), [])
         table = build_table(*arguments, layers, loop=lambda around, stages: LOOP, converter=one_by_one(whole))
-    return CostModel(profile.load("host"), table, sites, 0, 1.0, {"positive": 1.0}, layers)
+    return CostModel(profile.load("host"), table, sites, FrontendWork(0), 1.0, {"positive": 1.0}, layers)
 
 
 def whole(module: nn.Module, example: torch.Tensor) -> bytes:

@@ -14,6 +14,7 @@ import torch
 from gatesearch import backbones, recipe
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.cli import app
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.layers import layer_changes
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources import board
@@ -75,7 +76,9 @@ def model(name: str, device: str) -> tuple[CostModel, Space]:
     table = build_table(backbone, space.cut_sites, samples, on, space.variants(), searched)
     shares = {kind: share for kind, share in (chosen.stream.shares or {}).items() if share} or {"positive": 1.0}
     costs = board.kernels_of(on)
-    return CostModel(on, table, space.cut_sites, 100_000, chosen.stream.period_s, shares, layers, costs), space
+    return CostModel(
+        on, table, space.cut_sites, FrontendWork(100_000), chosen.stream.period_s, shares, layers, costs
+    ), space
 
 
 class Dice:

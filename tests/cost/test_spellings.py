@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.price import Price
 from gatesearch.cost.sensitivity import scale_constants
@@ -89,7 +90,7 @@ def figures(net: nn.Module, x: Tensor, name: str) -> tuple[float, ...]:
     net.eval()
     device, sites, layers = device_of(name), cut_sites(net, x[:1]), layer_sites(net, x[:1])
     table = build_table(net, sites, x, device, [])
-    cost = CostModel(device, table, sites, 1000, 1.0, {"positive": 1.0}, layers, kernels_of(device))
+    cost = CostModel(device, table, sites, FrontendWork(1000), 1.0, {"positive": 1.0}, layers, kernels_of(device))
     plan = GatePlan((), (device.core_names[0],))
     price, [stage] = cost.price(plan, {"positive": [1.0]}), cost.stages(plan)
     return price.expected_latency_us, price.energy.total_uj, price.expected_macs, stage.flash_bytes, stage.sram_bytes

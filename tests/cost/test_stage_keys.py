@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.table_reader import build_table
 from gatesearch.graph.sites import cut_sites, layer_sites
@@ -45,7 +46,7 @@ def warm_model() -> CostModel:
     cuts = tuple(site for site in cut_sites(net(), x) if site.name in ("input", *CUTS))
     table = build_table(net(), cuts, x, BIT_SERIAL, [PlacedGate.of("gc", "any", mode="channel")], layers)
     assert len({table.layers[name].block for name in LAYERS}) < len(LAYERS)
-    return three_core_model(CostModel(BIT_SERIAL, table, cuts, 64, 0.001, {"positive": 1.0}, layers))
+    return three_core_model(CostModel(BIT_SERIAL, table, cuts, FrontendWork(64), 0.001, {"positive": 1.0}, layers))
 
 
 @st.composite

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.price import Price, StageEstimate
 from gatesearch.cost.stream_price import WindowAndHop, price_by_hops
 from gatesearch.metrics.streams.activity import STEADY, Activity
@@ -19,7 +20,7 @@ from tests.cost.test_model import SHARES, SPLIT, device, model
 
 FRONTEND_US = WindowAndHop(window=40.0, hop=2.0)
 WINDOWS = model().stages(SPLIT)
-HOPS = model(frontend_macs=50).stages(GatePlan(SPLIT.gates, ("mcu", "mcu")))
+HOPS = model(frontend=FrontendWork(50)).stages(GatePlan(SPLIT.gates, ("mcu", "mcu")))
 
 
 @st.composite

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from gatesearch.backbones import build as build_backbone
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.board import kernels_of
 from gatesearch.cost.table import Table
@@ -68,7 +69,7 @@ def cost_model(network: str, device_name: str) -> CostModel:
         table = build_table(backbone, sites, samples, device, CUT_VARIANTS, layers)
     else:
         table = Table.from_json(table_path(network, device_name).read_text())
-    return CostModel(device, table, sites, FRONTEND_MACS, PERIOD_S, SHARES, layers, kernels_of(device))
+    return CostModel(device, table, sites, FrontendWork(FRONTEND_MACS), PERIOD_S, SHARES, layers, kernels_of(device))
 
 
 def figures(model: dict[str, Any], device: str) -> dict[str, Any]:

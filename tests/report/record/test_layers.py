@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.table import LayerReading, Table
 from gatesearch.devices import profile
@@ -39,7 +40,7 @@ def cost(device: str) -> CostModel:
     assert [site.name for site in sites] == ["input", "2", "5"]
     readings = {name: LayerReading(block, {}) for name, block in (("0", "input"), ("3", "2"), ("6", "5"))}
     table = Table(tuple(site.name for site in sites), {}, {}, {}, 36, {}, readings)
-    return CostModel(profile.load(device), table, sites, 0, 1.0, {"positive": 1.0}, layers)
+    return CostModel(profile.load(device), table, sites, FrontendWork(0), 1.0, {"positive": 1.0}, layers)
 
 
 def rows(device: str, plan: GatePlan, observed: dict[str, Any]) -> dict[str, dict[str, Any]]:
