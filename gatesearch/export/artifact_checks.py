@@ -16,6 +16,7 @@ from gatesearch.compile.tflite import channel_first
 from gatesearch.errors import first_line
 from gatesearch.export.exporters import exporter
 from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.byte_parts_program import BytePartsProgram
 from gatesearch.runtime.cascade import Runnable, requantise
 from gatesearch.runtime.manifest import read_artifact
 from gatesearch.runtime.parts_program import PartsProgram
@@ -65,7 +66,7 @@ def check_artifacts(bundle: Bundle, windows: Array) -> tuple[ArtifactCheck, ...]
     checks: list[ArtifactCheck] = []
     for k, run, exit_run in _run_stages(bundle, windows[:MAX_WINDOWS]):
         stage = bundle.manifest["stages"][k]
-        in_parts = isinstance(bundle.programs[k], PartsProgram)
+        in_parts = isinstance(bundle.programs[k], PartsProgram | BytePartsProgram)
         parts = {part["program"]["path"] for part in stage.get("parts", ())}
         for artifact in stage["artifacts"]:
             if artifact["path"] in parts:
