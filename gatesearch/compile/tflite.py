@@ -49,12 +49,14 @@ def channel_first(array: Array) -> Array:
     return np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if array.ndim == 4 else array
 
 
-def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tensor]) -> bytes:
+def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tensor], rewrites: bool = True) -> bytes:
     """Convert a module to a float .tflite whose tensors of rank 4 are channel-last.
 
     Args:
         module: a module that returns a tensor or a tuple of tensors. A copy of it is converted, in evaluation mode.
         example: an example of the input, or of each input, with a batch of 1, such as [1, C, H, W].
+        rewrites: whether :func:`~gatesearch.compile.rewrites.rewrite_operators` comes before the conversion; without
+            it, the result is what the converter makes of the module by itself.
 
     Returns:
         The model. :class:`gatesearch.runtime.program.Program` gives its outputs in the order in which the module
@@ -82,7 +84,7 @@ def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tens
             returned = copied(*inputs)
         outputs = [returned] if isinstance(returned, torch.Tensor) else list(returned)
         reference = [each.detach().numpy().copy() for each in outputs]  # before the rewriting, which it checks as well
-        rewritten = rewrite_operators(copied)
+        rewritten = rewrite_operators(copied) if rewrites else copied
         # The converter reads weights in the order of memory and ignores their strides.
         rewritten.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         with torch.no_grad():

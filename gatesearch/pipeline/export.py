@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gatesearch._lib import console
 from gatesearch.compile import passes, tflite
@@ -34,6 +35,7 @@ from gatesearch.training import digest_weights
 BUNDLE = "best/bundle"
 BUNDLE_MANIFEST = f"{BUNDLE}/{MANIFEST}"
 UNGATED = "best/ungated.tflite"
+UNGATED_AS_CONVERTED = "best/ungated_as_converted.tflite"  # without our rewrites, for a network with average pooling
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder)
     folder.write_json("best/plan.json", best.trial.plan.to_dict())
     if not _holds_bundle(folder, best, bundle_inputs):
         folder.set_aside_obstacle(BUNDLE, UNGATED)
+        folder.set_aside_obstacle(BUNDLE, UNGATED_AS_CONVERTED)
         for line in late_catch_ups(cost, best.trial.plan):
             console.warn(line)
         console.say("export: lowering, quantising, compiling for each core")
@@ -165,4 +168,8 @@ def _write_ungated(problem: Problem, cost: CostModel, best: BestPlan, folder: Ru
     """Write the ungated backbone as one program; return its entries for the manifest."""
     whole = passes.run(best.ungated, calibration_features(problem), problem.device, until="rescale")[0]
     folder.write(UNGATED, tflite.compile(whole, problem.frontend.output_range))
+    if any(isinstance(module, nn.AvgPool2d | nn.AdaptiveAvgPool2d) for module in whole.program.modules()):
+        # The rewrites turn a pooling into convolutions. The converter's own file, which a user takes, may be faster.
+        plain = partial(tflite.convert, rewrites=False)
+        folder.write(UNGATED_AS_CONVERTED, tflite.compile(whole, problem.frontend.output_range, plain))
     return {"core": cost.ungated()[0].cores[0], "arithmetic": whole.arithmetic}

@@ -14,7 +14,7 @@ from gatesearch.cost.artifacts import describe_artifacts
 from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.host import executable
-from gatesearch.pipeline.export import UNGATED, PlanBundle, calibration_features
+from gatesearch.pipeline.export import UNGATED, UNGATED_AS_CONVERTED, PlanBundle, calibration_features
 from gatesearch.pipeline.pick import BestPlan
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
@@ -23,7 +23,7 @@ from gatesearch.pipeline.stream_prices import price_details
 from gatesearch.pipeline.training import Baseline, build_model
 from gatesearch.plan import GatePlan
 from gatesearch.runtime.bundle import Bundle
-from gatesearch.runtime.stream_timing import StreamTiming, draw_windows, time_stream
+from gatesearch.runtime.stream_timing import StreamTiming, draw_windows, pick_fastest, time_stream
 from gatesearch.search.result import SearchResult
 
 STREAM_WINDOWS = 300  # number of windows in the stream on which the bundle is timed
@@ -69,7 +69,7 @@ def describe_front(times: PathTimes, trials: SearchResult) -> str:
 
 
 def measure_stream(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> StreamTiming:
-    """Time the bundle and the ungated .tflite on the same stream of windows, on the host."""
+    """Time the bundle and the fastest ungated .tflite on the same stream of windows, on the host."""
     test = problem.features.test.stream or problem.features.test
     windows = draw_windows(
         test.features,
@@ -80,7 +80,11 @@ def measure_stream(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> S
         seed=problem.recipe.seed,
     )
     engines = {core.name: "litert" for core in problem.device.cores}
-    return time_stream(Bundle(bundle.path, engines), (folder / UNGATED).read_bytes(), windows)
+    ungated = [(folder / UNGATED).read_bytes()]
+    if (folder / UNGATED_AS_CONVERTED).exists():
+        plain = folder.load(UNGATED_AS_CONVERTED, bytes, "the ungated network is timed as it was exported alone")
+        ungated += [plain] if plain is not None else []
+    return time_stream(Bundle(bundle.path, engines), pick_fastest(ungated), windows)
 
 
 def warn_of_engines(cost: CostModel, best: BestPlan) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatesearch._lib.timing import not_collecting
+from gatesearch._lib.timing import interleaved, not_collecting
 from gatesearch.compile.tflite import channel_last
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.program import Program
@@ -86,6 +86,18 @@ def draw_windows(
     drawn = generator.choice(len(kind_names), windows, p=weights / weights.sum())
     pools = [np.flatnonzero((kinds == i).numpy()) for i in range(len(kind_names))]
     return features[[int(generator.choice(pools[kind])) for kind in drawn]]
+
+
+def pick_fastest(models: Sequence[bytes], rounds: int = 15) -> bytes:
+    """Return the .tflite that LiteRT runs fastest on this host, on one thread, in turn with the others.
+
+    >>> pick_fastest([b"the only one"])
+    b'the only one'
+    """
+    if len(models) == 1:
+        return models[0]
+    timings = interleaved({str(i): Program(model).invoke for i, model in enumerate(models)}, rounds, samples=3)
+    return models[min(range(len(models)), key=lambda i: timings[str(i)].minimum_us)]
 
 
 def time_stream(gated: Bundle, ungated: bytes, features: torch.Tensor, rounds: int = 15) -> StreamTiming:

@@ -28,7 +28,8 @@ OPENVINO = "OpenVINO"
 
 def float_calls(network: nn.Module, x: Tensor) -> Calls:
     """Return a call of a network in float32 in each library, on the first of the samples x [n, *shape]."""
-    lite, model = Program(convert_as_is(network, x[:1])), onnx.convert(network, (x[:1],))
+    lite = Program(tflite.convert(network, x[:1], rewrites=False))
+    model = onnx.convert(network, (x[:1],))
     lite(tflite.channel_last(x[:1].numpy()))
     return {"LiteRT": lite.invoke, **onnx_calls(model, x)}
 
@@ -36,20 +37,9 @@ def float_calls(network: nn.Module, x: Tensor) -> Calls:
 def int8_calls(network: nn.Module, x: Tensor) -> Calls:
     """Return a call of a network in int8 in each library; the samples x [n, *shape] set the ranges."""
     images = tflite.channel_last(x.numpy())
-    lite = Program(tflite.quantise(convert_as_is(network, x[:1]), images))
+    lite = Program(tflite.quantise(tflite.convert(network, x[:1], rewrites=False), images))
     lite(lite.inputs[0].quantise(images[:1]))
     return {"LiteRT": lite.invoke, **onnx_calls(quantise_onnx(onnx.convert(network, (x[:1],)), x), x)}
-
-
-def convert_as_is(network: nn.Module, example: Tensor) -> bytes:
-    """Return a network as LiteRT's converter writes it, without gatesearch's rewrites; images are [N, H, W, C]."""
-    with quiet("conversion to .tflite"):
-        import litert_torch
-
-        litert_torch.config.show_progress = False
-        last = litert_torch.to_channel_last_io(network.eval(), args=[0] if example.ndim == 4 else [])
-        image = example.permute(0, 2, 3, 1).contiguous() if example.ndim == 4 else example
-        return bytes(litert_torch.convert(last.eval(), (image,)).model_content())
 
 
 def quantise_onnx(model: bytes, x: Tensor) -> bytes:

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import torch
 
+from gatesearch.compile import tflite
 from gatesearch.errors import UserError
 from gatesearch.export.verify import Parity, list_shortfalls, verify
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import requantise
 from gatesearch.runtime.program import Program
-from gatesearch.runtime.stream_timing import draw_windows, time_stream
+from gatesearch.runtime.stream_timing import draw_windows, pick_fastest, time_stream
 from gatesearch.runtime.tensor_spec import TensorSpec
 from gatesearch.training import predictions, run_cascade
 from tests.export.small_model import CLASSES, Exported, windows
@@ -211,6 +212,20 @@ def test_kinds_that_the_stream_does_not_name_do_not_occur() -> None:
     )
     heard = split.features[split.kinds == 0]
     assert all((heard == row).flatten(1).all(1).any() for row in drawn)
+
+
+def test_the_faster_of_two_programs_is_the_rival() -> None:
+    class Repeated(torch.nn.Module):
+        def __init__(self, count: int) -> None:
+            super().__init__()
+            self.layers = torch.nn.Sequential(*(torch.nn.Conv2d(16, 16, 3, padding=1) for _ in range(count)))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.layers(x)
+            return result
+
+    long, short = (tflite.convert(Repeated(count), torch.rand(1, 16, 24, 24)) for count in (8, 1))
+    assert pick_fastest([long, short], rounds=5) == short == pick_fastest([short, long], rounds=5)
 
 
 def test_streaming_times_the_bundle_and_the_ungated_program(exported: Exported) -> None:
