@@ -57,9 +57,8 @@ class GatePlan:
 
     Gates at cut sites come first, then gates at layer sites. Within each of the two groups, gates are in the order in
     which data meets them. ``cores`` has one entry for each stage, and there is one stage more than there are cut gates.
-    The empty plan is the ungated backbone. ``clocks`` has the cores that run at another clock point than their first
-    one, each with the name of its point, in the order of
-    the names.
+    The empty plan is the ungated backbone. ``clocks`` has pairs of a core and its clock point, sorted by core. It lists
+    only cores that run at another point than their first one.
 
     >>> plan = GatePlan((PlacedGate.of("gc", "input", keep=1.0),), ("mcu", "npu"))
     >>> GatePlan.from_dict(plan.to_dict()) == plan
@@ -191,7 +190,10 @@ def _check_text(value: object, where: str) -> None:
 
 
 def _check_scalar(value: object, where: str) -> None:
-    """Refuse a value that JSON cannot hold: equal plans could have different digests, or a plan could have none."""
+    """Refuse a value that JSON cannot hold, because the digest is a hash of the plan's JSON.
+
+    JSON has no NaN and no infinity. Python writes no integer of more than 4300 digits.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"plan: {where}: {value} is not a finite number")
     if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:

@@ -71,9 +71,9 @@ def compile_hops(
         ToolError: the converter or the quantiser failed.
     """
     if network.frames is None:
-        raise UserError("hops: the part has no time axis, so that it is one program; nearest choice: compile.tflite")
+        raise UserError("hops: the part has no time axis, so that it is one program; use instead: compile.tflite")
     if any(isinstance(module, nn.RNNBase) for module in network.modules()):
-        raise UserError("hops: recurrent layers have no int8 program; nearest choice: a core that runs kernels")
+        raise UserError("hops: recurrent layers have no int8 program; use instead: a core that runs kernels")
     frames, window = network.frames, samples[:1]
     _, state = network.catch_up(window)
     fresh = window.narrow(frames.axis, frames.first_fresh, frames.fresh)
@@ -97,7 +97,7 @@ def _step_ranges(whole: bytes, observed: Ranges, step: bytes) -> Ranges:
     if names_whole != names_step:
         raise UserError(
             f"hops: the converter writes a window as {', '.join(names_whole)} and a hop as {', '.join(names_step)}; "
-            "nearest choice: hops in float"
+            "use instead: hops in float"
         )
     ranges: Ranges = {}
     for operator_whole, operator_step in zip(computing_whole, computing_step, strict=True):

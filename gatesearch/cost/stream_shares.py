@@ -43,7 +43,8 @@ def reach(shares: Mapping[str, float], passed: Mapping[str, Sequence[float]]) ->
         Reach of each stage, [gates + 1]; the first number is 1, and no number is larger than the one before.
 
     Raises:
-        ValueError: the shares do not add up to 1, a rate is outside [0, 1], or kinds or numbers of rates differ.
+        ValueError: the shares do not add up to 1, a rate is outside [0, 1], the two mappings have different
+            kinds, or the kinds have different numbers of rates.
 
     >>> reach({"positive": 0.1, "silence": 0.9}, {"positive": [1.0, 0.5], "silence": [0.5, 0.0]})
     [1.0, 0.55, 0.05]

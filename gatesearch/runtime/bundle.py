@@ -48,7 +48,7 @@ class Bundle(Cascade):
 
     Args:
         folder: the folder with ``manifest.json`` and the files that it names.
-        engines: the interpreter of each core by name; a core that is not named uses the engine of the manifest.
+        engines: the interpreter of cores, by the core's name; each other core uses the engine that the manifest names.
 
     Raises:
         UserError: the folder holds no bundle; a file is missing or its sha256 is not the manifest's; an engine does not
@@ -114,7 +114,7 @@ class Bundle(Cascade):
     def hop_programs(self) -> list[HopPrograms | None]:
         """Load the hop programs of each stage, once; None for a stage that runs its one program on each window.
 
-        Their state lies outside, so that several streams can share them.
+        The caller holds the state of each stream, so that several streams can share the programs.
 
         Raises:
             UserError: a file is missing, or its sha256 is not the manifest's; or an engine cannot run its program.
@@ -180,5 +180,5 @@ def _check_engines(engines: Mapping[str, str] | None) -> Mapping[str, str]:
     if engines is None:
         return {}
     if not isinstance(engines, Mapping) or not all(isinstance(engine, str) for engine in engines.values()):
-        raise UserError(f"bundle: engines: {quote(engines)} does not name an engine for each core")
+        raise UserError(f"bundle: engines: {quote(engines)} does not map names of cores to names of engines")
     return engines

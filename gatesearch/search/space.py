@@ -25,9 +25,9 @@ class Space:
     Args:
         slots: the slots of cut sites, followed by the slots of layer sites, each in the order in which data pass.
         cores: the cores in order of rising cost. No stage of a plan runs on an earlier core than the stage before it.
-        min_gates, max_gates: smallest and largest number of cut slots that a plan fills.
-        clocks: the cores with several clock points. A plan chooses the clocks of those cores that it uses, and of the
-            core of the front end.
+        min_gates, max_gates: smallest and largest number of cut slots that have a gate in a plan.
+        clocks: the cores with several clock points. A plan chooses a clock for each of these cores that runs one of its
+            stages or the front end.
 
     >>> [str(plan) for plan in Space((), ("mcu", "npu"), 0, 0).plans()]
     ['no gates on mcu', 'no gates on npu']
@@ -95,8 +95,8 @@ class Space:
     def propose(self, trial: CategoricalTrial) -> GatePlan:
         """Return the plan that a trial suggests.
 
-        The trial suggests the number of gates before their sites. So the plan keeps the limits on that number with any
-        sampler, even a sampler that does not have these limits.
+        The trial first suggests the number of cut gates, from min_gates to max_gates. It then suggests that many sites.
+        So every plan keeps these two limits, although the sampler does not know them.
         """
         filled = self._pick_cut_sites(trial)
         gates: list[PlacedGate] = []
@@ -134,7 +134,7 @@ class Space:
             return None
 
     def param_choices(self, plan: GatePlan) -> dict[str, tuple[Scalar, ...]]:
-        """Return, for each parameter of a plan's :meth:`describe`, the choices that a trial has."""
+        """Return, for each trial parameter of a plan (see :meth:`describe`), the choices that a trial has."""
         trial = ReplayTrial(self.describe(plan))
         self.propose(trial)
         return trial.choices

@@ -80,8 +80,8 @@ def gate_logits(model: GatedModel, features: Tensor) -> Tensor:
 def path_errors(model: GatedModel, features: Tensor) -> Tensor:
     """Return the reconstruction error of every sample on each path, [N, gates + 1].
 
-    Column k holds the errors if all samples left at gate k; the last column holds them if no sample left at a gate. The
-    output of a gate without an exit is silence.
+    Column k holds the errors as if gate k stopped all samples. The last column holds the errors as if no gate stopped
+    a sample. The output of a gate without an exit is silence.
     """
 
     def errors(output: GatedOutput, batch: Tensor) -> Tensor:

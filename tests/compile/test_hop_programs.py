@@ -104,5 +104,5 @@ def test_recurrent_layers_are_refused_in_one_line():
             return self.rnn(x)[0][:, -1]
 
     network = HopNetwork(Recurrent().eval(), (20, 3), time_axis=0, hop=1, memory="stream")
-    with pytest.raises(UserError, match=r"^hops: recurrent layers have no int8 program; nearest choice"):
+    with pytest.raises(UserError, match=r"^hops: recurrent layers have no int8 program; use instead"):
         compile_hops(network, torch.zeros(2, 20, 3))

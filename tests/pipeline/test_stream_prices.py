@@ -1,4 +1,4 @@
-"""Tests that the linear price, for which gates are calibrated, equals the price of the cost model."""
+"""Tests that ``linear_price``, the price that the calibration of gates minimises, equals the cost model's price."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ Waveform = npt.NDArray[np.int16] | npt.NDArray[np.float32]
 
 
 def power(wave: Waveform) -> float:
-    """Return the mean square of a waveform in units of int16, as a share of the square of full scale."""
+    """Return the mean square of a waveform of int16 values, as a share of the square of full scale."""
     values = wave.astype(np.float64)
     return float(np.mean(values * values)) / INT16_FULL_SCALE**2 if len(wave) else 0.0
 
 
 def peak(wave: Waveform) -> float:
-    """Return the largest magnitude of a waveform in units of int16."""
+    """Return the largest magnitude of a waveform of int16 values."""
     return max(float(wave.max()), -float(wave.min())) if len(wave) else 0.0
 
 

@@ -82,7 +82,7 @@ def wake_word_sources(
             "data.phrase: a typed phrase has no recordings, and data.root names some; leave one of them out"
         )
     if positives is not None and root is None:
-        raise UserError("data.positives: names folders under data.root, and there is none; nearest choice: data.phrase")
+        raise UserError("data.positives: names folders under data.root, and there is none; use instead: data.phrase")
     if phrase is not None:
         phrases = [phrase] if isinstance(phrase, str) else list(phrase)
         if not phrases or not all(isinstance(each, str) and each.strip() for each in phrases):

@@ -110,7 +110,7 @@ class Call:
             times = common_hop(self.frames.hop, slide.stride) // self.frames.hop
             return self.recomputes(
                 f"has a stride of {slide.stride} in time, which does not divide the hop of {self.frames.hop} frames "
-                f"there; nearest choice: {times} times the hop, with {times} phases for an answer at each hop"
+                f"there; use instead: {times} times the hop, with {times} phases for an answer at each hop"
             )
         output = slide.output(self.frames, count)
         if slide.first < 0 or slide.needs_more(self.frames, output):

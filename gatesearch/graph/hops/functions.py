@@ -85,7 +85,7 @@ def product(call: Call) -> HopStep:
     last = len(call.shape_in) - 1
     constant_matrix = not call.whole and len(call.all_frames) == 1 and call.node.all_input_nodes[0] is call.source
     if not constant_matrix:
-        return call.recomputes("multiplies frames of a window by one another; nearest choice: a pooling before it")
+        return call.recomputes("multiplies frames of a window by one another; use instead: a pooling before it")
     return call.reduces() if call.frames.axis == last else call.passes()
 
 

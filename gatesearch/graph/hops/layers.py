@@ -61,7 +61,7 @@ def padding_in_time(call: Call) -> tuple[int, int]:
 def _padding_reason(before: int, behind: int) -> str:
     return (
         f"pads in time, {before} frames before a window and {behind} behind it, so that frames at its ends change when "
-        "it moves; nearest choice: the network rewritten for hops before it is trained"
+        "it moves; use instead: the network that rewrite_for_hops returns, trained after the rewriting"
     )
 
 
@@ -92,14 +92,14 @@ def adaptive_pooling(call: Call) -> HopStep:
         return call.passes()
     if call.shape_out[call.frames.axis] == 1:
         return call.reduces()
-    return call.recomputes("pools parts of a window, which move with it; nearest choice: a pooling to one frame")
+    return call.recomputes("pools parts of a window, which move with it; use instead: a pooling to one frame")
 
 
 def batch_norm(call: Call) -> HopStep:
     """Return the step of a batch normalisation; with running statistics it scales and shifts each channel."""
     layer: Any = call.module
     if layer.running_mean is None:
-        return call.recomputes("normalises over the frames of a window; nearest choice: running statistics")
+        return call.recomputes("normalises over the frames of a window; use instead: running statistics")
     if call.frames.axis == 1:
         return call.recomputes("scales each frame of a window by a number of its own")
     return call.passes()
@@ -107,7 +107,7 @@ def batch_norm(call: Call) -> HopStep:
 
 def group_norm(call: Call) -> HopStep:
     """Return the step of a group normalisation: it normalises over all frames of a window."""
-    return call.recomputes("normalises over the frames of a window; nearest choice: a batch normalisation")
+    return call.recomputes("normalises over the frames of a window; use instead: a batch normalisation")
 
 
 def layer_norm(call: Call) -> HopStep:
@@ -146,9 +146,10 @@ def pad_widths(call: Call) -> tuple[int, ...]:
 
 
 def pad(call: Call) -> HopStep:
-    """Return the step of a padding; padding in time is an obstacle, except zeros before a window of a stream.
+    """Return the step of a padding; padding in time prevents running by hops, with one exception.
 
-    With ``memory="stream"``, earlier frames of the stream replace these zeros.
+    The exception is padding before the window alone, with :attr:`Call.memory` ``"stream"``. Earlier frames of the
+    stream then replace the zeros.
     """
     widths = pad_widths(call)
     place = 2 * (len(call.shape_in) - 1 - call.frames.axis)
@@ -175,18 +176,22 @@ def recurrent(call: Call) -> HopStep:
     assert isinstance(layer, nn.RNNBase)
     if layer.bidirectional:
         return call.recomputes("reads backwards in time; nearest choice: bidirectional=False")
-    if call.frames.axis != (1 if layer.batch_first else 0) or len(call.node.all_input_nodes) > 1:
-        return call.recomputes("does not step over the time axis from a state of zero")
+    if call.frames.axis != (1 if layer.batch_first else 0):
+        return call.recomputes("steps over another axis than time")
+    if len(call.node.all_input_nodes) > 1:
+        return call.recomputes("starts from a state that the network computes; use instead: a state of zero")
     if call.memory != STREAM:
         return call.recomputes("starts from zero at a window's first frame; nearest choice: memory='stream'")
     if call.frames.hop > call.frames.count:
-        return call.recomputes(f"would miss frames between two windows: a hop has {call.frames.hop} of them")
+        return call.recomputes(
+            f"would miss frames between two windows: a hop has {call.frames.hop} frames, a window {call.frames.count}"
+        )
     step = call.passes()
     return HopStep(step.output, step.start, carries=True)
 
 
 def _transformer(call: Call) -> HopStep:
-    return call.recomputes("attends from each frame to all others; nearest choice: a pooling over time before it")
+    return call.recomputes("attends from each frame to all others; use instead: a pooling over time before it")
 
 
 LAYERS: Mapping[tuple[type[nn.Module], ...], Rule] = {

@@ -23,7 +23,7 @@ def reshape(call: Call) -> HopStep:
     """Return the step of a reshape: it keeps the time axis, or merges the frames with other values."""
     frames, shape = call.frames, call.shape_out
     if shape[0] != call.shape_in[0]:
-        return call.recomputes("makes windows of frames; nearest choice: a layer that takes [N, T, features]")
+        return call.recomputes("moves frames into the batch axis; use instead: a layer that takes [N, T, features]")
     before = math.prod(call.shape_in[: frames.axis])
     axes = [
         axis for axis, size in enumerate(shape) if size == frames.count and math.prod(shape[:axis]) == before and axis
@@ -79,8 +79,10 @@ def join(call: Call) -> HopStep:
     ndim = len(call.shape_out)
     new_axis = call.name == "stack"
     same = all(frames == call.frames for frames in call.all_frames.values())
-    if call.whole or call.constants or not same or (not new_axis and axis % ndim == call.frames.axis):
-        return call.recomputes("joins frames with a tensor that does not move with the window")
+    if not new_axis and axis % ndim == call.frames.axis:
+        return call.recomputes("joins tensors along time")
+    if call.whole or call.constants or not same:
+        return call.recomputes("joins frames with a tensor that has no frames, or has other frames")
     return call.passes(call.frames.axis + (new_axis and axis % ndim <= call.frames.axis))
 
 
@@ -117,8 +119,9 @@ def getitem(call: Call) -> HopStep:
 def _one_of_several(call: Call) -> HopStep:
     """Return the step of an index into a tuple of tensors.
 
-    A recurrent layer returns its output and its last state. An operator that cuts a tensor returns several tensors,
-    which all have the time axis.
+    A recurrent layer returns its output, which has the time axis, and its last state, which has none. An operator that
+    cuts a tensor returns several tensors, which all have the time axis. An output with the time axis passes as it is.
+    The last state becomes one value for the whole window.
     """
     if call.shapes[call.node] == call.shape_in[0]:
         return call.passes()
@@ -126,14 +129,14 @@ def _one_of_several(call: Call) -> HopStep:
 
 
 def size(call: Call) -> HopStep:
-    """Return the step of a size that depends only on the batch; all other sizes are constants already."""
+    """Return the step of a size that depends on the batch size; tracing has replaced all other sizes by numbers."""
     return HopStep(None, call.frames.first_fresh)
 
 
 def _index(call: Call, written: Index) -> HopStep:
     """Return the step of an index made of numbers, slices, None and an ellipsis."""
     if any(not isinstance(each, int | slice | None | type(...)) or isinstance(each, bool) for each in written):
-        return call.recomputes("picks by an index that is computed")
+        return call.recomputes("picks frames by an index that is not a number or a slice")
     axes_named = sum(each is not None and each is not ... for each in written)
     missing = (slice(None),) * (len(call.shape_in) - axes_named)
     at = written.index(...) if ... in written else len(written)
@@ -149,7 +152,7 @@ def _index(call: Call, written: Index) -> HopStep:
     first, end, step = of_time.indices(count)
     frames_out = len(range(first, end, step))
     if frames_out == 0 or call.shape_out[axis] != frames_out:
-        return call.recomputes("picks frames by an index that is computed")
+        return call.recomputes("picks no frame, or picks frames together with other axes")
     slid = call.slides(Slide(first, 1, step), frames_out)
     if slid.output is None:
         return slid

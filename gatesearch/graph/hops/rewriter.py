@@ -117,7 +117,7 @@ class Rewriter(fx.Interpreter):
         if name == "pad" or isinstance(layer, PADS):
             return self._rewrite_pad(n, layer, source)
         if name in POOLINGS and not name.startswith("adaptive"):
-            raise UserError(f"backbone: {node_label(n)!r} pools by a function; nearest choice: the module of that name")
+            raise UserError(f"backbone: {node_label(n)!r} pools by a function; use instead: the module of that name")
         if not isinstance(layer, (*CONVOLUTIONS, *POOLS)):
             return 0
         call = self._call(n, [source], self.padded[n])

@@ -73,7 +73,8 @@ def test_whole_numbers_are_within_their_bound_of_real_ones(window: tuple[Any, in
         parts = np.abs(blocks @ FILTERS.T)
         spectrum = parts[..., :BINS] + parts[..., BINS:] + 1
         exact = (np.log2(spectrum.mean(-1)) - np.log2(spectrum).mean(-1)).mean(-1)
-        # Each part is rounded to an integer, so a spectrum near its least value, 1, may be wrong by a factor of two.
+        # The code rounds each part to an integer. This changes the logarithm of small values most, so the bound is 1.6
+        # octaves for quiet spectra and 0.02 octaves for loud ones.
         bound = 2 * LOG_ERROR + 2**-8 + (0.02 if spectrum.mean() > 1000 else 1.6)
     else:
         frames = np.abs(samples[:, : samples.shape[1] // frame * frame].reshape(3, -1, frame).astype(float))

@@ -1,4 +1,4 @@
-"""Writes a kit's C header, rows.h: the calls to time, and the functions that run them.
+"""Writes a kit's C header, rows.h: the kernel calls that the kit times, and the functions that run them.
 
 A kit is a folder of C sources that times kernels on a board. A row of the header is one call.
 """
