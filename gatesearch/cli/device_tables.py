@@ -1,4 +1,4 @@
-"""Prints the tables of `gatesearch devices`: all devices, the constants of one, or those in which two differ."""
+"""Prints the tables of `gatesearch devices`: all devices, the constants of one, or the differences of two."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def show_device(name: str, as_json: bool = False) -> None:
 def compare_devices(names: Sequence[str], as_json: bool = False) -> None:
     """Print the constants in which two devices differ, with the ratio of the second to the first.
 
-    Cores are compared in the order of the profiles, as the names of cores differ from part to part.
+    The first cores of the two devices are compared, then the second cores, and so on, because names of cores differ.
 
     Raises:
         UserError: there is no such device, or its profile cannot be read.
@@ -77,7 +77,7 @@ def compare_devices(names: Sequence[str], as_json: bool = False) -> None:
 
 
 def _groups(device: Device) -> Iterator[tuple[str, list[tuple[str, Constant]]]]:
-    """Yield a title and the constants of each part of a device, with paths that begin in the part."""
+    """Yield a title and the constants of each core, each link and the sensor, with paths relative to it."""
     for core in device.cores:
         clocks = f", clock {core.clock_names[0]}; clocks: {', '.join(core.clock_names[1:])}" if core.clocks else ""
         yield f"core {core.name}{clocks}", profile.list_constants(core)
@@ -89,7 +89,7 @@ def _groups(device: Device) -> Iterator[tuple[str, list[tuple[str, Constant]]]]:
 def _list_lines(
     constants: Sequence[tuple[str, Constant]], today: datetime.date, width_characters: int
 ) -> Iterator[str]:
-    """Yield a row for each constant, followed by its source, which is too long for a column, as indented lines."""
+    """Yield a row for each constant, and behind it the constant's source as indented lines."""
     rows = [(path, _describe_value(one), one.provenance, _describe_age(one, today)) for path, one in constants]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row, (_, constant) in zip(rows, constants, strict=True):

@@ -1,9 +1,10 @@
 """Writes the parts of a stage in int8: programs quantised to int8, and gated layers between bytes.
 
-A stage in parts runs in int8 if int8 suits its plain layers, if every gated layer has a form between bytes
-(:mod:`gatesearch.kernels.gated_u8`), and if no gate compares a logit of the stage. The values between parts then lie on
-grids of 256 values. A grid comes from the calibration samples. There is one exception: where only precision-gated (PG)
-layers of 8 bits read a value, its grid is their own, so that a byte is a level.
+Gated layers divide a stage into parts. The stage runs in int8 if three conditions hold: int8 suits its plain layers;
+every gated layer has a kernel from bytes to bytes (:mod:`gatesearch.kernels.gated_u8`); and no gate compares a logit of
+the stage. A tensor between two parts then has a grid, which is the set of 256 values that int8 represents. The grid
+covers the range of the calibration samples. There is one exception. If only precision-gated (PG) layers of 8 bits read
+the tensor, the grid consists of the levels to which these layers round.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ class NotInBytes(ValueError):
 def write_parts(
     stage: StageGraph, converter: Converter, input_range: Range | None = None
 ) -> tuple[list[PartFile], str]:
-    """Return the files of a stage's parts, in int8 if possible, and why they are in float32; "" for int8.
+    """Return the files of a stage's parts, in int8 if possible, and the reason if they are in float32, else "".
 
     Args:
         stage: the stage after all passes.
-        converter: the function that makes a float .tflite of a module and its examples.
-        input_range: smallest and largest value of an input that lies on an int8 grid already; None for any other.
+        converter: a function from a module and its examples to a float .tflite.
+        input_range: smallest and largest value of an input that the front end rounds to int8; None for any other input.
     """
     if not stage.parts:
         return [], ""
@@ -74,7 +75,7 @@ def check_in_bytes(stage: StageGraph) -> None:
 
 
 class _ByteParts:
-    """The parts of a stage that are being written in int8."""
+    """Writes the parts of a stage in int8."""
 
     def __init__(self, stage: StageGraph, converter: Converter, input_range: Range | None) -> None:
         self.parts, self.converter = stage.parts, converter
@@ -133,14 +134,14 @@ class _ByteParts:
 
 
 def _own_step(part: Part) -> float | None:
-    """Return the real value of a level, for a PG layer whose levels are bytes; None for any other part."""
+    """Return the difference of two neighbouring levels of a PG layer of 8 bits; None for any other part."""
     arrays: Mapping[str, Any] = part.arrays or {}
     return float(arrays["step"]) if "step" in arrays and int(arrays["bits"]) == 8 else None
 
 
 @torch.no_grad()
 def _run(stage: StageGraph) -> dict[str, Array]:
-    """Return each value between parts for all samples of the stage, channels last, by name."""
+    """Return the tensors between parts for all samples of the stage, channels last, by name."""
     names = {name for part in stage.parts for name in (*part.inputs, *part.outputs)}
     body = cast(fx.GraphModule, stage.body)
     return {name: channel_last(value.numpy()) for name, value in _Values(body, names).values(stage.samples).items()}

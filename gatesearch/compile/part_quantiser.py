@@ -1,4 +1,4 @@
-"""Quantises one part of a stage to int8, with the ranges of its inputs and outputs given from outside."""
+"""Quantises one part of a stage to int8, with the ranges of its inputs and outputs from the caller."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def quantise_part(
     Args:
         model: the float model.
         feeds: samples of each input, [n, ...] in the model's layout.
-        inputs, outputs: smallest and largest value of each input and output, in the order of the converted module; None
-            takes the range of the samples. The quantiser may have to widen the range of an output.
+        inputs, outputs: smallest and largest value of each input and output, in the order of the converted module. For
+            None, they are those of the samples. The quantiser may have to widen the range of an output.
 
     Raises:
         ToolError: the quantiser failed.

@@ -1,6 +1,6 @@
-"""Compares a converted program with its module on an example, so that a wrong program of a converter never passes.
+"""Compares a converted program with its module on an example, because converters sometimes write wrong programs.
 
-Converters have written programs of another function without a word, for example of ``x - c`` for ``c - x``.
+Converters have written programs for another function without an error, for example ``x - c`` in place of ``c - x``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 Array = npt.NDArray[Any]
-FLOAT_TOLERANCE = 1e-3  # of the largest value of an output; rounding in float32 stays below a hundredth of it
-# A right int8 program rounds at each operator, which adds up to a few steps of the 256. A program of another function
-# is off by the distance of unrelated values, about 85 steps where values are uniform.
+FLOAT_TOLERANCE = 1e-3  # share of an output's largest value; errors of rounding in float32 are 100 times smaller
+# int8 has 256 steps. A right int8 program rounds at each operator, which adds up to a few steps. The values of a wrong
+# program are unrelated to the right ones. Two independent uniform values differ by 85 steps on average.
 MAX_MEAN_STEPS = 40
 MAX_INT8_SAMPLES = 2
 
@@ -30,7 +30,7 @@ def check_float(model: bytes, module: torch.nn.Module, inputs: Sequence[Array], 
 
     Args:
         model: the program; its tensors of rank 4 are channel-last.
-        module: the module as it was converted, in evaluation mode.
+        module: the converted module, in evaluation mode.
         inputs: an example of each input, channel-first.
         reference: the module's outputs for these inputs, channel-first.
 
@@ -60,7 +60,7 @@ def check_int8(model: bytes, in_float: bytes, samples: Array) -> None:
         samples: inputs [n, ...] in the program's layout, for which the int8 program is calibrated.
 
     Raises:
-        ToolError: a channel of an output is further away than rounding explains.
+        ToolError: a channel of an output differs by more than rounding explains.
     """
     right, outputs = list[list[Array]](), list[list[Array]]()
     for sample in samples[:MAX_INT8_SAMPLES]:
@@ -69,7 +69,7 @@ def check_int8(model: bytes, in_float: bytes, samples: Array) -> None:
     scales = [tensor.quantization.scale for tensor in _output_tensors(model)]
     for index, scale in enumerate(scales):
         if scale is None or not len(scale):
-            continue  # an index, which has no steps
+            continue  # the output is an index, which has no scale
         error = np.abs(np.stack([a[index] - b[index] for a, b in zip(outputs, right, strict=True)])) / scale[0]
         steps = float(error.reshape(-1, error.shape[-1]).mean(0).max())
         if not steps <= MAX_MEAN_STEPS:
@@ -80,7 +80,7 @@ def check_int8(model: bytes, in_float: bytes, samples: Array) -> None:
 
 
 def run_program(model: bytes, inputs: Sequence[Array]) -> list[Array]:
-    """Return the outputs of a program for float inputs; an int8 program's inputs and outputs are converted."""
+    """Return a program's outputs for float inputs; for an int8 program, it converts inputs and outputs."""
     interpreter = _interpreter(model)
     entering, leaving = _ends(interpreter)
     for detail, values in zip(entering, inputs, strict=True):
@@ -139,7 +139,7 @@ def _channel_last(values: Array) -> Array:
 
 
 def _place(model: bytes, module: torch.nn.Module, inputs: Sequence[Array]) -> str:
-    """Return where a program begins to differ: behind the last layer whose output is among the program's tensors."""
+    """Return the place for the error message: behind the last layer whose output is among the program's tensors."""
     import torch
 
     layers: list[tuple[str, Array]] = []
@@ -173,7 +173,7 @@ def _tensor_of(interpreter: Any) -> Any:
     def read(detail: dict[str, Any]) -> Array | None:
         try:
             values: Array = interpreter.get_tensor(detail["index"])
-        except ValueError:  # a tensor without memory, as those that the engine fuses
+        except ValueError:  # the tensor has no memory, because the engine fuses its operator with another one
             return None
         return values
 

@@ -8,7 +8,7 @@ HOURS_PER_DAY = 24.0
 
 
 def battery_days(battery: Battery, power_mw: float) -> float | None:
-    """Return the days for which a battery lasts at a mean power; None at no power, where it lasts for ever.
+    """Return the days for which a battery lasts at a mean power; None if the power is 0.
 
     >>> round(battery_days(Battery(mah=220.0, volts=3.0, efficiency=0.8), 1.1), 1)
     20.0

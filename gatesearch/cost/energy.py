@@ -9,9 +9,9 @@ Stage ``k`` runs for the share ``R_k`` of the stream's windows, its reach. The e
 stage ``k``, and ``E_weights,k`` the energy to fetch its weights. ``E_link,k`` is the energy to move the tensor that
 enters the stage from another core, and ``E_wake,k`` the energy to wake the stage's core. ``E_link,k`` and ``E_wake,k``
 are zero if the stage before ran on the same core; for the first stage, the core of the front end counts as the core
-before. ``P_idle`` is the idle power of a core, and ``T`` is the time from window to window. If the profile states the
-listening floor of the sensor's core, the floor is this core's ``P_idle``, and ``E_frontend`` and ``E_compute,k`` are
-what a run on this core adds to it.
+before. ``P_idle`` is the idle power of a core, and ``T`` is the time from window to window. If the profile
+states a listening floor of the sensor's core, ``P_idle`` of this core is the floor. ``E_frontend`` and ``E_compute,k``
+on this core are then the energies that a run adds to the floor.
 """
 
 from __future__ import annotations

@@ -409,7 +409,7 @@ class CostModel:
         """The cost model of a single hop; None if the costs of a hop are not available."""
         if self.hops is None:
             return None
-        assert self.frontend_hop is not None  # is given together with the costs of a hop
+        assert self.frontend_hop is not None  # the caller gives frontend_hop together with hops
         return replace(
             self,
             table=self.hops.table,
@@ -539,7 +539,7 @@ class CostModel:
         return sum(order.index(gate.site) <= block for gate in cut_gates(plan))
 
     def ungated_plans(self) -> list[GatePlan]:
-        """Return the plans without gates that the device can run, on each core and clock, or all plans if none can."""
+        """Return the plan without gates on each core and clock that can run it, or on all of them if none can."""
         slots = list_clock_slots(self.device)
         plans = [
             GatePlan((), (name,), clocks) for name in self.device.core_names for clocks in clock_choices(slots, [name])

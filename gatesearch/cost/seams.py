@@ -1,7 +1,8 @@
-"""The bytes by which the tables of two joined blocks differ from the sum over both blocks.
+"""The seam of two neighbouring blocks: the bytes by which their joint program differs from the sum of their programs.
 
-Each block is estimated as a program of its own. Such a program transposes a sequence [C, T] to a channel-last map where
-it enters, and back where it leaves. Inside the program of a stage, these operators cancel between two blocks.
+Each block is estimated as a program of its own. Such a program transposes an input sequence [C, T] to a channel-last
+map, and transposes its output back. In the program of a stage, the two transpositions between neighbouring blocks
+cancel. So a seam is usually negative. It applies to the tables of the file and of the arena (:data:`OVERHEADS`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MAP_NDIM = 4  # a map is channel-last in every program, so that nothing cancels
 
 
 def measure_seams(components: Components, counts: Mapping[ComponentKey, Footprint]) -> dict[str, dict[str, float]]:
-    """Return the bytes to add where a block follows another one in a program, by the second block and quantity.
+    """Return the bytes to add for each pair of neighbouring blocks in a program, by second block and name of the bytes.
 
     Args:
         components: the components of a backbone. Blocks that compute one hop of a stream have no seam.

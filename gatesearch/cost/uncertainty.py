@@ -7,8 +7,8 @@ below and above it:
     low = nominal - sqrt(sum of d^2)    over the constants' largest decreases d
     high = nominal + sqrt(sum of d^2)   over the constants' largest increases d
 
-This holds for independent errors whose effect is about linear. If all constants were at their worse ends at once, the
-price could lie outside the interval.
+This rule holds for independent errors whose effects are nearly linear. If all constants lay at their worst ends at
+once, the price could lie outside the interval.
 """
 
 from __future__ import annotations
@@ -77,6 +77,6 @@ def find_interval(cost: CostModel, figure: Callable[[CostModel], float]) -> Inte
 
 
 def _end_factors(constant: Constant) -> list[float]:
-    """Return the ends of a constant's range as factors of its value; none for a value of 0, which has no factors."""
+    """Return the ends of a constant's range divided by its value; none for a value of 0."""
     ends = [end for end in (constant.low, constant.high) if end is not None and end != constant.value]
     return [end / constant.value for end in ends] if constant.value else []

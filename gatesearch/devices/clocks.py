@@ -1,7 +1,7 @@
 """The clock points of a device's cores, and the choices of clocks that a plan has.
 
-A *clock point* is one frequency of a core, with the core's powers there. The constants of a core itself hold at its
-first clock point; its other points are listed in ``clocks`` of the profile. The times of a core are in inverse
+A *clock point* is one frequency of a core, with the core's powers at that frequency. The constants of a core hold at
+its first clock point. The key ``clocks`` of the profile lists the other points. The times of a core are in inverse
 proportion to its frequency.
 """
 
@@ -16,12 +16,12 @@ from pydantic import Field
 from gatesearch.devices.constants import Constant, StrictModel, require_unit
 
 Clocks = tuple[tuple[str, str], ...]
-"""The clock points of a plan: pairs of a core and the name of a point. Other cores run at their first point.
-The pairs are in the order of the names."""
+"""The clock points of a plan: pairs of a core and the name of a point, sorted by core. Cores that are not listed run at
+their first point."""
 
 
 class ClockPoint(StrictModel):
-    """One frequency of a core, with the powers that differ there; see :class:`gatesearch.devices.core.Core`."""
+    """One frequency of a core, with the core's powers at that frequency; see :class:`gatesearch.devices.core.Core`."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     clock_mhz: Annotated[Constant, require_unit("MHz", positive=True)]
@@ -48,7 +48,7 @@ class ClockSlot(NamedTuple):
 
 
 def clock_choices(slots: Sequence[ClockSlot], cores: Collection[str]) -> list[Clocks]:
-    """Return every choice of clocks for a plan whose stages run on ``cores``; a first point is left out of a choice.
+    """Return every choice of clocks for a plan whose stages run on ``cores``; a choice does not list first points.
 
     >>> clock_choices([ClockSlot("cpu", ("96MHz", "48MHz"), True), ClockSlot("npu", ("1GHz", "2GHz"), False)], ["cpu"])
     [(), (('cpu', '48MHz'),)]

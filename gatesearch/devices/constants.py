@@ -17,7 +17,7 @@ Provenance = Literal["measured", "published", "derived", "simulated", "modelled"
 """Where a number comes from, strongest first.
 
 - measured: on the device itself, or on the host that stands in for it.
-- published: read in a data sheet, a paper or a list of results, which the source names with its condition.
+- published: taken from a data sheet, a paper or a list of results, which the source names.
 - derived: calculated from measured or published numbers; the source gives the arithmetic.
 - simulated: counted while a simulator executes the program (instructions, not the cycles of a board).
 - modelled: computed without executing the program: a compiler's estimate, or work times a rate.
@@ -82,8 +82,8 @@ class Constant(StrictModel):
         unit: the unit of the number.
         provenance: the kind of the origin, one of :data:`PROVENANCES`.
         source: the origin in a sentence; if the number is derived, with the arithmetic.
-        condition: the state of the part for which the number holds: clock, supply, temperature, benchmark round.
-        date: year and month of the source, such as ``"2025-09"``, or its day.
+        condition: the circumstances in which the number holds: clock, supply, temperature, benchmark round.
+        date: date of the source, such as ``"2025-09"`` or ``"2025-09-14"``.
         low, high: the range in which the true number lies, if the source states one.
 
     >>> Constant(value=8.0, unit="mW", provenance="assumed", source="order of magnitude").value

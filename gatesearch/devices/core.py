@@ -79,11 +79,11 @@ class Core(StrictModel):
     ``engine`` runs its programs; prices are those of this engine (:mod:`gatesearch.devices.engine`).
     ``formats`` are the artifact formats that the core takes, the preferred one first.
 
-    Three powers belong to a core: ``active_mw`` while it computes; ``idle_mw`` while it sleeps; and ``floor_mw``, its
-    listening floor, while samples of the sensor stream in and it is awake for nothing else. Only the core of the sensor
-    draws the floor, and in place of ``idle_mw``. Without ``floor_mw``, ``idle_mw`` stands for it.
+    A core has three powers: ``active_mw`` while it computes, ``idle_mw`` while it sleeps, and ``floor_mw``, its
+    listening floor. The core of the sensor draws the floor in place of ``idle_mw``, while samples stream in and it does
+    not compute. If a profile states no ``floor_mw``, this core draws ``idle_mw``.
 
-    ``clocks`` are the core's other clock points; the constants of the core itself hold at its first one.
+    ``clocks`` lists the core's further clock points. The constants of the core hold at its first point.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
@@ -104,7 +104,7 @@ class Core(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _default_engine(cls, data: Any) -> Any:
-        """Return the core's keys with ``engine``; its default is the engine whose times ``timing`` holds."""
+        """Return the core's keys with ``engine``; the default is the engine to which the times of ``timing`` apply."""
         timing = data.get("timing") if isinstance(data, Mapping) else None
         if not isinstance(timing, Mapping) or "engine" in data:
             return data
@@ -118,7 +118,7 @@ class Core(StrictModel):
 
     @property
     def clock_names(self) -> tuple[str, ...]:
-        """The names of the core's clock points, such as ``"96MHz"``, the first one first; empty without ``clocks``."""
+        """The names of the core's clock points, such as ``"96MHz"``, in order; empty without ``clocks``."""
         clock = getattr(self.timing, "clock_mhz", None)
         if not self.clocks or clock is None:
             return ()

@@ -97,15 +97,15 @@ class Device(StrictModel):
 
     @property
     def resting_mw(self) -> dict[str, float]:
-        """The power that each core draws all the time: of the sensor's core its listening floor, else idle power."""
+        """The power that each core draws while it does not compute; for the sensor's core, its listening floor."""
         floors = {self.sense.core: self.core(self.sense.core).floor_mw}
         return {core.name: (floors.get(core.name) or core.idle_mw).value for core in self.cores}
 
     def added_uj(self, core: Core, latency_us: float) -> float:
-        """Return the microjoules that a run adds to the energy that the device draws all the time.
+        """Return the microjoules that a run adds to the energy that the device draws while no core computes.
 
-        A core draws its active power in addition to its idle power, which is small. A listening floor is not: so the
-        run of a core with a floor adds only the difference between active power and floor.
+        Idle powers are small, so a run adds the whole active power. A listening floor is not small, so a run on a core
+        with a floor adds only the difference between active power and floor.
         """
         floor = core.floor_mw if core.name == self.sense.core else None
         return core.compute_uj(latency_us) - (0.0 if floor is None else latency_us * floor.value * 1e-3)

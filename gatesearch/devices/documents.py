@@ -1,4 +1,4 @@
-"""The files of a device profile: the profile itself and those that it inherits from, merged, with the line of each key.
+"""Reads a device profile and the profiles that it inherits from, merges them, and finds the line of each key.
 
 A profile with ``base: NAME`` inherits every key of the profile NAME and states only what differs:
 
@@ -53,11 +53,11 @@ def read_documents(path: Path, find_file: Callable[[str, Path], Path]) -> list[D
 
     Args:
         path: the file of the profile.
-        find_file: a function that returns the file of a base, from its name and the folder of the profile that names
-            it.
+        find_file: a function from the name of a base, and the folder of the profile that names it, to the base's file.
 
     Raises:
-        UserError: a file cannot be read, is no YAML mapping, or names a base that does not exist or inherits from it.
+        UserError: a file cannot be read, or is no YAML mapping. Or a base does not exist, or a profile inherits from
+            itself.
     """
     documents = [_read_document(path)]
     while (name := documents[-1].values.get(BASE)) is not None:
@@ -89,10 +89,10 @@ def merge_documents(documents: Sequence[Document]) -> dict[str, Any]:
 
 
 def locate(documents: Sequence[Document], path: Sequence[str]) -> tuple[Path, int | None]:
-    """Return the file and the line that are responsible for a path of the merged profile.
+    """Return the file and the line that an error at a path of the merged profile names.
 
-    It is the file that states the path or, if none does, the most of it. A file that replaces a value as a whole is
-    responsible for all keys in it.
+    The file is the one that states the key at the path. If no file states this key, it is the one that states the
+    longest beginning of the path. A file that replaces a value as a whole is named for all keys in this value.
     """
     depths = []
     for document in documents:
@@ -100,7 +100,7 @@ def locate(documents: Sequence[Document], path: Sequence[str]) -> tuple[Path, in
         depths.append((depth, document))
         if document.replaces(path[:depth]):
             break
-    depth, document = max(depths, key=lambda pair: pair[0])  # of equal depths the first, which is the derived one
+    depth, document = max(depths, key=lambda pair: pair[0])  # the first of equal depths, which a derived profile states
     return document.path, document.lines.get(tuple(path[:depth]))
 
 
@@ -148,7 +148,7 @@ def _merge(base: Any, own: Any) -> Any:
 
 
 def _is_whole(node: Any) -> bool:
-    """Return whether a value is a constant, or a misspelt one: it replaces the base's value as a whole."""
+    """Return whether a value is a constant, perhaps a misspelt one; it then replaces the base's value as a whole."""
     return isinstance(node, Mapping) and bool({"value", "provenance"} & set(node)) and "name" not in node
 
 

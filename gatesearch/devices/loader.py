@@ -50,7 +50,7 @@ def load(name_or_path: str | Path) -> Device:
 
     Raises:
         UserError: there is no such profile, or it breaks the schema. The error is one line with file, line, key, value
-            and nearest choice; if the profile inherits, with the file that states the key.
+            and nearest choice. If the profile inherits, the file is the one that states the key.
 
     >>> load("three_core").core_names
     ('mcu', 'npu', 'app')

@@ -1,4 +1,4 @@
-"""Device profiles: cores, the links between them, and constants that each say where they come from.
+"""Device profiles: cores, the links between them, and constants with the origin of each.
 
 A profile is a YAML file. Every number that enters a latency or an energy is written as
 ``{value, unit, provenance, source}``. :data:`PROVENANCES` lists the words for a provenance; the source is a sentence

@@ -54,7 +54,7 @@ class _ByRate(StrictModel):
 class Instructions(_ByRate):
     """Latency from counts of instructions, which a simulator without a cycle model gives.
 
-    The latency is only as exact as ``instructions_per_cycle``, which a profile has to assume.
+    The latency is only as exact as ``instructions_per_cycle``, which does not come from the simulator.
 
     Args:
         table: the table of the core's kernels: a shipped one (:mod:`gatesearch.cost.sources.board`) or a JSON file
@@ -66,10 +66,11 @@ class Instructions(_ByRate):
         clock_mhz, instructions_per_cycle: constants that convert instructions to time.
     """
 
-    # The counts are simulated; their conversion to time depends on the assumed instructions per cycle.
+    # The counts are simulated. Their conversion to time depends on the profile's instructions per cycle.
     provenance: ClassVar[Provenance] = "simulated"
 
-    clock_rates: ClassVar[tuple[str, ...]] = ()  # constants that scale with the clock; here the clock itself counts
+    # Names of the constants that scale with the clock. There are none, because latency_us divides by the clock.
+    clock_rates: ClassVar[tuple[str, ...]] = ()
 
     model: Literal["instructions"]
     table: str | None = None
@@ -145,7 +146,7 @@ class Throughput(_ByRate):
 
     Args:
         macs_per_us: the rate.
-        clock_mhz: the clock at which the core has this rate; only cores with several clock points need it.
+        clock_mhz: the clock at which the rate holds; only cores with several clock points need it.
     """
 
     provenance: ClassVar[Provenance] = "modelled"

@@ -30,7 +30,13 @@ def is_float(operation: Operation) -> bool:
 
 
 def with_conversions(operations: Sequence[Operation], results: set[int], numbers: Iterator[int]) -> Iterator[Operation]:
-    """Yield the operators, with those that dequantise and quantise between int8 and float32."""
+    """Yield the operators, and between them the operators that convert tensors from int8 to float32 and back.
+
+    Args:
+        operations: the operators in the order in which they run.
+        results: the numbers of the tensors that the program returns.
+        numbers: numbers for new tensors.
+    """
     wide = set[int]()  # tensors of four bytes a value
     twins: dict[int, Operand] = {}  # by tensor: the same tensor in the other format
 
@@ -43,7 +49,7 @@ def with_conversions(operations: Sequence[Operation], results: set[int], numbers
     for operation in operations:
         in_float = is_float(operation)
         if operation.is_fused and operation.data[0].number in wide and not in_float:
-            operation = replace(operation, is_fused=False)  # the quantiser's operator stands between the two
+            operation = replace(operation, is_fused=False)  # an operator that quantises stands between the two
         for operand in operation.data:
             is_wide = operand.number in wide
             if operand.number not in twins and operand.number not in indices and is_wide != in_float:

@@ -1,4 +1,4 @@
-"""Operators of a program that the converter writes as several, such as SiLU as a logistic function and a product."""
+"""Operators that the converter writes as several operators: it writes SiLU as a logistic function and a product."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import replace
 
 from gatesearch.graph.operator_log import Operand, Operation
 
-# Results of these operators can be clamped by the operator itself, to these ranges only.
+# The ranges to which an operator of a .tflite program can clamp its own result.
 FUSED_RANGES = {(0.0, math.inf), (0.0, 6.0), (-1.0, 1.0)}
 
 INPUT = -1
 Step = tuple[str, tuple[int, ...]]
-# Operators that the converter writes as several. A step has a name and its sources: earlier steps or the input. A step
-# whose name begins with "row." computes one value for each row of the normalised axes.
+# The operators that the converter writes in place of one operator, in order. Each step has a name and its sources: the
+# indices of earlier steps, or INPUT. A step whose name begins with "row." computes one value for each row of the
+# normalised axes.
 EXPANSIONS: Mapping[str, tuple[Step, ...]] = {
     "silu": (("sigmoid", (INPUT,)), ("mul", (INPUT, 0))),
     "_prelu_kernel": (("relu", (INPUT,)), ("mul", (INPUT,)), ("mul", (1,)), ("sub", (0, 2))),
@@ -36,7 +37,7 @@ EXPANSIONS: Mapping[str, tuple[Step, ...]] = {
 
 
 def expand(operation: Operation, numbers: Iterator[int]) -> Iterator[Operation]:
-    """Yield the operators as which the converter writes an operator."""
+    """Yield the operators that the converter writes for an operator."""
     if operation.layer is not None:
         yield operation
         return
@@ -65,7 +66,7 @@ def expand(operation: Operation, numbers: Iterator[int]) -> Iterator[Operation]:
 
 
 def _clamps(operation: Operation, numbers: Iterator[int]) -> Iterator[Operation]:
-    """Yield the operator; a clamp that no other operator can include is a maximum and a minimum."""
+    """Yield the operator; a clamp becomes a maximum and a minimum if no operator can clamp to its range."""
     limits = _range(operation)
     if limits is None or limits in FUSED_RANGES or not operation.data:
         yield operation
@@ -81,7 +82,7 @@ def _clamps(operation: Operation, numbers: Iterator[int]) -> Iterator[Operation]
 
 
 def _range(operation: Operation) -> tuple[float, float] | None:
-    """Return the smallest and largest result of a clamp; None for any other operator, or where they are tensors."""
+    """Return the smallest and largest result of a clamp; None for any other operator, or if the limits are tensors."""
     name = operation.name.removesuffix("_")
     numbers = [each for each in operation.args[1:3] if not isinstance(each, Operand)]
     if name not in ("clamp", "hardtanh", "clamp_min", "clamp_max") or len(numbers) < len(operation.args[1:3]):

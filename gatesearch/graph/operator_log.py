@@ -38,7 +38,7 @@ class Operand:
         width_bytes: bytes of a value in an int8 program; see :mod:`gatesearch.graph.program_operators`.
         offset: for a constant, the place of its first value in the parameter or buffer; a program stores each part
             that it reads as a constant of its own.
-        views: the views through which an operator reads the tensor, from the tensor as it was written.
+        views: the views between the tensor as it was written and the form that an operator reads.
     """
 
     number: int
@@ -208,7 +208,7 @@ class OperatorLog(OperatorCounter):
         self._records.append(replace(operation, outputs=self._operands(tensors)))
 
     def _note_views(self, name: str, args: Sequence[Any], output: Any) -> None:
-        """Store the views that an operator makes of the tensors that it reads."""
+        """Store the views by which an operator derives its outputs from the tensors that it reads."""
         sources = {self._number(leaf): leaf for leaf in tree_leaves(list(args)) if isinstance(leaf, Tensor)}
         for leaf in tree_leaves(output):
             source = sources.get(self._number(leaf)) if isinstance(leaf, Tensor) else None

@@ -1,4 +1,4 @@
-"""The operators of a program that copy a part of a tensor for an operator that reads this part alone."""
+"""Adds the slices of a program: operators that copy a part of a tensor for an operator that reads only this part."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gatesearch.graph.views import SLICE
 
 
 def with_slices(operations: Sequence[Operation], numbers: Iterator[int]) -> Iterator[Operation]:
-    """Yield the operators, with those that copy a part of a tensor for an operator that reads this part alone.
+    """Yield the operators, and the slices that copy a part of a tensor for an operator that reads only this part.
 
-    All copies of a tensor's parts are made before the first of them is read. A recurrent layer returns only the steps
-    that are read.
+    All slices of a tensor stand before the first operator that reads one of them. The output of a recurrent layer needs
+    no slice, because the layer writes only the time steps that are read.
     """
     written: dict[int, Operand] = {}
-    reads: dict[int, list[tuple[int, int]]] = {}  # by tensor: the operators and places that read a part of it
+    reads: dict[int, list[tuple[int, int]]] = {}  # by tensor: index and operand of each reader of a part
     for index, operation in enumerate(operations):
         for place, operand in enumerate(operation.data):
             if operand.number in written and operand.numel() < written[operand.number].numel():
@@ -44,7 +44,7 @@ def with_slices(operations: Sequence[Operation], numbers: Iterator[int]) -> Iter
 
 
 def _split_views(written: Operand, part: Operand, number: int) -> tuple[Operand, Operand]:
-    """Return what a slice reads, and what an operator reads of the slice, with their views before and after it.
+    """Return the operand that a slice reads, and the operand that an operator reads from the slice.
 
     Args:
         written: the whole tensor.

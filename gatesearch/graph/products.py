@@ -1,4 +1,4 @@
-"""The products of a program: operators with weights, and poolings that become convolutions."""
+"""Describes the products of a program: operators with weights, and average poolings that become convolutions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def is_average_pool(operation: Operation) -> bool:
 
 
 def product_channels(operation: Operation) -> int:
-    """Return the number of output channels of a product; those of an average pooling are those of its input."""
+    """Return the number of output channels of a product; an average pooling has as many as input channels."""
     return int(operation.args[0].shape[1]) if is_average_pool(operation) else output_channels(operation)
 
 
@@ -54,8 +54,8 @@ def output_channels(operation: Operation) -> int:
 def biased_products(operations: Sequence[Operation]) -> set[int]:
     """Return the numbers of the results of products that have a bias in the program.
 
-    A convolution always has one, and so has what becomes a convolution. The bias of another product is one of its
-    operands, or an operator behind it adds it.
+    Convolutions, and operators that become convolutions, always have a bias. Another product has one if it has a bias
+    among its operands, or if the operator behind it adds a bias.
     """
     biased = {each.data[0].number for each in operations if each.is_fused and each.name in ("add", "add_", "sub")}
     for each in operations:
@@ -81,7 +81,7 @@ def average_convolutions(operation: Operation) -> int:
 
 
 def _factors(operation: Operation) -> tuple[Window, ...]:
-    """Return the poolings of small windows as which an average pooling is lowered."""
+    """Return the poolings of small windows that replace an average pooling."""
     kernel = _window(operation)
     strides = [kernel, *operation.args[2:3]][-1] if operation.name == "avg_pool2d" else kernel
     padding = [(0, 0), *operation.args[3:4]][-1] if operation.name == "avg_pool2d" else (0, 0)

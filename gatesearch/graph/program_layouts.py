@@ -1,9 +1,9 @@
 """The reshapes and transpositions of a .tflite program, from the views through which a module reads its tensors.
 
 Maps are channel-last in a program, [N, H, W, C], and channel-first in PyTorch. The converter keeps maps channel-last as
-long as it can, and turns a 1-D convolution into a 2-D convolution over maps of height 1. Where an operator reads a
-tensor in another form than that in which it was written, the program has an operator for each view that the converter
-cannot cancel. The converter moves an element-wise operator before such views.
+long as it can, and turns a 1-D convolution into a 2-D convolution over maps of height 1. If an operator reads a tensor
+in another form than the form in which an earlier operator wrote it, there are views between the two. The program has
+an operator for each view that the converter cannot cancel. The converter moves element-wise operators before the views.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class Layouts:
         self._forms: dict[int, Form] = {}
         self._copies: dict[tuple[int, tuple[View, ...]], Operand] = {}
         self._operations: list[Operation] = []
-        self._copying: dict[int, list[Operation]] = {}  # by tensor: the operators that copy it where it is written
+        # By tensor: the copies that stand directly behind the operator that writes the tensor.
+        self._copying: dict[int, list[Operation]] = {}
         self._readers = Counter(
             number
             for each in operations
@@ -75,7 +76,7 @@ class Layouts:
         self.operations = list(self._in_order())
 
     def _in_order(self) -> Iterator[Operation]:
-        """Yield the operators; those that copy a tensor for others than maps follow the operator that writes it."""
+        """Yield the operators in order; the copies in ``_copying`` follow the operator that writes their tensor."""
         written = {output.number for each in self._operations for output in each.outputs}
         for number in self._copying.keys() - written:
             yield from self._copying[number]
@@ -110,10 +111,11 @@ class Layouts:
             self._emit(operation, [self._chain(each) for each in data], [()] * len(operation.outputs))
 
     def _emit_product(self, operation: Operation, source: Operand) -> None:
-        """Add a product of rows; it multiplies the last axis of a tensor of any rank, and keeps the other axes.
+        """Add a linear layer, which multiplies the last axis of a tensor of any rank, and keeps the other axes.
 
-        Of several such products of maps in a row, or where an element-wise operator follows, the converter keeps the
-        reshapes before the first and behind the last operator.
+        PyTorch reshapes the tensor to rows before the product, and back behind it. The converter usually cancels these
+        reshapes. It keeps them if the rows are the pixels of a map, and another such product or an element-wise
+        operator follows.
         """
         chain, [output, *_] = self._chain(source), operation.outputs
         is_map = _joins_rows(chain) and sum(size > 1 for size in chain[-1].source[:-1]) > 1
@@ -135,14 +137,14 @@ class Layouts:
         return (*self._stored(operand).views, *operand.views)
 
     def _is_channel_last(self, operation: Operation) -> bool:
-        """Say whether an operator that could read its maps in any form reads them channel-last."""
+        """Say whether an operator that could read maps in either form reads them channel-last."""
         maps = [*operation.data, *operation.outputs[:1]]
         if not operation.outputs or any(each.ndim != 4 for each in maps):
             return False
         return any(not each.views and self._stored(each).is_channel_last for each in operation.data)
 
     def _moves_before_views(self, operation: Operation) -> bool:
-        """Say whether the converter moves an operator before the views through which it reads its operands."""
+        """Say whether the converter moves an operator before the views between it and its operands."""
         if not (operation.is_elementwise or operation.name in BATCH_NORMS or operation.is_fused):
             return False
         chains = [simplify(self._chain(each)) for each in operation.data]
@@ -153,12 +155,13 @@ class Layouts:
     def _emit(
         self, operation: Operation, reads: Sequence[tuple[View, ...]], writes: Sequence[tuple[View, ...]]
     ) -> None:
-        """Add an operator, and the copies of its operands that it reads.
+        """Add an operator, and the operators that copy its operands to the form that it reads.
 
         Args:
             operation: the operator.
-            reads: for each operand that is no constant, the views from the stored tensor to what the operator reads.
-            writes: for each output, the views from what the operator writes to the module's tensor.
+            reads: for each operand that is no constant, the views from the stored tensor to the form that the operator
+                reads.
+            writes: for each output, the views from the form that the operator writes to the module's tensor.
         """
         late = _reads_map(operation)
         copies = iter([self._copy(operand, views, late) for operand, views in zip(operation.data, reads, strict=True)])
@@ -172,12 +175,13 @@ class Layouts:
             self._forms[output.number] = Form(output, views)
 
     def _copy(self, operand: Operand, views: Sequence[View], late: bool = False) -> Operand:
-        """Return the tensor that is read through views of a stored tensor; add the operators that write it.
+        """Return a stored tensor in the form that results from views; add the operators that compute this form.
 
         Args:
             operand: the tensor.
             views: the views.
-            late: whether the copies are made where they are read, and not where the tensor is written.
+            late: whether the copies stand before the operator that reads them, and not behind the operator that writes
+                the tensor.
         """
         if operand.is_constant:
             return operand
@@ -204,7 +208,7 @@ def _joins_rows(views: Sequence[View]) -> bool:
 
 
 def _consecutive_products(operations: Sequence[Operation]) -> set[int]:
-    """Return the numbers of the results of row products that a product or an element-wise operator follows."""
+    """Return the numbers of the results of linear layers that a linear layer or an element-wise operator follows."""
     products: dict[int, int] = {}  # by tensor: the result of the product from which it is computed element by element
     consecutive = set[int]()
     for operation in operations:
@@ -232,7 +236,7 @@ def _reads_map(operation: Operation) -> bool:
 
 
 def _to_map(shape: Sequence[int], rank: int = 3) -> tuple[View, ...]:
-    """Return the views that make a tensor of PyTorch a channel-last map; a tensor below a rank stays as it is."""
+    """Return the views from a tensor of PyTorch to a channel-last map; none for a lower rank than ``rank``."""
     if not rank <= len(shape) <= 4:
         return ()
     row = (*shape[:2], *[1] * (4 - len(shape)), *shape[2:])
@@ -240,7 +244,7 @@ def _to_map(shape: Sequence[int], rank: int = 3) -> tuple[View, ...]:
 
 
 def _from_map(shape: Sequence[int], rank: int = 3) -> tuple[View, ...]:
-    """Return the views from a channel-last map to a tensor of PyTorch; a tensor below a rank is stored as it is."""
+    """Return the views from a channel-last map to a tensor of PyTorch; none for a lower rank than ``rank``."""
     if not rank <= len(shape) <= 4:
         return ()
     row = (*shape[:2], *[1] * (4 - len(shape)), *shape[2:])

@@ -1,8 +1,8 @@
 """The operators of a .tflite program, from the record of the operators that a module runs.
 
-The program differs from the record in four ways. The program copies a part of a tensor that an operator reads alone.
-The converter writes some operators as several, and adds operators that reshape and transpose. And the quantiser leaves
-some operators in float32.
+The program differs from the record in four ways. It has a slice where an operator reads only a part of a tensor. The
+converter writes some operators as several. It adds operators that reshape and transpose. The quantiser leaves some
+operators in float32, and adds conversions.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def program_operators(
     Args:
         operations: the record of a module's operators; see :class:`gatesearch.graph.operator_log.OperatorLog`.
         results: the tensors that the module returns.
-        in_float: whether the whole program stays in float32. Then all tensors have the same width, and it counts as 1.
+        in_float: whether the whole program stays in float32. The width of each tensor is then 1 unit of 4 bytes.
 
     >>> import torch
     >>> from gatesearch.graph.operator_log import OperatorLog

@@ -23,15 +23,14 @@ from gatesearch.graph.products import (
 )
 from gatesearch.graph.tensor_lifetimes import padded_values, read_values, steps
 
-# Bytes of a .tflite file: per file with its input, per operator, per tensor with and without scales, per constant that
-# says how an operator reshapes, transposes or pads, and per channel of weights, and of biases (a scale and a
-# zero point).
+# Bytes of a .tflite file: of a file with its input, of an operator, and of a tensor with and without scales.
 FILE_BYTES, FILE_OPERATOR_BYTES, SCALED_TENSOR_BYTES, PLAIN_TENSOR_BYTES = 810, 28, 107, 65
+# Bytes of a constant that says how an operator reshapes, transposes or pads; and of the scale and the zero point of a
+# channel of weights or biases.
 SETTING_BYTES, CHANNEL_BYTES = 16, 12
-# Bytes of TFLM's arena: per program, per operator, per tensor, and per output channel of a product (a factor and a
-# shift).
+# Bytes of TFLM's arena: of a program, an operator, a tensor, and an output channel of a product (a factor and a shift).
 ARENA_BYTES, NODE_BYTES, ARENA_TENSOR_BYTES, FACTOR_BYTES = 730, 64, 24, 8
-# Further bytes of the arena per operator, for its parameters and what it prepares.
+# Further bytes of the arena for each operator: its parameters, and the data that it prepares before the first run.
 PRODUCT_BYTES, OTHER_BYTES = 108, 36
 PREPARED_BYTES = {
     "add": 72, "sub": 72, "mul": 56, "squared_difference": 72, "mean": 64, "sum": 64, "cat": 96, "pad": 64,
@@ -69,7 +68,7 @@ def program_tables(operations: Sequence[Operation]) -> ProgramTables:
     file_bytes = arena_bytes = 0
     settings = set[Hashable]()
     biased = biased_products(operations)
-    averages = set[Hashable]()  # average poolings of one window and as many channels share their weights
+    averages = set[Hashable]()  # average poolings with equal windows and numbers of channels share their weights
     for operation in operations:
         if operation.layer is not None:
             cells = _step_operators(operation, operations)

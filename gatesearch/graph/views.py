@@ -27,7 +27,7 @@ class View:
         kind: :data:`PERMUTE`, :data:`RESHAPE`, :data:`SLICE` or :data:`EXPAND`.
         source: shape before the step.
         shape: shape after the step.
-        axes: for a permutation, the axis of the source that each axis of the result shows.
+        axes: for a permutation, the axis of the source for each axis of the result.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class View:
 
 
 def reshape(source: Sequence[int], shape: Sequence[int]) -> View:
-    """Return the view that reads values in the same order in another shape."""
+    """Return the view with another shape and the same order of values."""
     return View(RESHAPE, tuple(source), tuple(shape))
 
 
@@ -51,7 +51,7 @@ def permute(source: Sequence[int], axes: Sequence[int]) -> View:
 
 
 def views_of(name: str, args: Sequence[Any], source: Sequence[int], shape: Sequence[int]) -> tuple[View, ...]:
-    """Return the views that an operator makes; an operator that selects one place of an axis also drops the axis.
+    """Return the views that an operator creates; one that selects one index of an axis slices, then drops the axis.
 
     Args:
         name: name of the operator's schema.
@@ -82,7 +82,8 @@ def simplify(views: Iterable[View]) -> tuple[View, ...]:
     """Return the reshapes and permutations of a chain that a converter cannot merge or cancel.
 
     Two consecutive steps of one kind become one, and a step that changes nothing vanishes. A permutation that moves
-    only axes of size 1 counts as a reshape. Slices and expansions are left out; other operators do their work.
+    only axes of size 1 counts as a reshape. The result contains no slices and expansions, because operators of their
+    own compute them.
 
     >>> to_last, to_first = permute((1, 8, 4, 5), TO_CHANNEL_LAST), permute((1, 4, 5, 8), TO_CHANNEL_FIRST)
     >>> simplify([to_last, to_first])

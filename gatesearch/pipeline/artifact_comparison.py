@@ -39,11 +39,11 @@ class ArtifactComparison:
     ungated_price_us: float | None = None
 
     def verdict(self) -> str | None:
-        """Return one line that says in what the bundle is worse than the ungated program; None if it is in nothing.
+        """Return one line that says in which quantities the bundle is worse; None if it is worse in none.
 
         >>> sizes = dict(gated_bytes=900, ungated_bytes=600, number_format="int8", device="host")
         >>> ArtifactComparison(gated_us=8.0, ungated_us=9.0, **sizes).verdict()
-        'the exported bundle is larger than the ungated int8 program: 900 beside 600 bytes (1.50 times)'
+        'the exported bundle is larger than the ungated int8 program: 900 against 600 bytes (1.50 times)'
         """
         defects = list(self._defects())
         if not defects:
@@ -57,17 +57,17 @@ class ArtifactComparison:
         if self.gated_us > self.ungated_us:
             yield (
                 "slower",
-                f"{_beside(self.gated_us, self.ungated_us)} on this host ({self.gated_us / self.ungated_us:.2f} times)",
+                f"{_versus(self.gated_us, self.ungated_us)} on this host ({self.gated_us / self.ungated_us:.2f} times)",
             )
         if self.gated_price_us and self.ungated_price_us and self.gated_price_us > self.ungated_price_us:
             ratio = self.gated_price_us / self.ungated_price_us
             yield (
                 "slower",
-                f"{_beside(self.gated_price_us, self.ungated_price_us)} expected on {self.device} ({ratio:.2f} times)",
+                f"{_versus(self.gated_price_us, self.ungated_price_us)} expected on {self.device} ({ratio:.2f} times)",
             )
         if self.gated_bytes > self.ungated_bytes:
             ratio = self.gated_bytes / self.ungated_bytes
-            yield "larger", f"{self.gated_bytes:,} beside {self.ungated_bytes:,} bytes ({ratio:.2f} times)"
+            yield "larger", f"{self.gated_bytes:,} against {self.ungated_bytes:,} bytes ({ratio:.2f} times)"
 
 
 def compare_artifacts(
@@ -104,5 +104,5 @@ def compare_artifacts(
     )
 
 
-def _beside(gated_us: float, ungated_us: float) -> str:
-    return f"{format_si(gated_us * 1e-6, 's')} beside {format_si(ungated_us * 1e-6, 's')} a window"
+def _versus(gated_us: float, ungated_us: float) -> str:
+    return f"{format_si(gated_us * 1e-6, 's')} against {format_si(ungated_us * 1e-6, 's')} a window"

@@ -31,8 +31,8 @@ class FirmwareRecord:
     Args:
         folder: the folder, relative to the run folder.
         flash, ram: bytes of constants and of working memory by part, without code and stack.
-        hops, detections: number of golden hops, and of the detections in them.
-        check: the line that the check on this host printed; None where it could not run, or failed.
+        hops, detections: number of hops, and of detections, in the golden vectors.
+        check: the line that the check on this host printed; None if the check could not run, or failed.
     """
 
     folder: str
@@ -46,10 +46,10 @@ class FirmwareRecord:
 def build_firmware(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> FirmwareRecord | None:
     """Write the firmware of a run on a stream of sound, and play its golden vectors on this host.
 
-    Firmware that was made from the same weights and plan is not written again, but it is played again.
+    Firmware that was made from the same weights and plan is not written again. The check runs again in any case.
 
     Returns:
-        The record; None for other runs, and where a part has no kernel, with a warning that says which.
+        The record; None for runs on other data. Also None if a part has no kernel; a warning then names the part.
     """
     sound = read_test_sound(problem)
     if sound is None or bundle.manifest.get(DETECTOR) is None:
@@ -105,7 +105,7 @@ def _describe_origin(bundle: PlanBundle) -> dict[str, str]:
 
 
 def _digest_files(folder: Path) -> dict[str, str]:
-    """Return the sha256 of each file of a firmware folder that was not built yet, by its path in the folder."""
+    """Return the sha256 of each file of a firmware folder, by path in the folder, before the firmware is built."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -133,6 +133,6 @@ def export_firmware(problem: Problem, bundle: PlanBundle, folder: Path) -> None:
         UserError: the run has no detector, a part has no kernel, or the check fails.
     """
     if bundle.manifest.get(DETECTOR) is None:
-        raise UserError("target=firmware: firmware is of runs on streams of sound; wanted: goal: detection")
+        raise UserError("target=firmware: only runs on streams of sound have firmware; wanted: goal: detection")
     console.say(write_firmware(bundle.path, folder, read_test_sound(problem)).describe())
     console.say(f"firmware: make check on this host: {check_firmware(folder)}")

@@ -9,15 +9,15 @@ import numpy as np
 from gatesearch.runtime.cascade import Array
 from gatesearch.runtime.tensor_spec import TensorSpec
 
-VALUES = 256  # number of differences between two int8 values that are not negative
+VALUES = 256  # number of possible differences between the largest int8 output and another one
 
 
 def read_posteriors(outputs: Array, spec: TensorSpec) -> Array:
     """Return the posteriors of the outputs of hops, float32 [hops, classes].
 
     The posterior of a class is exp(x_c - max x) / sum_i exp(x_i - max x). Outputs are multiples of the scale s, so a
-    difference of int8 outputs is d s with d from 0 to 255. Exponentials come from a table of these 256 values; the sum
-    goes through the classes in order. A C program with the same table gets equal numbers, without a library for exp.
+    difference of int8 outputs is d s with d from 0 to 255. The exponentials come from a table of these 256 values. The
+    sum adds the classes in order. A C program with the same table computes equal numbers, and needs no library's exp.
 
     Args:
         outputs: outputs of the last stage or of an exit, [hops, *shape], in the type of the program.

@@ -198,8 +198,9 @@ class Space:
         """Return the number of choices of cores and clocks for a number of stages."""
         always = math.prod(len(slot.points) for slot in self.clocks if slot.always)
         points = {slot.core: len(slot.points) for slot in self.clocks if not slot.always}
-        # ways[n] counts the choices for the first n stages with the cores so far. No core is earlier than the one
-        # before it, so a further core takes the last of these stages, one or more; its clock is chosen once.
+        # ways[n] counts the choices for the first n stages with the cores so far. The loop adds one core at a time.
+        # Stages run on cores in order, so the added core runs none of the n stages, or the last ones. If it runs any,
+        # its clock is chosen once.
         ways = [1] + [0] * stages
         for core in self.cores:
             before = list(accumulate(ways))

@@ -27,18 +27,22 @@ class DeviceConformance:
     device: ClassVar[Device]
 
     def test_every_constant_says_its_unit_and_where_it_comes_from(self) -> None:
-        """Each constant has a unit and a source of four words or more, and what its provenance asks for.
+        """Each constant has a unit, a source of four words or more, and the details that its provenance requires.
 
-        The source of a measured constant says "measure", that of a derived one has the arithmetic. A published constant
-        has the condition for which it holds.
+        The source of a measured constant contains the word "measure". The source of a derived constant contains
+        arithmetic, and so a number. A published constant has the condition for which it holds.
         """
         for path, constant in list_constants(self.device):
             assert constant.unit, f"{path}: no unit"
             assert len(constant.source.split()) >= 4, f"{path}: {constant.source!r} is no sentence"
             assert constant.provenance != "measured" or "measure" in constant.source, f"{path}: measured how?"
-            assert constant.provenance != "published" or constant.condition, f"{path}: published for which condition?"
+            assert constant.provenance != "published" or constant.condition, (
+                f"{path}: a published constant needs a condition"
+            )
             has_numbers = any(letter.isdigit() for letter in constant.source)
-            assert constant.provenance != "derived" or has_numbers, f"{path}: derived by which arithmetic?"
+            assert constant.provenance != "derived" or has_numbers, (
+                f"{path}: the source of a derived constant needs its arithmetic"
+            )
 
     def test_paths_of_constants_are_unique(self) -> None:
         """Each constant has a path of its own, because the sensitivity analysis names constants by their paths."""

@@ -20,7 +20,8 @@ TYPES: Mapping[str, str] = {
     "float64": "double",
 }
 WIDTH = 116  # characters of a line
-QUAD = 4  # places whose weights lie side by side in most orders
+# A place is the position of a weight among the weights of one output channel: a tap and an input channel.
+QUAD = 4  # neighbouring places whose weights lie side by side in the usual order
 
 
 class ConstantArrays:
@@ -41,7 +42,7 @@ class ConstantArrays:
         self.bytes = 0
 
     def add(self, array: Array) -> str:
-        """Return the name of an array with these values; it is written if no earlier one equals it."""
+        """Return the C name of an array with these values; an array that equals an earlier one is not written again."""
         flat = np.ascontiguousarray(array).ravel()
         key = (str(flat.dtype), flat.tobytes())
         if key not in self._names:
@@ -51,9 +52,9 @@ class ConstantArrays:
         return self._names[key]
 
     def add_packed(self, packed: Array) -> str:
-        """Return the name of packed weights of a convolution, int8 [blocks, places / 4, 16 channels, 4 places].
+        """Return the C name of packed weights of a convolution, int8 [blocks, places / 4, 16 channels, 4 places].
 
-        An instruction set with an order of its own (``GS_HAS_WEIGHT_AT`` in simd.h) has them as [places / 16, 16
+        Instruction sets that define ``GS_HAS_WEIGHT_AT`` (simd.h) read another order: [places / 16, 16
         channels, 16 places]. Both orders are written; the C compiler takes one.
         """
         by_places = packed.reshape(-1, BLOCK // QUAD, BLOCK, QUAD).transpose(0, 2, 1, 3)
@@ -74,7 +75,7 @@ class ConstantArrays:
 
 
 def number(value: Any) -> str:
-    """Return a number as C text that reads back as the same value.
+    """Return the C constant that has exactly the value of a number.
 
     >>> number(np.float32(0.1)), number(0.5), number(7), number(float("-inf"))
     ('0x1.99999ap-4f', '0x1.0000000000000p-1', '7', '-HUGE_VAL')

@@ -1,4 +1,7 @@
-"""Builds a firmware folder on this host, and plays its golden vectors."""
+"""Builds a firmware folder on this host, and plays its golden vectors.
+
+Golden vectors are a stretch of sound, and the decision of the Python runtime at each of its hops.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ CHECK_TIMEOUT_S = 300
 
 
 def check_firmware(folder: Path) -> str:
-    """Build the firmware with the host's compiler, play the golden vectors, and return the line that it prints.
+    """Build the firmware with the host's compiler, play the golden vectors, and return the last line of the output.
 
     Raises:
-        UserError: there is no make or no compiler, a source does not compile, or a hop differs from its vector.
+        UserError: there is no make or no compiler, a source does not compile, or the firmware decides otherwise than a
+            golden vector.
     """
     if shutil.which("make") is None:
         raise UserError(f"firmware: {folder}: checking it needs make (Debian: make)")

@@ -17,11 +17,11 @@ INT8 = np.arange(-128, 128).astype(np.int8)
 
 
 class Definitions:
-    """Collects C definitions; each method returns the C expression that refers to what it defined.
+    """Collects C definitions; its methods return C expressions, or fields of a structure, that refer to them.
 
     Attributes:
         arrays: the constant arrays.
-        ram: bytes of working memory by part.
+        ram: bytes of working memory, by the name of the part that uses them.
         lines: the other definitions.
     """
 
@@ -29,7 +29,7 @@ class Definitions:
         self.arrays, self.ram, self.lines = ConstantArrays(), dict[str, int](), list[str]()
 
     def memory(self, kind: str, name: str, count: int, part: str) -> str:
-        """Define working memory of some values for a part."""
+        """Define an array of working memory, add its bytes to those of a part, and return its C name."""
         count = max(1, count)
         self.lines.append(f"static {kind} {name}[{count}];")
         self.ram[part] = self.ram.get(part, 0) + SIZES[kind] * count
@@ -41,13 +41,13 @@ class Definitions:
         return f"&{name}"
 
     def constants(self, kind: str, name: str, values: Sequence[str]) -> str:
-        """Define a constant array of initialisers."""
+        """Define a constant array from its initialisers, and return its C name."""
         rows = ",\n".join(f"    {value}" for value in values)
         self.lines.append(f"static const {kind} {name}[{len(values)}] = {{\n{rows}}};")
         return name
 
     def gate(self, settings: StreamGateSettings, name: str) -> dict[str, Any]:
-        """Return the fields of a gate, with memory for its scores."""
+        """Return the fields of a gate's structure, and define memory for its scores."""
         return {
             "threshold": float(settings.threshold),
             "smoothing": settings.smoothing,
@@ -56,6 +56,6 @@ class Definitions:
         }
 
     def scale_table(self, source: TensorSpec, target: TensorSpec) -> dict[str, Any]:
-        """Return the field ``table`` with the table between two int8 scales; nothing if no value changes."""
+        """Return the field ``table``, which converts int8 values of one scale to another; empty if no value changes."""
         table = requantise(INT8, source, target)
         return {} if np.array_equal(table, INT8) else {"table": self.arrays.add(table)}

@@ -25,10 +25,10 @@ SIZES = ("fft", "frame", "stride", "bins", "mels", "features")
 
 
 def open_frontend(bundle: Bundle, library: Library) -> Mel:
-    """Return the front end of a bundle on the C kernel.
+    """Return the front end of a bundle, computed by its C kernel.
 
     Raises:
-        UserError: no kernel computes it.
+        UserError: no C kernel computes this front end.
     """
     frontend = restore(bundle.manifest["frontend"])
     if type(frontend) not in MEL_FRONTENDS:
@@ -38,15 +38,15 @@ def open_frontend(bundle: Bundle, library: Library) -> Mel:
 
 
 def count_frames(mel: Mel, stream: StreamFormat) -> int:
-    """Return the number of frames that a hop adds; 0 if it is no whole number."""
+    """Return the number of frames that a hop adds; 0 if a hop is no whole number of frames."""
     return 0 if stream.hop % mel.frontend.stride else stream.hop // mel.frontend.stride
 
 
 def define_ring(define: Definitions, mel: Mel, stream: StreamFormat, has_signal_gate: bool) -> dict[str, Any]:
-    """Define the ring of the newest samples.
+    """Define the ring buffer of the newest samples, and return its fields of ``gs_plan``.
 
-    Behind a gate on the signal, the front end has to compute a whole window when the gate opens. Without one it
-    computes the frames of one hop, and reads fewer samples.
+    With a gate on the signal, the front end computes a whole window when this gate opens, so the ring holds a whole
+    window. Otherwise each hop computes only its own frames, and the ring holds the samples of these frames.
     """
     step, size = count_frames(mel, stream), stream.window
     if step and not has_signal_gate:
@@ -56,7 +56,7 @@ def define_ring(define: Definitions, mel: Mel, stream: StreamFormat, has_signal_
 
 
 def define_signal_gate(define: Definitions, signal: SignalGate | None, stream: StreamFormat) -> dict[str, Any]:
-    """Define the gate before the front end, and the statistic that it reads; nothing if there is none."""
+    """Define the gate before the front end and its statistic, and return their fields of ``gs_plan``."""
     if signal is None:
         return {}
     frame = signal_frame(stream.rate, stream.window, stream.hop)
@@ -73,14 +73,14 @@ def define_signal_gate(define: Definitions, signal: SignalGate | None, stream: S
 
 
 def define_frontend(define: Definitions, mel: Mel, stream: StreamFormat, target: TensorSpec, scratch: str) -> str:
-    """Define the front end.
+    """Define the front end, and return the address of its structure.
 
     Args:
         define: receives the definitions.
         mel: the front end.
         stream: the format of the stream.
         target: the first stage's input.
-        scratch: C name of the memory that it may use while it runs.
+        scratch: C name of the memory that the front end may use while it runs.
     """
     fields: dict[str, Any] = {name: int(getattr(mel.c, name)) for name in SIZES}
     fields["steps"] = np.float32(mel.c.steps)

@@ -40,7 +40,7 @@ class Lifetimes:
         self._joined = list(range(len(self.blocks)))
 
     def use(self, range_: Range, step: int) -> None:
-        """Note that a step reads or writes a range."""
+        """Record that a step reads or writes a range."""
         first, length = range_
         if not length:
             return
@@ -57,7 +57,7 @@ class Lifetimes:
         return block
 
     def groups(self) -> list[Group]:
-        """Return the used blocks, those that lie side by side as one, in ascending order."""
+        """Return the used blocks in ascending order; blocks that have to stay side by side form one group."""
         members: dict[int, list[int]] = {}
         for block in range(len(self.blocks)):
             members.setdefault(self._root(block), []).append(block)
@@ -74,12 +74,12 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Blocks that keep their distances.
+    """Neighbouring blocks of memory that stay side by side wherever they are placed.
 
     Args:
-        first: where they begin in the program's own memory.
-        size: their length in bytes.
-        steps: the first and the last step that uses them.
+        first: where the group begins in the program's own memory.
+        size: length of the group in bytes.
+        steps: the first and the last step that uses the group.
     """
 
     first: int
@@ -88,10 +88,10 @@ class Group:
 
 
 def place_groups(groups: Sequence[Group]) -> tuple[list[int], int]:
-    """Return where each group goes, and the bytes that all of them need.
+    """Return the new place of each group, and the bytes that all groups need together.
 
-    The largest group is placed first. Each one takes the lowest place at which no group lies that is used at the same
-    time. TensorFlow Lite Micro places tensors by the same rule (``GreedyMemoryPlanner``).
+    The largest group is placed first. Each group takes the lowest place where it does not overlap a group that is used
+    at the same time. TensorFlow Lite Micro places tensors by the same rule (``GreedyMemoryPlanner``).
 
     >>> place_groups([Group(0, 100, (0, 1)), Group(100, 40, (1, 2)), Group(140, 90, (2, 3))])
     ([0, 112, 0], 152)
@@ -111,7 +111,7 @@ def place_groups(groups: Sequence[Group]) -> tuple[list[int], int]:
 
 
 def align(size: int) -> int:
-    """Return the next multiple of the alignment."""
+    """Return a size, rounded up to a multiple of the alignment."""
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
@@ -125,7 +125,7 @@ class Relocation:
 
     Args:
         starts: where each group begins in the program's memory, ascending.
-        shifts: what has to be added to the places of each group.
+        shifts: number of bytes to add to the places in each group.
     """
 
     starts: Array

@@ -51,7 +51,8 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
         library: the C kernels of this host.
 
     Raises:
-        UserError: firmware cannot hold the front end, a stage or a gate; the message names it.
+        UserError: no C kernel runs the front end or a stage, or firmware does not support a gate; the message names the
+            part.
     """
     where = str(bundle.folder)
     settings, stream = read_detector(bundle.manifest, where)
@@ -109,7 +110,7 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
 
 
 def _fill(define: Definitions, place: int, values: Array) -> str:
-    """Return the initialiser of a place with constant values; equal values are one number."""
+    """Return the initialiser of a range of the arena with constant values; equal values are written as one number."""
     fields: dict[str, object] = {"place": place, "length": len(values), "value": int(values[0])}
     if (values != values[0]).any():
         fields["values"] = define.arrays.add(values)
@@ -118,11 +119,11 @@ def _fill(define: Definitions, place: int, values: Array) -> str:
 
 def _check(bundle: Bundle, chain: ChainSettings, stream: StreamFormat) -> None:
     if any(program is not None for program in bundle.exits):
-        raise UserError(f"{bundle.folder}: firmware has no exits of gates, and the plan has one")
+        raise UserError(f"{bundle.folder}: firmware does not support exits of gates, and a gate of the plan has one")
     if stream.window % stream.hop and chain.signal is not None:
         raise UserError(
-            f"{bundle.folder}: in firmware, a window behind a gate on the signal is a whole number of hops; this one "
-            f"has {stream.window} samples, a hop {stream.hop}"
+            f"{bundle.folder}: with a gate on the signal, firmware needs a window that is a whole number of hops; the "
+            f"window has {stream.window} samples, a hop {stream.hop}"
         )
 
 
@@ -159,8 +160,8 @@ def _header(digest: str, settings: DetectorSettings, stream: StreamFormat, stage
 
 #define GS_PLAN_DIGEST "{digest}"
 #define GS_RATE {stream.rate} /* samples per second */
-#define GS_HOP {stream.hop} /* samples that gatesearch_process reads */
-#define GS_WINDOW {stream.window} /* samples of the window of a decision */
+#define GS_HOP {stream.hop} /* samples that each call of gatesearch_process reads */
+#define GS_WINDOW {stream.window} /* samples in the window of one decision */
 #define GS_STAGES {stages}
 #define GS_HOP_SECONDS {settings.hop_s!r}
 #define GS_FIRST_SECONDS {settings.time_s(0)!r} /* time at which the window of hop 0 ends */

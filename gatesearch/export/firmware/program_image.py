@@ -30,6 +30,8 @@ class Access:
 class ProgramImage:
     """The parts of a compiled program that firmware contains.
 
+    A place is the index of a byte in the program's own memory, which holds all its tensors.
+
     Args:
         kernel: the program, compiled for the kernels of this host.
 
@@ -58,7 +60,7 @@ class ProgramImage:
 
     @property
     def scratch_bytes(self) -> int:
-        """Memory that an operator or the state's exchange needs while the program runs."""
+        """Bytes of scratch memory that the operators, and the copy of the next state, need while the program runs."""
         arrays = [self.array(each.scratch) for each in self.operators if each.scratch]
         return max([self.state[1], *(each.nbytes for each in arrays)])
 
@@ -69,7 +71,7 @@ class ProgramImage:
         return max((self.array(each.weights).size // (BLOCK * BLOCK) for each in convolutions), default=0)
 
     def find_place(self, address: int) -> int | None:
-        """Return the place in memory that an address means; None if it lies outside the memory of all tensors."""
+        """Return the place of an address; None if the address lies outside the program's memory."""
         place = address - self._list.address
         return place if 0 <= place < self._list.buffer.size else None
 
@@ -87,7 +89,7 @@ class ProgramImage:
                 [(self._place(operator.x), c.h * c.w * c.c_in)], (self._place(operator.y), height * width * c.c_out)
             )
         output = (self._place(operator.y), operator.outputs)
-        if not operator.index:  # it reads as many values as it writes, in the same order
+        if not operator.index:  # the operator reads as many values as it writes, in the same order
             pointers = [address for name, address in walk_pointers(operator) if name != "y"]
             places = [place for address in pointers if (place := self.find_place(address)) is not None]
             return Access([(place, operator.outputs) for place in places], output)
@@ -101,11 +103,11 @@ class ProgramImage:
 
     def _place(self, address: int | None) -> int:
         place = self.find_place(address or 0)
-        assert place is not None  # operators read and write the memory of all tensors
+        assert place is not None  # operators read and write only the program's memory
         return place
 
     def lifetimes(self) -> Lifetimes:
-        """Return when each block of memory is used, without the blocks that keep their values from hop to hop."""
+        """Return the steps at which the program uses each block of memory."""
         last = len(self.operators)
         lifetimes = Lifetimes(self._list.blocks)
         for each in (self.input, self.state):
@@ -120,7 +122,7 @@ class ProgramImage:
         return lifetimes
 
     def split_groups(self) -> tuple[list[Group], list[Group]]:
-        """Return the groups of blocks that only this run uses, and those that keep their values from hop to hop."""
+        """Return the groups whose values last for one run, and the groups whose values last from hop to hop."""
         lasting_ranges = [each for each in (self.state, *self.fills) if each[1]]
         passing: list[Group] = []
         lasting: list[Group] = []
@@ -131,7 +133,7 @@ class ProgramImage:
 
 
 def spread_runs(runs: Array) -> Array:
-    """Return the places that runs (first, length) cover, int32 [n].
+    """Return the places that runs cover, int32 [n]; a run is a pair of its first place and its length.
 
     >>> spread_runs(np.array([[4, 2], [0, 1]])).tolist()
     [4, 5, 0]
@@ -140,7 +142,7 @@ def spread_runs(runs: Array) -> Array:
 
 
 def walk_pointers(operator: COperator) -> Iterator[tuple[str, int]]:
-    """Yield each pointer of an operator that is not null, with the name of its field."""
+    """Yield the name of the field and the address of each pointer of an operator that is not null."""
     for name, kind, *_ in operator._fields_:
         value = getattr(operator, name)
         if kind is c_void_p and value:

@@ -21,8 +21,9 @@ ARENA, SCRATCH = "gs_arena", "gs_scratch"
 class ProgramSource:
     """The C text of all programs of a plan, which share one arena.
 
-    Values that last only while a program runs lie at the start of the arena, where those of the programs take turns.
-    States and other values that last from hop to hop lie behind them, each at its own place.
+    The arena is the memory of all tensors. Its first part holds the values that last only while a program runs. All
+    programs share this part, because they run one after the other. Behind it, states and other values that last from
+    hop to hop each have their own place.
 
     Args:
         images: the programs.
@@ -30,10 +31,10 @@ class ProgramSource:
 
     Attributes:
         arena_bytes: size of the arena.
-        shared_bytes: the part of it that programs share.
+        shared_bytes: size of the part of the arena that programs share.
         scratch_bytes: memory that the operators need while they run.
         steps: the most steps of a convolution; an instruction set may need more scratch memory for each.
-        fills: places with constant values: the first place of each, and the values.
+        fills: the ranges of the arena with constant values: first place and values of each.
         text: the definitions of all tables of operators.
     """
 
@@ -60,7 +61,7 @@ class ProgramSource:
                 if any(group.first <= first < group.first + group.size for group in lasting):
                     place = int(relocation.move(np.array([first]))[0])
                     self.fills.append((place, image.values((first, length))))
-                # else no operator reads it: convolutions pad by themselves
+                # No operator reads the other fills: convolutions pad by themselves.
         self.text = "\n".join(self._operators(k, image) for k, image in enumerate(images))
         self._images = images
 

@@ -27,8 +27,8 @@ from gatesearch.runtime.open_listener import HOST_ENGINE
 C_SOURCES = Path(__file__).parent / "c"
 RUNNER = Path(__file__).parents[2] / "cost" / "sources" / "board" / "runner"
 LICENCE = "Apache-2.0"
-NOISE_S = 4.0  # seconds of noise that serve as golden vectors where there is no sound
-# Where each file of the library goes.
+NOISE_S = 4.0  # seconds of noise from which golden vectors are made if the caller has no sound
+# The files of a firmware folder, by path, and their sources in C_SOURCES.
 PLACES: Mapping[str, str] = {
     "include/gatesearch.h": "gatesearch.h",
     "src/gatesearch.c": "gatesearch.c",
@@ -51,8 +51,8 @@ TEMPLATES: Mapping[str, str] = {
     "library.properties": "project/library.properties.j2",
     "gatesearch.pdsc": "project/gatesearch.pdsc.j2",
 }
-_INCLUDE = re.compile(r'^#(?:include|define GS_[A-Z]+_FILE) "([^"]+)"', re.M)  # sets name the files of their own loops
-_NOT_NEEDED = {"kit.h"}  # for programs that time kernels
+_INCLUDE = re.compile(r'^#(?:include|define GS_[A-Z]+_FILE) "([^"]+)"', re.M)  # instruction sets define names of files
+_NOT_NEEDED = {"kit.h"}  # only programs that time kernels include it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Firmware:
         folder: the folder.
         flash, ram: bytes of constants and of working memory, by part; code and stack are not among them.
         hops: number of hops in the golden vectors.
-        detections: number of detections in them.
+        detections: number of detections in the golden vectors.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class Firmware:
     detections: int
 
     def describe(self) -> str:
-        """Return one line about it."""
+        """Return one line with the folder, its memory and the number of golden hops."""
         return (
             f"firmware: {self.folder}: {sum(self.flash.values()) / 1024:.1f} KiB of constants, "
             f"{sum(self.ram.values()) / 1024:.1f} KiB of RAM; {self.hops} golden hops, {self.detections} detections"
@@ -115,7 +115,7 @@ def write_firmware(bundle: Path, folder: Path, sound: Array | None = None) -> Fi
 
 
 def _files(text: PlanText) -> Iterator[tuple[str, str]]:
-    """Yield the name and content of each file that does not depend on names or sizes of the plan, and of the plan."""
+    """Yield the name and content of each file without a template: the library, the kernels and the plan."""
     for name, source in PLACES.items():
         yield name, (C_SOURCES / source).read_text()
     for name, source in CLOCK.items():

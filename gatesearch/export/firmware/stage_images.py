@@ -23,8 +23,8 @@ class StageImages:
     Args:
         names: the names of the programs in ``gs_stage``: ``catch_up``, and ``step`` if the stage runs by hops.
         images: the programs.
-        window, fresh: frames of a whole window and of a hop; 1 and 1 for a stage that reads whole inputs.
-        row: values of a frame.
+        window, fresh: frames of a whole window and of a hop; both are 1 for a stage that does not run by hops.
+        row: number of values of a frame.
         state_bytes: bytes of the state.
     """
 
@@ -65,7 +65,8 @@ def _whole(program: Program, axis: int, library: Library) -> StageImages:
 def _by_hops(program: Program, hops: HopPrograms, axis: int, library: Library) -> StageImages:
     own = [axis, *(0 for _ in program.outputs[1:])]
     step = HopKernel(hops.step.model, hops.step.inputs, hops.step.outputs, (hops.axis, own), library)
-    # The state that a catch-up leaves behind is written behind its outputs, in the order of the step's inputs.
+    # A catch-up also computes the state from which the next hop starts. It writes this state behind its outputs, in
+    # the order in which the step reads it.
     all_axes = [*own, *(0 for _ in hops.catch_up.outputs[len(own) :])]
     catch_up = HopKernel(
         hops.catch_up.model, hops.catch_up.inputs, hops.catch_up.outputs, (hops.axis, all_axes), library

@@ -31,7 +31,7 @@ def define_stages(
         stages: the programs of each stage.
         programs: the same programs in order, as C text.
         gates: the settings of each gate between stages.
-        phases: number of states that take turns in each stage.
+        phases: number of phases; a stage has a state for each phase, and successive hops take turns.
     """
     rows, index = [], 0
     for k, stage in enumerate(stages):

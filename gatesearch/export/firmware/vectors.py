@@ -12,7 +12,7 @@ from gatesearch.kernels.arrays import Array
 from gatesearch.runtime.listener import Listener
 from gatesearch.runtime.open_listener import open_listener
 
-SEARCH_S = 600.0  # seconds of sound in which the stretch is sought
+SEARCH_S = 600.0  # seconds of sound that are searched for a detection
 BEFORE_S, AFTER_S = 2.0, 1.0  # seconds of the stretch before and after its detection
 WAITING, SIGNAL = -2, -1  # GS_WAITING and GS_SIGNAL in gatesearch.h
 
@@ -23,7 +23,7 @@ class Vector:
 
     Args:
         last_stage: the last stage that ran; -1 if the gate on the signal stopped the hop, -2 before the first window.
-        caught_up: bit k is set if stage k computed a whole window.
+        caught_up: bit k is set if stage k computed a whole window, because its gate opened.
         label: index of the detected class; -1 for none.
         confidence: the detection's confidence; 0 for none.
     """
@@ -53,7 +53,7 @@ def choose_stretch(folder: Path, sound: Array) -> Array:
 
 
 def trace_hops(folder: Path, sound: Array) -> list[Vector]:
-    """Return the decision of every hop of a sound, from the start of a stream."""
+    """Return the decision of every hop of a stream that starts with this sound."""
     listener = open_listener(folder)
     hop = listener.stream.hop
     return [_read_hop(listener, sound[first : first + hop]) for first in range(0, len(sound) - hop + 1, hop)]
@@ -79,7 +79,7 @@ def vectors_text(sound: Array, vectors: list[Vector]) -> str:
     rows = ",\n".join(
         f"    {{{v.last_stage}, {v.caught_up}, {v.label}, {number(np.float32(v.confidence))}}}" for v in vectors
     )
-    return f"""/* Generated: golden vectors. See vectors.py of gatesearch for how they were made. */
+    return f"""/* Generated: golden vectors. gatesearch/export/firmware/vectors.py makes them. */
 #include <stdint.h>
 typedef struct {{
   int last_stage;

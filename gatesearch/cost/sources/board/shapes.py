@@ -57,8 +57,8 @@ SUMS, OTHER_SUMS = (64, 500, 8000, 16384), (1250, 6272)
 # Shapes of gates on the signal: samples of a hop, samples of a frame, frames of a window, bins of a spectrum.
 LEVELS = ((640, 320, 50, 31), (160, 160, 100, 31), (1280, 320, 50, 31), (320, 64, 250, 31), (400, 200, 80, 31))
 OTHER_LEVELS = ((960, 240, 66, 31), (512, 128, 125, 31))
-# Sizes of mel front ends in fixed point: points of the transform, samples of a frame, from frame to frame and between
-# frames, bins, weights of all filters, filters, features.
+# Sizes of mel front ends in fixed point: points of the transform; samples of a frame, from one frame to the next, and
+# that a stream keeps between frames; bins; weights of all filters; filters; features.
 MELS = (
     (512, 480, 320, 320, 128, 247, 40, 40),
     (512, 480, 320, 320, 128, 247, 40, 10),

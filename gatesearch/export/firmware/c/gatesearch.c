@@ -1,7 +1,7 @@
 /* Runs a plan on a stream, hop by hop: gate on the signal, front end, stages with gates between them, detector.
 
-   The same hops in gatesearch's Python runtime give the same decisions bit for bit: both compute in the same order with
-   the same kernels, in integers, single and double precision without fused multiply-adds. */
+   gatesearch's Python runtime makes the same decisions bit for bit. It runs the same kernels, and does all other
+   arithmetic in the same order and precision. Neither uses fused multiply-adds. */
 #include "gatesearch.h"
 #include "gs_chain.h"
 #include "simd.h"
@@ -16,7 +16,7 @@ typedef struct {
 
 static struct {
   int64_t read;             /* samples so far */
-  int32_t hop, next_hop;    /* decisions so far; the first hop at which a detection may follow */
+  int32_t hop, next_hop;    /* decisions so far; the first hop at which the next detection is allowed */
   int32_t frames_hop;       /* the hop at which the front end ran last; -1: never */
   int32_t at;               /* place in the ring of the next sample */
   gate_state signal, gates[MOST_STAGES];
@@ -34,8 +34,8 @@ const char *gatesearch_label(int32_t label) { return PLAN->labels[label]; }
 
 gs_activity gatesearch_activity(void) { return now.activity; }
 
-/* Return whether a gate is open after a score: the mean of its scores, the oldest first, exceeds its threshold, or did
-   so at one of the last hops. */
+/* Add a score to a gate, and return whether the gate is open: the mean of its last scores exceeds the threshold, or did
+   so at one of the last gate->hold hops. As in Python, the sum starts with the oldest score. */
 static int push_score(const gs_gate *gate, gate_state *state, double score) {
   double total = 0.0;
   if (state->count == gate->smoothing) {
@@ -81,7 +81,8 @@ void gatesearch_reset(void) {
 
 int gatesearch_init(void) {
 #ifdef GS_HAS_WEIGHT_AT
-  /* gs_plan.c holds the weights in this order: [places / 16][16 channels][16 places]. */
+  /* gs_plan.c holds the weights in this order: [places / 16][16 channels][16 places]. One place shows whether the
+     kernels read the same order. */
   if (gs_weight_at(37, 3) != (37 / GS_BLOCK * GS_BLOCK + 3) * GS_BLOCK + 37 % GS_BLOCK) return -1;
 #endif
   for (const gs_fill *fill = PLAN->fills; fill < PLAN->fills + PLAN->n_fills; fill++) {
@@ -101,7 +102,8 @@ int gatesearch_init(void) {
   return GS(mel_scratch)(PLAN->frontend->mel) > (size_t)PLAN->scratch_bytes ? -1 : 0;
 }
 
-/* Compute n frames; the first one begins with the sample of the given number. They become the last rows of window. */
+/* Compute n frames, the first of which begins with sample number first. They become the last rows of the front end's
+   window. */
 static void compute_frames(int64_t first, int32_t n) {
   const gs_frontend *f = PLAN->frontend;
   const gs_mel *mel = f->mel;
@@ -120,8 +122,8 @@ static void compute_frames(int64_t first, int32_t n) {
 
 /* Bring the window of features up to a hop. Frames that an earlier hop computed are kept.
 
-   Without a gate on the signal the front end runs at every hop, also at those before the first whole window, whose
-   numbers are negative: so the ring need not hold a whole window. */
+   Without a gate on the signal, the front end runs at every hop, so that the ring need not hold a whole window. It also
+   runs at the hops before the first whole window; their numbers are negative. */
 static void run_frontend(int32_t hop) {
   const gs_frontend *f = PLAN->frontend;
   int32_t n = f->frames;
@@ -200,7 +202,8 @@ static int run_stages(int32_t hop) {
   return 0;
 }
 
-/* Write to out the share of each class: its power over the sum of all powers. stopped: all are 0. */
+/* Write to out the posterior of each positive class: its power divided by the sum of the powers of all classes. If a
+   gate stopped the hop, all posteriors are 0. */
 static void read_outputs(double *out, int stopped) {
   const gs_detector *d = PLAN->detector;
   const int8_t *logits = PLAN->passed;
@@ -213,7 +216,7 @@ static void read_outputs(double *out, int stopped) {
   }
 }
 
-/* Push a row of the detector, and return whether it detects a class at this hop. */
+/* Add the posteriors of a hop to the detector, and return whether it detects a class at this hop. */
 static int detect(int32_t hop, int stopped, gs_detection *detection) {
   const gs_detector *d = PLAN->detector;
   const int32_t n = d->positives;

@@ -12,18 +12,18 @@
 extern "C" {
 #endif
 
-/* A detection: the class (GS_CLASS_...), its confidence from 0 to 1, and the hop whose window ends with the newest
-   sample that was read; the first decision has hop 0. */
+/* A detection: the class (GS_CLASS_...), its confidence from 0 to 1, and the number of the hop. The hop of the first
+   decision is number 0. */
 typedef struct {
   int32_t label;
   float confidence;
   int32_t hop;
 } gs_detection;
 
-/* What happened at the last hop: how far it came, and whether parts had to catch up.
-     GS_WAITING  there is no whole window yet
-     GS_SIGNAL   the gate on the signal stopped it; the front end did not run
-     k >= 0      the last stage that ran */
+/* What happened at the last hop: the last stage that ran, and the stages that caught up. last_stage is
+     GS_WAITING  if there is no whole window of samples yet
+     GS_SIGNAL   if the gate on the signal stopped the hop; the front end did not run
+     k >= 0      if stage k was the last one that ran */
 enum { GS_WAITING = -2, GS_SIGNAL = -1 };
 typedef struct {
   int32_t last_stage;
@@ -44,11 +44,11 @@ int gatesearch_process(const int16_t *samples, gs_detection *detection);
 /* Return what happened at the last hop. */
 gs_activity gatesearch_activity(void);
 
-/* Called when a stage starts to run after it was closed (opens = 1), and when its gate closes it (opens = 0): the place
-   to wake a core or a power domain. The library defines an empty one, which a function of the same name replaces. */
+/* Called with opens = 1 when a stage runs for the first time after its gate opened, and with opens = 0 when the gate
+   closes. Define a function of this name to wake a core or a power domain; it replaces the library's empty one. */
 void gatesearch_on_stage(int stage, int opens);
 
-/* Name of a class. */
+/* Return the name of a class. */
 const char *gatesearch_label(int32_t label);
 
 #ifdef __cplusplus

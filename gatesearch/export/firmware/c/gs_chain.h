@@ -5,15 +5,16 @@
 #define GS_SUFFIX firmware /* the end of the names of kernels */
 #include "kernels.h"
 
-/* How a gate decides: the mean of its last scores is compared with a threshold, and the gate then stays open for some
-   hops. scores has room for the last scores. */
+/* How a gate decides: it is open if the mean of its last scores, at most smoothing of them, exceeds the threshold. It
+   then stays open for hold further hops. */
 typedef struct {
   double threshold;
   int32_t smoothing, hold;
   double *scores; /* [smoothing] */
 } gs_gate;
 
-/* A gate between stages: its score is center + (scale (logit - zero) - 3) half_width / 3. */
+/* A gate between stages. The stage before it writes an int8 logit; scale and zero are those of its quantisation. The
+   score of the gate is center + (scale (logit - zero) - 3) half_width / 3. */
 typedef struct {
   gs_gate gate;
   float scale;
@@ -22,13 +23,13 @@ typedef struct {
 } gs_logit;
 
 /* A stage.
-     catch_up  computes a whole window: the step's state, and the outputs
-     step      computes the new frames of a hop; NULL: catch_up computes every hop
+     catch_up  the program that computes a whole window: its outputs, and the state from which step goes on
+     step      the program that computes the new frames of a hop; NULL: catch_up computes every hop
      window    frames of a whole window;  fresh: frames of a hop;  row: values of a frame
-     table     changes a value of the stage before to the scale of this one, [256]; NULL: both scales are the same
+     table     converts values of the stage before to the scale of this stage, [256]; NULL: the scales are equal
      frames    the window of each phase, time first, [phases][window * row]
      saved     the state of each phase, [phases][n_state]; NULL: there is one phase, and the state stays in its place
-     gate      NULL: there is no gate behind the stage, which is the last one */
+     gate      the gate behind the stage; NULL: the stage is the last one */
 typedef struct {
   const gs_hops *catch_up, *step;
   int32_t window, fresh, row;
@@ -58,7 +59,7 @@ typedef struct {
   double *smoothed;         /* [hits][positives] */
 } gs_detector;
 
-/* A place of the arena with constant values: values [length], or, without them, one value for all. */
+/* A range of the arena with constant values: length bytes from place on. If values is NULL, each byte is value. */
 typedef struct {
   int32_t place, length, value;
   const uint8_t *values;
@@ -69,7 +70,7 @@ typedef struct {
   int32_t hop, window, ring_size, phases, n_stages; /* samples of a hop, of a window, of the ring buffer */
   int16_t *ring;
   gs_level *level;         /* the statistic of the gate on the signal; NULL: there is none */
-  const gs_gate *signal;
+  const gs_gate *signal;   /* the gate on the signal, before the front end; NULL: there is none */
   const gs_frontend *frontend;
   const gs_stage *stages;
   const float *powers;     /* exp(-scale d) for a difference d of two outputs of the last stage, [256] */

@@ -1,5 +1,5 @@
 // An Arduino sketch for boards with a PDM microphone (Nano 33 BLE Sense and others): the LED blinks at each detection.
-// It was compiled here only against stubs of Arduino's headers, not run on a board.
+// It was compiled against stubs of Arduino's headers. It has not run on a board yet.
 #include <PDM.h>
 #include "gatesearch.h"
 #include "gs_plan.h"

@@ -1,7 +1,7 @@
 /* Listens to raw 16-bit samples on standard input, at GS_RATE samples per second, and prints detections.
 
      arecord -q -t raw -f S16_LE -c 1 -r 16000 | ./listen        a microphone, through ALSA
-     ./listen < sound.raw                                        a file; a WAV file's header counts as 22 samples */
+     ./listen < sound.raw                                        a file; a WAV file's header is read as 22 samples */
 #include <stdio.h>
 #include "gatesearch.h"
 #include "gs_plan.h"

@@ -1,6 +1,6 @@
 /* A Zephyr application: reads hops from a digital microphone (the DMIC driver) and blinks led0 at each detection.
 
-   It was compiled here only against stubs of Zephyr's headers, not run on a board. */
+   It was compiled against stubs of Zephyr's headers. It has not run on a board yet. */
 #include <zephyr/audio/dmic.h>
 #include <zephyr/drivers/gpio.h>
 #include <zephyr/kernel.h>
