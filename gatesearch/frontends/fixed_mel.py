@@ -53,7 +53,7 @@ class FixedMel:
         first, starts: filter i reads the bins from ``first[i]`` on, int32 [mels]. Its weights are
             ``weights[starts[i]:starts[i + 1]]``; int32 [mels + 1].
         weights: weights in units of 2^-15, uint16.
-        offset: the front end's offset of the logarithm, in units of a filter's sum without headroom.
+        offset: the number that is added to a filter's sum before its logarithm, if the samples are not shifted.
         centre: octaves that are subtracted from each logarithm, so that it fits into int16.
         factors: factors of the logarithms, int16: [features] or, with a DCT, [features, mels rounded up to even].
         shifts: bits after the point in the factors of each feature, uint8 [features].

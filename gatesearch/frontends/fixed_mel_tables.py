@@ -56,7 +56,7 @@ def fixed_mel_tables(front: FittedMel, scale: float, zero_point: int) -> FixedMe
     bins, mels = weights.shape
     runs = [np.trim_zeros(column) for column in weights.T]
     points = front.fft // 2
-    # Bits that the steps before the logarithm add to a sample of full scale 1.
+    # Binary logarithm of the factor by which the steps before the logarithm multiply samples of full scale 1.
     bits = 15 + WEIGHT_BITS + WINDOWED_BITS - 1 - 2 * len(spans(points))
     offset = round(LOG_OFFSET * 2**bits)
     centre = offset.bit_length() + 15

@@ -26,7 +26,7 @@ ROOT_TABLE[0] = 0
 
 
 def rounded_high(a: Array, b: Array) -> Array:
-    """Return a b / 2^32, rounded to the nearest integer, and up between two integers."""
+    """Return a b / 2^32, rounded to the nearest integer; halves are rounded up."""
     return (a * b + (1 << 31)) >> 32
 
 
@@ -70,8 +70,8 @@ def input_order(points: int) -> Array:
 def pass_roots(points: int) -> Array:
     """Return the roots of unity of all passes after the first, int64 [n, 2].
 
-    A pass that combines four transforms of ``span`` points reads, for each j < span, the roots exp(-2 pi i q j / 4
-    span) for q = 1, 3, 2. A pass that combines two transforms reads exp(-pi i j / span).
+    A pass that combines four transforms of ``span`` points reads, for each j < span, the roots exp(-2 pi i q j /
+    (4 span)) for q = 1, 3, 2. A pass that combines two transforms reads exp(-pi i j / span).
     """
     tables = [np.zeros((0, 2), np.int64)]
     for span in spans(points):
@@ -167,7 +167,7 @@ def logarithm(values: Array) -> Array:
 
 
 def headroom(samples: Array) -> Array:
-    """Return by how many bits all int16 samples of a row can be shifted to the left, int64 [N], from 0 to 15."""
+    """Return the number of bits by which all int16 samples of a row can be shifted to the left, int64 [N], 0 to 15."""
     size = samples ^ (samples >> 63)
     return 14 - _highest_bit(size.max(-1))
 

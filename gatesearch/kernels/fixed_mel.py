@@ -90,8 +90,8 @@ class FixedMelStream:
 class FixedMelKernel(CountedKernel):
     """The fixed-point front end at one frame of a stream.
 
-    A call's shape is (points of a transform, samples of a frame, samples from frame to frame, samples kept between
-    frames, bins, weights of all filters, filters, features).
+    A call's shape is (points of a transform, samples of a frame, samples from one frame to the next, samples that a
+    stream keeps between frames, bins, weights of all filters, filters, features).
     """
 
     name = "fixed_mel"

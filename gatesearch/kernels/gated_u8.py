@@ -89,7 +89,7 @@ class ByteLayer(ABC):
     @classmethod
     @abstractmethod
     def pack(cls, layer: Mapping[str, Array], level_in: float, level_out: float) -> dict[str, Array]:
-        """Return the arrays of a layer between bytes, given those of the float32 layer (:meth:`.NativeLayer.arrays`).
+        """Return the arrays of a layer between bytes, from those of the float32 layer (:meth:`.NativeLayer.arrays`).
 
         Raises:
             ValueError: no kernel runs this layer between bytes.

@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def instructions_per_cycle(self) -> float:
-        """Instructions of our kernels in a cycle of the board; the factor that all its networks give."""
+        """Instructions of gatesearch's kernels in a cycle of the board; the factor that all its networks give."""
         ms_per_instruction = factors.fit(self.instructions.predicted, self.system.ms)
         return 1 / (ms_per_instruction * 1e3 * self.part.mhz)
 

@@ -1,4 +1,4 @@
-"""Counts the instructions of every kernel call of the networks in QEMU, and stores them with what decides them."""
+"""Counts the instructions of every kernel call of the networks in QEMU, and stores them with the tools and calls."""
 
 from __future__ import annotations
 

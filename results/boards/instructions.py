@@ -73,7 +73,7 @@ def core_instructions(core: str, counts: Counts, tools: Mapping[str, str]) -> Co
     Args:
         core: name of its kernel table.
         counts: counted instructions of each call of :func:`distinct_calls`.
-        tools: what decides the counts.
+        tools: versions of compiler and emulator, and the digest of the kernels' sources.
     """
     calls, board_table = network_calls(), table.load("table", core)
     front_end = board_table.costs.reading(FRONT_END)

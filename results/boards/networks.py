@@ -105,7 +105,7 @@ class Reference:
     """A reference network.
 
     Args:
-        title: what it is, for the page.
+        title: name of the network on the page.
         make: function that returns the network.
         shape: shape of its input, without the batch.
         macs: multiply-accumulates of its reference implementation.

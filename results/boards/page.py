@@ -101,7 +101,7 @@ class Boards(Benchmark):
         return {"boards.png": partial(plot.draw, self.comparisons, self.closest)}
 
     def _spread(self) -> Mapping[str, object]:
-        """Return how far the software of one part differs, for the part with most software."""
+        """Return the differences among the programs of one part, for the part with most programs."""
         systems: dict[str, list[Comparison]] = {}
         for each in self.comparisons:
             systems.setdefault(each.system.part, []).append(each)

@@ -1,4 +1,4 @@
-"""The factor of each part: instructions of our kernels in a cycle, from the software that the price predicts best."""
+"""The factor of each part: instructions of gatesearch's kernels in a cycle of its core, from published latencies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PartFactor:
 
     Args:
         part: key of the part.
-        instructions_per_cycle: instructions of our kernels in a cycle of the core.
+        instructions_per_cycle: instructions of gatesearch's kernels in a cycle of the core.
         source: the arithmetic in words.
         is_tested: whether the price with this factor predicts some software on the part, or on a part with the same
             core, within the target.
@@ -64,7 +64,7 @@ def describe(system: System) -> str:
 
 
 def _from_same_core(published: Published, key: str, part: Part, best: dict[str, Comparison]) -> PartFactor | None:
-    """Return the factor of the part with the same core that the price predicts best, adapted by common software."""
+    """Return the factor of another part with the same core, corrected by software of both parts; None without one."""
     candidates = []
     for other, comparison in best.items():
         if other == key or comparison.part.core != part.core or not is_close(comparison.errors):

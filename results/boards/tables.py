@@ -55,7 +55,7 @@ def layers(cores: Mapping[str, CoreInstructions]) -> str:
 
 
 def cycles(comparisons: Sequence[Comparison]) -> str:
-    """Return the published cycles per multiply-accumulate of each part's fastest system."""
+    """Return the published cycles per multiply-accumulate of each system."""
     lines = []
     for comparison in comparisons:
         part, system = comparison.part, comparison.system
@@ -98,7 +98,7 @@ def organisations(comparisons: Sequence[Comparison]) -> str:
 
 
 def weights(comparisons: Sequence[Comparison]) -> str:
-    """Return what a second term of the price, proportional to the bytes of weights, would be and would change."""
+    """Return a second term of the price, proportional to the bytes of weights, and the errors with and without it."""
     weight_bytes = {task: float(reference.weight_bytes()) for task, reference in NETWORKS.items()}
     lines = []
     for each in comparisons:

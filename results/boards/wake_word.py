@@ -1,7 +1,7 @@
 """Predicts the mean power of a device that listens for the streaming wake word, and compares it with published runs.
 
-The device computes the front end and the network for each hop of 32 ms. From the price follow the cycles of a hop, and
-so the share of time in which the core computes (*duty*). The mean power is
+The device computes the front end and the network for each hop of 32 ms. The price gives the cycles of a hop, and so the
+share of time in which the core computes (*duty*). The mean power is
 
     duty x active power + (1 - duty) x floor
 
@@ -33,7 +33,7 @@ class WakeWord:
         factor: the part's instructions per cycle.
         active_mw: predicted power while the core computes.
         floor_mw: power while it does not.
-        assumption: what is assumed about the two powers, in words; empty for nothing.
+        assumption: the assumption about the two powers in words; empty if there is none.
     """
 
     stream: Stream
@@ -70,7 +70,7 @@ class WakeWord:
 def wake_words(
     published: Published, cores: Mapping[str, CoreInstructions], factors: Mapping[str, PartFactor]
 ) -> list[WakeWord]:
-    """Return the prediction of each published run for which the constants are known."""
+    """Return the prediction of each published run whose part has a kernel table, a factor and both powers."""
     predictions = []
     for stream in published.streams:
         part = published.parts[stream.part]
@@ -97,8 +97,8 @@ def wake_words(
 def _powers(published: Published, stream: Stream) -> tuple[float, float, str] | None:
     """Return active power, floor and assumption at the clock of a run; None if the part has no energy run.
 
-    At another clock than that of the energy runs, the power is S + (P - S) x clock / clock of P. S is the share of the
-    floor that does not depend on the clock. Two floors of a part give it; with one floor, it is taken as 0.
+    A power P at one clock becomes S + (P - S) x (other clock / clock) at another clock. S is the part of the floor that
+    does not depend on the clock. It follows from the floors at two clocks; with one floor, it is 0.
     """
     active = energy_run_mw(published, stream.part, stream.supply)
     if active is None:
@@ -120,7 +120,7 @@ def _powers(published: Published, stream: Stream) -> tuple[float, float, str] | 
 
 
 def _static_mw(floors: Mapping[float, float]) -> float:
-    """Return the part of the floor that two clocks show not to depend on the clock; 0 with a single floor."""
+    """Return the part of the floor that does not depend on the clock, from two floors; 0 with a single floor."""
     if len(floors) < 2:
         return 0.0
     (slow, low), (fast, high) = sorted(floors.items())[:2]

@@ -46,7 +46,7 @@ def test_the_range_of_one_constant_gives_the_prices_at_its_ends() -> None:
 
 
 def energy_at(active_mw: float) -> float:
-    """Return the energy with another active power of the core mcu, in proportion."""
+    """Return the energy with another active power of the core mcu, to which its compute energy is proportional."""
     nominal, terms = energy(model()), model().price(SPLIT, PASSED).energy
     own = terms.by_stage[0]["compute"] + terms.by_term["frontend"]
     return nominal + own * (active_mw / 10.0 - 1)

@@ -105,7 +105,7 @@ def test_the_transform_is_the_fourier_transform(bits: int, seed: int) -> None:
     z = transform(values, input_order(points), pass_roots(points))
     passes = sum(4**k < points for k in range(1, 12))
     expected = np.fft.fft(values[..., 0] + 1j * values[..., 1]) / 4**passes
-    assert np.abs(z[..., 0] + 1j * z[..., 1] - expected).max() <= 8  # of 2^29
+    assert np.abs(z[..., 0] + 1j * z[..., 1] - expected).max() <= 8  # the values are up to 2^29
 
 
 @settings(deadline=None)

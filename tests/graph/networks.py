@@ -26,7 +26,7 @@ class Apply(nn.Module):
 
 
 class Sum(nn.Module):
-    """The sum of a tensor and what a layer computes of it."""
+    """A layer with a skip connection: the sum of its input and its output."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ def convolution(
 ) -> nn.Module:
     """Return a convolution over a map or a sequence [C, ...] with a ReLU.
 
-    0 channels are as many as those of the input, and 0 groups are one group for each channel.
+    For 0, ``channels`` is the number of input channels, and ``groups`` is one group for each channel.
     """
     kind = nn.Conv2d if len(shape) == 3 else nn.Conv1d
     layer = kind(shape[0], channels or shape[0], kernel, stride, padding, groups=groups or shape[0])

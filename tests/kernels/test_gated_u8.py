@@ -69,7 +69,7 @@ def _check_bytes(name: str, y: Array, reference: Array, expected: Array) -> None
         assert difference.max() <= 1 and (difference > 0).mean() < 0.02
     distance = np.abs(y - expected.clip(0, 255))
     if name == "fbs_pg" or name == "pg":
-        assert np.quantile(distance, 0.98) <= 1  # a threshold at a byte's border may open an output or not
+        assert np.quantile(distance, 0.98) <= 1  # rounding to bytes may open or close an output near its threshold
     else:
         assert np.quantile(distance, 0.99) <= 4  # weights of 8 bits
 

@@ -1,18 +1,21 @@
 /* Depthwise convolution on MVE (depthwise.c), 16 channels at a time.
 
-   One sum of weights corrects the zero of x for all pixels of a rectangle.
+   The loops multiply x - 128 instead of x - zero. The sum of the weights times 128 - zero corrects the difference. It
+   is the same for all pixels of a rectangle (rectangles.h).
 
-   Products of bytes are int16. An int16 holds the sum of two of them, unless both are -128 x -128. So taps are added in
-   pairs before they are widened to int32, if no weight is -128. Widening leaves the sums in narrow order (tile_mve.h). */
+   Products of bytes are int16. An int16 holds the sum of two of them, unless both are -128 x -128. So taps are added
+   in pairs before they are widened to int32, if no weight is -128. Widening leaves the sums in narrow order
+   (tile_mve.h). */
 #ifndef GS_DEPTHWISE_MVE_H
 #define GS_DEPTHWISE_MVE_H
 
 #include "bytes_mve.h"
 #include "rectangles.h"
 
-/* Instructions that load 16 values less 128 and their weights; that multiply them, with q4 for even and q5 for odd
-   channels; that add the products of a second tap to them; and that add q4 and q5 to the sums. A second row of weights
-   is loaded twice, so that the eight registers suffice: a compiler would store sums instead. */
+/* GS_LOAD_TAP loads 16 values less 128, and their weights. GS_MULTIPLY multiplies them: q4 holds the products of even
+   channels, q5 those of odd channels. GS_ADD_PRODUCTS adds the products of a second tap to q4 and q5. It loads its
+   weights twice, so that the eight registers suffice; a compiler would store sums in memory instead. GS_WIDEN adds q4
+   and q5 to the sums. */
 #define GS_LOAD_TAP(x, w) "vldrb.8 q6, [" x "]\n vldrb.8 q7, [" w "]\n vsub.i8 q6, q6, %[offset]\n "
 #define GS_MULTIPLY "vmullb.s8 q4, q6, q7\n vmullt.s8 q5, q6, q7\n "
 #define GS_ADD_PRODUCTS(w)                                                                                       \

@@ -1,7 +1,7 @@
 /* Depthwise convolution on 64-bit Arm (depthwise.c), 16 channels at a time.
 
-   The zero is subtracted from each value, so taps outside the map add nothing. The sums of a pixel stay in registers; so
-   do the weights of 3 x 3 taps, for all pixels of a rectangle. */
+   The zero is subtracted from each value, so taps outside the map add nothing. The sums of a pixel stay in registers.
+   If a rectangle (rectangles.h) has 3 x 3 taps, their weights stay in registers for all its pixels. */
 #ifndef GS_DEPTHWISE_NEON_H
 #define GS_DEPTHWISE_NEON_H
 

@@ -2,7 +2,7 @@
 
      gs_fx               a vector of int32 with GS_FX_LANES lanes; operators such as + and ^ work lane by lane
      gs_wide             a complex value in each lane
-     gs_high             a b / 2^32, rounded to the nearest integer, and up between two integers
+     gs_high             a b / 2^32, rounded to the nearest integer; halves are rounded up
      gs_high_add         acc + gs_high(a, b)
      gs_load, gs_store   read or write complex values that follow each other in memory
      gs_store_apart      write complex values that are n values apart: lane l writes p[n l]
@@ -10,12 +10,13 @@
                          window / 2^16, rounded down; lane l reads the pair at[l]
      gs_load_back        read complex values in the opposite order: lane l reads p[-l]
      gs_next             read complex values that are n values apart, lane l reads p[n l]; add 1 to p
-     gs_leading_zeros, gs_square, gs_entry
-                         the number of leading zeros; a a / 2^32 rounded down; table[index]
-     gs_between          entry + fraction (the low half of entry), unsigned
+     gs_leading_zeros    the number of leading zeros
+     gs_square           a a / 2^32, rounded down
+     gs_entry            table[index]
+     gs_between          entry + fraction x (the low 16 bits of entry), for unsigned numbers
      gs_left, gs_right   shifts of unsigned values by a number for each lane
      gs_low_product, gs_top_product
-                         (a x) / 2^16 rounded down, for the int16 x in the low or in the high half of a word
+                         a x / 2^16, rounded down; x is the int16 in the low or in the high half of a word
 
    A Cortex-M4 or M33 multiplies with SMMULR, SMMLAR and SMULW. Results are the same on every core. With GS_PORTABLE
    defined, Arm cores run plain C. */
@@ -116,7 +117,7 @@ GS_INLINE gs_fx gs_high(gs_fx a, gs_fx b) { return (int32_t)(((int64_t)a * b + (
 GS_INLINE gs_fx gs_high_add(gs_fx acc, gs_fx a, gs_fx b) { return acc + gs_high(a, b); }
 #endif
 #if defined(GS_THREE)
-/* Read or write both parts by one instruction; the compiler would compute two addresses. */
+/* Read or write both parts with one instruction. The compiler would compute two addresses. */
 GS_INLINE gs_wide gs_load(const gs_complex *p) {
   gs_wide v;
   __asm__("ldrd %0, %1, %2" : "=r"(v.re), "=r"(v.im) : "Q"(*p));

@@ -16,10 +16,12 @@ size_t GS(fixed_mel_scratch)(const gs_fixed_mel *m) {
   return (size_t)(m->fft / 2 + 4) * 12 + 64 + (size_t)padded_mels(m) * sizeof(int16_t) + 3 * 64;
 }
 
-/* Copy a frame to wave [fft], with zeros behind it. Return by how many bits all samples can be shifted to the left.
+/* Copy a frame to wave [fft], with zeros behind it. Return the number of bits by which all samples can be shifted to
+   the left without overflow.
 
-   A bit of w ^ (w << 1) is set where the bit of w differs from the next lower bit, so that the highest bit set of an
-   int16 is the first bit that is not a copy of its sign. Bit 0 of each half has no lower bit and does not count. */
+   This is the number of copies of the sign bit at the top of a sample, less one. For a sample w, a bit of w ^ (w << 1)
+   is set where the bit of w differs from the next lower bit. So the highest set bit lies at the last copy of the sign.
+   Bit 0 of each half of a word has no lower bit and does not count. */
 GS_INLINE int32_t copy_frame(const gs_fixed_mel *m, const int16_t *samples, int16_t *wave) {
   uint32_t bits = 0;
   int16_t *end = wave + m->fft;
@@ -95,9 +97,9 @@ static void combine_two(int32_t span, const gs_complex *restrict w, gs_complex *
   }
 }
 
-/* Return the magnitude of a complex value below 2^30. The parts are shifted to the left; the sum of their squares selects an entry
-   of a table of square roots. An entry holds a root in its high half, and the difference to the next one in its low
-   half. */
+/* Return the magnitude of a complex value below 2^30. The parts are shifted to the left. The sum of their squares then
+   selects an entry of a table of square roots. An entry holds a root in its high half, and the difference to the next
+   root in its low half. */
 GS_INLINE gs_fx magnitude(const uint32_t *table, gs_fx re, gs_fx im) {
   const gs_fx shift = gs_leading_zeros((re ^ (re >> 31)) | (im ^ (im >> 31))) - 2;
   re = gs_left(re, shift), im = gs_left(im, shift);
@@ -105,7 +107,8 @@ GS_INLINE gs_fx magnitude(const uint32_t *table, gs_fx re, gs_fx im) {
   return gs_right(gs_between(gs_entry(table, power >> 22), (power >> 6) & 0xffff), shift + 1);
 }
 
-/* Write the magnitudes of the spectrum of the samples: z is the transform of the even samples + i (the odd samples). */
+/* Write the magnitudes of the spectrum of the samples. z is the transform of the complex values whose real parts are
+   the even samples, and whose imaginary parts are the odd samples. */
 static void spectrum(const gs_fixed_mel *m, const gs_complex *restrict z, int32_t *restrict sizes) {
   const gs_complex *back = z + m->fft / 2, *split = m->split;
   const uint32_t *table = m->square_roots;
@@ -167,7 +170,7 @@ static void quantise(const gs_fixed_mel *m, const int16_t *logs, int8_t *restric
 void GS(fixed_mel)(const gs_fixed_mel *m, const int16_t *samples, int8_t *out, void *scratch) {
   const int32_t points = m->fft / 2;
   char *at = scratch;
-  at += 64; /* vectors of the spectrum begin up to three values before z */
+  at += 64; /* spectrum reads up to three values before z */
   gs_complex *z = gs_reserve(&at, (size_t)(points + 4) * sizeof(gs_complex));
   void *memory = gs_reserve(&at, (size_t)(points + 4) * sizeof(int32_t)); /* the samples and later the magnitudes */
   int16_t *logs = gs_reserve(&at, (size_t)padded_mels(m) * sizeof(int16_t));
@@ -199,10 +202,10 @@ void GS(fixed_mel_hop)(const gs_fixed_mel *m, const int16_t *samples, int16_t *h
 #else /* with GS_KIT: functions for a program that times kernels on a board */
 #include "kit.h"
 
-/* Prepare the call of a row of the kit. The row's shape holds the points of a transform, the samples of a frame, from
-   frame to frame and between frames, the bins of a spectrum, the weights of all filters, the filters, and the features;
-   its variant says whether there is a cosine transform. No loop depends on values but on these sizes and on the filters'
-   first bins, which are 0. */
+/* Prepare the call of a row of the kit. The row's shape holds numbers: the points of a transform; the samples of a
+   frame, from one frame to the next, and that a stream keeps between frames; the bins of a spectrum; the weights of
+   all filters; the filters; and the features. Its variant says whether there is a cosine transform. The loops depend
+   only on these sizes and on the first bins of the filters, which are 0. */
 static void prepare_fixed_mel(gs_call *k) {
   const int32_t *shape = k->row->shape;
   const int32_t fft = shape[0], mels = shape[6], features = shape[7], has_dct = k->row->variant[0];

@@ -1,8 +1,8 @@
 /* Gated layers between bytes: x uint8 [h][w][c_in] to y uint8 [h'][w'][c_out], with a ReLU behind each layer.
 
-   In x and in y the byte 0 represents 0. A step of x has the real value level_in, a step of y level_out. The layers
-   compute in whole numbers inside; fbs.c, pg.c and fbs_pg.c describe them. This file adds what is before and behind: the
-   levels of the bytes, and the bytes of the results.
+   In x and in y the byte 0 represents 0. A step of x has the real value level_in, a step of y level_out. fbs.c, pg.c
+   and fbs_pg.c compute the layers. This file converts the bytes of x to the values that these functions read, and
+   their results to the bytes of y.
 
    gatesearch/kernels/gated_u8.py builds the structures; stage.c calls gated_u8. */
 #ifndef GS_KIT

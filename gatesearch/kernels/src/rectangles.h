@@ -1,13 +1,15 @@
-/* Depthwise convolution by rectangles of outputs, for the sets whose filters take 16 channels at once (depthwise.c).
+/* Depthwise convolution by rectangles of outputs, for instruction sets that compute 16 channels at once (depthwise.c).
 
    The outputs form rectangles in which all windows have the same taps inside the map: corners, borders and the middle.
-   So the loop over the pixels of a rectangle checks no bounds. A set that includes this file defines gs_filter_channels. */
+   So the loop over the pixels of a rectangle checks no bounds. A set that includes this file defines
+   gs_filter_channels. */
 #ifndef GS_RECTANGLES_H
 #define GS_RECTANGLES_H
 
 #include "gs.h"
 
-/* Neighbouring outputs, in one direction, whose windows have the same taps inside the map; and these taps. */
+/* Neighbouring outputs in one direction, from first up to next - 1, whose windows have the same taps inside the map:
+   the taps from tap up to next_tap - 1. */
 typedef struct {
   int first, next, tap, next_tap;
 } gs_span;

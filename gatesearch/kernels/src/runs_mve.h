@@ -10,8 +10,8 @@ typedef struct {
   int32_t lanes[4];
 } gs_runs;
 
-/* VMLADAV multiplies bytes that both are unsigned, so the weights are w + 128, and 128 times the sum of a is subtracted.
-   Sums wrap around at 2^32; the results fit 32 bits. */
+/* VMLADAV multiplies pairs of unsigned bytes. So the weights become w + 128, and 128 times the sum of a is subtracted.
+   Sums wrap around at 2^32, but the results fit into 32 bits. */
 GS_INLINE void gs_run(const int n, gs_runs *acc, const uint8_t *a, const int8_t *const *w, ptrdiff_t at, int length) {
   uint32_t sum[4], values = 0;
   const int8_t *row[4];
@@ -38,8 +38,9 @@ GS_INLINE void gs_block_sums(const int32_t *blocks, int stride, int n, int32_t *
   }
 }
 
-/* A comparison of four values gives 16 bits, four equal ones for each. The product moves one of each four to the bits 12
-   to 15: bit 4 i, times 2^(12 - 3 i), is bit 12 + i. The other terms of the product are all different bits. */
+/* A comparison of four values returns 16 bits, four equal ones for each value. The mask leaves one bit for each value
+   i, bit 4 i. The multiplication by 0x1248 moves it to bit 12 + i: bit 4 i times 2^(12 - 3 i) is bit 12 + i. The other
+   terms of the product are other bits, all different, so that nothing is carried. */
 GS_INLINE unsigned gs_greater(const int32_t *a, const int32_t *b) {
   unsigned bits = 0;
   GS_UNROLL for (int k = 0; k < GS_BLOCK; k += 4) {

@@ -1,22 +1,23 @@
 /* Products of bytes on MVE: the sums of one pixel and one block of 16 output channels.
 
    VMLADAV multiplies 16 pairs of bytes and adds the products to a scalar register, so a block's weights are packed as
-   rows: the weights of 16 input channels for one output, then those for the next output. The inputs of up to four steps
-   stay in registers while the rows of all outputs pass. The loops are written in assembly: a compiler would keep neither
-   the addresses nor the sums in registers. */
+   rows: the weights of 16 input channels for one output, then those for the next output. The inputs of up to four
+   steps stay in registers while a loop goes over the rows of all outputs. The loops are written in assembly, because a
+   compiler would keep neither the addresses nor the sums in registers. */
 #ifndef GS_TILE_MVE_H
 #define GS_TILE_MVE_H
 
 #include "simd.h"
 
-/* Two orders of the 16 sums of a block. Natural order is that of the channels. Narrow order is 0, 4, 8, 12, 1, 5, .. 15:
-   narrowing instructions, which interleave two vectors, write these sums in the order of the channels (bytes_mve.h). An
-   order has the addresses of the rows of four sums, and the place at which the pointer to the rows starts. */
+/* Two orders of the 16 sums of a block. Natural order is that of the channels. Narrow order is 0, 4, 8, 12, 1, 5, ..
+   15. Narrowing instructions interleave two vectors, and so bring sums from narrow order to natural order
+   (bytes_mve.h). Each order has a macro with the addresses of the rows of four sums, and a constant with the offset at
+   which the pointer to the rows starts. */
 #define GS_NATURAL(w) "[" w "], #16", "[" w "], #16", "[" w "], #16", "[" w "], #16"
 #define GS_NARROW(w) "[" w ", #-112]!", "[" w ", #64]!", "[" w ", #64]!", "[" w ", #64]"
 enum { GS_NATURAL_START = 0, GS_NARROW_START = 112 };
 
-/* Multiply an input with the rows of four outputs; and the same for the inputs of one to four steps. */
+/* GS_FOUR_ROWS multiplies an input with the rows of four outputs. GS_STEPS_n does so for the inputs of n steps. */
 #define GS_ROW(sum, x, row, address) "vldrb.8 " row ", " address "\n vmladava.s8 " sum ", " x ", " row "\n "
 #define GS_FOUR_ROWS(x, a0, a1, a2, a3)                                 \
   GS_ROW("%[s0]", x, "q4", a0) GS_ROW("%[s1]", x, "q5", a1) GS_ROW("%[s2]", x, "q4", a2) GS_ROW("%[s3]", x, "q5", a3)

@@ -17,7 +17,8 @@ GS_INLINE uint8_t *gs_join_rows(uint8_t *to, const uint8_t *from, int rows, int 
   return to;
 }
 
-/* Copy the image with a border of fill behind the patches, then each patch from there, row by row of its taps. */
+/* Copy the image, with a border of the byte fill, to the memory behind the patches. Then copy each patch from this
+   padded image, one row of taps after the other. */
 static void gs_unfold_u8(const gs_conv *shape, const gs_geometry *g, const uint8_t *x, uint8_t fill, uint8_t *out) {
   const gs_conv c = *shape; /* a local copy, which no write to out can change, as compilers see */
   const int height = gs_height(&c), width = gs_width(&c), patch = g->patch, row = c.w * c.c_in;

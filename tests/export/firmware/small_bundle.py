@@ -37,7 +37,7 @@ def export_listening(
     Args:
         folder: the folder to write.
         hop: samples of a hop.
-        phases: number of states that take turns.
+        phases: number of phases; successive hops take turns.
         signal: whether a gate stands before the front end.
         gates: for each gate between stages, the share of its scores on noise that lie below the threshold, the
             smoothing and the hold.
