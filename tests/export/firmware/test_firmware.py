@@ -45,9 +45,7 @@ def make(folder: Path, target: str) -> str:
 def test_every_hop_equals_the_python_runtime(firmware):
     vectors = (firmware.folder / "test" / "vectors.h").read_text()
     last_stages = {int(row) for row in re.findall(r"^    \{(-?\d+), ", vectors, re.M)}
-    assert (
-        len(last_stages) >= 3 and firmware.detections
-    )  # gates stop hops at several stages
+    assert len(last_stages) >= 3 and firmware.detections  # gates stop hops at several stages
     assert make(firmware.folder, "sanitize").startswith(f"PASS {firmware.hops} hops, {firmware.detections} detections")
 
 
