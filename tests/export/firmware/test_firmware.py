@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gatesearch.errors import UserError
 from gatesearch.export.firmware import write_firmware
 from gatesearch.export.firmware.check import check_firmware
 from gatesearch.export.firmware.project import kernel_files
 from gatesearch.kernels import native
+from gatesearch.runtime.open_listener import open_listener
 from tests.export.firmware.small_bundle import export_listening, make_sound
 
 pytestmark = pytest.mark.skipif(
@@ -47,6 +52,57 @@ def test_every_hop_equals_the_python_runtime(firmware):
     last_stages = {int(row) for row in re.findall(r"^    \{(-?\d+), ", vectors, re.M)}
     assert len(last_stages) >= 3 and firmware.detections  # gates stop hops at several stages
     assert make(firmware.folder, "sanitize").startswith(f"PASS {firmware.hops} hops, {firmware.detections} detections")
+
+
+class Detection(ctypes.Structure):
+    _fields_ = (("label", ctypes.c_int32), ("confidence", ctypes.c_float), ("hop", ctypes.c_int32))
+
+
+@pytest.fixture(scope="module")
+def process(firmware):
+    """Return the functions ``gatesearch_process`` and ``gatesearch_reset`` of the firmware as a shared library."""
+    command = [
+        "cc",
+        "-O1",
+        "-std=c99",
+        "-ffp-contract=off",
+        "-fno-math-errno",
+        "-shared",
+        "-fPIC",
+        "-Iinclude",
+        "-Isrc",
+    ]
+    sources = ["src/gatesearch.c", "src/gs_plan.c", "src/kernels.c"]
+    subprocess.run([*command, "-Ikernels", *sources, "-o", "firmware.so"], cwd=firmware.folder, check=True)
+    library = ctypes.CDLL(str(firmware.folder / "firmware.so"))
+    assert library.gatesearch_init() == 0
+    return library.gatesearch_process, library.gatesearch_reset
+
+
+SOUNDS = st.lists(
+    st.tuples(st.integers(0, 999), st.sampled_from([0, 1, 30, 900, 9000, 40000]), st.integers(1, 40)), max_size=5
+)
+
+
+@settings(max_examples=10, deadline=None)
+@given(sounds=SOUNDS)
+def test_any_sound_is_decided_alike_after_a_reset(firmware, process, sounds):
+    """Silence, full scale and noise of any loudness follow each other; each example starts a new stream."""
+    run, reset = process
+    listener = open_listener(firmware.folder.parent / "bundle")
+    hop, parts = listener.stream.hop, [np.zeros(0, np.int16)]
+    for seed, loudness, hops in sounds:
+        noise = np.random.default_rng(seed).standard_normal(hop * hops) * loudness
+        parts.append(np.clip(noise, -32768, 32767).astype(np.int16))
+    sound = np.ascontiguousarray(np.concatenate([make_sound(1.5, seed=1), *parts]))
+    expected = [(each.label, each.time_s, np.float32(each.confidence)) for each in listener.push(sound)]
+    reset()
+    heard, detection, names = [], Detection(), listener.settings
+    for first in range(0, len(sound) - hop + 1, hop):
+        if run(ctypes.c_void_p(sound.ctypes.data + 2 * first), ctypes.byref(detection)):
+            label = names.classes[detection.label]
+            heard.append((label, names.time_s(detection.hop), np.float32(detection.confidence)))
+    assert heard == expected
 
 
 def test_a_decision_that_differs_fails_the_check(firmware, tmp_path):

@@ -6,6 +6,10 @@
 #include "gs_chain.h"
 #include "simd.h"
 
+#ifdef __FAST_MATH__
+#error "-ffast-math rounds differently from the golden vectors: compile with -ffp-contract=off -fno-math-errno alone"
+#endif
+
 #define PLAN (&gs_the_plan)
 #define MOST_STAGES 32 /* a stage is a bit of gs_activity.caught_up */
 

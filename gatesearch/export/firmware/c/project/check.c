@@ -9,6 +9,23 @@
 #include "vectors.h"
 #ifdef GS_COUNT
 #include "clock.h"
+
+#define STACK_BYTES 32768 /* the part of the stack that is watched */
+#define PAINT 0xA5
+
+/* Fill the unused stack with a pattern. */
+static __attribute__((noinline)) void paint_stack(void) {
+  volatile uint8_t *low = (volatile uint8_t *)__builtin_frame_address(0) - STACK_BYTES;
+  for (int i = 0; i < STACK_BYTES - 256; i++) low[i] = PAINT;
+}
+
+/* Return how many bytes of the stack were used since it was painted. */
+static __attribute__((noinline)) int used_stack(void) {
+  const volatile uint8_t *low = (volatile uint8_t *)__builtin_frame_address(0) - STACK_BYTES;
+  int i = 0;
+  while (i < STACK_BYTES && low[i] == PAINT) i++;
+  return STACK_BYTES - i;
+}
 #endif
 
 int main(void) {
@@ -17,6 +34,7 @@ int main(void) {
 #ifdef GS_COUNT
   static uint64_t spent[GS_STAGES + 2];
   static uint32_t hops[GS_STAGES + 2], caught;
+  paint_stack();
   gs_start_clock();
 #endif
   if (gatesearch_init()) {
@@ -44,6 +62,7 @@ int main(void) {
     detections += found;
   }
 #ifdef GS_COUNT
+  const int stack = used_stack();
   for (int k = 0; k < GS_STAGES + 2; k++) {
     if (!hops[k]) continue;
     const unsigned mean = (unsigned)(spent[k] / hops[k] * GS_DENOMINATOR / GS_NUMERATOR);
@@ -52,6 +71,7 @@ int main(void) {
     else printf("up to stage %d: ", k - 2);
     printf("%u instructions a hop, %u hops\n", mean, (unsigned)hops[k]);
   }
+  printf("stack: %d bytes\n", stack);
   if (caught) printf("longest hop with a catch-up: %u instructions\n", (unsigned)((uint64_t)caught * GS_DENOMINATOR / GS_NUMERATOR));
 #endif
   printf("PASS %d hops, %d detections\n", GS_VECTORS, detections);
