@@ -106,6 +106,30 @@ def test_every_constant_artifact_and_plan_parameter_appears(record: dict[str, An
     assert all(text_ in text for text_ in (record["command"], record["data"]["source"], record["machine"]["cpu"]))
 
 
+def test_range_condition_and_date_of_a_constant_and_clocks_of_a_plan_appear(
+    record: dict[str, Any], undrawn: None
+) -> None:
+    constant = {
+        "path": "cores.mcu.active_mw",
+        "value": 5.39,
+        "unit": "mW",
+        "provenance": "derived",
+        "source": "the mean of four runs",
+        "condition": "96 MHz, 1.8 V",
+        "date": "2025-09",
+        "low": 5.09,
+        "high": None,
+    }
+    changed = copy.deepcopy(record) | {"constants": [constant]}
+    core = changed["plan"]["cores"][0]
+    changed["plan"]["clocks"] = {core: "48MHz"}
+    changed["stages"][0]["clock"] = "48MHz"
+    changed["trials"][0]["plan"] = changed["plan"]
+    text = Page(render(changed)).text
+    assert "5.39 (5.09 to 5.39)" in text and "the mean of four runs (96 MHz, 1.8 V), 2025-09" in text
+    assert f"clock of {core}" in text and f"; {core} at 48MHz" in text and "clock 48MHz" in " ".join(text.split())
+
+
 def test_headline_figures_stand_beside_those_of_the_ungated_backbone(record: dict[str, Any], undrawn: None) -> None:
     text = Page(render(record)).text.replace("\u00a0", " ")
     for number in ("94.8 %", "95.2 %", "116 µJ", "510 µJ", "4.39\u00d7", "78.4 %", "8.6\u00d7"):
