@@ -106,7 +106,7 @@ class BytePartsProgram:
         operators = OperatorList(blob, self._library)
         places_in = [operators.new(index).places for index in inputs]
         add_operators(operators)
-        ends = [operators.contiguous(operators.tensors[index]) for index in outputs]
+        ends = [operators.contiguous(operators.tensors[index].places) for index in outputs]
         for name, places in zip(part["inputs"], places_in, strict=True):
             source = self._value(name, places.shape)
             self._pending.add_move(address(source), 0, operators.address + int(places.flat[0]), places.size)

@@ -67,7 +67,7 @@ class Stage:
         self._list = operators = OperatorList(model, library)
         self.size = operators.new(int(operators.graph.inputs[0])).places.size
         add_operators(operators)
-        end = operators.contiguous(operators.tensors[operators.find(logit)])
+        end = operators.contiguous(operators.tensors[operators.find(logit)].places)
         if end.size != 1:
             raise Unsupported(f"logit of {end.size} values")
         self._logit = int(end.flat[0])

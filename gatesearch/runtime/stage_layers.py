@@ -34,7 +34,24 @@ def add_depthwise(stage: OperatorList, options: Any, inputs: Sequence[int], outp
     elif options.depthMultiplier == 1:
         _convolve(stage, DEPTHWISE, geometry, options, source, inputs, output, weight[0])
     else:
-        raise Unsupported("a depthwise convolution with several filters a channel")
+        _convolve(stage, CONV, geometry, options, source, inputs, output, spread_filters(weight[0], channels))
+
+
+def spread_filters(weight: Array, channels: int) -> Array:
+    """Return the weights of a convolution over all channels that equals a depthwise one with several filters a channel.
+
+    Args:
+        weight: weights of the depthwise convolution, int8 [kh, kw, filters]; the filters of a channel are neighbours.
+        channels: number of input channels.
+
+    Returns:
+        Weights [filters, channels, kh, kw], which are 0 for all channels but a filter's own.
+    """
+    kh, kw, filters = weight.shape
+    spread = np.zeros((filters, channels, kh, kw), np.int8)
+    each = np.arange(filters)
+    spread[each, each // (filters // channels)] = weight.transpose(2, 0, 1)
+    return spread
 
 
 def add_matrix(stage: OperatorList, options: Any, inputs: Sequence[int], output: int) -> None:
@@ -92,7 +109,7 @@ def _convolve(
     in y. The clipping acts as a ReLU if the byte 0 represents 0. It acts as a ReLU6 if, in addition, the byte 255
     represents at most 6.
     """
-    x = stage.contiguous(source)
+    x = stage.contiguous(source.places)
     target = stage.new(output)
     _check_activation(options.fusedActivationFunction, target)
     scales, _ = stage.grid(inputs[1])

@@ -1,4 +1,4 @@
-"""Poolings, tables and moves of a .tflite program: as C operators, or as new places of the same values."""
+"""Moves of values in a .tflite program: new places of the same values, without an operator."""
 
 from __future__ import annotations
 
@@ -7,41 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gatesearch.runtime.stage_memory import Tensor
 from gatesearch.runtime.stage_operators import OperatorList, Unsupported
-
-
-def add_maximum(stage: OperatorList, options: Any, inputs: Sequence[int], output: int) -> None:
-    """Add a maximum over windows."""
-    source, kernel = stage.tensors[inputs[0]], (options.filterHeight, options.filterWidth)
-    shape = stage.shape(output)
-    strides = (options.strideH, options.strideW)
-    extents = [(n - 1) * s + k for n, s, k in zip(shape[1:3], strides, kernel, strict=True)]
-    crosses_border = any(size > limit for size, limit in zip(extents, source.places.shape[1:3], strict=True))
-    if options.fusedActivationFunction or crosses_border:
-        raise Unsupported("a maximum over the border, or with an activation function")
-    views = np.lib.stride_tricks.sliding_window_view(source.places, kernel, (1, 2))
-    views = views[:, :: strides[0], :: strides[1]]
-    views = views[:, : shape[1], : shape[2]]
-    places = stage.gather(views.reshape(-1, kernel[0] * kernel[1])).reshape(shape)
-    stage.tensors[output] = source._replace(places=places)
-
-
-def add_requantise(stage: OperatorList, options: Any, inputs: Sequence[int], output: int) -> None:
-    """Add a table that converts values to another scale, as XNNPACK does.
-
-    XNNPACK rounds the ratio of the two scales to 8 fractional bits. The product of a value and the ratio is then an
-    integer number of 256ths. XNNPACK rounds this number half up.
-    """
-    source, tensor_info = stage.tensors[inputs[0]], stage.graph.tensors[output]
-    scale, zero = stage.grid(output)
-    ratio = source.scale / scale[0]
-    if tensor_info.type != stage.schema.TensorType.INT8 or not 2**-8 <= ratio <= 2**7:
-        raise Unsupported(f"{tensor_info.name.decode()} on a scale too far from what it is made of")
-    steps = (np.arange(256) - source.zero) * int(np.rint(np.float32(256) * ratio))
-    table = np.clip(((steps + 128) >> 8) + zero, 0, 255).astype(np.uint8)
-    places = stage.gather(source.places.reshape(-1, 1), table).reshape(source.places.shape)
-    stage.tensors[output] = Tensor(places, scale[0], zero)
 
 
 def transpose(stage: OperatorList, options: Any, inputs: Sequence[int], output: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import c_int32, c_void_p
+from ctypes import c_float, c_int32, c_void_p
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from gatesearch.kernels.arrays import LINE, Array, address
 from gatesearch.kernels.library import Library, Shape
 from gatesearch.runtime.stage_memory import Memory, Tensor, find_runs
 
-CONV, DEPTHWISE, LARGEST, TABLE, MOVE, LARGEST_OF_RUNS, GATED = range(7)  # the kinds of operators in kernels.h
+# the kinds of operators in kernels.h
+CONV, DEPTHWISE, LARGEST, TABLE, MOVE, LARGEST_OF_RUNS, GATED, SUM, PRODUCT, MEAN, AVERAGE = range(11)
 SIGNED = 128  # kernels store an int8 value as an unsigned byte: the value plus 128
 LEAST_RUN = 4  # mean length of runs from which copying runs is faster than reading each value by its place
 
@@ -31,7 +32,9 @@ class COperator(ctypes.Structure):
         *((name, c_int32) for name in ("kind", "zero", "zero_out", "outputs", "count")),
         ("shape", Shape),
         *((name, c_void_p) for name in ("x", "y", "weights", "sums", "bias", "index", "scale", "shift", "scratch")),
-        *((name, c_void_p) for name in ("table", "gated")),
+        *((name, c_void_p) for name in ("table", "gated", "z")),
+        *((name, c_int32) for name in ("zero_z", "low", "high", "factor", "factor_z", "start", "bits", "of_runs")),
+        *((name, c_float) for name in ("ratio", "offset")),
     )
 
 
@@ -66,8 +69,15 @@ class OperatorList:
         self.memory = Memory()
         activations = [t for t in self.graph.tensors if self._buffers[t.buffer].data is None]
         # Each tensor has room for its values twice, on cache lines of its own, because an operator may store a copy in
-        # another order.
-        self.buffer = self.memory.take(sum(2 * (int(np.prod(t.shape)) + LINE) for t in activations), np.uint8)
+        # another order. An operator on several tensors may store a copy of each, repeated to the size of its output.
+        results = [
+            self.graph.tensors[int(operator.outputs[0])]
+            for operator in self.graph.operators
+            for _ in operator.inputs[1:]
+        ]
+        self.buffer = self.memory.take(
+            sum(2 * (int(np.prod(t.shape)) + LINE) for t in [*activations, *results]), np.uint8
+        )
         self.blocks: list[tuple[int, int]] = []
         self.fills: list[tuple[int, int]] = []
         self._used = 0
@@ -135,15 +145,23 @@ class OperatorList:
         """Return the shape of a tensor."""
         return tuple(map(int, self.graph.tensors[tensor].shape))
 
-    def contiguous(self, tensor: Tensor) -> Array:
-        """Return contiguous places of a tensor's values; if needed, add an operator that copies them in order."""
-        runs = find_runs(tensor.places)
+    def operand(self, tensor: int) -> Tensor:
+        """Return a tensor, or places that always hold the values of a constant one."""
+        if tensor not in self.tensors:
+            values = self.constant(tensor, np.int8)
+            scale, zero = self.grid(tensor)
+            places = self.fill(values.shape, values.view(np.uint8).ravel() ^ SIGNED)
+            self.tensors[tensor] = Tensor(places, scale[0], zero)
+        return self.tensors[tensor]
+
+    def contiguous(self, places: Array) -> Array:
+        """Return contiguous places of the values at some places; if needed, add an operator that copies them."""
+        runs = find_runs(places)
         if len(runs) == 1:
-            return tensor.places
-        if len(runs) * LEAST_RUN > tensor.places.size:
-            return self.gather(tensor.places.reshape(-1, 1)).reshape(tensor.places.shape)
-        places = self._add(MOVE, tensor.places.size, len(runs), runs)
-        return places.reshape(tensor.places.shape)
+            return places
+        if len(runs) * LEAST_RUN > places.size:
+            return self.gather(places.reshape(-1, 1)).reshape(places.shape)
+        return self._add(MOVE, places.size, len(runs), runs).reshape(places.shape)
 
     def gather(self, index: Array, table: Array | None = None) -> Array:
         """Add an operator that reads rows of places; return the places of its outputs, [n].
@@ -156,30 +174,62 @@ class OperatorList:
             table: output for each possible byte, uint8 [256]; None for the largest value.
         """
         if table is not None:
-            return self._add(TABLE, len(index), 1, index, self.memory.copy(table))
-        if len(index) > 1 and (np.diff(index, axis=0) == 1).all():  # each column of places is a run
+            return self._add(TABLE, len(index), 1, index, table=self.memory.copy(table))
+        if is_of_runs(index):
             return self._add(LARGEST_OF_RUNS, len(index), index.shape[1], index[0])
         return self._add(LARGEST, len(index), index.shape[1], index)
 
-    def _add(self, kind: int, outputs: int, count: int, index: Array, table: Array | None = None) -> Array:
+    def reduce(self, kind: int, index: Array, **fields: Any) -> Array:
+        """Add an operator that computes a value of each row of places; return the places of its outputs, [n].
+
+        Args:
+            kind: MEAN or AVERAGE.
+            index: places of the values to read, [n, count].
+            **fields: other fields of the operator.
+        """
+        of_runs = is_of_runs(index)
+        scratch = self.memory.take(len(index), np.int32)
+        rows = index[0] if of_runs else index
+        return self._add(kind, len(index), index.shape[1], rows, scratch=scratch, of_runs=of_runs, **fields)
+
+    def combine(self, kind: int, x: Array, z: Array, **fields: Any) -> Array:
+        """Add an operator on two runs of places; return the places of its outputs, [n].
+
+        Args:
+            kind: SUM or PRODUCT.
+            x, z: contiguous places, [n].
+            **fields: other fields of the operator.
+        """
+        first = self.reserve(len(x))
+        start, start_z = self.address + int(x[0]), self.address + int(z[0])
+        self._append(kind, len(x), 1, x=start, y=self.address + first, z=start_z, **fields)
+        return np.arange(first, first + len(x), dtype=np.int32)
+
+    def _add(self, kind: int, outputs: int, count: int, index: Array, **fields: Any) -> Array:
         index, first = self.memory.copy(np.ascontiguousarray(index, np.int32)), self.reserve(outputs)
-        operator = COperator(
-            kind=kind,
-            outputs=outputs,
-            count=count,
-            x=self.address,
-            y=self.address + first,
-            index=address(index),
-            table=address(table),
-        )
-        self.operators.append(operator)
-        self.owners += [index, table]
+        self._append(kind, outputs, count, x=self.address, y=self.address + first, index=index, **fields)
         return np.arange(first, first + outputs, dtype=np.int32)
 
-    def fill(self, shape: Sequence[int], value: int) -> Array:
-        """Return places that always hold one value, in the given shape."""
+    def _append(self, kind: int, outputs: int, count: int, **fields: Any) -> None:
+        """Append an operator; a field that is an array becomes its address."""
+        arrays = [value for value in fields.values() if isinstance(value, np.ndarray)]
+        plain = {name: address(value) if isinstance(value, np.ndarray) else value for name, value in fields.items()}
+        self.operators.append(COperator(kind=kind, outputs=outputs, count=count, **plain))
+        self.owners += arrays
+
+    def fill(self, shape: Sequence[int], values: int | Array) -> Array:
+        """Return places that always hold the same values, in the given shape."""
         count = int(np.prod(shape))
         first = self.reserve(count)
-        self.buffer[first : first + count] = value
+        self.buffer[first : first + count] = values
         self.fills.append((first, count))
         return np.arange(first, first + count, dtype=np.int32).reshape(shape)
+
+
+def is_of_runs(index: Array) -> bool:
+    """Return whether each column of places [n, count] is a run of consecutive places, of two or more.
+
+    >>> is_of_runs(np.array([[0, 9], [1, 10]])), is_of_runs(np.array([[0, 1], [2, 3]]))
+    (True, False)
+    """
+    return len(index) > 1 and bool((np.diff(index, axis=0) == 1).all())

@@ -77,14 +77,21 @@ def draw_windows(
         features: the features of a split, [n, *shape]; a sample may be drawn several times.
         kinds: the kind of each sample, [n], as an index into ``kind_names``.
         kind_names: names of the kinds.
-        shares: the share of each kind in the stream; a kind without a share is not drawn.
+        shares: the share of each kind in the stream; a kind without a share, or without a sample, is not drawn.
         windows: number of windows to draw.
         seed: the seed of the draw.
+
+    >>> kinds = torch.tensor([0, 0, 1])
+    >>> drawn = draw_windows(kinds, kinds, ["positive", "quiet", "music"], {"quiet": 0.5, "music": 0.5}, 4, seed=0)
+    >>> drawn.tolist()
+    [1, 1, 1, 1]
     """
     generator = np.random.default_rng(seed)
-    weights = np.array([shares.get(name, 0.0) for name in kind_names])
-    drawn = generator.choice(len(kind_names), windows, p=weights / weights.sum())
     pools = [np.flatnonzero((kinds == i).numpy()) for i in range(len(kind_names))]
+    weights = np.array(
+        [shares.get(name, 0.0) if len(pool) else 0.0 for name, pool in zip(kind_names, pools, strict=True)]
+    )
+    drawn = generator.choice(len(kind_names), windows, p=weights / weights.sum())
     return features[[int(generator.choice(pools[kind])) for kind in drawn]]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -18,7 +20,7 @@ from gatesearch.runtime.cascade import Array
 from gatesearch.runtime.hop_kernel import HopKernel
 from gatesearch.runtime.program import Program
 from gatesearch.runtime.stage_operators import Unsupported
-from tests.graph.hops.backbones import networks
+from tests.graph.hops.backbones import Last, Mean, Residual, networks
 
 LIBRARY = native.load()
 HOPS = 10
@@ -131,20 +133,80 @@ def test_random_networks_step_in_c_as_in_litert_and_as_on_the_window(drawn, fact
         event(f"unsupported: {error}")
 
 
+class Squeeze(nn.Module):
+    """Scales each channel of a frame by a function of the frame's mean over the bins, as squeeze and excitation do."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv2d(channels, 4, 1), nn.Conv2d(4, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.sigmoid(self.up(torch.relu(self.down(x.mean(3, keepdim=True)))))
+
+
+class Product(nn.Module):
+    """The product of two convolutions."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.one, self.two = (nn.Conv2d(channels, channels, (2, 3), padding=(0, 1)) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.one(x) * torch.tanh(self.two(x))
+
+
+def make_layer(kind: str, channels: int) -> nn.Module:
+    layers: dict[str, Callable[[], nn.Module]] = {
+        "residual": lambda: Residual(nn.Conv2d(channels, channels, 3, padding=(0, 1)), 2),
+        "dilated": lambda: Residual(nn.Conv2d(channels, channels, 3, padding=(0, 2), dilation=2), 4),
+        "depthwise": lambda: nn.Conv2d(channels, 2 * channels, (2, 3), padding=(0, 1), groups=channels),
+        "squeeze": lambda: Squeeze(channels),
+        "product": lambda: Product(channels),
+        "average": lambda: nn.AvgPool2d((2, 1), stride=1),
+        "relu": nn.ReLU,
+        "hardswish": nn.Hardswish,
+    }
+    return layers[kind]()
+
+
+LAYERS = ("residual", "dilated", "depthwise", "squeeze", "product", "average", "relu", "hardswish")
+ENDS: dict[str, Callable[[], nn.Module]] = {"mean": Mean, "last": Last}
+
+
+# A draw takes seconds to compile, so a failing one is not made smaller.
+@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.explicit, Phase.generate])
+@given(
+    kinds=st.lists(st.sampled_from(LAYERS), min_size=1, max_size=3),
+    stride=st.integers(1, 2),
+    end=st.sampled_from(sorted(ENDS)),
+    is_open=st.lists(st.booleans(), min_size=1, max_size=HOPS),
+    seed=st.integers(0, 999),
+)
+def test_networks_with_sums_products_and_means_step_in_c(kinds, stride, end, is_open, seed):
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = [nn.Conv2d(1, 6, (3, 2), stride=(stride, 1))]
+    channels = 6
+    for kind in kinds:
+        layers.append(make_layer(kind, channels))
+        channels *= 2 if kind == "depthwise" else 1
+    network = nn.Sequential(*layers, ENDS[end]()).eval()
+    check_history(*compile_steps(network, (1, 30, 5), stride, seed), is_open, seed)
+
+
 def test_a_program_without_kernels_is_refused_in_one_line():
-    class Sum(nn.Module):
+    class Quotient(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.one, self.two = nn.Conv2d(1, 4, (3, 2)), nn.Conv2d(1, 4, (3, 2))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return (self.one(x) * self.two(x))[:, :, -1:].flatten(1)
+            return (self.one(x) / (2 + torch.sigmoid(self.two(x))))[:, :, -1:].flatten(1)
 
     torch.manual_seed(0)
-    _, programs = compile_steps(Sum().eval(), (1, 12, 4), 2, seed=0)
+    _, programs = compile_steps(Quotient().eval(), (1, 12, 4), 2, seed=0)
     step = Program(programs.step)
     assert LIBRARY is not None
-    with pytest.raises(Unsupported, match="no kernel for MUL"):
+    with pytest.raises(Unsupported, match="no kernel for D"):
         HopKernel(programs.step, step.inputs, step.outputs, (1, [0]), LIBRARY)
 
 

@@ -41,12 +41,30 @@ void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float 
      GS_TABLE    y[i] = table[x[index[i]]]
      GS_MOVE     y holds count runs of x, one after the other; index[2 k] is where a run begins, index[2 k + 1] its length
      GS_LARGEST_OF_RUNS  y[i] is the largest of x[index[k] + i], for k from 0 to count - 1
-     GS_GATED    y is the output of the layer that gated describes */
-enum { GS_CONV, GS_DEPTHWISE, GS_LARGEST, GS_TABLE, GS_MOVE, GS_LARGEST_OF_RUNS, GS_GATED };
+     GS_GATED    y is the output of the layer that gated describes
+     GS_SUM      y[i] = ((x[i] factor + z[i] factor_z + start) >> bits) + zero_out
+     GS_PRODUCT  y[i] = round((x[i] - zero) (z[i] - zero_z) ratio) + zero_out
+     GS_MEAN     y[i] = round((s[i] - start) ratio + offset) + zero_out, where s[i] is the sum of the values that
+                 GS_LARGEST compares, or with of_runs those of GS_LARGEST_OF_RUNS
+     GS_AVERAGE  y[i] = round((s[i] - start) / count) + zero_out, halves away from zero
+   The last four clip y to low .. high. round is half to even. */
+enum {
+  GS_CONV,
+  GS_DEPTHWISE,
+  GS_LARGEST,
+  GS_TABLE,
+  GS_MOVE,
+  GS_LARGEST_OF_RUNS,
+  GS_GATED,
+  GS_SUM,
+  GS_PRODUCT,
+  GS_MEAN,
+  GS_AVERAGE
+};
 struct gs_gated;
 typedef struct {
   int32_t kind, zero, zero_out; /* zero and zero_out: the bytes of x and of y that represent 0 */
-  int32_t outputs, count;       /* of moves, tables and maxima: number of outputs, and of values for each output */
+  int32_t outputs, count;       /* of all but convolutions: number of outputs, and of values for each output */
   gs_conv shape;
   const uint8_t *x;
   uint8_t *y;
@@ -56,6 +74,9 @@ typedef struct {
   void *scratch;
   const uint8_t *table; /* [256] */
   const struct gs_gated *gated;
+  const uint8_t *z;     /* second input of a sum or a product */
+  int32_t zero_z, low, high, factor, factor_z, start, bits, of_runs;
+  float ratio, offset;
 } gs_op;
 
 void GS(run_ops)(const gs_op *ops, int n);

@@ -22,6 +22,45 @@ static void largest_of_runs(const uint8_t *restrict x, const int32_t *first, int
   }
 }
 
+/* Return a value rounded (half to even) and clipped to low .. high. Adding and subtracting 1.5 * 2^23 rounds. */
+GS_INLINE uint8_t to_byte(float value, int zero_out, int low, int high) {
+  const float least = (float)(low - zero_out), most = (float)(high - zero_out);
+  value = value < least ? least : value > most ? most : value;
+  return (uint8_t)((int32_t)((value + 12582912.0f) - 12582912.0f) + zero_out);
+}
+
+/* Compute y = x factor + z factor_z on the scale of y, in fixed point, as XNNPACK does. */
+static void add_weighted(const gs_op *op, const uint8_t *restrict x, const uint8_t *restrict z, uint8_t *restrict y) {
+  for (int i = 0; i < op->outputs; i++) {
+    const int32_t value = ((x[i] * op->factor + z[i] * op->factor_z + op->start) >> op->bits) + op->zero_out;
+    y[i] = (uint8_t)GS_MIN(GS_MAX(value, op->low), op->high);
+  }
+}
+
+/* Compute the product of x and z on the scale of y. */
+static void multiply(const gs_op *op, const uint8_t *restrict x, const uint8_t *restrict z, uint8_t *restrict y) {
+  for (int i = 0; i < op->outputs; i++) {
+    const int32_t value = (x[i] - op->zero) * (z[i] - op->zero_z);
+    y[i] = to_byte((float)value * op->ratio, op->zero_out, op->low, op->high);
+  }
+}
+
+/* Set sums[i] to the sum of the count values of x that belong to output i, minus start. */
+static void add_up(const gs_op *op, int32_t *restrict sums) {
+  for (int i = 0; i < op->outputs; i++) sums[i] = -op->start;
+  if (op->of_runs) {
+    for (int k = 0; k < op->count; k++) {
+      const uint8_t *restrict row = op->x + op->index[k];
+      for (int i = 0; i < op->outputs; i++) sums[i] += row[i];
+    }
+    return;
+  }
+  const int32_t *index = op->index;
+  for (int i = 0; i < op->outputs; i++) {
+    for (int k = 0; k < op->count; k++) sums[i] += op->x[*index++];
+  }
+}
+
 /* Run one operator of a stage. */
 static void run_op(const gs_op *op) {
   switch (op->kind) {
@@ -52,6 +91,29 @@ static void run_op(const gs_op *op) {
     case GS_GATED:
       GS(gated_u8)(&op->shape, op->gated, op->x, op->y, op->scratch);
       break;
+    case GS_SUM:
+      add_weighted(op, op->x, op->z, op->y);
+      break;
+    case GS_PRODUCT:
+      multiply(op, op->x, op->z, op->y);
+      break;
+    case GS_MEAN: {
+      const int32_t *sums = op->scratch;
+      add_up(op, op->scratch);
+      for (int i = 0; i < op->outputs; i++) {
+        op->y[i] = to_byte((float)sums[i] * op->ratio + op->offset, op->zero_out, op->low, op->high);
+      }
+      break;
+    }
+    case GS_AVERAGE: {
+      const int32_t *sums = op->scratch, half = op->count / 2;
+      add_up(op, op->scratch);
+      for (int i = 0; i < op->outputs; i++) {
+        const int32_t value = (sums[i] + (sums[i] < 0 ? -half : half)) / op->count + op->zero_out;
+        op->y[i] = (uint8_t)GS_MIN(GS_MAX(value, op->low), op->high);
+      }
+      break;
+    }
   }
 }
 
