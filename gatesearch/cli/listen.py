@@ -68,6 +68,8 @@ def _load(path: Path, devices: bool) -> Listener:
     Raises:
         UserError: there is no bundle.
     """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"listen: {path} is a file; wanted: a run folder, or the folder of a bundle")
     folder = path / "best" / "bundle" if (path / "best").is_dir() else path
     import torch
 
@@ -102,6 +104,11 @@ def _open(sound: str, stream: StreamFormat) -> Iterator[Iterator[Array]]:
 
         if not Path(sound).exists():
             raise UserError(f"listen: {sound}: no such file; wanted: a WAV file, - or mic")
+        rate = wav.sample_rate(Path(sound))
+        if rate < stream.rate:
+            raise UserError(
+                f"listen: {sound}: {rate} Hz; wanted: {stream.rate} Hz or more, as the network was trained on"
+            )
         wave = wav.read(Path(sound), stream.rate)
         yield (wave[start : start + samples] for start in range(0, len(wave), samples))
 
@@ -122,10 +129,12 @@ def _microphone(rate: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _blocks(read: Callable[[int], bytes], samples: int) -> Iterator[Array]:
-    """Yield blocks of int16 samples until the source ends; half a sample at the end is dropped."""
+    """Yield blocks of int16 samples until the source ends; half a sample at the end is dropped, with a line."""
     import numpy as np
 
     while data := read(2 * samples):
+        if len(data) % 2:
+            print("listen: the sound ends in half a sample, which is dropped", file=sys.stderr)
         yield np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.int16)
 
 

@@ -76,7 +76,10 @@ def _check_shapes(data: Dataset) -> None:
 
 
 def _check_kinds(data: Dataset) -> None:
-    """Refuse a split without positives, and a validation or test split without samples of each negative class."""
+    """Refuse a split without positives, and a validation or test split without samples of each negative class.
+
+    A scene may lack a kind of background: figures of that kind are then missing, and a doubt says so.
+    """
     if not any(data.positive):
         raise DataError(f"data {data.name!r}: no class is a positive: nothing would ever be reported")
     for name in SPLITS:
@@ -84,7 +87,7 @@ def _check_kinds(data: Dataset) -> None:
         present = set(data.kinds(split.labels).tolist())
         # The training split may lack a negative kind. The other splits may not, because a figure of a kind needs
         # samples of it.
-        needed = data.kind_names[:1] if name == "train" else data.kind_names
+        needed = data.kind_names[:1] if name == "train" or data.has_drawn_windows else data.kind_names
         for index, kind in enumerate(needed):
             if index not in present:
                 what = "positive" if index == 0 else f"sample of class {kind!r}"

@@ -11,9 +11,11 @@ import torch
 from pydantic import ValidationError
 
 from gatesearch.data.scenes import Scene, SceneSettings, draw_scene, load_sources, make_scene
+from gatesearch.data.scenes.faults import describe_fault
+from gatesearch.data.scenes.load import LOADERS
 from gatesearch.data.scenes.spec import MAX_HOURS
 from gatesearch.data.scenes.speech_defaults import wake_word_sources
-from gatesearch.data.scenes.windows import draw_windows, name_classes, window_length
+from gatesearch.data.scenes.windows import draw_windows, window_length
 from gatesearch.data.stream_dataset import StreamDataset, check_streams
 from gatesearch.data.types import SPLITS, Split
 from gatesearch.errors import UserError, quote, unknown
@@ -130,8 +132,8 @@ def from_scenes(
         seed: the seed of the windows.
 
     Raises:
-        UserError: a scene has a class or a kind of background that the training scene lacks, or is too short for the
-            windows; or :func:`gatesearch.data.scenes.check_scenes` refuses the scenes.
+        UserError: a scene has a class of events that the training scene lacks, or is too short for the windows; or
+            :func:`gatesearch.data.scenes.check_scenes` refuses the scenes.
     """
     missing = [split for split in SPLITS if split not in scenes]
     if missing or len(scenes) > len(SPLITS):
@@ -142,7 +144,8 @@ def from_scenes(
     for scene in scenes.values():
         window_length(scene, window_s)  # raises an error for a scene that is too short
     check_streams(scenes, positives)
-    _, classes = name_classes(scenes["train"], None, None)
+    kinds = dict.fromkeys(segment.kind for split in SPLITS for segment in scenes[split].segments)
+    classes = tuple(dict.fromkeys((*positives, *kinds)))
     splits = {}
     for split in SPLITS:
         scene = scenes[split]
@@ -185,7 +188,4 @@ def _check_drawing(drawing: Mapping[str, Any], sources: Sequence[Mapping[str, An
     try:
         return SceneSettings.model_validate(tree)
     except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        keys = detail.get("ctx", {}).get("keys", ())  # a rule across keys names them here, and not in ``loc``
-        where = ".".join(map(str, ("data", *detail["loc"], *keys[:1])))
-        raise UserError(f"{where}: {detail['msg']}") from None
+        raise UserError(describe_fault(error, "data", tuple(LOADERS))) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -38,21 +38,30 @@ def reach_by_kind(exits: Tensor, kinds: Tensor, kind_names: Sequence[str], gates
     return reach
 
 
-def describe_stops(passed: Mapping[str, Sequence[float]], early_stop_rate: float, gate_recall: float) -> dict[str, Any]:
+def describe_stops(
+    passed: Mapping[str, Sequence[float]], early_stop_rate: float, gate_recall: float, absent: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the shares of samples that gates stop and let pass, named as in summary.json.
 
     Args:
         passed: for each kind, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
         early_stop_rate: share of negatives that a gate stops.
         gate_recall: share of positives that pass every gate.
+        absent: kinds without a sample; their shares are None.
 
     >>> describe_stops({"positive": (1.0, 0.9), "noise": (1.0, 0.25)}, 0.75, 0.9)["early_stop_by_kind"]
     {'noise': 0.75}
+    >>> describe_stops({"positive": (1.0, 0.9), "noise": (1.0, 0.25)}, 0.75, 0.9, {"noise"})["early_stop_by_kind"]
+    {'noise': None}
     """
     negatives = {kind: row for kind, row in passed.items() if kind != "positive"}
+
+    def stopped(kind: str, share: float) -> float | None:
+        return None if kind in absent else 1 - share
+
     return {
         "early_stop_rate": early_stop_rate,
-        "early_stop_by_kind": {kind: 1 - row[-1] for kind, row in negatives.items()},
-        "first_gate_stop_by_kind": {kind: 1 - row[1] for kind, row in negatives.items() if len(row) > 1},
+        "early_stop_by_kind": {kind: stopped(kind, row[-1]) for kind, row in negatives.items()},
+        "first_gate_stop_by_kind": {kind: stopped(kind, row[1]) for kind, row in negatives.items() if len(row) > 1},
         "gate_recall": gate_recall,
     }

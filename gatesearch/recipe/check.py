@@ -146,7 +146,8 @@ def _missing(details: ErrorDetails, key: Key) -> str:
 
 def _unknown_choice(details: ErrorDetails, key: Key) -> str:
     choices = re.findall(r"'([^']*)'", str(details["ctx"]["expected"]))
-    return describe_unknown(key[-1], write_key(details["input"]), choices)
+    name = next((step for step in reversed(key) if not step.isdigit()), key[-1])  # entries of a list have a number
+    return describe_unknown(name, write_key(details["input"]), choices)
 
 
 def _too_long(details: ErrorDetails, key: Key) -> str:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatesearch.data.dataset_checks import check_dataset
 from gatesearch.data.scenes import Scene, draw_windows
-from gatesearch.data.stream_loader import from_scenes
+from gatesearch.data.stream_loader import from_scenes, load
 from gatesearch.errors import UserError
 from gatesearch.metrics.streams.events import Background, Event
 
@@ -74,6 +75,46 @@ def test_a_scene_that_would_give_a_wrong_figure_is_one_line(case: str, split: st
     with pytest.raises(UserError) as caught:
         build(changes, split)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+KINDS = ("quiet", "environment", "speech", "music")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sets(st.sampled_from(KINDS), min_size=1), min_size=3, max_size=3))
+def test_a_scene_may_lack_a_kind_of_background(kinds: list[set[str]]) -> None:
+    def split_evenly(names: list[str]) -> tuple[Background, ...]:
+        length = SECONDS / len(names)
+        return tuple(Background(name, k * length, (k + 1) * length) for k, name in enumerate(names))
+
+    scenes = {
+        split: make_scene(seed, segments=split_evenly(sorted(names)))
+        for seed, (split, names) in enumerate(zip(("train", "validation", "test"), kinds, strict=True))
+    }
+    own = from_scenes(scenes, name="own", source="made", synthetic=True, windows=50, hop_s=0.1)
+    check_dataset(own, warns=False)
+    assert set(own.kind_names) == {"positive", *set.union(*kinds)}
+    for split, names in zip((own.train, own.validation, own.test), kinds, strict=True):
+        present = {own.kind_names[kind] for kind in own.kinds(split.labels).tolist()}
+        assert present <= {"positive", *names}
+
+
+UNKNOWN_KINDS = st.text("abcdefghij", min_size=1, max_size=9)
+
+
+@given(UNKNOWN_KINDS, st.sampled_from(["shares", "kind of a source"]))
+def test_an_unknown_kind_is_named_with_the_valid_ones(kind: str, where: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(**{"shares": {kind: 1.0}} if where == "shares" else {"sources": [{"kind": kind}]})
+    line = str(caught.value)
+    place = "data.shares: " if where == "shares" else "data.sources.0: "
+    assert line.startswith(place) and repr(kind) in line and "\n" not in line
+    assert ("environment" if where == "shares" else "synthetic_speech") in line or "nearest" in line
+
+
+def test_empty_sources_are_refused_in_one_line() -> None:
+    with pytest.raises(UserError, match=r"^data\.sources: \[\] has too few entries; wanted: 1 or more$"):
+        load(sources=[])
 
 
 def test_a_recording_in_two_splits_is_refused() -> None:

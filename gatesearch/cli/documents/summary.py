@@ -106,9 +106,12 @@ class Best(Document):
         "detection only.",
     )
     early_stop_rate: float | None = Field(description="Share of all negatives of the test split that gates stop.")
-    early_stop_by_kind: dict[str, float] = Field(description="For each negative class, the share that gates stop.")
-    first_gate_stop_by_kind: dict[str, float] = Field(
-        description="For each negative class, the share that the first gate stops."
+    early_stop_by_kind: dict[str, float | None] = Field(
+        description="For each negative class, the share that gates stop; null for a class without test samples."
+    )
+    first_gate_stop_by_kind: dict[str, float | None] = Field(
+        description="For each negative class, the share that the first gate stops; null for a class without test "
+        "samples."
     )
     gate_recall: float | None = Field(description="Share of positives that pass all gates.")
     open_shares: list[float] | None = Field(

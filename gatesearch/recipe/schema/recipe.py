@@ -101,7 +101,11 @@ class Recipe(Group):
                 )
             return self
         if shares is None:
-            raise invalid("missing; only goal detection measures the shares on a stream", "stream.shares", "goal")
+            raise invalid(
+                "no shares of the stream; wanted: shares that add up to 1 (goal detection measures them on its scenes)",
+                "stream.shares",
+                "goal",
+            )
         if isinstance(self.data, Speech):
             expected += self.data.negatives
             for name in shares:

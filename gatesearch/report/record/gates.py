@@ -73,10 +73,12 @@ def gate_rows(
         kind_names: the kinds of the test samples, "positive" first.
     """
     logits = gate_logits(model, test.features)
+    present = (test.kinds if test.stream is None else test.stream.kinds).unique().tolist()
+    absent = {kind for k, kind in enumerate(kind_names) if k not in present}
     rows = []
     for k, placed in enumerate(cut_gates(model.plan)):
         stops = {
-            kind: 1 - (row[k + 1] / row[k] if row[k] else 0.0)
+            kind: None if kind in absent else 1 - (row[k + 1] / row[k] if row[k] else 0.0)
             for kind, row in figures.passed.items()
             if kind != "positive"
         }

@@ -89,7 +89,12 @@ def early_stop_at_least(
     >>> round(early_stop_at_least({"positive": 0.1, "silence": 0.9}, {"silence": [1.0, 0.0]}, {"silence": 100}), 3)
     0.97
     """
-    limits = {kind: [_upper_limit(row[-1], counts[kind])] for kind, row in passed.items() if kind in counts}
+    # Without a sample of a kind, its rate may be anything up to 1.
+    limits = {
+        kind: [_upper_limit(row[-1], counts[kind]) if counts[kind] else 1.0]
+        for kind, row in passed.items()
+        if kind in counts
+    }
     return early_stop(shares, limits)
 
 

@@ -25,7 +25,8 @@ def describe_exit(stage: Row, next_stage: Row, gate: Row | None, sites: Sequence
     if gate is None:
         return {"gate": "cut", "site": read(stage, "last_site", default="?"), "how": "", "stops": "", "sends": link}
     stops = [
-        f"{format_kind(kind)} {format_percent(share)}" for kind, share in read(gate, "early_stop", default={}).items()
+        f"{format_kind(kind)} {'-' if share is None else format_percent(share)}"
+        for kind, share in read(gate, "early_stop", default={}).items()
     ]
     return {
         "gate": gate["kind"],

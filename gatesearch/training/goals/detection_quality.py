@@ -40,7 +40,8 @@ class DetectionQuality:
         chain: the settings by which the gates decide.
         detector: the detector, tuned on the validation stream.
         gate_recall: share of events for which the gates pass at least one window that holds the event.
-        passed: for each kind of hop, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
+        passed: for each kind of hop, the shares that reach stages 0, 1, 2 and so on; the first entry is 1. A kind that
+            the stream lacks has the shares of all hops without an event.
         early_stop_rate: share of the hops without an event at which a gate stops the window.
         layers: the report of each layer gate, by site.
         activities: for the front end and each stage, the share of hops at which it runs, and its openings per hop.
@@ -72,6 +73,11 @@ class DetectionQuality:
         """For each gate, the share of windows with events that it passes, among those that reach it."""
         return tuple(after / before if before else 0.0 for before, after in pairwise(self.passed["positive"]))
 
+    @property
+    def absent_kinds(self) -> frozenset[str]:
+        """The kinds of hops that the stream lacks."""
+        return frozenset(self.passed) - {"positive"} - frozenset(self.stop_shares)
+
     def summary(self) -> dict[str, Any]:
         """Return the figures, named as in summary.json."""
         return {
@@ -86,7 +92,7 @@ class DetectionQuality:
     def gated_summary(self) -> dict[str, Any]:
         """Return the figures of the model's gates, named as in summary.json."""
         return {
-            **describe_stops(self.passed, self.early_stop_rate, self.gate_recall),
+            **describe_stops(self.passed, self.early_stop_rate, self.gate_recall, self.absent_kinds),
             "open_shares": [each.open_share for each in self.activities],
             "openings_per_hour": [each.openings_per_hour(self.hop_s) for each in self.activities],
             "stop_shares_by_background": {kind: dict(row) for kind, row in self.stop_shares.items()},
@@ -128,7 +134,10 @@ def judge(
         chain=chain,
         detector=tuned,
         gate_recall=sum(passed) / len(passed) if passed else 1.0,
-        passed={name: (1.0, *(_share(runs[hops]) for runs in run.runs[2:])) for name, hops in names.items()},
+        passed={
+            name: (1.0, *(_share(runs[hops if hops.any() else kinds != POSITIVE]) for runs in run.runs[2:]))
+            for name, hops in names.items()
+        },
         early_stop_rate=_share(~run.runs[-1][kinds != POSITIVE]),
         layers=layers,
         activities=run.activities(),
