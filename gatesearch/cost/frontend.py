@@ -1,7 +1,7 @@
-"""The work of a front end, from which its time on a core follows.
+"""The work of a front end, which determines its time on a core.
 
-A core's kernel table holds the kernels of shipped front ends, so their time is counted. A front end without a kernel
-takes the rate of the core's profile for each multiply-accumulate.
+The kernel table of a core holds the kernels of shipped front ends. For a front end without a kernel, the time follows
+from its multiply-accumulates and the rate of the core's profile.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class FrontendWork:
     """The work of a front end for a window, or for a hop.
 
     Args:
-        macs: multiply-accumulates.
+        macs: number of multiply-accumulates.
         reading: the cost of the front end's kernel, in the unit of the core's timing; None without a kernel.
     """
 

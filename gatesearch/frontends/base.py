@@ -129,8 +129,7 @@ class Frontend(nn.Module):
     def frame_call(self) -> FrameCall | None:
         """Return the kernel call that computes one frame on a device; None if no kernel computes this front end.
 
-        A price of a front end without a kernel rests on the rate that the device's profile gives for a
-        multiply-accumulate.
+        The price of a front end without a kernel uses the rate of the device's profile for each multiply-accumulate.
         """
         return None
 

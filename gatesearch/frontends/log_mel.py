@@ -47,7 +47,7 @@ class LogMel(NormalisingFrontend):
     torch.Size([2, 1, 49, 40])
     """
 
-    has_fixed_point: ClassVar[bool] = True  # is not inherited, because a derived class may compute something else
+    has_fixed_point: ClassVar[bool] = True  # fixed() ignores an inherited value: a derived class may differ
     name = "log_mel"
     expects = "sound, [samples] each"
     dimensions = 1

@@ -56,7 +56,7 @@ class FixedMelStream:
         """
         samples, tables = _check_samples(samples), self.tables
         if count < 1 or len(samples) < tables.frame + (count - 1) * tables.stride:
-            raise DataError(f"{count} frames of a sound of {len(samples)} samples")
+            raise DataError(f"{count} frames do not fit into a sound of {len(samples)} samples")
         starts = np.arange(count) * tables.stride
         if self.library is None:
             return tables.features_of(samples[starts[:, None] + np.arange(tables.frame)])

@@ -169,7 +169,7 @@ def _write_ungated(problem: Problem, cost: CostModel, best: BestPlan, folder: Ru
     whole = passes.run(best.ungated, calibration_features(problem), problem.device, until="rescale")[0]
     folder.write(UNGATED, tflite.compile(whole, problem.frontend.output_range))
     if any(isinstance(module, nn.AvgPool2d | nn.AdaptiveAvgPool2d) for module in whole.program.modules()):
-        # The rewrites turn a pooling into convolutions. The converter's own file, which a user takes, may be faster.
+        # The rewrites turn a pooling into convolutions. The file that the converter writes without them may be faster.
         plain = partial(tflite.convert, rewrites=False)
         folder.write(UNGATED_AS_CONVERTED, tflite.compile(whole, problem.frontend.output_range, plain))
     return {"core": cost.ungated()[0].cores[0], "arithmetic": whole.arithmetic}

@@ -96,7 +96,7 @@ def draw_windows(
 
 
 def pick_fastest(models: Sequence[bytes], rounds: int = 15) -> bytes:
-    """Return the .tflite that LiteRT runs fastest on this host, on one thread, in turn with the others.
+    """Return the .tflite that LiteRT runs fastest on this host; it times all of them in turn, on one thread.
 
     >>> pick_fastest([b"the only one"])
     b'the only one'

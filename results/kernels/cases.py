@@ -176,7 +176,7 @@ def precision_gating(geometry: Geometry) -> Calls:
     bytes_ = rng.integers(0, 256, (*g.image, g.c_in)).astype(np.uint8)
     floats = ConvU8(g, weight, "floats")
     calls["int8 dense"] = _bound(floats, bytes_, np.float32)
-    # Who needs more than 8 bits of an activation takes fp32, as no library has a fast layer of 16 by 8 bits.
+    # Activations of more than 8 bits need fp32 in a library, because none has a fast layer of 16 by 8 bits.
     real, zero = np.abs(_real(rng, *g.image, g.c_in)), np.zeros(g.c_out, np.float32)
     calls |= _named("fp32", library_layers.dense_fp32(g, weight.astype(np.float32), zero, real))
     calls |= _named("int8", library_layers.dense_int8(g, weight, zero, bytes_))

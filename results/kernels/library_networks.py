@@ -1,8 +1,8 @@
-"""Whole networks in LiteRT, ONNX Runtime and OpenVINO, in float32 and in int8, as their users would take them.
+"""Whole networks in LiteRT, ONNX Runtime and OpenVINO, in float32 and in int8, without gatesearch's rewrites.
 
-LiteRT gets the network as its own converter writes it, with AVERAGE_POOL_2D, and without gatesearch's rewrites. ONNX
-Runtime and OpenVINO get the export of PyTorch, in int8 with QuantizeLinear and DequantizeLinear around each operator,
-from ONNX Runtime's static quantiser. OpenVINO is optional (``pip install openvino``); its calls may be missing.
+LiteRT gets the network as its own converter writes it, with AVERAGE_POOL_2D. ONNX Runtime and OpenVINO get the export
+of PyTorch, in int8 with QuantizeLinear and DequantizeLinear around each operator, from ONNX Runtime's static quantiser.
+OpenVINO is optional (``pip install openvino``); without it, its calls are missing.
 """
 
 from __future__ import annotations

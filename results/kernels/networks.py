@@ -1,6 +1,6 @@
-"""Whole networks in int8 with gated convolutions, beside the ungated network in three libraries.
+"""Whole networks in int8 with gated convolutions, compared with the ungated network in three libraries.
 
-The networks are M-CifarNets with random weights. The seven convolutions behind the first are gated alike.
+The networks are M-CifarNets with random weights. The seven convolutions behind the first one have equal gates.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from results.kernels.networks import GROUP, NETWORKS
 
 
 def tables(minima: Mapping[tuple[str, str], Times]) -> dict[str, str]:
-    """Return a table for each network: times in us, and how many times faster than the fastest ungated int8 network."""
+    """Return a table for each network: times in us, and speeds relative to the fastest ungated int8 network."""
     return {name: _table(minima.get((GROUP, name))) for name in NETWORKS}
 
 

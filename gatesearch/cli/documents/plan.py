@@ -26,5 +26,5 @@ class Plan(Document):
     )
     clocks: dict[str, str] = Field(
         default_factory=dict,
-        description="Name of the clock point of each core that runs at another one than its first.",
+        description="Name of the clock point, by core, for each core that does not run at its first point.",
     )

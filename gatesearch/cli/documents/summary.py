@@ -232,9 +232,9 @@ class Firmware(Document):
     folder: str = Field(description="Folder of the firmware, relative to the run folder.")
     flash: dict[str, int] = Field(description="Bytes of constants by part, without code.")
     ram: dict[str, int] = Field(description="Bytes of working memory by part, without stack.")
-    hops: int = Field(ge=0, description="Number of golden hops, which the check plays.")
-    detections: int = Field(ge=0, description="Number of detections in the golden hops.")
-    check: str | None = Field(description="The line of the check on the machine of the run; null where it failed.")
+    hops: int = Field(ge=0, description="Number of hops in the golden vectors, which the check plays.")
+    detections: int = Field(ge=0, description="Number of detections in the golden vectors.")
+    check: str | None = Field(description="Line that the check printed on the machine of the run; null if it failed.")
 
 
 class Group(Document):
@@ -291,7 +291,7 @@ class StreamFigures(Document):
     mean_power_mw: float = Field(ge=0, description="Mean power over the stream in milliwatts (mW), all of the device.")
     mean_power_interval_mw: list[float] = Field(
         default_factory=list,
-        description="mean_power_mw with the ranges of the device's constants: each constant moves alone, and the "
+        description="Interval of mean_power_mw: each constant of the device moves alone over its range, and the "
         "deviations add in quadrature.",
     )
     power_by_term_mw: dict[str, float] = Field(

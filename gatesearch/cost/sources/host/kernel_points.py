@@ -33,7 +33,7 @@ class Run(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """The key of the curve that the times make."""
+        """The key of the curve of times to which the kernel belongs."""
         name = name_in_bytes(self.call.kernel) if self.in_bytes else self.call.kernel
         return key_of(self.call._replace(kernel=name))
 
@@ -75,9 +75,9 @@ def timed_grids(runs: Sequence[Run]) -> dict[Key, TimedGrid]:
 
 
 def _in_bytes(call: KernelCall, library: Library) -> NetCall:
-    """Return a call of a layer between bytes, without the time of the call from Python.
+    """Return a call of a layer between bytes whose time does not contain the call from Python.
 
-    In a stage, one call from Python runs all layers.
+    In a stage, one call from Python runs all layers. So the time of an empty call is subtracted.
     """
     layer, x, active = sample_in_bytes(call, library)
     stage = ByteOperators(library)
