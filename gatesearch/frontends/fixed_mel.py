@@ -43,6 +43,7 @@ class FixedMel:
     Args:
         fft, frame, stride: samples of a Fourier transform, of a frame, and from one frame to the next.
         lag: samples from the start of the next frame to the end of a window. A stream keeps them between hops.
+        window_frames: number of frames of a window.
         bins: number of bins of the spectrum that filters read.
         mels, features: number of mel filters, and of features of a frame.
         has_dct: whether the features are a cosine transform (DCT) of the logarithms.
@@ -64,6 +65,7 @@ class FixedMel:
     frame: int
     stride: int
     lag: int
+    window_frames: int
     bins: int
     mels: int
     features: int

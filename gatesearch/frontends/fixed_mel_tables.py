@@ -68,6 +68,7 @@ def fixed_mel_tables(front: FittedMel, scale: float, zero_point: int) -> FixedMe
         frame=front.frame,
         stride=front.stride,
         lag=front.samples - front.output_shape[1] * front.stride,
+        window_frames=front.output_shape[1],
         bins=bins,
         mels=mels,
         features=front.features,

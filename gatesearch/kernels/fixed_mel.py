@@ -37,10 +37,15 @@ class FixedMelStream:
     Args:
         tables: the front end.
         library: the compiled kernels; None loads the best ones for this CPU. Without a compiler, the reference runs.
+
+    Attributes:
+        shape: frames of a window, and features of a frame.
+        stride: samples from one frame to the next.
     """
 
     def __init__(self, tables: FixedMel, library: Library | None = None) -> None:
         self.tables, self.library = tables, library or native.load()
+        self.shape, self.stride = (tables.window_frames, tables.features), tables.stride
         self._history = np.zeros(max(tables.lag, 0) + tables.stride, np.int16)
         if self.library is None:
             return

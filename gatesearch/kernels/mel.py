@@ -62,7 +62,7 @@ class Mel:
 
     def __init__(self, frontend: LogMel, library: Library | None = None) -> None:
         self.frontend, self.library = frontend, library or native.load()
-        self.shape = frontend.output_shape[1:]
+        self.shape, self.stride = frontend.output_shape[1:], frontend.stride
         if self.library is None:
             return
         fft, weights = frontend.fft, frontend.mel.double().numpy()

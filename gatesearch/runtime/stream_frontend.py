@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from gatesearch.compile.tflite import channel_last
 from gatesearch.runtime.cascade import Array
 from gatesearch.runtime.stream_windows import Windows
 from gatesearch.runtime.tensor_spec import TensorSpec
-
-if TYPE_CHECKING:
-    from gatesearch.kernels import Mel
 
 
 class StreamFrontend(Protocol):
@@ -103,8 +100,23 @@ class HopFrontend:
         return frames
 
 
+class FrameKernel(Protocol):
+    """A kernel that computes frames of int8 features in units of ``FEATURE_SCALE``, in float or in fixed point.
+
+    Attributes:
+        shape: frames of a window, and features of a frame.
+        stride: samples from one frame to the next.
+    """
+
+    shape: tuple[int, int]
+    stride: int
+
+    def frames(self, samples: Array, count: int) -> Array:
+        """Return the features of the first frames of a stretch of sound, int16 [n] -> int8 [count, features]."""
+
+
 class MelFrontend:
-    """Computes log-mel or MFCC frames by the C kernel, each frame once.
+    """Computes log-mel or MFCC frames by a C kernel, each frame once.
 
     Frames of a window that were computed for an earlier hop are not computed again, even if hops without a front end
     lie between.
@@ -116,16 +128,16 @@ class MelFrontend:
         by_hops: whether windows share their frames; without it, the stage reads whole windows.
     """
 
-    def __init__(self, mel: Mel, spec: TensorSpec, hop: int, by_hops: bool) -> None:
+    def __init__(self, mel: FrameKernel, spec: TensorSpec, hop: int, by_hops: bool) -> None:
         self._mel, self._spec, self._by_hops = mel, spec, by_hops
-        self._frames, self._stride = mel.shape[0], mel.frontend.stride
+        self._frames, self._stride = mel.shape[0], mel.stride
         # Where a hop is no whole number of frames, windows share none.
         self._hop, self._step = hop, hop // self._stride if hop % self._stride == 0 else None
         self._last: Array | None = None  # frames of the last window
         self._last_hop = 0
 
     @staticmethod
-    def fits(mel: Mel, spec: TensorSpec) -> bool:
+    def fits(mel: FrameKernel, spec: TensorSpec) -> bool:
         """Say whether a stage's input holds the frames of the front end in their order."""
         return spec.shape == (1, *mel.shape, 1)
 

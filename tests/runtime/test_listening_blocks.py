@@ -8,10 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatesearch.errors import UserError
 from gatesearch.frontends.log_mel import LogMel
 from gatesearch.frontends.mfcc import MFCC
 from gatesearch.frontends.stream import FrontendStream
 from gatesearch.kernels import Mel, native
+from gatesearch.kernels.fixed_mel import FixedMelStream
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import Array
 from gatesearch.runtime.chain import STREAM_GATES
@@ -123,6 +125,36 @@ def test_the_kernel_front_end_gives_the_features_of_whole_windows(front):
         for k in range(count):
             whole = kernel(samples[(hop + k) * 640 :][:RATE])
             assert np.array_equal(windows.window(k)[:, 0, :, 0], whole)
+
+
+@pytest.mark.parametrize("front", [LogMel, MFCC])
+def test_the_fixed_point_front_end_gives_its_reference_at_any_hop(front):
+    torch.manual_seed(1)
+    tables = front().fit((torch.randn(16, RATE) * 900).to(torch.int16)).fixed()
+    kernel, samples = FixedMelStream(tables), sound(3.0, 4)
+    reader = MelFrontend(
+        kernel, TensorSpec("x", (1, *kernel.shape, 1), np.dtype(np.int8), 1 / 16, 0), 640, by_hops=True
+    )
+    for hop, count in ((0, 3), (3, 1), (9, 4), (40, 2)):
+        windows = reader.read(samples[hop * 640 : (hop + count - 1) * 640 + RATE], hop, count)
+        for k in range(count):
+            first = (hop + k) * 640
+            frames = np.stack([samples[first + 320 * i :][:480] for i in range(49)])
+            assert np.array_equal(windows.window(k)[:, 0, :, 0], tables.features_of(frames))
+
+
+def test_a_bundle_opens_with_the_front_end_in_fixed_point(loaded, mel, monkeypatch):
+    bundle, hop = loaded
+    manifest = set_gates(bundle, hop, [{"threshold": -np.inf, "smoothing": 1, "hold": 0}] * 2, False).manifest
+    manifest |= {"frontend": mel.frontend.describe()}
+    for module in ("bundle", "open_listener"):
+        monkeypatch.setattr(f"gatesearch.runtime.{module}.load_manifest", lambda folder: manifest)
+    listeners = [open_listener(bundle.folder, fixed_point=fixed_point) for fixed_point in (False, True)]
+    in_float, in_fixed_point = (listen(listener, sound(3.0, 2), [20000]) for listener in listeners)
+    assert in_float[1:] == in_fixed_point[1:]  # every gate is open: the same hops
+    monkeypatch.setitem(manifest, "frontend", {"name": "identity", "args": {}})
+    with pytest.raises(UserError, match="no kernel computes the front end identity in fixed point"):
+        open_listener(bundle.folder, fixed_point=True)
 
 
 def test_kernels_and_interpreters_hear_the_same(loaded, mel):
