@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from ctypes import byref
 from typing import Any, ClassVar
 
@@ -18,6 +18,8 @@ from gatesearch.kernels.conv import BYTES, requantise
 from gatesearch.kernels.geometry import Geometry, output_size
 from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SOURCES, Library, Signatures, bind_call
 from gatesearch.kernels.work_terms import Terms, conv_macs, window_taps
+
+STRIP = 128  # pairs of rows that a strip holds, GS_COLUMN_ROOM of depthwise_dsp.h
 
 
 class DepthwiseU8:
@@ -142,4 +144,42 @@ class DepthwiseKernel(CountedKernel):
             "taps of single channels": taps * rest,
             "taps of fours of channels": taps * (rest // 4),
             "taps of channels behind fours": taps * (rest % 4),
+            **_strip_terms(call.shape),
         }
+
+
+def _strip_terms(shape: Sequence[int]) -> Terms:
+    """Return the work terms of the loops of ``depthwise_dsp.h``: over fours of channels, strips, rows and windows.
+
+    A strip is as many columns of the map as fit the loop's memory. For each row of outputs, pairs of its rows are
+    brought side by side. A kernel of a single row is transposed.
+    """
+    h, w, channels, _, kh, kw, stride_h, stride_w, pad_h, pad_w, *_ = shape
+    out_h, out_w = output_size(shape)
+    if kh == 1:
+        w, out_h, out_w, kh, kw, stride_w, pad_w = h, out_w, out_h, kw, kh, stride_h, pad_h
+    groups, pairs = -(-channels // 4), -(-kh // 2)
+    most = max(1, (STRIP // pairs - kw) // stride_w + 1)
+    inside = outside = 0
+    for first in range(0, out_w, most):
+        left = first * stride_w - pad_w
+        right = left + (min(most, out_w - first) - 1) * stride_w + kw
+        columns = min(right, w) - max(left, 0)
+        inside += columns
+        outside += right - left - columns
+    strips = -(-out_w // most)
+    terms = {
+        "groups": 1,
+        "pairs of weights": kw * pairs,
+        "strips": strips,
+        "columns outside": outside * pairs,
+        "rows of strips": out_h * strips,
+        "pairs of rows": out_h * strips * (kh // 2),
+        "single rows": out_h * strips * (kh % 2),
+        "columns of pairs": out_h * inside * (kh // 2),
+        "columns of single rows": out_h * inside * (kh % 2),
+        "windows": out_h * out_w,
+        "pairs of taps": out_h * out_w * kw * pairs,
+        "turns of two pairs": out_h * out_w * -(-kw * pairs // 2),
+    }
+    return {name: float(groups * count) for name, count in terms.items()}

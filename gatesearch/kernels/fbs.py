@@ -31,7 +31,7 @@ from gatesearch.kernels.conv import BYTES, Conv, ConvU8, convolve_integers, requ
 from gatesearch.kernels.fbs_predictor import Boost, CBoost, Decision, conv_weights, plain_conv, random_boost
 from gatesearch.kernels.geometry import Geometry, Pair
 from gatesearch.kernels.library import ADDRESS, FLOAT, INT, SHAPE, SIZE, SOURCES, Library, Signatures, bind_call
-from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_blocks
+from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_blocks, pair_terms
 
 
 class _BoostedConv(ABC):
@@ -347,6 +347,7 @@ class FBSKernel(LayerKernel):
         blocks_in, blocks_out = count_blocks(c_in, shares.get("inputs", 1.0)), count_blocks(c_out)
         return {
             **conv_terms(call.shape, tile, **shares),
+            **pair_terms(call.shape, tile, **shares),
             "blocks pooled": h * w * blocks_in,
             "pairs of blocks predicted": blocks_in * blocks_out,
             "blocks scored": blocks_out,

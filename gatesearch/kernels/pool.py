@@ -88,6 +88,9 @@ class _PoolKernel(CountedKernel):
             "single channels": pixels * rest,
             "taps of fours of channels": taps * (rest // 4),
             "taps of channels behind fours": taps * (rest % 4),
+            "fours of channels": pixels * -(-channels // 4),
+            "rows of fours": rows * -(-channels // 4),
+            "taps of fours": taps * -(-channels // 4),
         }
 
 

@@ -15,6 +15,7 @@ from gatesearch.gates import BLOCK
 from gatesearch.kernels.geometry import output_size
 
 Terms = dict[str, float]
+STEPS_AT_ONCE = 8  # steps of a tile whose inputs tile_dsp.h widens at once
 
 
 def count_blocks(channels: int, share: float = 1.0) -> float:
@@ -30,14 +31,14 @@ def count_blocks(channels: int, share: float = 1.0) -> float:
 def tile_rows(rows: float, tile: int) -> float:
     """Return how many rows the tiles of ``tile.h`` compute to cover ``rows`` rows.
 
-    Whole tiles come first. The last tile covers the remaining rows; it has one row, half a tile's rows or a whole
-    tile's rows, and computes all of them.
+    Whole tiles come first. The last tile covers the remaining rows; it has one row, half a tile's rows (rounded
+    up) or a whole tile's rows, and computes all of them.
 
     >>> [tile_rows(rows, 4) for rows in (8, 9, 10, 11)]
     [8, 9, 10, 12]
     """
     whole, rest = divmod(rows, tile)
-    half = max(tile // 2, 1)
+    half = (tile + 1) // 2
     if not rest:
         last = 0
     elif rest <= 1:
@@ -66,29 +67,67 @@ def conv_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: fl
         tile: pixels that the inner loop computes at once.
         inputs, outputs: shares of the input blocks and of the output blocks that are active.
     """
-    h, w, c_in, c_out, kh, kw, _, _, pad_h, pad_w, _, _ = shape
+    h, w, c_in, c_out, kh, kw, _, _, pad_h, pad_w, _, dilation_w = shape
     out_h, out_w = output_size(shape)
     pixels, taps = out_h * out_w, kh * kw
     blocks_in, blocks_out = count_blocks(c_in, inputs), count_blocks(c_out, outputs)
     unfolded = c_in < BLOCK and taps > 1
     steps = float(-(-taps * c_in // BLOCK)) if unfolded else taps * blocks_in
+    runs, run = (kh, kw * c_in) if dilation_w == 1 else (taps, c_in)
     copied = not unfolded and bool(pad_h or pad_w or c_in % BLOCK)
     border = (h + 2 * pad_h) * (w + 2 * pad_w) * blocks_in
+    tiles, rows = -(-pixels // tile), tile_rows(pixels, tile)
     return {
         "call": 1.0,
         "blocks cleared": border if copied else 0.0,
         "blocks copied": h * w * blocks_in if copied else 0.0,
         "ragged blocks copied": h * w * blocks_in if copied and c_in % BLOCK else 0.0,
-        "rows unfolded": pixels * kh if unfolded else 0.0,
-        "values unfolded": pixels * taps * c_in if unfolded else 0.0,
+        "rows padded": h + 2.0 * pad_h if unfolded else 0.0,
+        "patches": float(pixels) if unfolded else 0.0,
+        "runs unfolded": float(pixels * runs) if unfolded else 0.0,
+        "blocks unfolded": float(pixels * runs * -(-run // BLOCK)) if unfolded else 0.0,
         "pixels": float(pixels),
         "steps listed": steps,
         "pairs of blocks": blocks_in * blocks_out,
         "blocks written": pixels * blocks_out,
         "ragged blocks written": pixels * blocks_out if c_out % BLOCK else 0.0,
-        "tile rows": tile_rows(pixels, tile) * blocks_out,
-        "tile products": tile_rows(pixels, tile) * blocks_out * steps,
+        "tile rows": rows * blocks_out,
+        "tile products": rows * blocks_out * steps,
         "products of single rows": blocks_out * steps if pixels % tile == 1 else 0.0,
+        "blocks of tiles": float(tiles * blocks_out),
+        "turns of tiles": tiles * blocks_out * math.ceil(steps / STEPS_AT_ONCE),
+        "weights of tiles": tiles * blocks_out * steps,
+    }
+
+
+def pair_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: float = 1.0) -> Terms:
+    """Return the work terms of the loop of ``conv_dsp.h``, which goes over tiles and pairs of output channels.
+
+    The inputs of a tile are widened once for all channels. A part is a run of steps whose weights lie side by side;
+    where some input blocks are left out, each tap is a part.
+
+    Args:
+        shape, tile, inputs, outputs: as in :func:`conv_terms`.
+    """
+    _, _, c_in, c_out, kh, kw, *_ = shape
+    out_h, out_w = output_size(shape)
+    pixels, taps = out_h * out_w, kh * kw
+    blocks_in = count_blocks(c_in, inputs)
+    steps = float(-(-taps * c_in // BLOCK)) if c_in < BLOCK and taps > 1 else taps * blocks_in
+    pairs = -(-min(c_out, count_blocks(c_out, outputs) * BLOCK) // 2)
+    parts = taps if blocks_in < count_blocks(c_in) else 1
+    tiles, rows = -(-pixels // tile), tile_rows(pixels, tile)
+    return {
+        "pairs of channels": float(pairs),
+        "tiles": float(tiles),
+        "steps of tiles": tiles * steps,
+        "steps of rows": rows * steps,
+        "pairs of tiles": float(tiles * pairs),
+        "pairs of rows": rows * pairs,
+        "parts of tiles": float(tiles * parts),
+        "parts of pairs": float(tiles * pairs * parts),
+        "steps of pairs": tiles * pairs * steps,
+        "products of pairs": rows * pairs * steps,
     }
 
 

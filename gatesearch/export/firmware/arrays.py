@@ -55,7 +55,8 @@ class ConstantArrays:
         """Return the C name of packed weights of a convolution, int8 [blocks, places / 4, 16 channels, 4 places].
 
         Instruction sets that define ``GS_HAS_WEIGHT_AT`` (simd.h) read another order: [places / 16, 16
-        channels, 16 places]. Both orders are written; the C compiler takes one.
+        channels, 16 places]. Both orders are written; the C compiler takes one. The array begins at a multiple of 16,
+        because some sets load several words at once.
         """
         by_places = packed.reshape(-1, BLOCK // QUAD, BLOCK, QUAD).transpose(0, 2, 1, 3)
         key = ("packed", packed.tobytes())
@@ -63,8 +64,8 @@ class ConstantArrays:
             self._names[key] = name = f"c{len(self._names)}"
             orders = [_rows(np.ascontiguousarray(each).ravel()) for each in (by_places, packed)]
             self._texts.append(
-                f"static const int8_t {name}[{packed.size}] = {{\n#ifdef GS_HAS_WEIGHT_AT\n{orders[0]}\n#else\n"
-                f"{orders[1]}\n#endif\n}};"
+                f"static const int8_t {name}[{packed.size}] GS_ALIGNED = {{\n"
+                f"#ifdef GS_HAS_WEIGHT_AT\n{orders[0]}\n#else\n{orders[1]}\n#endif\n}};"
             )
             self.bytes += packed.nbytes
         return self._names[key]

@@ -86,7 +86,7 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
         "scratch_bytes": f"sizeof({SCRATCH})",
     }
     define.ram |= {"arena": programs.arena_bytes, "scratch": scratch}
-    sizes = f"{scratch} + {programs.steps} * GS_STEP_ROOM"
+    sizes = f"{scratch} + {programs.steps} * GS_STEP_ROOM + {programs.blocks} * GS_BLOCK_ROOM"
     labels = ", ".join(f'"{_escape(name)}"' for name in settings.classes)
     source = [
         "/* Generated: the trained plan. gs_chain.h describes the structures. */",

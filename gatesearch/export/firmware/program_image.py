@@ -66,9 +66,21 @@ class ProgramImage:
 
     @property
     def steps(self) -> int:
-        """The most steps of a convolution: products of 16 input channels at one tap with 16 output channels."""
-        convolutions = [each for each in self.operators if each.kind == CONV]
-        return max((self.array(each.weights).size // (BLOCK * BLOCK) for each in convolutions), default=0)
+        """The most steps of a convolution; a step is the products of 16 input channels at one tap."""
+        return max((self._products(each) // blocks for each, blocks in self._convolutions()), default=0)
+
+    @property
+    def blocks(self) -> int:
+        """The most blocks of 16 output channels of a convolution."""
+        return max((blocks for _, blocks in self._convolutions()), default=0)
+
+    def _convolutions(self) -> list[tuple[COperator, int]]:
+        """Return the convolutions, each with its number of blocks of 16 output channels."""
+        return [(each, -(-each.shape.c_out // BLOCK)) for each in self.operators if each.kind == CONV]
+
+    def _products(self, convolution: COperator) -> int:
+        """Return the number of products of 16 input channels at one tap with 16 output channels."""
+        return int(self.array(convolution.weights).size) // (BLOCK * BLOCK)
 
     def find_place(self, address: int) -> int | None:
         """Return the place of an address; None if the address lies outside the program's memory."""

@@ -33,7 +33,8 @@ class ProgramSource:
         arena_bytes: size of the arena.
         shared_bytes: size of the part of the arena that programs share.
         scratch_bytes: memory that the operators need while they run.
-        steps: the most steps of a convolution; an instruction set may need more scratch memory for each.
+        steps, blocks: the most steps and the most blocks of 16 output channels of a convolution; an instruction set
+            may need more scratch memory for each.
         fills: the ranges of the arena with constant values: first place and values of each.
         text: the definitions of all tables of operators.
     """
@@ -46,6 +47,7 @@ class ProgramSource:
         self.arena_bytes = self.shared_bytes
         self.scratch_bytes = max((image.scratch_bytes for image in images), default=0)
         self.steps = max((image.steps for image in images), default=0)
+        self.blocks = max((image.blocks for image in images), default=0)
         self.fills: list[tuple[int, Array]] = []
         self._relocations: list[Relocation] = []
         for image, (passing, lasting), (places, _) in zip(images, split, plans, strict=True):

@@ -42,7 +42,7 @@ void GS(conv_u8_pack)(const gs_conv *c, const int8_t *weights, int8_t *packed, i
 size_t GS(conv_u8_scratch)(const gs_conv *c) {
   const gs_geometry g = gs_geometry_of(c);
   return g.size + g.pixels * sizeof(int32_t) + g.steps * (sizeof(gs_step) + GS_STEP_ROOM) +
-         g.blocks_out * GS_BLOCK * sizeof(int32_t) + 384;
+         g.blocks_out * (GS_BLOCK * sizeof(int32_t) + GS_BLOCK_ROOM) + 448;
 }
 
 #ifdef GS_OUTPUT_FILE
@@ -108,7 +108,7 @@ typedef struct {
   const float *scale, *shift;
   int32_t kind, zero_out;
   void *y;
-  void *room;               /* GS_STEP_ROOM bytes for each step */
+  void *room;               /* as large as simd.h says */
 } gs_prepared;
 
 /* One case of the switch over kinds, with a loop over the rows of a tile: the kind is then a constant inside the
@@ -171,7 +171,7 @@ void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t
   int32_t *offsets = gs_reserve(&at, g.pixels * sizeof(int32_t));
   gs_step *steps = gs_reserve(&at, g.steps * sizeof(gs_step));
   int32_t *start = gs_reserve(&at, g.blocks_out * GS_BLOCK * sizeof(int32_t));
-  void *room = gs_reserve(&at, g.steps * GS_STEP_ROOM);
+  void *room = gs_reserve(&at, g.steps * GS_STEP_ROOM + g.blocks_out * GS_BLOCK_ROOM + 8);
   if (!in) n_in = g.blocks_in;
   if (!out) n_out = g.blocks_out;
   if (g.copied) {

@@ -127,9 +127,8 @@ static __attribute__((noinline)) void gs_filter_windows(const gs_group *g, const
         : [end] "m"(end), [start] "m"(start)
         : "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "cc", "memory");
     const int32_t sum0 = a, sum2 = b, sum1 = c, sum3 = d;
-    const uint32_t bytes = gs_byte((float)sum0 * scale0, g->zero_out) | gs_byte((float)sum1 * scale1, g->zero_out) << 8 |
-                           gs_byte((float)sum2 * scale2, g->zero_out) << 16 |
-                           (uint32_t)gs_byte((float)sum3 * scale3, g->zero_out) << 24;
+    const uint32_t bytes = gs_two_bytes(sum0, sum1, scale0, scale1, 0, 0, g->zero_out) |
+                           gs_two_bytes(sum2, sum3, scale2, scale3, 0, 0, g->zero_out) << 16;
     memcpy(y, &bytes, 4);
   }
 }
@@ -189,7 +188,7 @@ static void gs_filter_channel(const gs_axis *rows, const gs_axis *columns, const
                  w[ky * rows->step_w + kx * columns->step_w];
         }
       }
-      y[(ptrdiff_t)row * rows->step_y + (ptrdiff_t)column * columns->step_y] = (uint8_t)gs_byte((float)sum * scale, zero_out);
+      y[(ptrdiff_t)row * rows->step_y + (ptrdiff_t)column * columns->step_y] = (uint8_t)gs_two_bytes(sum, 0, scale, 0, 0, 0, zero_out);
     }
   }
 }

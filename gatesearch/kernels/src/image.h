@@ -35,8 +35,8 @@ GS_INLINE gs_geometry gs_geometry_of(const gs_conv *c) {
   if (c->c_in < GS_BLOCK && c->kh * c->kw > 1) {
     g.steps = GS_BLOCKS(c->kh * c->kw * c->c_in);
     g.patch = g.steps * GS_BLOCK;
-    g.size = g.pixels * g.patch + GS_BLOCK; /* copies may write up to 15 values beyond the last patch */
-    if (GS_UNFOLD_PADS) g.size += (c->h + 2 * c->pad_h) * g.width * c->c_in + GS_BLOCK;
+    /* The patches are followed by the padded image. Copies may read and write up to 15 values beyond the end of each. */
+    g.size = g.pixels * g.patch + (c->h + 2 * c->pad_h) * g.width * c->c_in + 2 * GS_BLOCK;
   }
   g.copied = g.patch || c->pad_h || c->pad_w || c->c_in % GS_BLOCK;
   return g;
@@ -108,32 +108,43 @@ GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int chan
     for (int k = 0; k < n; k++) to[k] = from[k]; \
   }
 
-/* GS_UNFOLD defines gs_unfold_TYPE, which copies the patches of an image, one after the other. GS_PAD defines
-   gs_pad_TYPE, which copies the active channels of an image into a padded image, or unfolds the image.
+/* GS_UNFOLD defines gs_unfold_TYPE, which copies the patches of an image, one after the other. It first pads the image,
+   behind the patches, so that the taps of every patch lie inside. GS_PAD defines gs_pad_TYPE, which copies the active
+   channels of an image into a padded image, or unfolds the image.
 
    The border holds the value fill. The values that complete a block of channels, or a patch, are multiplied with
    weights of zero. For integers they may hold anything. For floats, clear is set and they are filled too: memory that
    was never written may hold NaN, and 0 times NaN is NaN. gs_fill_TYPE fills the active blocks of some border pixels. */
 #define GS_UNFOLD(type, value_t, clear) \
-  static void gs_unfold_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, value_t fill, \
-                               value_t *out) { \
-    const int height = gs_height(c), width = gs_width(c), joined = c->dilation_w == 1, run = c->kw * c->c_in; \
-    const value_t *end = x + (ptrdiff_t)c->h * c->w * c->c_in; \
+  /* Copy n runs of values; from moves by step from run to run. */ \
+  static __attribute__((noinline)) value_t *gs_copy_runs_##type(value_t *to, const value_t *from, int n, int run, \
+                                                                int step) { \
+    for (; n; n--, from += step, to += run) { \
+      const value_t *values = from; \
+      for (value_t *at = to; at < to + run; at += GS_BLOCK, values += GS_BLOCK) { \
+        memcpy(at, values, GS_BLOCK * sizeof(value_t)); \
+      } \
+    } \
+    return to; \
+  } \
+  static void gs_unfold_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, value_t fill, value_t *out) { \
+    const int height = gs_height(c), width = gs_width(c), row = g->width * c->c_in, border = c->pad_w * c->c_in; \
+    const int joined = c->dilation_w == 1; \
+    value_t *padded = out + g->pixels * g->patch + GS_BLOCK, *to = padded; \
+    for (int y = -c->pad_h; y < c->h + c->pad_h; y++) { \
+      const int inside = y >= 0 && y < c->h, values = inside ? c->w * c->c_in : 0; \
+      for (int k = 0; k < border; k++) *to++ = fill; \
+      memcpy(to, x + (inside ? (ptrdiff_t)y * c->w * c->c_in : 0), values * sizeof(value_t)); \
+      to += values; \
+      for (int k = border + values; k < row; k++) *to++ = fill; \
+    } \
     for (int y = 0; y < height; y++) { \
-      for (int column = 0; column < width; column++, out += g->patch) { \
-        value_t *to = out; \
-        for (int ky = 0; ky < c->kh; ky++) { \
-          const int row = y * c->stride_h + ky * c->dilation_h - c->pad_h, left = column * c->stride_w - c->pad_w; \
-          const int inside = row >= 0 && row < c->h; \
-          if (joined && inside && left >= 0 && left + c->kw <= c->w) { \
-            gs_copy_##type(to, x + ((ptrdiff_t)row * c->w + left) * c->c_in, run, end); \
-            to += run; \
-            continue; \
-          } \
-          for (int kx = 0; kx < c->kw; kx++) { \
-            const int at = left + kx * c->dilation_w, in_row = inside && at >= 0 && at < c->w; \
-            for (int k = 0; k < c->c_in; k++) *to++ = in_row ? x[((ptrdiff_t)row * c->w + at) * c->c_in + k] : fill; \
-          } \
+      const value_t *patch = padded + y * c->stride_h * row; \
+      for (int column = 0; column < width; column++, out += g->patch, patch += c->stride_w * c->c_in) { \
+        to = out; \
+        if (joined) to = gs_copy_runs_##type(to, patch, c->kh, c->kw * c->c_in, c->dilation_h * row); \
+        for (int ky = 0; !joined && ky < c->kh; ky++) { \
+          to = gs_copy_runs_##type(to, patch + ky * c->dilation_h * row, c->kw, c->c_in, c->dilation_w * c->c_in); \
         } \
         while (clear && to < out + g->patch) *to++ = fill; \
       } \

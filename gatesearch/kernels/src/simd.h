@@ -15,10 +15,10 @@
    A set may replace whole loops by loops of its own. It then defines the name of a file that holds them:
      GS_TILE_FILE          gs_sized_u8, the products of a tile (tile.h)
      GS_OUTPUT_FILE        gs_finish_bytes, the bytes of a block of channels from its sums (conv_u8.c)
-     GS_UNFOLD_FILE        gs_unfold_u8, the patches of an image (image.h). If GS_UNFOLD_PADS is 1, there is room for a
-                           padded image behind the patches
+     GS_UNFOLD_FILE        gs_unfold_u8, the patches of an image (image.h)
      GS_CONV_FILE          gs_convolve_bytes, a convolution to bytes whose image is prepared (conv_u8.c). It has
-                           GS_STEP_ROOM bytes of scratch memory for each step
+                           GS_STEP_ROOM bytes of scratch memory for each step, and GS_BLOCK_ROOM bytes for each
+                           block of output channels
      GS_DEPTHWISE_FILE     gs_filter_u8, a depthwise convolution (depthwise.c)
      GS_POOL_FILE          gs_pool_u8 and gs_sum_u8, pooling and the sum of two maps (pool.c)
    The C files in brackets say what these functions compute, and hold the loops of the other sets.
@@ -69,11 +69,11 @@ GS_INLINE void gs_pack_quads(const uint32_t *quads, size_t place, int8_t *packed
 #ifndef GS_MOST_COLUMNS
 #define GS_MOST_COLUMNS (GS_ROWS > 2 ? 4 : 1) /* most columns of a tile with a single row */
 #endif
-#ifndef GS_UNFOLD_PADS
-#define GS_UNFOLD_PADS 0
-#endif
 #ifndef GS_STEP_ROOM
 #define GS_STEP_ROOM 0
+#endif
+#ifndef GS_BLOCK_ROOM
+#define GS_BLOCK_ROOM 0
 #endif
 
 #endif

@@ -12,7 +12,6 @@
 #define GS_COLUMNS 1
 #define GS_TILE_FILE "tile_mve.h"
 #define GS_UNFOLD_FILE "unfold_mve.h"
-#define GS_UNFOLD_PADS 1
 #define GS_CONV_FILE "conv_mve.h"
 #define GS_DEPTHWISE_FILE "depthwise_mve.h"
 #define GS_POOL_FILE "pool_mve.h"
