@@ -13,12 +13,17 @@ import numpy.typing as npt
 
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile import flatbuffer
+from gatesearch.gates import LayerGate
 
 if TYPE_CHECKING:
     import torch
 
 Array = npt.NDArray[Any]
 FLOAT_TOLERANCE = 1e-3  # share of an output's largest value; errors of rounding in float32 are 100 times smaller
+# A gated layer compares sums with thresholds, or with each other. If two numbers are nearly equal, another order of
+# additions changes the decision. The output then changes by what the gate adds or drops: low bits of an input, or a
+# channel. In M-CifarNet, this is up to 3 % of the largest value. A wrong program is off by about the largest value.
+DECISION_TOLERANCE = 0.15
 # int8 has 256 steps. A right int8 program rounds at each operator, which adds up to a few steps. The values of a wrong
 # program are unrelated to the right ones. Two independent uniform values differ by 85 steps on average.
 MAX_MEAN_STEPS = 40
@@ -38,13 +43,15 @@ def check_float(model: bytes, module: torch.nn.Module, inputs: Sequence[Array], 
         ToolError: an output differs; the message names the last layer whose output the program contains.
     """
     outputs = run_program(model, [_channel_last(each) for each in inputs])
+    decides = any(isinstance(part, LayerGate) for part in module.modules())
+    tolerance = DECISION_TOLERANCE if decides else FLOAT_TOLERANCE
     for index, (output, expected) in enumerate(zip(outputs, reference, strict=True)):
         right = _channel_last(expected)
         finite = np.isfinite(right)
         scale = float(np.abs(right[finite]).max(initial=0.0))
         shape_fits = output.shape == right.shape
         error = np.abs(output - right)[finite].max(initial=0.0) if shape_fits else np.inf
-        if not error <= FLOAT_TOLERANCE * max(scale, FLOAT_TOLERANCE):
+        if not error <= tolerance * max(scale, FLOAT_TOLERANCE):
             raise ToolError(
                 f"conversion to .tflite: the converter wrote a wrong program: output {index} differs from the module "
                 f"by {error:.3g} at values up to {scale:.3g}, {_place(model, module, inputs)}"

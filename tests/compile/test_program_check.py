@@ -13,6 +13,9 @@ from torch import nn
 
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile import flatbuffer, program_check, tflite
+from gatesearch.gates import build_gate
+from gatesearch.graph.sites import layer_sites
+from gatesearch.plan import PlacedGate
 
 
 def network(channels: int) -> nn.Module:
@@ -46,6 +49,25 @@ def test_a_program_with_another_constant_is_refused_behind_the_last_right_layer(
     program_check.check_float(model, net, [x.numpy()], reference)
     with pytest.raises(ToolError, match=r"wrong program: output 0 differs .* behind layer '1'"):
         program_check.check_float(with_other_constant(model, 1, factor), net, [x.numpy()], reference)
+
+
+@settings(max_examples=3, deadline=None)
+@given(seed=st.integers(0, 99), kind=st.sampled_from(["fbs", "pg", "fbs_pg"]))
+def test_a_decision_that_rounding_turns_is_no_wrong_program_but_another_function_is(seed: int, kind: str) -> None:
+    torch.manual_seed(seed)
+    net, x = network(8), torch.randn(1, 2, 8, 8)
+    [_, site, _] = layer_sites(net, x)
+    gated = nn.Sequential(net[0], net[1], build_gate(site, PlacedGate.of(kind, site.name), net[2]), *net[3:]).eval()
+    model = tflite.convert(gated, x)
+    with torch.no_grad():
+        right = gated(x).numpy()
+    turned, other = (right + share * np.abs(right).max() * np.eye(1, 4, dtype=np.float32) for share in (0.03, 1.0))
+    program_check.check_float(model, gated, [x.numpy()], [turned])
+    with pytest.raises(ToolError, match="wrong program"):
+        program_check.check_float(model, gated, [x.numpy()], [other])
+    plain = tflite.convert(net, x)
+    with torch.no_grad(), pytest.raises(ToolError, match="wrong program"):
+        program_check.check_float(plain, net, [x.numpy()], [1.03 * net(x).numpy()])
 
 
 def test_a_converter_that_writes_a_wrong_constant_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
