@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatesearch.gates import KernelCall
-from gatesearch.kernels import Library, layer_kernel
+from gatesearch.kernels import ActiveChannels, Library, layer_kernel
 from gatesearch.kernels.arrays import Array
+from gatesearch.kernels.channel_skipping import zero_inactive
 from gatesearch.kernels.gated_u8 import BYTE_LAYERS
 
 VARIANTS: Mapping[str, tuple[dict[str, int], ...]] = {
@@ -57,21 +60,35 @@ def test_the_kernel_equals_the_reference_and_the_layer_within_rounding(
         expected = layer.reference(real, None)
     y, reference = whole(image, active), whole.reference(image, active)
     assert y.shape == tuple(layer.shape) and y.dtype == np.uint8
-    _check_bytes(name, y, reference, expected / level_out)
+    _check_bytes(name, y, reference)
+    noise = np.float32(0) if name in ("pg", "fbs_pg") else weight_noise(layer, real, active)
+    within = np.abs(y * level_out - expected) <= 1.01 * level_out + 6 * noise
+    assert within.mean() >= 0.97  # where two groups are equally strong, rounding decides which one wins
 
 
-def _check_bytes(name: str, y: Array, reference: Array, expected: Array) -> None:
-    """Compare the bytes of C with those of the reference, and with the float32 layer's output in steps."""
+def weight_noise(layer: Any, x: Array, active: ActiveChannels | None) -> Array:
+    """Return the standard deviation of each output that rounding the weights to int8 causes, [h', w', c_out].
+
+    A rounded weight is off by up to half a step s of its channel, with a standard deviation of s / sqrt(12). Errors of
+    the taps are independent, so the product with a patch is off by s / sqrt(12) times the length of the patch.
+    """
+    conv, boost = layer.conv, layer.conv.boost
+    image = zero_inactive(x, active)
+    factor, _ = conv._decision.reference(image.mean((0, 1), dtype=np.float32))
+    ones = torch.ones(conv.geometry.weights)
+    length = conv.geometry.convolve(torch.from_numpy(np.square(image)), ones).clamp(min=0).sqrt().numpy()
+    steps = np.abs(conv.weight).reshape(len(conv.weight), -1).max(1) / 127
+    noise: Array = np.abs(factor * boost.slope) * steps / np.sqrt(12) * length
+    return noise
+
+
+def _check_bytes(name: str, y: Array, reference: Array) -> None:
+    """Compare the bytes of C with those of the reference."""
     difference = np.abs(y.astype(int) - reference.astype(int))
     if name == "pg":  # its sums are whole numbers, so nothing depends on the order of additions
         np.testing.assert_array_equal(y, reference)
     else:  # the predictor adds floats in another order than the reference, which may change a last bit
         assert difference.max() <= 1 and (difference > 0).mean() < 0.02
-    distance = np.abs(y - expected.clip(0, 255))
-    if name == "fbs_pg" or name == "pg":
-        assert np.quantile(distance, 0.98) <= 1  # rounding to bytes may open or close an output near its threshold
-    else:
-        assert np.quantile(distance, 0.99) <= 4  # weights of 8 bits
 
 
 def test_a_layer_without_a_relu_or_with_negative_inputs_is_refused(library: Library) -> None:
