@@ -117,6 +117,15 @@ def test_the_report_is_there(finished: Path) -> None:
     assert "digits" in page and "conv2.0" in page and "nan" not in page.lower().split()
 
 
+def test_results_begin_with_the_line_that_the_files_are_worse_than_without_gates(finished: Path) -> None:
+    """No kernel runs the layers of this device, so its float program computes them in full and masks."""
+    first = summary_of(finished)["warnings"][0]
+    assert first.startswith("the exported bundle is slower and larger than the ungated int8 program: ")
+    assert "on this host" in first and "expected on" not in first  # the device is imagined
+    page = (finished / "report.html").read_text()
+    assert page.index(first[1:30]) < page.index("<h1>")
+
+
 def test_a_finished_run_trains_and_exports_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
     monkeypatch.setattr(export, "tflite", None)
