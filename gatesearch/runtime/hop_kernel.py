@@ -67,7 +67,7 @@ class HopKernel:
         ends, after = results[: len(axes[1])], results[len(axes[1]) : len(axes[1]) + len(state)]
         for spec, tensor in zip(inputs[1:], after, strict=True):
             if (np.float32(spec.scale), spec.zero_point + SIGNED) != (tensor.scale, tensor.zero):
-                raise Unsupported(f"a state {spec.name} on two scales")
+                raise Unsupported(f"the state {spec.name}, which enters and leaves with different scales")
         moved = [np.moveaxis(end.places, axis, 0).ravel() for end, axis in zip(ends, axes[1], strict=True)]
         self.widths = [len(each) for each in moved]
         self._state = slice(0, 0)

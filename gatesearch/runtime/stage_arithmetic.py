@@ -30,9 +30,9 @@ def add_difference(stage: OperatorList, options: Any, inputs: Sequence[int], out
 def _add_weighted_sum(stage: OperatorList, options: Any, inputs: Sequence[int], output: int, sign: int) -> None:
     """Add x + z or x - z, in XNNPACK's fixed point.
 
-    With r_x and r_z, the ratios of the scales of x and z to that of y, the result is r_x (x - zero_x) +- r_z (z -
-    zero_z). XNNPACK rounds both ratios to multiples of 2^-bits. The number of bits is such that the larger one has 21
-    binary digits (xnn_init_qs8_add_minmax_scalar_params). The sum is then an integer, and is rounded half up.
+    The result is r_x (x - zero_x) +- r_z (z - zero_z), where r_x and r_z are the scales of x and z divided by the scale
+    of y. XNNPACK rounds both ratios to multiples of 2^-bits, where bits is such that the larger ratio has 21 binary
+    digits (xnn_init_qs8_add_minmax_scalar_params). So the sum is a multiple of 2^-bits. It is rounded half up.
     """
     x, z = (stage.operand(i) for i in inputs)
     scale, zero = stage.grid(output)
@@ -61,7 +61,7 @@ def add_product(stage: OperatorList, options: Any, inputs: Sequence[int], output
 def _check_ratios(stage: OperatorList, output: int, ratios: Sequence[Any], limits: tuple[float, float]) -> None:
     if not all(limits[0] <= ratio < limits[1] for ratio in ratios):
         name = stage.graph.tensors[output].name.decode()
-        raise Unsupported(f"{name} on a scale too far from those of the values that it is computed from")
+        raise Unsupported(f"{name} has a scale too far from the scales of its inputs")
 
 
 def _add_elementwise(
@@ -69,8 +69,8 @@ def _add_elementwise(
 ) -> None:
     """Add an operator on two tensors; an axis of length 1 is repeated as often as the output needs.
 
-    The order of values is that of the larger operand in memory. So it needs no copy in another order, and often the
-    other operand needs none either.
+    The operator computes the values in the order in which the larger operand lies in memory. So this operand needs no
+    copy in another order, and often the smaller one needs none either.
     """
     shape = stage.shape(output)
     larger = max(operands, key=lambda operand: operand.places.size)
@@ -86,10 +86,10 @@ def find_bounds(function: int, scale: np.float32, zero: int) -> tuple[int, int]:
     """Return the smallest and the largest byte of an output with an activation function.
 
     Raises:
-        Unsupported: the activation function has other bounds than ReLU and ReLU6.
+        Unsupported: the activation function is neither ReLU nor ReLU6.
     """
     if function not in (0, RELU, RELU6):
-        raise Unsupported(f"an activation function {function} that is not in the clipping")
+        raise Unsupported(f"the activation function {function}, which is no clipping")
     low = zero if function else 0
     high = min(255, zero + int(np.rint(np.float32(6) / scale))) if function == RELU6 else 255
     return low, high

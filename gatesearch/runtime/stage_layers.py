@@ -148,4 +148,4 @@ def _check_activation(function: int, target: Tensor) -> None:
     clipped = function == RELU and target.zero == 0
     clipped |= function == RELU6 and target.zero == 0 and round(6 / float(target.scale)) >= 255 - target.zero
     if function and not clipped:
-        raise Unsupported(f"an activation function {function} that is not in the clipping")
+        raise Unsupported(f"the activation function {function}, which is no clipping")

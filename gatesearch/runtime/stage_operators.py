@@ -69,7 +69,7 @@ class OperatorList:
         self.memory = Memory()
         activations = [t for t in self.graph.tensors if self._buffers[t.buffer].data is None]
         # Each tensor has room for its values twice, on cache lines of its own, because an operator may store a copy in
-        # another order. An operator on several tensors may store a copy of each, repeated to the size of its output.
+        # another order. An operator on several tensors may store a copy of each operand in the size of its output.
         results = [
             self.graph.tensors[int(operator.outputs[0])]
             for operator in self.graph.operators
@@ -99,17 +99,17 @@ class OperatorList:
         """Return the first of new places; the next ones begin on a cache line, or with ``tight`` right behind.
 
         Raises:
-            Unsupported: there is no room for them.
+            Unsupported: the reserved memory is too small for them.
         """
         first = self._used
         self._used += count if tight else -(-count // LINE) * LINE
         if self._used > self.buffer.size:
-            raise Unsupported("values that are moved about more often than there is room for")
+            raise Unsupported("copies of values that need more memory than is reserved")
         self.blocks.append((first, self._used - first))
         return first
 
     def new(self, tensor: int, axis: int = 0, tight: bool = False) -> Tensor:
-        """Return new places for a tensor's values, and remember them.
+        """Return new places for a tensor's values, and store them in :attr:`tensors`.
 
         Args:
             tensor: index of the tensor.

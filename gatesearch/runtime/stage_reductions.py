@@ -26,7 +26,7 @@ def add_largest(stage: OperatorList, options: Any, inputs: Sequence[int], output
     source = stage.tensors[inputs[0]]
     rows = reduced_rows(source.places, stage.constant(inputs[1], np.int32))
     if (source.scale, source.zero) != (stage.grid(output)[0][0], stage.grid(output)[1]):
-        raise Unsupported("a maximum on two scales")
+        raise Unsupported("a maximum whose input and output have different scales")
     stage.tensors[output] = source._replace(places=stage.gather(rows).reshape(stage.shape(output)))
 
 
@@ -51,7 +51,7 @@ def add_average(stage: OperatorList, options: Any, inputs: Sequence[int], output
     source = stage.tensors[inputs[0]]
     views = view_windows(source.places, options, stage.shape(output))
     if (source.scale, source.zero) != (stage.grid(output)[0][0], stage.grid(output)[1]):
-        raise Unsupported("a mean over windows on two scales")
+        raise Unsupported("a mean over windows whose input and output have different scales")
     _add_reduction(stage, AVERAGE, views, output, start=SIGNED * views.shape[1], zero_out=SIGNED)
 
 

@@ -27,7 +27,7 @@ def add_requantise(stage: OperatorList, options: Any, inputs: Sequence[int], out
     scale, zero = stage.grid(output)
     ratio = source.scale / scale[0]
     if tensor_info.type != stage.schema.TensorType.INT8 or not 2**-8 <= ratio <= 2**7:
-        raise Unsupported(f"{tensor_info.name.decode()} on a scale too far from what it is made of")
+        raise Unsupported(f"{tensor_info.name.decode()} has a scale too far from that of its input")
     steps = (np.arange(256) - source.zero) * int(np.rint(np.float32(256) * ratio))
     table = np.clip(((steps + 128) >> 8) + zero, 0, 255).astype(np.uint8)
     places = stage.gather(source.places.reshape(-1, 1), table).reshape(source.places.shape)

@@ -15,7 +15,7 @@ from results.boards.part_factors import PartFactor, part_factors
 from results.boards.published import Published
 from results.boards.wake_word import LARGEST_POWER_ERROR, WakeWord, wake_words
 
-LEAST_PARTS, LEAST_STREAMS = 5, 3  # targets: parts with close latencies, parts with a close mean power
+MIN_PARTS, MIN_STREAMS = 5, 3  # targets: parts with close latencies, parts with a close mean power
 PRICE_PROTOCOL = (
     "instructions of the network from the kernel table, times the geometric mean of time / instructions of the three "
     "other networks; published by {system}, {round}, {organisation}"
@@ -124,7 +124,7 @@ class Boards(Benchmark):
                 f"parts on which the price predicts a software's four latencies within {LARGEST_ERROR:.0%}",
                 {0: float(len(close))},
                 "parts",
-                target=f">= {LEAST_PARTS}",
+                target=f">= {MIN_PARTS}",
                 provenance="modelled",
                 protocol=f"{len(self.comparisons)} systems of {len(self.closest)} parts; each network left out in turn",
             ),
@@ -132,7 +132,7 @@ class Boards(Benchmark):
                 f"parts whose mean power with the streaming wake word is predicted within {LARGEST_POWER_ERROR:.0%}",
                 {0: float(len(powers))},
                 "parts",
-                target=f">= {LEAST_STREAMS}",
+                target=f">= {MIN_STREAMS}",
                 provenance="modelled",
                 protocol=STREAM_PROTOCOL,
             ),

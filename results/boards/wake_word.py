@@ -113,8 +113,8 @@ def _powers(published: Published, stream: Stream) -> tuple[float, float, str] | 
     assumption = f"active power of {active:.3g} mW at {mhz:g} MHz falls with the clock, but for {static:.3g} mW"
     floor = floors.get(stream.mhz)
     if floor is None:
-        known_mhz, known = next(iter(floors.items()))
-        floor = static + (known - static) * stream.mhz / known_mhz
+        other_mhz, other_mw = next(iter(floors.items()))
+        floor = static + (other_mw - static) * stream.mhz / other_mhz
         assumption += "; so does the floor"
     return static + (active - static) * stream.mhz / mhz, floor, assumption
 

@@ -100,8 +100,8 @@ def place_groups(groups: Sequence[Group]) -> tuple[list[int], int]:
     placed: list[int] = []
     for index in sorted(range(len(groups)), key=lambda i: (-groups[i].size, groups[i].first)):
         group, at = groups[index], 0
-        rivals = [other for other in placed if _overlap(groups[other].steps, group.steps)]
-        for other in sorted(rivals, key=lambda i: places[i]):
+        overlapping = [other for other in placed if _overlap(groups[other].steps, group.steps)]
+        for other in sorted(overlapping, key=lambda i: places[i]):
             if places[other] >= at + group.size:
                 break
             at = max(at, align(places[other] + groups[other].size))

@@ -44,10 +44,10 @@ void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float 
      GS_GATED    y is the output of the layer that gated describes
      GS_SUM      y[i] = ((x[i] factor + z[i] factor_z + start) >> bits) + zero_out
      GS_PRODUCT  y[i] = round((x[i] - zero) (z[i] - zero_z) ratio) + zero_out
-     GS_MEAN     y[i] = round((s[i] - start) ratio + offset) + zero_out, where s[i] is the sum of the values that
-                 GS_LARGEST compares, or with of_runs those of GS_LARGEST_OF_RUNS
+     GS_MEAN     y[i] = round((s[i] - start) ratio + offset) + zero_out. s[i] is the sum of the values that GS_LARGEST
+                 compares; if of_runs is set, of those that GS_LARGEST_OF_RUNS compares
      GS_AVERAGE  y[i] = round((s[i] - start) / count) + zero_out, halves away from zero
-   The last four clip y to low .. high. round is half to even. */
+   The last four kinds clip y to low .. high. round rounds half to even. */
 enum {
   GS_CONV,
   GS_DEPTHWISE,

@@ -1,4 +1,4 @@
-/* Runs a whole stage of a cascade: int8 operators, the first stage's up to its gate's logit.
+/* Runs a whole stage of a cascade in int8; of the first stage, the operators up to the logit of its gate.
 
    hear runs the first stage on one window, stream on several. hops runs any stage hop by hop, and keeps its state.
    Windows are int8, as front ends return them; the stage computes in uint8. gatesearch/runtime/stage.py and

@@ -11,7 +11,7 @@
 #endif
 
 #define PLAN (&gs_the_plan)
-#define MOST_STAGES 32 /* a stage is a bit of gs_activity.caught_up */
+#define MAX_STAGES 32 /* a stage is a bit of gs_activity.caught_up */
 
 /* The state of a gate: how many scores it holds, and for how many hops it stays open. */
 typedef struct {
@@ -23,8 +23,8 @@ static struct {
   int32_t hop, next_hop;    /* decisions so far; the first hop at which the next detection is allowed */
   int32_t frames_hop;       /* the hop at which the front end ran last; -1: never */
   int32_t at;               /* place in the ring of the next sample */
-  gate_state signal, gates[MOST_STAGES];
-  uint32_t alive[MOST_STAGES];    /* bit p: the stage has the state of phase p */
+  gate_state signal, gates[MAX_STAGES];
+  uint32_t alive[MAX_STAGES];    /* bit p: the stage has the state of phase p */
   uint32_t open;                  /* bit k: stage k ran at the last hop */
   gs_activity activity;
 } now;

@@ -44,8 +44,8 @@ int gatesearch_process(const int16_t *samples, gs_detection *detection);
 /* Return what happened at the last hop. */
 gs_activity gatesearch_activity(void);
 
-/* Called with opens = 1 when a stage runs for the first time after its gate opened, and with opens = 0 when the gate
-   closes. Define a function of this name to wake a core or a power domain; it replaces the library's empty one. */
+/* Called with opens = 1 when a stage starts to run after it was closed, and with opens = 0 when its gate closes it.
+   Define a function of this name to wake a core or a power domain; it replaces the library's empty one. */
 void gatesearch_on_stage(int stage, int opens);
 
 /* Return the name of a class. */

@@ -1,8 +1,8 @@
-/* Plays the golden vectors and compares every hop with the Python runtime: how far it came, which stages caught up, and
-   what was detected. Prints PASS or the first difference.
+/* Plays the golden vectors and compares every hop with the Python runtime: the last stage that ran, the stages that
+   caught up, and the detection. Prints PASS or the first difference.
 
    With GS_COUNT defined, it also prints the mean instructions of hops by the last stage that ran. The emulator's timer
-   counts them (clock.h); it has no pipeline and no caches, so they are instructions, not cycles. */
+   counts them (clock.h). The emulator has no pipeline and no caches, so the counts are instructions, not cycles. */
 #include <stdio.h>
 #include "gatesearch.h"
 #include "gs_plan.h"
@@ -10,7 +10,7 @@
 #ifdef GS_COUNT
 #include "clock.h"
 
-#define STACK_BYTES 32768 /* the part of the stack that is watched */
+#define STACK_BYTES 32768 /* bytes of the stack that used_stack can measure */
 #define PAINT 0xA5
 
 /* Fill the unused stack with a pattern. */
@@ -19,7 +19,7 @@ static __attribute__((noinline)) void paint_stack(void) {
   for (int i = 0; i < STACK_BYTES - 256; i++) low[i] = PAINT;
 }
 
-/* Return how many bytes of the stack were used since it was painted. */
+/* Return the number of bytes of the stack that were used since paint_stack. */
 static __attribute__((noinline)) int used_stack(void) {
   const volatile uint8_t *low = (volatile uint8_t *)__builtin_frame_address(0) - STACK_BYTES;
   int i = 0;
