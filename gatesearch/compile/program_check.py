@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 FLOAT_TOLERANCE = 1e-3  # share of an output's largest value; errors of rounding in float32 are 100 times smaller
 # A gated layer compares sums with thresholds, or with each other. If two numbers are nearly equal, another order of
-# additions changes the decision. The output then changes by what the gate adds or drops: low bits of an input, or a
+# additions may change the decision. The output then changes by what the gate adds or drops: low bits of an input, or a
 # channel. In M-CifarNet, this is up to 3 % of the largest value. A wrong program is off by about the largest value.
 DECISION_TOLERANCE = 0.15
 # int8 has 256 steps. A right int8 program rounds at each operator, which adds up to a few steps. The values of a wrong

@@ -151,8 +151,8 @@ class DepthwiseKernel(CountedKernel):
 def _strip_terms(shape: Sequence[int]) -> Terms:
     """Return the work terms of the loops of ``depthwise_dsp.h``: over fours of channels, strips, rows and windows.
 
-    A strip is as many columns of the map as fit the loop's memory. For each row of outputs, pairs of its rows are
-    brought side by side. A kernel of a single row is transposed.
+    A strip holds as many columns of the map as fit into the loop's memory. For each row of outputs, its input rows are
+    paired. A kernel of a single row is transposed.
     """
     h, w, channels, _, kh, kw, stride_h, stride_w, pad_h, pad_w, *_ = shape
     out_h, out_w = output_size(shape)

@@ -66,12 +66,12 @@ class ProgramImage:
 
     @property
     def steps(self) -> int:
-        """The most steps of a convolution; a step is the products of 16 input channels at one tap."""
+        """The largest number of steps of a convolution; a step multiplies 16 input channels at one tap."""
         return max((self._products(each) // blocks for each, blocks in self._convolutions()), default=0)
 
     @property
     def blocks(self) -> int:
-        """The most blocks of 16 output channels of a convolution."""
+        """The largest number of blocks of 16 output channels of a convolution."""
         return max((blocks for _, blocks in self._convolutions()), default=0)
 
     def _convolutions(self) -> list[tuple[COperator, int]]:

@@ -33,8 +33,8 @@ class ProgramSource:
         arena_bytes: size of the arena.
         shared_bytes: size of the part of the arena that programs share.
         scratch_bytes: memory that the operators need while they run.
-        steps, blocks: the most steps and the most blocks of 16 output channels of a convolution; an instruction set
-            may need more scratch memory for each.
+        steps, blocks: largest numbers of steps, and of blocks of 16 output channels, of a convolution. An instruction
+            set may need further scratch memory for each step and for each block.
         fills: the ranges of the arena with constant values: first place and values of each.
         text: the definitions of all tables of operators.
     """

@@ -1,13 +1,13 @@
 /* Convolution with SMLAD: the bytes of two channels are written as soon as their sums are complete.
 
-   A tile has three pixels and all active blocks of channels, so that its inputs are widened once (tile_dsp.h). Sums
-   that are not requantised to bytes take the same way, but are stored and finished block by block. */
+   A tile has three pixels and all active blocks of channels, so that its inputs are widened only once (tile_dsp.h).
+   Outputs other than bytes do not use this file: conv_u8.c stores their sums, and finishes them block by block. */
 #ifndef GS_CONV_DSP_H
 #define GS_CONV_DSP_H
 
 #include "tile.h"
 
-/* Two channels: what is added to their sums, and what turns the sums to bytes. */
+/* Two channels: what is added to their sums, and the factors that convert the sums to bytes. */
 typedef struct {
   int32_t start[2];
   float scale[2], shift[2];
@@ -60,7 +60,7 @@ static __attribute__((noinline)) void gs_convolve_1(const gs_prepared *v, const 
   gs_convolve_rows(1, v, patch, runs, wide, two, y);
 }
 
-/* Write the active pairs of channels, and return their number. */
+/* Write the start, scale and shift of each active pair of channels to to, and return the number of pairs. */
 static int gs_pair_channels(const gs_prepared *v, gs_two_channels *to) {
   int n = 0;
   for (int o = 0; o < v->n_out; o++) {

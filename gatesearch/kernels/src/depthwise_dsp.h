@@ -1,10 +1,10 @@
 /* Depthwise convolution with SMLAD, which adds the products of two rows of the kernel to the sum of a channel.
 
-   The loops compute four channels at a time, because a word holds the bytes of four. For each row of outputs, pairs of
-   input rows are first brought side by side: for every column of the map, two words with four channels each become four
-   words, in each of which one channel's two inputs are int16. All outputs of the row whose windows share the column then
-   use these words, and so a window is one run of words, which is multiplied with a run of weights. Where the kernel has
-   an odd number of rows, the last row has no partner; a word then holds two channels, and the weight of one is zero.
+   The loops compute four channels at a time, because a word holds the bytes of four. For each row of outputs, the
+   input rows are first paired. For every column of the map, two words, each with four channels of one row, become four
+   words: each holds the two inputs of one channel as int16. All outputs of the row whose windows share the column use
+   these words. So a window is one run of words, which is multiplied with a run of weights. If the kernel has an odd
+   number of rows, the last row has no partner. A word then holds two channels, and the weight of one of them is zero.
    Columns and rows outside the map hold the byte that represents 0, so no output has to check its taps.
 
    A kernel of a single row is transposed, so that its taps form pairs. */
@@ -13,8 +13,8 @@
 
 #include "simd.h"
 
-#define GS_WINDOW_ROOM 64   /* groups of four weights' pairs of a kernel; larger kernels take the loop for one channel */
-#define GS_COLUMN_ROOM 128  /* groups of four inputs' pairs of a strip of columns */
+#define GS_WINDOW_ROOM 64   /* gs_pairs of the weights of a kernel; larger kernels take the loop for one channel */
+#define GS_COLUMN_ROOM 128  /* gs_pairs of the inputs of a strip of columns */
 
 /* One axis of a depthwise convolution: sizes, and the distance of neighbours in x, among the weights, and in y. */
 typedef struct {
@@ -43,8 +43,8 @@ GS_INLINE uint32_t gs_four(const void *p) {
   return word;
 }
 
-/* Pair the weights of a group of channels as [columns][pairs of rows]. To start, the biases, add -zero times the sums of
-   the weights. */
+/* Pair the weights of a group of channels as [columns][pairs of rows]. start holds the biases; add -zero times the sums
+   of the weights to it. */
 static void gs_pair_weights(const gs_axis *rows, const gs_axis *columns, const int8_t *weights, int zero, gs_pairs *to,
                             int32_t *start) {
   const uint32_t minus = gs_low_halves((uint32_t)-zero, (uint32_t)-zero);
@@ -65,7 +65,7 @@ static void gs_pair_weights(const gs_axis *rows, const gs_axis *columns, const i
   }
 }
 
-/* Bring two rows of n columns side by side; a and b move by their steps from column to column, to by n_pairs. */
+/* Pair two rows of n columns. From column to column, a and b move by their steps, and to by n_pairs. */
 static __attribute__((noinline)) void gs_pair_rows(const uint8_t *a, int step_a, const uint8_t *b, int step_b, int n,
                                                    gs_pairs *to, int n_pairs) {
   for (; n; n--, a += step_a, b += step_b, to += n_pairs) {
@@ -93,17 +93,18 @@ static __attribute__((noinline)) void gs_widen_row(const uint8_t *a, int step_a,
   "smlad r2, r6, r11, r2\n\t"            \
   "smlad r3, r8, r12, r3\n\t"
 
-/* A group of four channels, in the order 0, 2, 1, 3 except for the scales: its weights, and what turns sums to bytes. */
+/* A group of four channels: its weights, and the values that convert its sums to bytes. The channels are in the order
+   0, 2, 1, 3, except in scale. */
 typedef struct {
   gs_pairs w[GS_WINDOW_ROOM];
   const gs_pairs *end; /* behind the last weights */
-  int32_t start[4];    /* the sums at the beginning */
+  int32_t start[4];    /* initial values of the sums */
   const float *scale;
   int32_t zero_out;
 } gs_group;
 
-/* Compute n windows, step pairs apart in x and step_y bytes apart in y. The loop over a window computes two groups of
-   pairs; if their number is odd, it begins with the second. */
+/* Compute n windows, which are step pairs apart in x and step_y bytes apart in y. A turn of the loop over a window
+   computes two gs_pairs. If their number is odd, the loop begins in the middle of a turn. */
 static __attribute__((noinline)) void gs_filter_windows(const gs_group *g, const gs_pairs *x, int step, int n,
                                                         uint8_t *y, int step_y) {
   const float scale0 = g->scale[0], scale1 = g->scale[1], scale2 = g->scale[2], scale3 = g->scale[3];
@@ -133,7 +134,7 @@ static __attribute__((noinline)) void gs_filter_windows(const gs_group *g, const
   }
 }
 
-/* Bring the rows of a window side by side, for n columns from column on; row is the first row of the window. */
+/* Pair the rows of a window, for n columns from column on; row is the first row of the window. */
 GS_INLINE void gs_pair_window(const gs_axis *rows, const gs_axis *columns, const uint8_t *x, int row, int column, int n,
                               const uint32_t *outside, gs_pairs *to) {
   const int n_pairs = (rows->taps + 1) / 2;

@@ -116,7 +116,7 @@ GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int chan
    weights of zero. For integers they may hold anything. For floats, clear is set and they are filled too: memory that
    was never written may hold NaN, and 0 times NaN is NaN. gs_fill_TYPE fills the active blocks of some border pixels. */
 #define GS_UNFOLD(type, value_t, clear) \
-  /* Copy n runs of values; from moves by step from run to run. */ \
+  /* Copy n runs of values, which begin step values apart. */ \
   static __attribute__((noinline)) value_t *gs_copy_runs_##type(value_t *to, const value_t *from, int n, int run, \
                                                                 int step) { \
     for (; n; n--, from += step, to += run) { \

@@ -6,13 +6,14 @@
 
 #define GS_MOST_TAPS 256 /* bytes whose sum fits 16 bits */
 
-/* Return the word with the bytes 1 and 3 of b, widened to 16 bits, added to a. */
+/* Return a plus the bytes 1 and 3 of b, each widened to 16 bits. */
 GS_INLINE uint32_t gs_add_odd(uint32_t a, uint32_t b) {
   __asm__("uxtab16 %0, %0, %1, ror #8" : "+r"(a) : "r"(b));
   return a;
 }
 
-/* Compute four channels of a window of rows by columns; row is the distance of two rows, step that of two columns. */
+/* Return the results of four channels for a window of rows by columns. row is the distance of two rows in x, step that
+   of two columns. */
 GS_INLINE uint32_t gs_largest_of_four(const uint8_t *x, int rows, int columns, int row, int step) {
   uint32_t largest = 0;
   for (; rows; rows--, x += row) {

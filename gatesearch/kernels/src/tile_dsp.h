@@ -1,14 +1,14 @@
 /* Tiles of products of bytes with SMLAD, which multiplies two pairs of int16 and adds both products to an int32.
 
    The inputs of a tile are first widened to int16, once for all output channels. Of four neighbouring inputs, 0 and 2
-   form one pair, and 1 and 3 the other: UXTB16 makes such a pair of a word in one instruction, and SXTB16 makes the
-   same pair of four packed weights. The widened inputs are [steps][16 inputs / 4][rows][2 pairs].
+   form one pair, and 1 and 3 the other. UXTB16 extracts such a pair from a word in one instruction. SXTB16 extracts
+   the same pair from four packed weights. The widened inputs are [steps][16 inputs / 4][rows][2 pairs].
 
    The loop computes two output channels of up to three pixels. Its six sums, the four pairs of weights, two pairs of
    inputs and two addresses are in the fourteen registers of the core. Four inputs cost three LDRD for the inputs, one
-   for the weights, four SXTB16 and twelve SMLAD: 20 instructions for 24 products. GCC keeps too few values in registers
-   if it allocates them by itself, so the loop is written in assembly. LDRD needs addresses that are multiples of 4, so
-   packed weights must begin at one. */
+   for the weights, four SXTB16 and twelve SMLAD: 20 instructions for 24 products. GCC keeps too few values in
+   registers if it allocates them by itself, so the loop is written in assembly. LDRD needs addresses that are
+   multiples of 4, so packed weights must begin at one. */
 #ifndef GS_TILE_DSP_H
 #define GS_TILE_DSP_H
 
@@ -17,8 +17,8 @@
 #define GS_STEP_WORDS(rows) ((rows) * (GS_BLOCK / 2)) /* words of a widened step */
 #define GS_PART 8 /* steps that gs_sized_u8 widens at once */
 
-/* A run of steps whose packed weights lie side by side: where its widened inputs end, and how far its weights end before
-   those of the next run begin. */
+/* A run of steps whose packed weights lie side by side: the end of its widened inputs, and the distance from the end
+   of its weights to the weights of the next run. */
 typedef struct {
   const uint32_t *end;
   int32_t gap;
@@ -39,8 +39,8 @@ GS_INLINE void gs_widen(const int rows, const uint8_t *const *x, const gs_step *
   }
 }
 
-/* List the runs of n steps, at least one; their inputs are widened from x on. A run without inputs ends the list, which so
-   has up to n + 1 runs. */
+/* List the runs of n steps, n at least 1, whose widened inputs begin at x. The last run of the list is empty, so the
+   list has up to n + 1 runs. */
 GS_INLINE void gs_list_runs(const int rows, const gs_step *steps, int n, const uint32_t *x, gs_run_of_steps *runs) {
   for (int i = 1; i <= n; i++) {
     x += GS_STEP_WORDS(rows);
@@ -75,7 +75,7 @@ GS_INLINE void gs_list_runs(const int rows, const gs_step *steps, int n, const u
   "add %[w], %[w], %[x1]\n\t"                                                                                  \
   "cmp %[w0], #0\n\t"                                                                                          \
   "bne 0b\n\t"
-/* The registers are named, because GCC may find no assignment of its own that leaves none over. */
+/* The registers are named, because all are in use, and GCC may find no assignment by itself. */
 #define GS_LOOP_REGISTERS                                                                                   \
   [x] "+r"(at), [w] "+r"(by), [x0] "=&r"(x0), [x1] "=&r"(x1), [w0] "=&r"(w0), [w1] "=&r"(w1), [v0] "=&r"(v0), \
       [v1] "=&r"(v1), [end] "+m"(end), [run] "+m"(run)
