@@ -103,8 +103,8 @@ def conv_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: fl
 def pair_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: float = 1.0) -> Terms:
     """Return the work terms of the loop of ``conv_dsp.h``, which goes over tiles and pairs of output channels.
 
-    The inputs of a tile are widened once for all channels. A part is a run of steps whose weights lie side by side;
-    where some input blocks are left out, each tap is a part.
+    The inputs of a tile are widened once for all channels. A part is a run of steps whose weights lie side by side.
+    If some input blocks are left out, each tap is a part.
 
     Args:
         shape, tile, inputs, outputs: as in :func:`conv_terms`.

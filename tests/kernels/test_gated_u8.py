@@ -70,7 +70,8 @@ def weight_noise(layer: Any, x: Array, active: ActiveChannels | None) -> Array:
     """Return the standard deviation of each output that rounding the weights to int8 causes, [h', w', c_out].
 
     A rounded weight is off by up to half a step s of its channel, with a standard deviation of s / sqrt(12). Errors of
-    the taps are independent, so the product with a patch is off by s / sqrt(12) times the length of the patch.
+    the taps are independent, so the product with a patch is off by s / sqrt(12) times the Euclidean norm
+    of the patch.
     """
     conv, boost = layer.conv, layer.conv.boost
     image = zero_inactive(x, active)

@@ -108,7 +108,7 @@ typedef struct {
   const float *scale, *shift;
   int32_t kind, zero_out;
   void *y;
-  void *room;               /* as large as simd.h says */
+  void *room;               /* GS_STEP_ROOM bytes for each step, and GS_BLOCK_ROOM for each block (simd.h) */
 } gs_prepared;
 
 /* One case of the switch over kinds, with a loop over the rows of a tile: the kind is then a constant inside the

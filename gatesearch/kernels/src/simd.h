@@ -9,8 +9,8 @@
                            that multiply only signed bytes, else 0; kernels correct their sums for the offset
      GS_ROWS, GS_COLUMNS   output pixels, and blocks of 16 channels, of the largest tile whose sums stay in registers
 
-   gs_weight_at says where packed weights hold the weight of a channel; a set that defines GS_HAS_WEIGHT_AT has an order
-   of its own.
+   gs_weight_at returns the position of a weight among the packed weights. A set that defines GS_HAS_WEIGHT_AT has its
+   own order of packed weights, and its own gs_weight_at.
 
    A set may replace whole loops by loops of its own. It then defines the name of a file that holds them:
      GS_TILE_FILE          gs_sized_u8, the products of a tile (tile.h)
@@ -21,7 +21,7 @@
                            block of output channels
      GS_DEPTHWISE_FILE     gs_filter_u8, a depthwise convolution (depthwise.c)
      GS_POOL_FILE          gs_pool_u8 and gs_sum_u8, pooling and the sum of two maps (pool.c)
-   The C files in brackets say what these functions compute, and hold the loops of the other sets.
+   The files in brackets say what these functions compute, and hold the loops of the other sets.
 
    The functions gs_run, gs_run_sums, gs_block_sums, gs_greater and gs_list_greater serve precision gating. Sets
    without versions of their own share those of simd_runs.h, where comments say what they compute. A set that defines

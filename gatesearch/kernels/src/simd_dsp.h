@@ -38,7 +38,7 @@ GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) {
   acc = __smlad((int16x2_t)__sxtb16(w), a.even, acc);
   return __smlad((int16x2_t)__sxtb16((w >> 8) | (w << 24)), a.odd, acc);
 }
-/* Return the bytes 0 and 2 of a word, or 1 and 3, as two int16 that are not negative. */
+/* gs_even returns the bytes 0 and 2 of a word as two int16, gs_odd the bytes 1 and 3. None is negative. */
 GS_INLINE uint32_t gs_even(uint32_t word) { return __uxtb16(word); }
 GS_INLINE uint32_t gs_odd(uint32_t word) {
   uint32_t pair;
@@ -47,7 +47,7 @@ GS_INLINE uint32_t gs_odd(uint32_t word) {
 }
 
 /* Return two bytes, the first one lowest: scale sum + shift rounded half to even, plus zero_out, clipped to 0 .. 255.
-   VCVTR rounds half to even, and like QADD it stays within the range of int32. */
+   VCVTR rounds half to even. VCVTR and QADD saturate to the range of int32. */
 GS_INLINE uint32_t gs_two_bytes(int32_t sum0, int32_t sum1, float scale0, float scale1, float shift0, float shift1,
                                 int zero_out) {
 #if defined(__ARM_FP) && (__ARM_FP & 4)
