@@ -18,6 +18,9 @@ PITCH = {"up": 500, "down": 1800, "bed": 1000, "cat": 3000, "_silence_": 0}  # h
 PER_SPLIT = {"train": 14, "validation": 5, "test": 5}
 
 TINY = (
+    # Three cores with an engine each; the recipe's own device runs .tflite files alone.
+    "device=three_core",
+    "export.formats=[tflite,onnx]",
     "data.positives=[up,down]",
     "augment.renditions=1",
     "backbone_args.width=8",

@@ -14,7 +14,7 @@ from gatesearch.report.rows import print_rows
 from results.arguments import split_seeds
 from results.benchmark import public_command
 from results.kws import measure
-from results.kws.measure import REAL, RECIPE
+from results.kws.measure import DEVICE, REAL, RECIPE
 from results.kws.page import KeywordSpotting
 from results.whole_runs import SPEECH
 
@@ -36,8 +36,8 @@ def main(arguments: list[str]) -> None:
     real = {}
     if len(synthetic_overrides) < len(overrides):
         for seed in seeds:
-            real[seed] = measure.measure(f"real-{seed}", load(RECIPE, [*REAL, *overrides, f"seed={seed}"]))
-    synthetic = measure.measure("synthetic", load(RECIPE, synthetic_overrides))
+            real[seed] = measure.measure(f"real-{seed}", load(RECIPE, [*DEVICE, *REAL, *overrides, f"seed={seed}"]))
+    synthetic = measure.measure("synthetic", load(RECIPE, [*DEVICE, *synthetic_overrides]))
     benchmark = KeywordSpotting(public_command("kws", arguments, SPEECH), real, synthetic)
     path = benchmark.publish()
     print_rows("kws", benchmark.rows())

@@ -25,6 +25,7 @@ from results.benchmark import resume
 
 RECIPE = "kws.yaml"
 RECIPE_CHANGES = (  # a small version of the recipe, so that a search takes minutes
+    "device=three_core",
     "data.clips_per_class=100",
     "augment.renditions=2",
     "training.epochs=15",

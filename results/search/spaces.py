@@ -41,6 +41,7 @@ RECORDED = {
     "kws16": Recorded(
         "kws.yaml",
         (
+            "device=three_core",  # the recorded prices are those of this device
             "data.clips_per_class=600",
             "augment.renditions=2",
             "training.epochs=12",

@@ -12,6 +12,7 @@ from gatesearch.recipe import Recipe, load
 from results.whole_runs import finish_run
 
 RECIPE = "wake_word.yaml"
+DEVICE = ("device=three_core",)  # override: the figures of the page are of this device
 OUTCOME = "outcome.json"
 # Word that replaces the user's own path in published commands, by argument.
 SOURCES: Mapping[str, str] = {"words": "SPEECH_COMMANDS", "talk": "SPEECH_NEGATIVES", "sounds": "esc10.npz"}
@@ -40,7 +41,7 @@ def load_recipe(roots: Mapping[str, str], seed: int, overrides: Sequence[str]) -
     """
     seeds = [f"seed={seed}", f"data.seed={seed}"]
     if not roots:
-        return load(RECIPE, [*overrides, *seeds])
+        return load(RECIPE, [*DEVICE, *overrides, *seeds])
     for name in SOURCES:
         if name not in roots:
             raise UserError(f"bench streams: {name}: wanted: {name}={SOURCES[name]} beside {', '.join(sorted(roots))}")
@@ -50,7 +51,7 @@ def load_recipe(roots: Mapping[str, str], seed: int, overrides: Sequence[str]) -
         {"kind": "archive", "name": "sounds", "root": roots["sounds"]},
         {"kind": "synthetic_noise", "seed": seed},
     ]
-    return load(RECIPE, [f"data.sources={json.dumps(sources)}", *REAL, *overrides, *seeds])
+    return load(RECIPE, [f"data.sources={json.dumps(sources)}", *DEVICE, *REAL, *overrides, *seeds])
 
 
 def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:

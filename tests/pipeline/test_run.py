@@ -323,7 +323,9 @@ def lasting_warnings(summary: dict[str, Any]) -> list[str]:
     return [
         line
         for line in summary["warnings"]
-        if not line.startswith(("the machine is busy", "on this host, the bundle takes"))
+        if not line.startswith(
+            ("the machine is busy", "on this host, the bundle takes", "the exported bundle is slower")
+        )
     ]
 
 
