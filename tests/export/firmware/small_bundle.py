@@ -20,17 +20,19 @@ from tests.export.small_model import CLASSES
 
 RATE = 16000
 SIGNAL = {"statistic": "level", "threshold": 12 * 65536.0, "smoothing": 2, "hold": 2}
-CHANNEL_GATES = GatePlan(
-    (
-        PlacedGate.of("gc", "input", mode="channel", keep=1.0, recall=1.0),
+
+
+def place_gates(mode: str) -> GatePlan:
+    """Return a plan with two gates; ``activation`` gates subtract, ``channel`` gates remove channels."""
+    gates = (
+        PlacedGate.of("gc", "input", mode=mode, keep=1.0, recall=1.0),
         PlacedGate.of("gc", "blocks.0", mode="channel", keep=0.5, recall=0.97),
-    ),
-    ("mcu", "npu", "app"),
-)
+    )
+    return GatePlan(gates, ("mcu", "npu", "app"))
 
 
 def export_listening(
-    folder: Path, hop: int, phases: int, signal: bool, gates: Sequence[tuple[float, int, int]]
+    folder: Path, hop: int, phases: int, signal: bool, gates: Sequence[tuple[float, int, int]], mode: str = "channel"
 ) -> Path:
     """Write a bundle with a detector and return its folder.
 
@@ -41,12 +43,13 @@ def export_listening(
         signal: whether a gate stands before the front end.
         gates: for each gate between stages, the share of its scores on noise that lie below the threshold, the
             smoothing and the hold.
+        mode: mode of the gate at the input.
     """
     torch.manual_seed(0)
     waves = np.stack([make_sound()[first : first + RATE] for first in range(0, 3 * RATE, RATE // 20)])
     frontend = LogMel(mel_bins=10).fit(torch.from_numpy(waves))
     features = frontend(torch.from_numpy(waves))
-    bundle = export_by_hops(folder, CHANNEL_GATES, hop=hop // 320, phases=phases, theta=None, features=features)
+    bundle = export_by_hops(folder, place_gates(mode), hop=hop // 320, phases=phases, theta=None, features=features)
     settings = DetectorSettings(
         classes=CLASSES,
         positives=("yes", "no"),

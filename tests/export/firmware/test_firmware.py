@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatesearch.compile import flatbuffer
 from gatesearch.errors import UserError
-from gatesearch.export.firmware import write_firmware
+from gatesearch.export.firmware import Firmware, write_firmware
 from gatesearch.export.firmware.check import check_firmware
 from gatesearch.export.firmware.project import kernel_files
 from gatesearch.kernels import native
@@ -29,6 +30,7 @@ TOOLS = {"qemu_aarch64": ("aarch64-linux-gnu-gcc", "qemu-aarch64")}
 CASES = {
     "one phase": (640, 1, False, ((0.5, 1, 0), (0.3, 2, 3))),
     "behind a gate on the signal": (640, 1, True, ((0.4, 3, 2), (0.3, 1, 1))),
+    "a gate that subtracts": (640, 1, False, ((0.4, 2, 1), (0.4, 1, 1)), "activation"),
     "two phases": (320, 2, True, ((0.5, 2, 1), (0.3, 1, 0))),
 }
 
@@ -47,10 +49,17 @@ def make(folder: Path, target: str) -> str:
     return done.stdout
 
 
+def describe_operators(firmware: Firmware) -> set[str]:
+    """Return the operators of the first stage's step program in the bundle of a firmware."""
+    file = flatbuffer.read((firmware.folder.parent / "bundle" / "mcu" / "stage0_step.tflite").read_bytes())
+    return {flatbuffer.operator_name(file, operator) for operator in file.subgraphs[0].operators}
+
+
 def test_every_hop_equals_the_python_runtime(firmware):
     vectors = (firmware.folder / "test" / "vectors.h").read_text()
     last_stages = {int(row) for row in re.findall(r"^    \{(-?\d+), ", vectors, re.M)}
-    assert len(last_stages) >= 3 and firmware.detections  # gates stop hops at several stages
+    if "SUB" not in describe_operators(firmware):  # a gate that subtracts has one score for all of this noise
+        assert len(last_stages) >= 3 and firmware.detections  # gates stop hops at several stages
     assert make(firmware.folder, "sanitize").startswith(f"PASS {firmware.hops} hops, {firmware.detections} detections")
 
 
