@@ -1,0 +1,64 @@
+"""Regression tests of the price: the kernel tables and profiles still give what results/boards shows."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatesearch.cost.sources.board import table
+from gatesearch.devices import profile
+from results.benchmark import meets_target
+from results.boards import published
+from results.boards.instructions import FRONT_END, STREAM, TABLES, CoreInstructions, predicted_instructions
+from results.boards.page import Boards
+from results.boards.wake_word import energy_run_mw
+
+ROWS = Path(__file__).parents[2] / "results" / "boards" / "rows.json"
+PROFILES = {"stm32l4r5": "m4", "stm32u385": "m33", "stm32u575": "m33"}
+
+
+@cache
+def page_rows() -> dict[str, dict[str, Any]]:
+    """Return the rows of the published page by name."""
+    return {row["name"]: row for row in json.loads(ROWS.read_text())}
+
+
+def today(core: str) -> CoreInstructions:
+    """Return the instructions of the networks by the shipped kernel table, without a count."""
+    predicted = predicted_instructions(core)
+    front_end = table.load("table", core).costs.reading(FRONT_END)
+    if front_end is None:
+        front_end = page_rows()[f"{core}, {STREAM} front end: instructions, predicted"]["value"]
+    kinds = {task: dict[str, float]() for task in predicted}
+    return CoreInstructions("a core", predicted, predicted, kinds, front_end, front_end, {})
+
+
+@pytest.mark.parametrize("core", TABLES)
+def test_the_table_predicts_the_counts_of_the_page(core: str) -> None:
+    for task, predicted in predicted_instructions(core).items():
+        counted = page_rows()[f"{core}, {task}: instructions, counted"]["value"]
+        assert predicted == pytest.approx(counted, rel=0.1), f"{task}: run gatesearch bench boards again"
+
+
+def test_prices_reach_the_targets_that_the_page_says_are_reached() -> None:
+    benchmark = Boards("gatesearch bench boards", {core: today(core) for core in TABLES}, published.load())
+    rows = {row.name: row for row in benchmark.rows() if row.target}
+    reached = [row for row in page_rows().values() if row["target"] and meets_target(row["target"], row["value"])]
+    assert reached
+    for row in reached:
+        assert meets_target(row["target"], rows[row["name"]].value), row["name"]
+
+
+@pytest.mark.parametrize("part", PROFILES)
+def test_a_profile_has_the_constants_of_the_page(part: str) -> None:
+    data = published.load()
+    core = profile.load(part).core(PROFILES[part])
+    stream = next(each for each in data.streams if each.part == part and each.mhz == core.timing.clock_mhz.value)
+    factor = page_rows()[f"{part}: instructions per cycle"]["value"]
+    assert core.timing.instructions_per_cycle.value == pytest.approx(factor, rel=0.02)
+    assert core.active_mw.value == pytest.approx(energy_run_mw(data, part, stream.supply), rel=0.01)
+    assert core.floor_mw.value == stream.floor_mw
