@@ -9,14 +9,13 @@ from functools import cache
 from gatesearch._lib import console
 from gatesearch.cost.sources.board import count as board_count
 from gatesearch.cost.sources.board import table
+from gatesearch.frontends import LogMel
 from gatesearch.gates import KernelCall
 from results.boards.calls import Calls, add_up, by_kind, kernel_calls, macs, price
 from results.boards.counting import Counts
 from results.boards.networks import NETWORKS, WAKE_WORD
 
 STREAM = "sww"  # MLPerf Tiny's name of the streaming wake word
-# A frame of the streaming wake word's front end: a transform of 1,024 samples, 40 filters from 0 to 8 kHz.
-FRONT_END = KernelCall("fixed_mel", (1024, 1024, 512, 512, 512, 987, 40, 40), (("dct", 0),))
 CORTEX_M = ("cortex_m4", "cortex_m33", "cortex_m55")
 TABLES = tuple(name for name in CORTEX_M if name in table.names() and name in board_count.BOARDS)
 
@@ -50,6 +49,14 @@ def network_calls() -> Mapping[str, Calls]:
 
 
 @cache
+def front_end_call() -> KernelCall:
+    """Return the kernel call of a frame of the wake word's front end: 40 filters up to 8 kHz, 64 ms every 32 ms."""
+    call = LogMel(seconds=0.992, window_ms=64, stride_ms=32, fft=1024, low_hz=0, high_hz=8000).frame_call()
+    assert call is not None
+    return KernelCall(*call)
+
+
+@cache
 def macs_by_kind() -> Mapping[str, Mapping[str, float]]:
     """Return the multiply-accumulates by task and kind of layer."""
     return {task: {kind: macs(own) for kind, own in by_kind(calls).items()} for task, calls in network_calls().items()}
@@ -58,7 +65,7 @@ def macs_by_kind() -> Mapping[str, Mapping[str, float]]:
 def distinct_calls() -> tuple[KernelCall, ...]:
     """Return the kernel calls of all networks and of the front end, each once."""
     calls = (call for calls in network_calls().values() for call in calls)
-    return tuple(dict.fromkeys((*calls, FRONT_END)))
+    return tuple(dict.fromkeys((*calls, front_end_call())))
 
 
 def predicted_instructions(core: str) -> dict[str, float]:
@@ -76,9 +83,11 @@ def core_instructions(core: str, counts: Counts, tools: Mapping[str, str]) -> Co
         tools: versions of compiler and emulator, and the digest of the kernels' sources.
     """
     calls, board_table = network_calls(), table.load("table", core)
-    front_end = board_table.costs.reading(FRONT_END)
+    front_end = board_table.costs.reading(front_end_call())
     if front_end is None:
-        console.warn(f"boards: table {core} has no kernel {FRONT_END.kernel}; its count is the price of the front end")
+        console.warn(
+            f"boards: table {core} has no kernel {front_end_call().kernel}; its count is the price of the front end"
+        )
     return CoreInstructions(
         core=board_table.core,
         predicted=predicted_instructions(core),
@@ -87,7 +96,7 @@ def core_instructions(core: str, counts: Counts, tools: Mapping[str, str]) -> Co
             task: {kind: add_up(part, counts.__getitem__) for kind, part in by_kind(own).items()}
             for task, own in calls.items()
         },
-        predicted_front_end=counts[FRONT_END] if front_end is None else front_end,
-        counted_front_end=counts[FRONT_END],
+        predicted_front_end=counts[front_end_call()] if front_end is None else front_end,
+        counted_front_end=counts[front_end_call()],
         tools=tools,
     )

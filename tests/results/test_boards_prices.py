@@ -13,7 +13,7 @@ from gatesearch.cost.sources.board import table
 from gatesearch.devices import profile
 from results.benchmark import meets_target
 from results.boards import published
-from results.boards.instructions import FRONT_END, STREAM, TABLES, CoreInstructions, predicted_instructions
+from results.boards.instructions import STREAM, TABLES, CoreInstructions, front_end_call, predicted_instructions
 from results.boards.page import Boards
 from results.boards.wake_word import energy_run_mw
 
@@ -30,7 +30,7 @@ def page_rows() -> dict[str, dict[str, Any]]:
 def today(core: str) -> CoreInstructions:
     """Return the instructions of the networks by the shipped kernel table, without a count."""
     predicted = predicted_instructions(core)
-    front_end = table.load("table", core).costs.reading(FRONT_END)
+    front_end = table.load("table", core).costs.reading(front_end_call())
     if front_end is None:
         front_end = page_rows()[f"{core}, {STREAM} front end: instructions, predicted"]["value"]
     kinds = {task: dict[str, float]() for task in predicted}
