@@ -41,6 +41,11 @@ class CoreInstructions:
     counted_front_end: float
     tools: Mapping[str, str]
 
+    @property
+    def table_error(self) -> float:
+        """Largest relative error of the kernel table, over the networks."""
+        return max(abs(predicted / self.counted[task] - 1) for task, predicted in self.predicted.items())
+
 
 @cache
 def network_calls() -> Mapping[str, Calls]:

@@ -15,6 +15,7 @@ from results.boards.part_factors import PartFactor, part_factors
 from results.boards.published import Published
 from results.boards.wake_word import LARGEST_POWER_ERROR, WakeWord, wake_words
 
+LARGEST_TABLE_ERROR = 0.1  # target for the kernel table's error of a network
 MIN_PARTS, MIN_STREAMS = 5, 3  # targets: parts with close latencies, parts with a close mean power
 PRICE_PROTOCOL = (
     "instructions of the network from the kernel table, times the geometric mean of time / instructions of the three "
@@ -81,6 +82,7 @@ class Boards(Benchmark):
                     if row.target
                 ],
             ),
+            "stale": [core for core, each in self.cores.items() if each.table_error > LARGEST_TABLE_ERROR],
             "networks": tables.networks(self.cores),
             "layers": tables.layers(self.cores),
             "cycles": tables.cycles(self.comparisons),
@@ -194,7 +196,15 @@ class Boards(Benchmark):
     def _instruction_rows(self, core: str, instructions: CoreInstructions) -> list[Row]:
         predicted = {**instructions.predicted, f"{STREAM} front end": instructions.predicted_front_end}
         counted = {**instructions.counted, f"{STREAM} front end": instructions.counted_front_end}
-        return [
+        table = self.row(
+            f"{core}: largest error of the kernel table",
+            {0: instructions.table_error},
+            "share",
+            provenance="simulated",
+            protocol=f"predicted / counted instructions of {len(predicted) - 1} networks",
+            target=f"<= {LARGEST_TABLE_ERROR}",
+        )
+        rows = [
             self.row(
                 f"{core}, {name}: instructions, {how}",
                 {0: round(values[name])},
@@ -208,3 +218,4 @@ class Boards(Benchmark):
                 ("counted", counted, COUNT_PROTOCOL),
             )
         ]
+        return [table, *rows]

@@ -28,20 +28,21 @@ def page_rows() -> dict[str, dict[str, Any]]:
 
 
 def today(core: str) -> CoreInstructions:
-    """Return the instructions of the networks by the shipped kernel table, without a count."""
+    """Return the instructions of the networks by the shipped kernel table, beside the counts of the page."""
     predicted = predicted_instructions(core)
+    counted = {task: page_rows()[f"{core}, {task}: instructions, counted"]["value"] for task in predicted}
     front_end = table.load("table", core).costs.reading(front_end_call())
     if front_end is None:
         front_end = page_rows()[f"{core}, {STREAM} front end: instructions, predicted"]["value"]
-    kinds = {task: dict[str, float]() for task in predicted}
-    return CoreInstructions("a core", predicted, predicted, kinds, front_end, front_end, {})
-
-
-@pytest.mark.parametrize("core", TABLES)
-def test_the_table_predicts_the_counts_of_the_page(core: str) -> None:
-    for task, predicted in predicted_instructions(core).items():
-        counted = page_rows()[f"{core}, {task}: instructions, counted"]["value"]
-        assert predicted == pytest.approx(counted, rel=0.1), f"{task}: run gatesearch bench boards again"
+    return CoreInstructions(
+        core="a core",
+        predicted=predicted,
+        counted=counted,
+        counted_by_kind={task: {} for task in predicted},
+        predicted_front_end=front_end,
+        counted_front_end=front_end,
+        tools={},
+    )
 
 
 def test_prices_reach_the_targets_that_the_page_says_are_reached() -> None:
