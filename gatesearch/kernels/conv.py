@@ -25,7 +25,7 @@ from gatesearch.kernels.arrays import (
 from gatesearch.kernels.base import CountedKernel, Listing
 from gatesearch.kernels.geometry import Geometry
 from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SIZE, SOURCES, Library, Signatures, bind_call
-from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, pair_terms
+from gatesearch.kernels.work_terms import Terms, byte_conv_terms, conv_macs, conv_terms, pair_terms
 
 SUMS, BYTES, FLOATS = range(3)  # kinds of output, as in kernels.h
 OUTPUT_KINDS = {"sums": (SUMS, np.int32), "bytes": (BYTES, np.uint8), "floats": (FLOATS, np.float32)}
@@ -318,4 +318,8 @@ class ConvKernel(CountedKernel):
     def work(self, call: KernelCall, tile: int) -> Terms:
         """Return the work terms of a convolution of the active blocks."""
         shares = dict(call.remaining)
-        return {**conv_terms(call.shape, tile, **shares), **pair_terms(call.shape, tile, **shares)}
+        return {
+            **conv_terms(call.shape, tile, **shares),
+            **pair_terms(call.shape, tile, **shares),
+            **byte_conv_terms(call.shape, **shares),
+        }

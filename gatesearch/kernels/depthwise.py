@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import byref
+from itertools import groupby, product
 from typing import Any, ClassVar
 
 import numpy as np
@@ -145,6 +146,7 @@ class DepthwiseKernel(CountedKernel):
             "taps of fours of channels": taps * (rest // 4),
             "taps of channels behind fours": taps * (rest % 4),
             **_strip_terms(call.shape),
+            **_rectangle_terms(call.shape),
         }
 
 
@@ -183,3 +185,53 @@ def _strip_terms(shape: Sequence[int]) -> Terms:
         "turns of two pairs": out_h * out_w * -(-kw * pairs // 2),
     }
     return {name: float(groups * count) for name, count in terms.items()}
+
+
+def _rectangle_terms(shape: Sequence[int]) -> Terms:
+    """Return the work terms of the loops of ``rectangles.h``: over rectangles of outputs, and blocks of 16 channels.
+
+    All windows of a rectangle have the same taps inside the map. The last block may overlap the block before it, but a
+    map of fewer than 16 channels has a loop of its own. So have windows of 3 x 3 taps. In the other windows, taps are
+    added in pairs along a row; a single column of taps counts as a row.
+    """
+    channels = shape[2]
+    blocks, few = -(-channels // BLOCK), channels < BLOCK
+    down, right = _spans(shape, 0), _spans(shape, 1)
+    taps = nine = others = rows_of_others = pairs = ends = 0
+    for (height, rows), (width, columns) in product(down, right):
+        rows, columns = (1, rows) if columns == 1 else (rows, columns)
+        taps += rows * columns
+        if rows == columns == 3:
+            nine += height * width
+            continue
+        others += height * width
+        rows_of_others += height * width * rows
+        pairs += height * width * rows * (columns // 2)
+        ends += height * width * rows * (columns % 2)
+    out_h, out_w = output_size(shape)
+    rectangles, whole_blocks = len(down) * len(right), 0 if few else blocks
+    return {
+        "outputs looked at": float(out_h + len(down) * out_w),
+        "rectangles": float(rectangles),
+        "blocks of rectangles": float(rectangles * blocks),
+        "taps of rectangles": float(taps * blocks),
+        "lines of rectangles": float(out_h * len(right) * blocks),
+        "windows of 3 x 3": float(nine * whole_blocks),
+        "other windows": float(others * whole_blocks),
+        "rows of other windows": float(rows_of_others * whole_blocks),
+        "pairs along rows": float(pairs * whole_blocks),
+        "ends of rows": float(ends * whole_blocks),
+        "windows of few channels": float(out_h * out_w) if few else 0.0,
+        "taps of few channels": window_taps(shape)[0] if few else 0.0,
+    }
+
+
+def _spans(shape: Sequence[int], axis: int) -> list[tuple[int, int]]:
+    """Return the runs of neighbouring outputs along an axis whose windows have the same taps inside the map.
+
+    A run is the number of its outputs, and the number of taps inside.
+    """
+    size, kernel, stride, pad, dilation = (shape[place + axis] for place in (0, 4, 6, 8, 10))
+    starts = (output * stride - pad for output in range(output_size(shape)[axis]))
+    inside = [tuple(0 <= start + tap * dilation < size for tap in range(kernel)) for start in starts]
+    return [(len(list(outputs)), sum(taps)) for taps, outputs in groupby(inside)]

@@ -131,6 +131,29 @@ def pair_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: fl
     }
 
 
+def byte_conv_terms(shape: Sequence[int], inputs: float = 1.0, outputs: float = 1.0) -> Terms:
+    """Return further work terms of a convolution to bytes (``conv_u8.c``, ``conv_mve.h`` and ``image.h``).
+
+    The border of a padded image is filled block by block. The products of up to four steps are added to the sums of a
+    block at a pixel at once.
+    """
+    h, w, c_in, c_out, kh, kw, _, _, pad_h, pad_w, _, _ = shape
+    out_h, out_w = output_size(shape)
+    blocks_in, blocks_out = count_blocks(c_in, inputs), count_blocks(c_out, outputs)
+    unfolded, ragged = c_in < BLOCK and kh * kw > 1, bool(c_in % BLOCK)
+    steps = -(-kh * kw * c_in // BLOCK) if unfolded else kh * kw * blocks_in
+    padded, sums = (h + 2 * pad_h) * (w + 2 * pad_w), out_h * out_w * blocks_out
+    return {
+        "border blocks": 0.0 if unfolded else (padded - h * w) * blocks_in,
+        "ragged pixels copied": float(h * w) if ragged and not unfolded else 0.0,
+        "values padded": float(padded * c_in) if unfolded else 0.0,
+        "blocks of outputs": blocks_out,
+        "fours of steps": sums * math.ceil(steps / 4),
+        "sums of several fours": sums if steps > 4 else 0.0,
+        "ragged ends written": float(out_h * out_w) if c_out % BLOCK else 0.0,
+    }
+
+
 def window_taps(shape: Sequence[int]) -> tuple[float, float]:
     """Return the number of taps, and of rows of taps, that lie inside the image, summed over all windows.
 
