@@ -93,7 +93,7 @@ class Boards(Benchmark):
             "weights": tables.weights(list(self.closest.values())),
             "energies": tables.energies(self.comparisons),
             "factors": tables.factors_table(self.factors, self.published),
-            "streams": tables.streams(self.wake_words),
+            "streams": tables.streams(self.wake_words, self.comparisons),
             "unpredicted": tables.unpredicted(self.published, self.cores, self.wake_words),
             "tools": tables.tools(self.cores),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gatesearch.report.rows import markdown_table
 from results.boards import factors
@@ -17,6 +18,7 @@ from results.boards.wake_word import WakeWord
 
 REFERENCES = {**NETWORKS, STREAM: WAKE_WORD}
 TASKS = tuple(NETWORKS)
+STREAM_ORGANISATION = "STMicroelectronics"  # submitted every streaming run that is predicted
 
 
 def networks(cores: Mapping[str, CoreInstructions]) -> str:
@@ -152,7 +154,7 @@ def factors_table(part_factors: Mapping[str, PartFactor], published: Published) 
     return markdown_table(["part", "core", "instructions per cycle", "from", "tested within the target"], lines)
 
 
-def streams(wake_words: Sequence[WakeWord]) -> str:
+def streams(wake_words: Sequence[WakeWord], comparisons: Sequence[Comparison]) -> str:
     """Return predicted and published duty and mean power of the streaming wake word."""
     lines = []
     for each in wake_words:
@@ -169,10 +171,21 @@ def streams(wake_words: Sequence[WakeWord]) -> str:
                 f"{each.mean_mw:.3g}",
                 f"{each.stream.mean_mw:.4g}",
                 error if each.is_close else f"**{error}**",
+                _own_error(each, comparisons),
             ]
         )
     heads = ["part", "MHz", "million instructions a hop", "active mW", "floor mW", "duty", "published"]
-    return markdown_table([*heads, "mean mW", "published", "error"], lines)
+    return markdown_table([*heads, "mean mW", "published", "error", "with the runs' own software"], lines)
+
+
+def _own_error(wake_word: WakeWord, comparisons: Sequence[Comparison]) -> str:
+    """Return the error of the mean power with the factor of the organisation that submitted the streaming runs."""
+    for each in comparisons:
+        if each.system.part == wake_word.stream.part and each.system.organisation == STREAM_ORGANISATION:
+            factor = replace(wake_word.factor, instructions_per_cycle=each.instructions_per_cycle)
+            own = replace(wake_word, factor=factor)
+            return f"{own.error:+.0%}" if own.is_close else f"**{own.error:+.0%}**"
+    return ""
 
 
 def unpredicted(
