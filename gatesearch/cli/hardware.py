@@ -19,7 +19,7 @@ def sites(settings: Settings = None, as_json: AsJson = False) -> None:
 
 
 def devices(names: DeviceNames = None, as_json: AsJson = False) -> None:
-    """List all devices, the constants of one device, or the constants in which two devices differ.
+    """List devices, show one, or compare two.
 
     devices NAME prints each constant of a device with its provenance, the age of its source, and the source. devices
     compare A B prints the constants in which two devices differ. A name may be the path of a YAML file.

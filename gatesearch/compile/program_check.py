@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile import flatbuffer
-from gatesearch.gates import LayerGate
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +42,8 @@ def check_float(model: bytes, module: torch.nn.Module, inputs: Sequence[Array], 
         ToolError: an output differs; the message names the last layer whose output the program contains.
     """
     outputs = run_program(model, [_channel_last(each) for each in inputs])
+    from gatesearch.gates import LayerGate  # imports PyTorch, which bundles do not need
+
     decides = any(isinstance(part, LayerGate) for part in module.modules())
     tolerance = DECISION_TOLERANCE if decides else FLOAT_TOLERANCE
     for index, (output, expected) in enumerate(zip(outputs, reference, strict=True)):

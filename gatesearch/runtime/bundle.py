@@ -18,7 +18,6 @@ import numpy as np
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile.tflite import channel_first, channel_last
 from gatesearch.errors import DataError, UserError, first_line, quote
-from gatesearch.runtime.byte_parts_program import load_parts
 from gatesearch.runtime.cascade import Answer, Array, Cascade, Runnable
 from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
 from gatesearch.runtime.program import Program
@@ -84,7 +83,9 @@ class Bundle(Cascade):
         reference = read_artifact(self.folder, stage["program"])
         if not parts or engine != "litert":
             return self._program(stage["program"], reference, engine)
-        from gatesearch.kernels import native  # imports PyTorch, which bundles without kernels do not need
+        # Both import PyTorch, which bundles without kernels do not need.
+        from gatesearch.kernels import native
+        from gatesearch.runtime.byte_parts_program import load_parts
 
         library = native.load()  # prints a line to standard error if there is no compiler
         if library is None:

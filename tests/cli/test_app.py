@@ -109,7 +109,16 @@ def test_run_folders_of_other_users_need_trust(calls: Calls, run_dir: Path, caps
     assert app.main(["verify", str(run_dir), "trust=true"]) == app.main(["report", str(run_dir), "trust=true"]) == 0
     assert [call[-1] for call in calls] == [True] * 3
     assert "trust=yes: write trust=true" in line_of(capsys, "export", str(run_dir), "trust=yes")
-    assert "export: got unexpected extra argument (seed=1)" in line_of(capsys, "export", str(run_dir), "seed=1")
+    assert "verify: got unexpected extra argument (seed=1)" in line_of(capsys, "verify", str(run_dir), "seed=1")
+    assert "export: unknown key 'seed'; choices: trust, target, out" in line_of(
+        capsys, "export", str(run_dir), "seed=1"
+    )
+
+
+def test_export_writes_firmware_where_it_is_asked_to(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = line_of(capsys, "export", str(run_dir), "target=firmwear")
+    assert line == "export: unknown target 'firmwear'; nearest: 'firmware' (choices: firmware)"
+    assert "wanted: target=firmware as well" in line_of(capsys, "export", str(run_dir), "out=here")
 
 
 @pytest.mark.parametrize("step", ["sites", "measure"])

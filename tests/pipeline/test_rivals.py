@@ -200,7 +200,7 @@ def small_problem() -> Any:
         "backbone": backbone,
         "sites": cut_sites(backbone, features[:1]),
         "layers": (),
-        "device": SimpleNamespace(core_names=("mcu",)),
+        "device": SimpleNamespace(core_names=("mcu",), cores=()),
         "space": None,
     }
     return Problem(**values)
@@ -222,7 +222,9 @@ def test_the_smaller_network_comes_near_the_power(
         tables.append(small)
         price = SimpleNamespace(energy=SimpleNamespace(total_uj=spent_uj(small)))
         return SimpleNamespace(
-            device=problem.device, violations=lambda plan: {}, price_stream=lambda plan, activities: price
+            device=problem.device,
+            ungated_plans=lambda: [GatePlan((), ("mcu",))],
+            price_stream=lambda plan, activities: price,
         )
 
     monkeypatch.setattr(smaller_network, "build_cost_model", build)

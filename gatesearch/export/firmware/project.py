@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from gatesearch._lib.files import write_whole
+from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
 from gatesearch.export.firmware.plan_source import PlanText, write_plan
 from gatesearch.export.firmware.vectors import choose_stretch, trace_hops, vectors_text
@@ -140,6 +140,9 @@ def kernel_files() -> list[Path]:
 
 def _rendered(digest: str, text: PlanText) -> Iterator[tuple[str, str]]:
     version = metadata.version("gatesearch")
+    need("firmware", "jinja2")
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(C_SOURCES), undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True
     )
