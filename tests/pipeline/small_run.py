@@ -58,6 +58,6 @@ def run(folder: Path, **settings: Any) -> Any:
     return gatesearch.run(network(), images(), out=folder, **(SETTINGS | settings))
 
 
-def resume(folder: Path) -> Any:
+def resume(folder: Path, **settings: Any) -> Any:
     # Tests copy run folders, and a copy counts as the folder of another user, which needs trust.
-    return gatesearch.run(network(), images(), resume=folder, trust=True, **SETTINGS)
+    return gatesearch.run(network(), images(), resume=folder, trust=True, **(SETTINGS | settings))

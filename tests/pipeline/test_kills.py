@@ -42,9 +42,13 @@ DRIVER_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 WORKER_SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 CHANGING = ("seconds", "streaming", "warnings")
 KEPT = ("baseline.ckpt", "logs/ungated.ckpt", "table.json", "recipe.yaml", "logs/origin.json")
-# One worker would be the driver itself. Two workers propose the same plans as one, because both plans of the search are
-# initial designs.
-WITH_WORKERS = {"search": small_run.SETTINGS["search"] | {"executor": {"name": "local", "workers": 2}}}
+# A search tries all three plans of this space. So it tries the same plans with one worker and with two, in any order.
+EVERY_PLAN = {
+    "space": small_run.SETTINGS["space"] | {"cores": ["mcu", "app"]},
+    "search": small_run.SETTINGS["search"] | {"trials": 3},
+}
+# One worker would be the driver itself.
+WITH_WORKERS = {"search": EVERY_PLAN["search"] | {"executor": {"name": "local", "workers": 2}}}
 DRIVER_PARTS, KILLS_A_DRIVER_PART = 8, 10
 WORKER_PARTS, KILLS_A_WORKER_PART = 5, 4
 
@@ -70,9 +74,9 @@ def fork_session(folder: Path, settings: dict[str, Any]) -> int:
         os.environ["TMPDIR"], tempfile.tempdir = str(OTHER_FILE_SYSTEM), None
         with interrupts.as_exceptions():
             if (folder / "recipe.yaml").exists():
-                small_run.resume(folder)
+                small_run.resume(folder, **EVERY_PLAN)
             else:
-                small_run.run(folder, **settings)
+                small_run.run(folder, **(EVERY_PLAN | settings))
         status = 0
         ended_file(folder).touch()
     except KeyboardInterrupt:

@@ -31,7 +31,9 @@ def trained(path: Path) -> dict[str, list[str]]:
 @pytest.mark.slow
 def test_workers_and_one_process_give_equal_results(place: Path) -> None:
     root = tones.write(place / "tones")
-    settings = ["recipe=kws.yaml", f"data.root={root}", *tones.TINY, "search.trials=6", "search.epochs=6"]
+    # The space has six plans, one for each choice of cores, so both searches try the same ones.
+    six_plans = ["space.kinds.gc.keep=[0.5]", "space.kinds.gc.recall=[0.99]", "search.trials=6", "search.epochs=6"]
+    settings = ["recipe=kws.yaml", f"data.root={root}", *tones.TINY, *six_plans]
     parallel = [*settings, "search.executor.workers=2", f"search.storage=sqlite:///{place}/studies.db"]
     for name, arguments in (("alone", settings), ("two", parallel)):
         chosen = recipe.load("kws.yaml", arguments[1:])
@@ -41,7 +43,7 @@ def test_workers_and_one_process_give_equal_results(place: Path) -> None:
     one, two = trained(place / "alone"), trained(place / "two")
     assert len(one) == len(two) == 6
     shared = set(one) & set(two)
-    assert shared and {digest: one[digest] for digest in shared} == {digest: two[digest] for digest in shared}
+    assert len(shared) >= 3 and {digest: one[digest] for digest in shared} == {digest: two[digest] for digest in shared}
     assert not (place / "two" / "study.journal").exists() and not list((place / "two" / "logs" / "trials").glob("*"))
     name = json.loads((place / "two" / "study.json").read_text())["study"]
     assert name.startswith("two-") and len(engine.read(f"sqlite:///{place}/studies.db", name).complete) == 6
