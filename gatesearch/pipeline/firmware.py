@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gatesearch._lib import console
+from gatesearch._lib.files import digest
 from gatesearch.errors import UserError
 from gatesearch.export.firmware import write_firmware
 from gatesearch.export.firmware.check import check_firmware
@@ -107,23 +107,21 @@ def _describe_origin(bundle: PlanBundle) -> dict[str, str]:
 def _digest_files(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file of a firmware folder, by path in the folder, before the firmware is built."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {str(path.relative_to(folder)): digest(path.read_bytes()) for path in files}
 
 
 def _find_changed(folder: Path, files: Mapping[str, str]) -> Path | None:
     """Return the first file that is missing or has another sha256; None if there is none."""
-    for name, digest in files.items():
+    for name, expected in files.items():
         path = folder / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if not path.is_file() or digest(path.read_bytes()) != expected:
             return path
     return None
 
 
 def firmware_entry(record: FirmwareRecord | None) -> dict[str, Any] | None:
     """Return the entry ``firmware`` of summary.json."""
-    if record is None:
-        return None
-    return {name: getattr(record, name) for name in FirmwareRecord.__slots__}
+    return None if record is None else asdict(record)
 
 
 def export_firmware(problem: Problem, bundle: PlanBundle, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,9 +151,7 @@ def _define_detector(define: Definitions, settings: DetectorSettings) -> str:
 
 
 def _header(digest: str, settings: DetectorSettings, stream: StreamFormat, stages: int) -> str:
-    classes = "\n".join(
-        f"#define GS_CLASS_{re.sub('[^A-Z0-9]', '_', name.upper())} {k}" for k, name in enumerate(settings.classes)
-    )
+    classes = "\n".join(f"#define GS_CLASS_{name} {k}" for k, name in enumerate(macro_names(settings.classes)))
     return f"""/* Generated: the sizes of the trained plan. */
 #ifndef GS_PLAN_H
 #define GS_PLAN_H
@@ -170,6 +168,16 @@ def _header(digest: str, settings: DetectorSettings, stream: StreamFormat, stage
 
 #endif
 """
+
+
+def macro_names(classes: Sequence[str]) -> list[str]:
+    """Return the end of each class's macro: its name in capitals; classes with the same one get their index as well.
+
+    >>> macro_names(["stop", "near word", "near_word"])
+    ['STOP', 'NEAR_WORD_1', 'NEAR_WORD_2']
+    """
+    names = [re.sub("[^A-Z0-9]", "_", name.upper()) for name in classes]
+    return [f"{name}_{k}" if names.count(name) > 1 else name for k, name in enumerate(names)]
 
 
 def _escape(name: str) -> str:

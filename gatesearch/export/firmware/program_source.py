@@ -31,7 +31,6 @@ class ProgramSource:
 
     Attributes:
         arena_bytes: size of the arena.
-        shared_bytes: size of the part of the arena that programs share.
         scratch_bytes: memory that the operators need while they run.
         steps, blocks: largest numbers of steps, and of blocks of 16 output channels, of a convolution. An instruction
             set may need further scratch memory for each step and for each block.
@@ -43,8 +42,7 @@ class ProgramSource:
         self._arrays = arrays
         split = [image.split_groups() for image in images]
         plans = [place_groups(passing) for passing, _ in split]
-        self.shared_bytes = align(max((size for _, size in plans), default=0))
-        self.arena_bytes = self.shared_bytes
+        self.arena_bytes = align(max((size for _, size in plans), default=0))
         self.scratch_bytes = max((image.scratch_bytes for image in images), default=0)
         self.steps = max((image.steps for image in images), default=0)
         self.blocks = max((image.blocks for image in images), default=0)

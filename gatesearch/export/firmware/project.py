@@ -91,6 +91,7 @@ def write_firmware(bundle: Path, folder: Path, sound: Array | None = None) -> Fi
     Raises:
         UserError: the bundle has no detector, or a part of it has no kernel; or this host has no C compiler.
     """
+    need("firmware", "jinja2")
     library = native.load()
     if library is None:
         raise UserError("firmware: packing weights needs a C compiler on this machine")
@@ -140,7 +141,6 @@ def kernel_files() -> list[Path]:
 
 def _rendered(digest: str, text: PlanText) -> Iterator[tuple[str, str]]:
     version = metadata.version("gatesearch")
-    need("firmware", "jinja2")
     import jinja2
 
     environment = jinja2.Environment(

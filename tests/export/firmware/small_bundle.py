@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,10 @@ import torch
 from gatesearch.frontends.log_mel import LogMel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.runtime.chain import STREAM_GATES
-from gatesearch.runtime.detector import DetectorSettings
 from gatesearch.runtime.listener import DETECTOR, StreamFormat, describe_detector
 from gatesearch.runtime.open_listener import open_listener
 from tests.export.hop_model import export_by_hops
-from tests.export.small_model import CLASSES
-
-RATE = 16000
-SIGNAL = {"statistic": "level", "threshold": 12 * 65536.0, "smoothing": 2, "hold": 2}
+from tests.runtime.test_listening_blocks import RATE, SIGNAL, detector
 
 
 def place_gates(mode: str) -> GatePlan:
@@ -50,16 +47,7 @@ def export_listening(
     frontend = LogMel(mel_bins=10).fit(torch.from_numpy(waves))
     features = frontend(torch.from_numpy(waves))
     bundle = export_by_hops(folder, place_gates(mode), hop=hop // 320, phases=phases, theta=None, features=features)
-    settings = DetectorSettings(
-        classes=CLASSES,
-        positives=("yes", "no"),
-        hop_s=hop / RATE,
-        smoothing=3,
-        threshold=0.15,
-        hits=2,
-        refractory_s=0.2,
-        first_s=1.0,
-    )
+    settings = replace(detector(hop), threshold=0.15)
     manifest = bundle.manifest | {
         "frontend": frontend.describe(),
         DETECTOR: describe_detector(settings, StreamFormat(rate=RATE, window=RATE, hop=hop)),
