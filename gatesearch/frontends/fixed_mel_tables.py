@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gatesearch.frontends.fixed_mel import FixedMel
 from gatesearch.frontends.fixed_point import LOG_BITS, Array, input_order, pass_roots, roots_of_unity, spans
-from gatesearch.frontends.mel_filters import LOG_OFFSET
+from gatesearch.frontends.mel_filters import LOG_OFFSET, filter_runs
 
 FFT_SIZES = tuple(2**bits for bits in range(5, 13))  # numbers of points that the fixed-point transform supports
 WINDOW_BITS = 28  # the window is in units of 2^-28; a windowed sample is in units of 2^-12 of an int16 sample
@@ -54,7 +54,7 @@ def fixed_mel_tables(front: FittedMel, scale: float, zero_point: int) -> FixedMe
         return None
     weights = np.round(front.mel.double().cpu().numpy() * 2**WEIGHT_BITS).astype(np.int64)
     bins, mels = weights.shape
-    runs = [np.trim_zeros(column) for column in weights.T]
+    runs = filter_runs(weights)
     points = front.fft // 2
     # Binary logarithm of the factor by which the steps before the logarithm multiply samples of full scale 1.
     bits = 15 + WEIGHT_BITS + WINDOWED_BITS - 1 - 2 * len(spans(points))
@@ -77,9 +77,9 @@ def fixed_mel_tables(front: FittedMel, scale: float, zero_point: int) -> FixedMe
         order=input_order(points).astype(np.uint16),
         roots=pass_roots(points).astype(np.int32),
         split=roots_of_unity(-np.pi / points * np.arange(-(-bins // 4) * 4) - np.pi / 2).astype(np.int32),
-        first=np.array([_first_bin(column) for column in weights.T], np.int32),
-        starts=np.cumsum([0, *map(len, runs)], dtype=np.int32),
-        weights=np.concatenate(runs).astype(np.uint16),
+        first=runs.first,
+        starts=runs.starts,
+        weights=runs.weights.astype(np.uint16),
         offset=offset,
         centre=centre,
         factors=scaled.factors,
@@ -121,7 +121,3 @@ class _Output:
             shifts=shifts.astype(np.uint8),
             biases=np.floor(constants).astype(np.int64),
         )
-
-
-def _first_bin(column: Array) -> int:
-    return int(np.flatnonzero(column)[0]) if column.any() else 0

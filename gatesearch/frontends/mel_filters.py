@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+Array = NDArray[Any]
 LOG_OFFSET = 1e-6  # added to a filter's sum; keeps the logarithm of silence finite
 
 
@@ -44,3 +49,31 @@ def mel_filters(filters: int, bins: int, sample_rate: int, low_hz: float, high_h
     weights = weights.float()
     used = weights.any(1).nonzero()
     return weights[: int(used.max()) + 1] if len(used) else weights
+
+
+class FilterRuns(NamedTuple):
+    """The weights of mel filters without the zeros: each filter has weights in a run of neighbouring bins.
+
+    Args:
+        first: the bin at which each filter's run begins, int32 [filters].
+        starts: filter i has the weights ``weights[starts[i]:starts[i + 1]]``; int32 [filters + 1].
+        weights: the weights of all runs, one after another.
+    """
+
+    first: Array
+    starts: Array
+    weights: Array
+
+
+def filter_runs(weights: Array) -> FilterRuns:
+    """Return the runs of mel filters with weights [bins, filters]; a filter without weights has an empty run.
+
+    >>> filter_runs(np.array([[0, 5, 0], [3, 0, 0], [4, 0, 0]]))
+    FilterRuns(first=array([1, 0, 0], dtype=int32), starts=array([0, 2, 3, 3], dtype=int32), weights=array([3, 4, 5]))
+    """
+    runs = [np.trim_zeros(column) for column in weights.T]
+    return FilterRuns(
+        first=(weights != 0).argmax(0).astype(np.int32),
+        starts=np.cumsum([0, *map(len, runs)], dtype=np.int32),
+        weights=np.concatenate(runs),
+    )

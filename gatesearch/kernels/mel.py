@@ -12,6 +12,7 @@ import torch
 from gatesearch._lib.tensors import to_float
 from gatesearch.frontends import LogMel
 from gatesearch.frontends.grid import FEATURE_SCALE, fake_quantise
+from gatesearch.frontends.mel_filters import filter_runs
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array
 from gatesearch.kernels.base import Kernel
@@ -67,17 +68,15 @@ class Mel:
             return
         fft, weights = frontend.fft, frontend.mel.double().numpy()
         bins, mels = weights.shape
-        first = [int(np.flatnonzero(column)[0]) if column.any() else 0 for column in weights.T]
-        # A mel band has non-zero weights in a run of neighbouring bins. Only these runs are stored, one after another.
-        runs = [np.trim_zeros(column) for column in weights.T]
+        runs = filter_runs(weights)
         dct = getattr(frontend, "dct", None)
         self.arrays: dict[str, Array | None] = {
             "window": _floats(frontend.window),
             "turn": _roots(fft // 4, fft // 2),
             "split": _roots(bins, fft),
-            "first": np.array(first, np.int32),
-            "starts": np.cumsum([0, *map(len, runs)], dtype=np.int32),
-            "weights": _floats(np.concatenate(runs)),
+            "first": runs.first,
+            "starts": runs.starts,
+            "weights": _floats(runs.weights),
             "dct": None if dct is None else _floats(dct),
             "mean": _floats(frontend.mean),
             "std": _floats(frontend.std),
