@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gatesearch.errors import DataError
 from gatesearch.gates import BLOCK
 
 Array = npt.NDArray[Any]
@@ -43,6 +44,21 @@ def check_array(value: Any, what: str, dtype: Any, shape: Sequence[int | None]) 
     if not array.flags.c_contiguous:
         raise ValueError(f"{what} is not contiguous: strides {array.strides} of shape {array.shape}")
     return array
+
+
+def check_samples(samples: Array, what: str) -> Array:
+    """Return samples of sound, int16 [n], in contiguous memory.
+
+    Args:
+        samples: the samples.
+        what: the name of the samples in messages.
+
+    Raises:
+        DataError: the samples have another type or shape.
+    """
+    if samples.ndim != 1 or samples.dtype != np.int16:
+        raise DataError(f"{what} are {samples.dtype} {list(samples.shape)}; wanted: int16 [n]")
+    return np.ascontiguousarray(samples)
 
 
 def match_type(value: Any, array: Array) -> Any:

@@ -14,7 +14,7 @@ from gatesearch.frontends.fixed_mel import SIZE_NAMES, TABLE_NAMES, FixedMel
 from gatesearch.frontends.fixed_point import spans
 from gatesearch.gates import KernelCall
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address, aligned_zeros
+from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_samples
 from gatesearch.kernels.base import CountedKernel, Listing
 from gatesearch.kernels.library import ADDRESS, SIZE, SOURCES, Library, Signatures
 from gatesearch.kernels.work_terms import Terms
@@ -59,7 +59,7 @@ class FixedMelStream:
         Raises:
             DataError: the samples have another type or shape, or are fewer than these frames have.
         """
-        samples, tables = _check_samples(samples), self.tables
+        samples, tables = check_samples(samples, "samples"), self.tables
         if count < 1 or len(samples) < tables.frame + (count - 1) * tables.stride:
             raise DataError(f"{count} frames do not fit into a sound of {len(samples)} samples")
         starts = np.arange(count) * tables.stride
@@ -76,7 +76,7 @@ class FixedMelStream:
         Raises:
             DataError: the samples have another type or shape.
         """
-        samples, tables = _check_samples(samples), self.tables
+        samples, tables = check_samples(samples, "samples"), self.tables
         if len(samples) != tables.stride:
             raise DataError(f"{len(samples)} samples; wanted: {tables.stride}")
         if self.library is None:
@@ -148,9 +148,3 @@ class FixedMelKernel(CountedKernel):
 
 def _has_dct(call: KernelCall) -> bool:
     return bool(dict(call.variant)["dct"])
-
-
-def _check_samples(samples: Array) -> Array:
-    if samples.ndim != 1 or samples.dtype != np.int16:
-        raise DataError(f"samples are {samples.dtype} {list(samples.shape)}; wanted: int16 [n]")
-    return np.ascontiguousarray(samples)

@@ -18,7 +18,7 @@ from gatesearch.gates.level import SignalFormat, SignalStream
 from gatesearch.gates.level.integers import LOG_TABLE
 from gatesearch.gates.level.statistics import BINS, INTEGER_FILTERS, STATISTICS
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address
+from gatesearch.kernels.arrays import Array, address, check_samples
 from gatesearch.kernels.base import CountedKernel, Listing
 from gatesearch.kernels.library import ADDRESS, INT, INT64, SOURCES, Library, Signatures
 from gatesearch.kernels.work_terms import Terms
@@ -78,7 +78,7 @@ class LevelStream:
         """
         if self.library is None:
             return self._reference.push(samples)
-        samples = _check_samples(samples)
+        samples = check_samples(samples, "level: samples")
         value = self.library.function("level")(addressof(self.c), address(samples), len(samples))
         self._read += len(samples)
         return None if self._read < self.format.window else int(value)
@@ -89,7 +89,7 @@ class LevelStream:
         Raises:
             DataError: the samples have another type or shape, or are no whole number of hops.
         """
-        samples, hop = _check_samples(samples), self.format.hop
+        samples, hop = check_samples(samples, "level: samples"), self.format.hop
         count, rest = divmod(len(samples), hop)
         if rest:
             raise DataError(f"level: {len(samples)} samples; wanted: a whole number of hops of {hop}")
@@ -145,12 +145,6 @@ class LevelKernel(CountedKernel):
     def family(self, call: KernelCall) -> str:
         """Return the name of the group of calls whose loop iterations take the same time: one for each statistic."""
         return f"{self.name} {_statistic(call)}"
-
-
-def _check_samples(samples: Array) -> Array:
-    if samples.ndim != 1 or samples.dtype != np.int16:
-        raise DataError(f"level: samples are {samples.dtype} {list(samples.shape)}; wanted: int16 [n]")
-    return np.ascontiguousarray(samples)
 
 
 def _statistic(call: KernelCall) -> Any:
