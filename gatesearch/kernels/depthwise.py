@@ -18,7 +18,7 @@ from gatesearch.kernels.base import CountedKernel, Listing
 from gatesearch.kernels.conv import BYTES, requantise
 from gatesearch.kernels.geometry import Geometry, output_size
 from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SOURCES, Library, Signatures, bind_call
-from gatesearch.kernels.work_terms import Terms, conv_macs, window_taps
+from gatesearch.kernels.work_terms import Terms, conv_macs, taps_inside, window_taps
 
 STRIP = 128  # pairs of rows that a strip holds, GS_COLUMN_ROOM of depthwise_dsp.h
 
@@ -231,7 +231,4 @@ def _spans(shape: Sequence[int], axis: int) -> list[tuple[int, int]]:
 
     A run is the number of its outputs, and the number of taps inside.
     """
-    size, kernel, stride, pad, dilation = (shape[place + axis] for place in (0, 4, 6, 8, 10))
-    starts = (output * stride - pad for output in range(output_size(shape)[axis]))
-    inside = [tuple(0 <= start + tap * dilation < size for tap in range(kernel)) for start in starts]
-    return [(len(list(outputs)), sum(taps)) for taps, outputs in groupby(inside)]
+    return [(len(list(outputs)), sum(taps)) for taps, outputs in groupby(taps_inside(shape, axis))]

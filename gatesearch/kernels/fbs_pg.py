@@ -7,7 +7,6 @@ of the input. An output is open if this first result exceeds a threshold. PG add
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Iterator, Mapping
 from ctypes import POINTER, byref, c_float, c_int32, c_void_p
 from itertools import product
@@ -37,7 +36,7 @@ from gatesearch.kernels.geometry import Geometry, Pair, output_size
 from gatesearch.kernels.integer_products import check_bits, check_sums, gate_sizes, integer_products, open_thresholds
 from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SIZE, SOURCES, Library, Signatures
 from gatesearch.kernels.operand_split import OperandSplit
-from gatesearch.kernels.work_terms import STEPS_AT_ONCE, Terms, conv_macs, conv_terms, count_blocks
+from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_blocks, open_terms
 
 BITS, LOW_BITS = 8, 4  # for random layers that are timed: bits of an input level, and how many of them are low bits
 
@@ -323,12 +322,7 @@ class FBSPGKernel(LayerKernel):
             "channels cleared": pixels * c_out,
             "blocks decided": pixels * blocks_out,
             "blocks decided by groups": pixels * blocks_out if group > 1 else 0.0,
-            "open rows": rows * blocks_out,
-            "open products": rows * blocks_out * steps,
-            "open steps": blocks_out * steps if rows else 0.0,
-            "open tiles": math.ceil(rows / tile) * blocks_out,
-            "steps of open tiles": math.ceil(rows / tile) * blocks_out * steps,
-            "turns of open tiles": math.ceil(rows / tile) * blocks_out * math.ceil(steps / STEPS_AT_ONCE),
+            **open_terms(rows, blocks_out, steps, tile),
             "pairs of blocks predicted": count_blocks(c_in) * count_blocks(c_out),
             "channels scored": float(c_out),
             "scores passed over": 31.0 * c_out if block == 1 else 0.0,

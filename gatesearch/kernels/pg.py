@@ -26,7 +26,7 @@ from gatesearch.kernels.integer_products import open_thresholds
 from gatesearch.kernels.library import ADDRESS, FLOAT, INT, INT32, SHAPE, SIZE, SOURCES, Library, Signatures, bind_call
 from gatesearch.kernels.operand_split import OperandSplit
 from gatesearch.kernels.pg_conv import CGate, PGConv
-from gatesearch.kernels.work_terms import STEPS_AT_ONCE, Terms, conv_macs, conv_terms, count_blocks
+from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_blocks, open_terms
 
 # For random layers that are timed: by the number of bytes of a level, the number of its bits and of its low bits.
 BITS = {1: (8, 4), 2: (16, 8)}
@@ -249,12 +249,7 @@ class PGKernel(LayerKernel):
             "second bytes split": float(h * w * c_in) * (int(variant["bytes"]) - 1),
             "outputs": float(pixels * c_out),
             "decisions": pixels * math.ceil(c_out / max(group, 1)),
-            "open rows": rows * blocks_out,
-            "open products": rows * blocks_out * steps,
-            "open steps": blocks_out * steps if rows else 0.0,
-            "open tiles": math.ceil(rows / tile) * blocks_out,
-            "steps of open tiles": math.ceil(rows / tile) * blocks_out * steps,
-            "turns of open tiles": math.ceil(rows / tile) * blocks_out * math.ceil(steps / STEPS_AT_ONCE),
+            **open_terms(rows, blocks_out, steps, tile),
             "single outputs": single,
             "products of single outputs": single * steps,
         }

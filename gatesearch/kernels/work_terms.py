@@ -54,13 +54,34 @@ def conv_macs(shape: Sequence[int]) -> float:
     return float(height * width * shape[3] * shape[2] * shape[4] * shape[5])
 
 
+def is_unfolded(shape: Sequence[int]) -> bool:
+    """Return whether a convolution's image is unfolded: the taps of each output are then laid side by side.
+
+    With fewer than 16 channels and more than one tap, a block of channels would be nearly empty.
+    """
+    return shape[2] < BLOCK and shape[4] * shape[5] > 1
+
+
+def patch_steps(shape: Sequence[int], inputs: float = 1.0) -> float:
+    """Return the steps of a patch of a convolution; a step is one block of inputs at one tap.
+
+    Args:
+        shape: as in :func:`conv_terms`.
+        inputs: share of the input blocks that are active.
+
+    >>> patch_steps((8, 8, 40, 8, 3, 3, 1, 1, 1, 1, 1, 1)), patch_steps((8, 8, 3, 8, 3, 3, 1, 1, 1, 1, 1, 1))
+    (27.0, 2.0)
+    """
+    taps, c_in = shape[4] * shape[5], shape[2]
+    return float(-(-taps * c_in // BLOCK) if is_unfolded(shape) else taps * count_blocks(c_in, inputs))
+
+
 def conv_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: float = 1.0) -> Terms:
     """Return the work terms of a convolution (``conv_u8.c``, ``conv_f32.c`` and ``image.h``).
 
     An image with padding, or with channels that do not fill the last block, is copied first, so that every tap reads
-    whole blocks. With fewer than 16 channels and more than one tap, a block would be nearly empty. The taps of an
-    output are then laid side by side instead: they are *unfolded*. A tile computes a few pixels of one block of
-    outputs. A *step* of a tile multiplies one block of inputs at one tap.
+    whole blocks; or it is unfolded (:func:`is_unfolded`). A tile computes a few pixels of one block of outputs. A step
+    of a tile multiplies one block of inputs at one tap.
 
     Args:
         shape: the twelve numbers that ``Geometry.from_shape`` reads.
@@ -71,8 +92,7 @@ def conv_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: fl
     out_h, out_w = output_size(shape)
     pixels, taps = out_h * out_w, kh * kw
     blocks_in, blocks_out = count_blocks(c_in, inputs), count_blocks(c_out, outputs)
-    unfolded = c_in < BLOCK and taps > 1
-    steps = float(-(-taps * c_in // BLOCK)) if unfolded else taps * blocks_in
+    unfolded, steps = is_unfolded(shape), patch_steps(shape, inputs)
     runs, run = (kh, kw * c_in) if dilation_w == 1 else (taps, c_in)
     copied = not unfolded and bool(pad_h or pad_w or c_in % BLOCK)
     border = (h + 2 * pad_h) * (w + 2 * pad_w) * blocks_in
@@ -111,11 +131,9 @@ def pair_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: fl
     """
     _, _, c_in, c_out, kh, kw, *_ = shape
     out_h, out_w = output_size(shape)
-    pixels, taps = out_h * out_w, kh * kw
-    blocks_in = count_blocks(c_in, inputs)
-    steps = float(-(-taps * c_in // BLOCK)) if c_in < BLOCK and taps > 1 else taps * blocks_in
+    pixels, steps = out_h * out_w, patch_steps(shape, inputs)
     pairs = -(-min(c_out, count_blocks(c_out, outputs) * BLOCK) // 2)
-    parts = taps if blocks_in < count_blocks(c_in) else 1
+    parts = kh * kw if count_blocks(c_in, inputs) < count_blocks(c_in) else 1
     tiles, rows = -(-pixels // tile), tile_rows(pixels, tile)
     return {
         "pairs of channels": float(pairs),
@@ -137,11 +155,10 @@ def byte_conv_terms(shape: Sequence[int], inputs: float = 1.0, outputs: float = 
     The border of a padded image is filled block by block. The products of up to four steps are added to the sums of a
     block at a pixel at once.
     """
-    h, w, c_in, c_out, kh, kw, _, _, pad_h, pad_w, _, _ = shape
+    h, w, c_in, c_out, _, _, _, _, pad_h, pad_w, _, _ = shape
     out_h, out_w = output_size(shape)
     blocks_in, blocks_out = count_blocks(c_in, inputs), count_blocks(c_out, outputs)
-    unfolded, ragged = c_in < BLOCK and kh * kw > 1, bool(c_in % BLOCK)
-    steps = -(-kh * kw * c_in // BLOCK) if unfolded else kh * kw * blocks_in
+    unfolded, ragged, steps = is_unfolded(shape), bool(c_in % BLOCK), patch_steps(shape, inputs)
     padded, sums = (h + 2 * pad_h) * (w + 2 * pad_w), out_h * out_w * blocks_out
     return {
         "border blocks": 0.0 if unfolded else (padded - h * w) * blocks_in,
@@ -154,15 +171,38 @@ def byte_conv_terms(shape: Sequence[int], inputs: float = 1.0, outputs: float = 
     }
 
 
+def open_terms(rows: float, blocks_out: float, steps: float, tile: int) -> Terms:
+    """Return the work terms of phase two of precision gating, which adds the low bits to open outputs.
+
+    Args:
+        rows: pixels with an open output, for each block of outputs.
+        blocks_out: blocks of outputs.
+        steps: steps of a patch.
+        tile: pixels that the inner loop computes at once.
+    """
+    tiles = math.ceil(rows / tile) * blocks_out
+    return {
+        "open rows": rows * blocks_out,
+        "open products": rows * blocks_out * steps,
+        "open steps": blocks_out * steps if rows else 0.0,
+        "open tiles": tiles,
+        "steps of open tiles": tiles * steps,
+        "turns of open tiles": tiles * math.ceil(steps / STEPS_AT_ONCE),
+    }
+
+
+def taps_inside(shape: Sequence[int], axis: int) -> list[tuple[bool, ...]]:
+    """Return for each output along an axis (0: height, 1: width) which taps of its window lie inside the image."""
+    size, kernel, stride, pad, dilation = (shape[place + axis] for place in (0, 4, 6, 8, 10))
+    starts = (output * stride - pad for output in range(output_size(shape)[axis]))
+    return [tuple(0 <= start + tap * dilation < size for tap in range(kernel)) for start in starts]
+
+
 def window_taps(shape: Sequence[int]) -> tuple[float, float]:
     """Return the number of taps, and of rows of taps, that lie inside the image, summed over all windows.
 
     A row of taps counts once for each window. Height and width are independent, so the number of taps inside is the
     number of rows inside times the number of columns inside.
     """
-    taps = []
-    axes = zip(shape[:2], shape[4:6], shape[6:8], shape[8:10], shape[10:12], output_size(shape), strict=True)
-    for size, kernel, stride, pad, dilation, out in axes:
-        inside = [sum(0 <= i * stride + k * dilation - pad < size for k in range(kernel)) for i in range(out)]
-        taps.append(float(sum(inside)))
-    return taps[0] * taps[1], taps[0] * output_size(shape)[1]
+    rows, columns = (float(sum(map(sum, taps_inside(shape, axis)))) for axis in (0, 1))
+    return rows * columns, rows * output_size(shape)[1]
