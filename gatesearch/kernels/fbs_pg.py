@@ -72,6 +72,25 @@ class Precision(NamedTuple):
     level: float
     operands: OperandSplit
 
+    def arrays(self) -> dict[str, Array]:
+        """Return all fields, and those of the operands, as arrays, to store in a bundle."""
+        values = {**self._asdict(), **self.operands._asdict()}
+        del values["operands"]
+        return {name: np.asarray(value) for name, value in values.items()}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, Array]) -> Precision:
+        """Return the precision gate whose fields :meth:`arrays` stored."""
+        return cls(
+            bits=int(arrays["bits"]),
+            low_bits=int(arrays["low_bits"]),
+            group=int(arrays["group"]),
+            threshold=arrays["threshold"],
+            step=float(arrays["step"]),
+            level=float(arrays["level"]),
+            operands=OperandSplit(bool(arrays["sign"]), bool(arrays["wide"])),
+        )
+
 
 class FBSPG(ChannelSkippingConv):
     """A convolution that computes the winning channels from the high bits, and adds the low bits to their open outputs.
@@ -207,24 +226,13 @@ class FBSPGLayer(ChannelSkippingLayer):
 
     def arrays(self) -> dict[str, Array]:
         """Return the arrays that make up the layer, to store in a bundle."""
-        precision = self.conv.precision
-        values = {**precision._asdict(), **precision.operands._asdict()}
-        del values["operands"]
-        return {**super().arrays(), **{name: np.asarray(value) for name, value in values.items()}}
+        return {**super().arrays(), **self.conv.precision.arrays()}
 
     @classmethod
     def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: Library) -> FBSPG:
         """Return the kernel of a layer from the arrays of a bundle."""
-        precision = Precision(
-            bits=int(arrays["bits"]),
-            low_bits=int(arrays["low_bits"]),
-            group=int(arrays["group"]),
-            threshold=arrays["threshold"],
-            step=float(arrays["step"]),
-            level=float(arrays["level"]),
-            operands=OperandSplit(bool(arrays["sign"]), bool(arrays["wide"])),
-        )
-        return FBSPG(geometry, arrays["weight"], precision, Boost.load(arrays), bool(arrays["relu"]), library)
+        boost, relu = Boost.load(arrays), bool(arrays["relu"])
+        return FBSPG(geometry, arrays["weight"], Precision.load(arrays), boost, relu, library)
 
 
 class FBSPGKernel(LayerKernel):

@@ -135,6 +135,7 @@ class FBSBytes(ByteLayer):
 
     kind = FBS
     reads = (BLOCK,)
+    active: ActiveChannels
 
     @classmethod
     def pack(cls, layer: Mapping[str, Array], level_in: float, level_out: float) -> dict[str, Array]:
@@ -145,10 +146,15 @@ class FBSBytes(ByteLayer):
         self.geometry = Geometry.from_shape(arrays["geometry"])
         boost = Boost.load(arrays)
         self.conv = FBSConvU8(
-            self.geometry, arrays["weight"], boost, float(self.level_in), 1.0, float(self.level_out), self.library
+            self.geometry,
+            arrays["weight"],
+            boost,
+            level_in=float(self.level_in),
+            level_weight=1.0,
+            level_out=float(self.level_out),
+            library=self.library,
         )
-        self._winners = np.arange(boost.winners, dtype=np.int32)
-        self.active = ActiveChannels(self._winners, BLOCK)
+        self.active = ActiveChannels(np.arange(boost.winners, dtype=np.int32), BLOCK)
 
     def _describe(self) -> CGated:
         conv = self.conv.conv
@@ -160,7 +166,7 @@ class FBSBytes(ByteLayer):
             packed=address(conv._packed),
             sums=address(conv._sums),
             no_bias=address(conv.bias),
-            out=address(self._winners),
+            out=address(self.active.groups),
         )
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
@@ -173,6 +179,7 @@ class FBSPGBytes(ByteLayer):
 
     kind = FBS_PG
     reads = (1, BLOCK)
+    active: ActiveChannels
 
     @classmethod
     def pack(cls, layer: Mapping[str, Array], level_in: float, level_out: float) -> dict[str, Array]:
@@ -181,11 +188,9 @@ class FBSPGBytes(ByteLayer):
         return {**layer, **_levels(layer, level_in, level_out)}
 
     def _prepare(self, arrays: Mapping[str, Array]) -> None:
-        self.geometry = Geometry.from_shape(arrays["geometry"])
-        self.conv = FBSPGLayer.conv_from_arrays(self.geometry, arrays, self.library)
+        layer = FBSPGLayer.load(arrays, self.library)
+        self.conv, self.geometry, self.active = layer.conv, layer.conv.geometry, layer.active
         self.operands = self.conv.precision.operands.number
-        self._winners = np.arange(self.conv.boost.winners, dtype=np.int32)
-        self.active = ActiveChannels(self._winners, self.conv.boost.block)
 
     def _describe(self) -> CGated:
         return CGated(
@@ -195,7 +200,7 @@ class FBSPGBytes(ByteLayer):
             steps_out=1 / self.level_out,
             fbs=ctypes.addressof(self.conv._decision.c),
             split=ctypes.addressof(self.conv._split),
-            out=address(self._winners),
+            out=address(self.active.groups),
         )
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
@@ -221,11 +226,9 @@ class FBSSingleBytes(FBSPGBytes):
             level=level_in,
             operands=OperandSplit(),
         )
-        values = {**precision._asdict(), **precision.operands._asdict()}
-        del values["operands"]
         return {
             **rounded,
-            **{name: np.asarray(value) for name, value in values.items()},
+            **precision.arrays(),
             "weight": rounded["weight"].astype(np.int16),
             **_levels(layer, level_in, level_out),
         }
@@ -253,10 +256,8 @@ class PGBytes(ByteLayer):
         self._scale, self._shift = (
             pad_to_blocks(values, "normalisation", np.float32, self.geometry.c_out, 0) for values in (scale, shift)
         )
-        self._ratio, self._top = (
-            np.float32(self.level_in / np.float32(self.conv.step)),
-            np.float32(2**self.conv.bits - 1),
-        )
+        self._ratio = np.float32(self.level_in / np.float32(self.conv.step))
+        self._top = np.float32(2**self.conv.bits - 1)
 
     def _describe(self) -> CGated:
         return CGated(
