@@ -189,7 +189,8 @@ class LogMel(NormalisingFrontend):
             scale: difference of two neighbouring int8 values of the network's input.
             zero_point: the int8 value that stands for 0.
         """
-        return fixed_mel_tables(self, scale, zero_point) if "has_fixed_point" in vars(type(self)) else None
+        own = vars(type(self)).get("has_fixed_point", False)
+        return fixed_mel_tables(self, scale, zero_point) if own else None
 
     def frame_call(self) -> FrameCall | None:
         """Return the call of the fixed-point kernel; None if it does not compute this front end."""

@@ -89,6 +89,12 @@ def test_a_transform_of_unsupported_size_has_no_tables() -> None:
     assert LogMel(window_ms=1.0, stride_ms=1.0, fft=16, mel_bins=2).fixed() is None
 
 
+def test_a_derived_class_has_tables_only_if_it_sets_has_fixed_point() -> None:
+    classes = {value: type("Derived", (LogMel,), {"has_fixed_point": value}) for value in (False, True)}
+    assert classes[False]().fixed() is None and classes[True]().fixed() is not None
+    assert type("Silent", (LogMel,), {})().fixed() is None
+
+
 @pytest.mark.parametrize("frames", [np.zeros((2, 480)), np.zeros(480, np.int16), np.zeros((2, 479), np.int16)])
 def test_frames_of_another_shape_are_refused(frames: np.ndarray) -> None:
     fixed = LogMel().fixed()
