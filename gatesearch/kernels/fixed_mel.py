@@ -83,9 +83,9 @@ class FixedMelStream:
             old = max(tables.lag, 0)
             self._history[old:] = samples
             first = old - tables.lag
-            frame = self._history[None, first : first + tables.frame].copy()
-            self._history[:old] = self._history[len(self._history) - old :].copy()
-            return tables.features_of(frame)[0]
+            features = tables.features_of(self._history[None, first : first + tables.frame])[0]
+            self._history = np.roll(self._history, -tables.stride)
+            return features
         out = np.empty(tables.features, np.int8)
         run = self.library.function("fixed_mel_hop")
         run(addressof(self._c), address(samples), address(self._history), address(out), address(self._scratch))

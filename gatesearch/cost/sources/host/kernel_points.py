@@ -13,6 +13,7 @@ from gatesearch.cost.kernel_costs import Key, Point, key_of
 from gatesearch.cost.sources.host.steady_timing import Call, NetCall
 from gatesearch.cost.timing_rules import Grid
 from gatesearch.gates import KernelCall
+from gatesearch.kernels import layer_kernel, native
 from gatesearch.kernels.gated_u8 import name_in_bytes, sample_in_bytes
 from gatesearch.kernels.library import Library
 from gatesearch.runtime.byte_operators import ByteOperators
@@ -54,8 +55,6 @@ def timed_grids(runs: Sequence[Run]) -> dict[Key, TimedGrid]:
     """Return the grid of every kernel, shape and variant; empty if the kernels cannot be compiled on this host."""
     if not runs:
         return {}
-    from gatesearch.kernels import layer_kernel, native
-
     library = native.load()
     if library is None:
         return {}
