@@ -34,7 +34,6 @@ RUN_TIMEOUT_S = 550
 _COUNTED = ('-DGS_UNIT="instructions"', "-DGS_REPEATS=1")
 _MICRO = ("--specs=rdimon.specs", "-mthumb", "-mfloat-abi=hard")
 _AT_ZERO = "-Wl,--section-start=.vectors=0"
-_MICRO_FILES = ("main.c", "clock_cortex_m.c", "startup_cortex_m.c", "kernels/all.c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +59,26 @@ class Emulated:
     needs_plugin: bool = False
 
 
-# Each instruction takes 64 ns of emulated time. SysTick, the timer of the emulated board, counts 25 or 32 million ticks
-# a second. So a tick is 40/64 or 125/256 of an instruction: GS_NUMERATOR / GS_DENOMINATOR.
-_TIMED = ("-icount", "shift=6", "-kernel")
+def _cortex_m(core: str, suffix: str, machine: str, flags: Sequence[str], places: Sequence[str]) -> Emulated:
+    """Return a Cortex-M that QEMU emulates as a machine; places are flags of the linker."""
+    return Emulated(
+        core=f"{core}, QEMU {machine}",
+        suffix=suffix,
+        compiler="arm-none-eabi-gcc",
+        flags=(*flags, *_MICRO, *places),
+        files=("main.c", "clock_cortex_m.c", "startup_cortex_m.c", "kernels/all.c"),
+        emulator=("qemu-system-arm", "-nographic", "-semihosting", "-M", machine, "-icount", "shift=6", "-kernel"),
+    )
+
+
+# Each instruction takes 64 ns of emulated time. SysTick, the timer of the emulated board, counts 20, 25 or 32 million
+# ticks a second. So a tick is 25/32, 40/64 or 125/256 of an instruction: GS_NUMERATOR / GS_DENOMINATOR.
 BOARDS = {
-    "cortex_m4": Emulated(
-        "Cortex-M4 with FPU (armv7e-m, SMLAD), QEMU mps2-an386",
+    "cortex_m4": _cortex_m(
+        "Cortex-M4 with FPU (armv7e-m, SMLAD)",
         "m4",
-        "arm-none-eabi-gcc",
-        (
+        "mps2-an386",
+        flags=(
             "-mcpu=cortex-m4",
             "-mfpu=fpv4-sp-d16",
             "-DSTACK=0x20400000",
@@ -76,35 +86,29 @@ BOARDS = {
             "-DGS_ROOM=(16u<<20)",
             "-DGS_NUMERATOR=40",
             "-DGS_DENOMINATOR=64",
-            *_MICRO,
-            _AT_ZERO,
         ),
-        _MICRO_FILES,
-        ("qemu-system-arm", "-nographic", "-semihosting", "-M", "mps2-an386", *_TIMED),
+        places=(_AT_ZERO,),
     ),
-    "cortex_m33": Emulated(
-        "Cortex-M33 with FPU (armv8-m.main with the DSP extension), QEMU mps2-an505",
+    "cortex_m33": _cortex_m(
+        "Cortex-M33 with FPU (armv8-m.main with the DSP extension)",
         "m33",
-        "arm-none-eabi-gcc",
-        (
+        "mps2-an505",
+        flags=(
             "-mcpu=cortex-m33",
             "-DSTACK=0x10400000",
             "-DGS_ARENA=0x80000000",
             "-DGS_ROOM=(16u<<20)",
             "-DGS_NUMERATOR=25",
             "-DGS_DENOMINATOR=32",
-            *_MICRO,
-            "-Wl,--section-start=.vectors=0x10000000",  # the core starts in secure state, whose memory is there
-            "-Wl,-Ttext-segment=0x10008000",
         ),
-        _MICRO_FILES,
-        ("qemu-system-arm", "-nographic", "-semihosting", "-M", "mps2-an505", *_TIMED),
+        # The core starts in secure state, whose memory is there.
+        places=("-Wl,--section-start=.vectors=0x10000000", "-Wl,-Ttext-segment=0x10008000"),
     ),
-    "cortex_m55": Emulated(
-        "Cortex-M55 (armv8.1-m.main with MVE), QEMU mps3-an547",
+    "cortex_m55": _cortex_m(
+        "Cortex-M55 (armv8.1-m.main with MVE)",
         "m55",
-        "arm-none-eabi-gcc",
-        (
+        "mps3-an547",
+        flags=(
             "-mcpu=cortex-m55",
             "-fno-schedule-insns",
             "-DSTACK=0x20080000",
@@ -112,11 +116,8 @@ BOARDS = {
             "-DGS_ROOM=(64u<<20)",
             "-DGS_NUMERATOR=125",
             "-DGS_DENOMINATOR=256",
-            *_MICRO,
-            _AT_ZERO,
         ),
-        _MICRO_FILES,
-        ("qemu-system-arm", "-nographic", "-semihosting", "-M", "mps3-an547", *_TIMED),
+        places=(_AT_ZERO,),
     ),
     "cortex_a": Emulated(
         "64-bit Cortex-A with dot products (armv8.2-a, such as Cortex-A55 or A76), QEMU user mode",
