@@ -128,7 +128,7 @@ def _describe_value(constant: Constant | None) -> str:
     text = f"{format_cell(constant.value)} {constant.unit}"
     if constant.low is None and constant.high is None:
         return text
-    low, high = (format_cell(constant.value if end is None else end) for end in (constant.low, constant.high))
+    low, high = map(format_cell, constant.ends)
     return f"{text} ({low} to {high})"
 
 
