@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from pydantic import BaseModel
+
 from gatesearch._lib import console
 from gatesearch._lib.format import format_cell
 from gatesearch.devices import profile
 from gatesearch.devices.engine import ENGINES
-from gatesearch.devices.profile import Constant, Core, Device
+from gatesearch.devices.profile import Constant, Device
 
 SOURCE_INDENT = " " * 6
 
@@ -103,22 +105,20 @@ def _pair_constants(first: Device, second: Device) -> Iterator[tuple[str, Consta
     """Yield the constants of two devices in pairs; None stands for a constant that a device does not have."""
     for one, other in zip_longest(first.cores, second.cores):
         names = dict.fromkeys(core.name for core in (one, other) if core is not None)
-        yield from _pair("/".join(names), _constants(one), _constants(other))
-    links = [{f"{link.source}-{link.target}": link for link in device.links} for device in (first, second)]
-    for name in dict.fromkeys([*links[0], *links[1]]):
-        yield from _pair(name, *(dict(profile.list_constants(each[name])) if name in each else {} for each in links))
-    yield from _pair("sense", *(dict(profile.list_constants(device.sense)) for device in (first, second)))
-
-
-def _constants(core: Core | None) -> dict[str, Constant]:
-    return {} if core is None else dict(profile.list_constants(core))
+        yield from _pair("/".join(names), one, other)
+    links, other_links = ({f"{link.source}-{link.target}": link for link in each.links} for each in (first, second))
+    for name in dict.fromkeys([*links, *other_links]):
+        yield from _pair(name, links.get(name), other_links.get(name))
+    yield from _pair("sense", first.sense, second.sense)
 
 
 def _pair(
-    prefix: str, first: dict[str, Constant], second: dict[str, Constant]
+    prefix: str, first: BaseModel | None, second: BaseModel | None
 ) -> Iterator[tuple[str, Constant | None, Constant | None]]:
-    for path in dict.fromkeys([*first, *second]):
-        yield f"{prefix}.{path}", first.get(path), second.get(path)
+    """Yield the constants of two parts of devices in pairs; None stands for a part that a device does not have."""
+    own, others = ({} if part is None else dict(profile.list_constants(part)) for part in (first, second))
+    for path in dict.fromkeys([*own, *others]):
+        yield f"{prefix}.{path}", own.get(path), others.get(path)
 
 
 def _describe_value(constant: Constant | None) -> str:
@@ -128,7 +128,7 @@ def _describe_value(constant: Constant | None) -> str:
     text = f"{format_cell(constant.value)} {constant.unit}"
     if constant.low is None and constant.high is None:
         return text
-    low, high = (format_cell(constant.value if end is None else end) for end in (constant.low, constant.high))
+    low, high = map(format_cell, constant.ends)
     return f"{text} ({low} to {high})"
 
 

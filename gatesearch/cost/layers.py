@@ -71,9 +71,8 @@ class LayerChange:
 
     def runs_in_bytes(self, costs: KernelCosts) -> bool:
         """Return whether kernels between bytes do the layer's work, and the costs contain them."""
-        calls = self.kernels
-        possible = runs_between_relus(self.site) and all(map(runs_in_bytes, calls))
-        return bool(calls) and possible and self.by_kernels(InBytes(costs)) is not None
+        possible = runs_between_relus(self.site) and all(map(runs_in_bytes, self.kernels))
+        return possible and self.by_kernels(InBytes(costs)) is not None
 
     def by_kernels(self, costs: KernelCosts | None) -> float | None:
         """Return the sum of the readings of the layer's kernels; None if it has no kernel or the costs lack one."""

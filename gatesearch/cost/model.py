@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from gatesearch.cost import feasibility
 from gatesearch.cost.blocks import END
@@ -45,6 +45,22 @@ Gates = tuple[PlacedGate, ...]
 # own key.
 StagePlace = tuple[str | None, int, str, str]
 MAX_KEYS = 256  # largest number of gate combinations for which the keys of stages are cached
+_Options = ParamSpec("_Options")
+_Result = TypeVar("_Result")
+
+
+def _at_clocks_of_plan(
+    method: Callable[Concatenate[CostModel, GatePlan, _Options], _Result],
+) -> Callable[Concatenate[CostModel, GatePlan, _Options], _Result]:
+    """Make a method of :class:`CostModel` compute with the device at the clocks of its plan."""
+
+    @wraps(method)
+    def compute(cost: CostModel, plan: GatePlan, *args: _Options.args, **kwargs: _Options.kwargs) -> _Result:
+        if plan.clocks:
+            cost, plan = cost.at_clocks(plan.clocks), replace(plan, clocks=())
+        return method(cost, plan, *args, **kwargs)
+
+    return compute
 
 
 class StageTerms(NamedTuple):
@@ -119,6 +135,7 @@ class CostModel:
         """Time of the front end, in microseconds."""
         return self.frontend.latency_us(self.sense_core)
 
+    @_at_clocks_of_plan
     def stages(
         self,
         plan: GatePlan,
@@ -138,8 +155,6 @@ class CostModel:
             UserError: a site or core of the plan does not exist.
             ValueError: the number of cores is not the number of stages.
         """
-        if plan.clocks:
-            return self.at_clocks(plan.clocks).stages(replace(plan, clocks=()), densities, observed)
         cuts = self._cuts(plan)
         changes = layer_changes(layer_gates(plan), self.layers, observed or {}, self._least_work)
         bits = [self._input_bits, *crossing_bits(cuts, densities)]
@@ -228,6 +243,7 @@ class CostModel:
             width=work.width,
         )
 
+    @_at_clocks_of_plan
     def run_costs(self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Terms, ...]:
         """Return the coefficients of a plan's expected time and energy, as pairs of microseconds and microjoules.
 
@@ -238,8 +254,6 @@ class CostModel:
         If the stages run by hops, each pair is the cost of one hop. The pairs do not contain the cost of catching up
         when a gate opens, because a search cannot predict openings.
         """
-        if plan.clocks:
-            return self.at_clocks(plan.clocks).run_costs(replace(plan, clocks=()), observed)
         if self.by_hop is not None:
             if self.runs_by_hops(plan):
                 return self.by_hop.run_costs(plan)
@@ -322,6 +336,7 @@ class CostModel:
             wake_uj=core.wake_uj.value if crosses else 0.0,
         )
 
+    @_at_clocks_of_plan
     def price(
         self,
         plan: GatePlan,
@@ -342,8 +357,6 @@ class CostModel:
         if self.hops is not None:
             reached = [Activity(share, 0.0) for share in self._reach(passed)]
             return self.price_stream(plan, [STEADY, *reached], densities, observed)
-        if plan.clocks:
-            return self.at_clocks(plan.clocks).price(replace(plan, clocks=()), passed, densities, observed)
         return self._total(self.stages(plan, densities, observed), passed)
 
     def _reach(self, passed: Mapping[str, Sequence[float]]) -> list[float]:
@@ -351,6 +364,7 @@ class CostModel:
         conditional = {kind: [b / a if a else 0.0 for a, b in pairwise(row)] for kind, row in passed.items()}
         return reach(self.shares, conditional)
 
+    @_at_clocks_of_plan
     def price_stream(
         self,
         plan: GatePlan,
@@ -369,9 +383,6 @@ class CostModel:
             signal: statistic of the gate before the front end; None without such a gate. The gate runs at every hop,
                 and its energy counts as energy of the front end.
         """
-        if plan.clocks:
-            own = replace(plan, clocks=())
-            return self.at_clocks(plan.clocks).price_stream(own, activities, densities, observed, signal)
         windows = self.stages(plan, densities, observed)
         price = price_by_hops(
             windows,
@@ -486,14 +497,13 @@ class CostModel:
         """Return the model for a stream with another share of positives; the mixture of negatives does not change."""
         return replace(self, shares=shift_prevalence(self.shares, prevalence))
 
+    @_at_clocks_of_plan
     def bound(self, plan: GatePlan) -> Price:
         """Return a lower bound of a plan's price: its price at the lowest pass rates that its gates' parameters allow.
 
         At these rates every gate stops all negatives. A gate with an exit also stops the share of positives that the
         exit is meant to answer. If the stages run by hops, every gate stays closed.
         """
-        if plan.clocks:
-            return self.at_clocks(plan.clocks).bound(replace(plan, clocks=()))
         if self.hops is not None:
             return self._stream_bound(plan)
         return self._total(self.stages(plan), self._lowest_rates(plan))
@@ -511,14 +521,13 @@ class CostModel:
         """
         return feasibility.memory_overflows(self.device, self._memory(replace(plan, clocks=())))
 
+    @_at_clocks_of_plan
     def violations(self, plan: GatePlan) -> dict[str, float]:
         """Return every reason why the device cannot run a plan, each with a number above 0; empty if it can.
 
         See :func:`gatesearch.cost.feasibility.violations` and :func:`gatesearch.cost.feasibility.overloads` for the
         reasons.
         """
-        if plan.clocks:
-            return self.at_clocks(plan.clocks).violations(replace(plan, clocks=()))
         gated_cores = [plan.cores[self.stage_of(plan, gate.site)] for gate in layer_gates(plan)]
         cores = [self.sense_core.name, *plan.cores]
         estimates, bound = self._memory(plan), self.bound(plan)

@@ -5,6 +5,7 @@ A hop is the time from one decision to the next.
 
 from __future__ import annotations
 
+from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.devices.profile import Core
 from gatesearch.gates.level import SignalFormat
@@ -25,6 +26,4 @@ def signal_gate_us(core: Core, costs: KernelCosts | None, form: SignalFormat) ->
     kernel = LevelKernel()
     call = kernel.call(form)
     reading = None if costs is None else costs.reading(call)
-    us = core.timing.frontend_us(kernel.macs(call)) if reading is None else core.latency_us(reading)
-    assert us is not None  # the device profile is valid only with this figure
-    return us
+    return FrontendWork(int(kernel.macs(call)), reading).latency_us(core)

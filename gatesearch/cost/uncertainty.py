@@ -78,5 +78,4 @@ def find_interval(cost: CostModel, figure: Callable[[CostModel], float]) -> Inte
 
 def _end_factors(constant: Constant) -> list[float]:
     """Return the ends of a constant's range divided by its value; none for a value of 0."""
-    ends = [end for end in (constant.low, constant.high) if end is not None and end != constant.value]
-    return [end / constant.value for end in ends] if constant.value else []
+    return [end / constant.value for end in constant.ends if end != constant.value] if constant.value else []

@@ -54,7 +54,12 @@ def profile_error(text: str, user_text: str, choices: Iterable[str]) -> Pydantic
     hint = f"choices: {', '.join(choices)}"
     if suggestion:
         hint = f"nearest: {suggestion!r} ({hint})"
-    return PydanticCustomError("gatesearch", "{text}", {"text": f"{text}; {hint}"})
+    return plain_error(f"{text}; {hint}")
+
+
+def plain_error(text: str) -> PydanticCustomError:
+    """Return an error whose text is complete: the place of the mistake and a description of it."""
+    return PydanticCustomError("gatesearch", "{text}", {"text": text})
 
 
 def _check_size(value: Any) -> Any:
@@ -101,16 +106,18 @@ class Constant(StrictModel):
 
     @model_validator(mode="after")
     def _check_range(self) -> Constant:
-        for name, bound, fits in (
-            ("low", self.low, self.low is None or self.low <= self.value),
-            ("high", self.high, self.high is None or self.high >= self.value),
-        ):
-            if not fits:
-                text = (
-                    f"{name}: {bound:g} is on the wrong side of the value, {self.value:g}; must be low <= value <= high"
-                )
-                raise PydanticCustomError("gatesearch", "{text}", {"text": text})
-        return self
+        low, high = self.ends
+        if low <= self.value <= high:
+            return self
+        name, end = ("low", low) if low > self.value else ("high", high)
+        raise plain_error(
+            f"{name}: {end:g} is on the wrong side of the value, {self.value:g}; must be low <= value <= high"
+        )
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends of the range; the value itself stands for an end that the profile does not state."""
+        return self.value if self.low is None else self.low, self.value if self.high is None else self.high
 
     def age_years(self, today: datetime.date) -> float | None:
         """Return the years from the date of the source to a day; None without a date.
@@ -131,11 +138,9 @@ def require_unit(unit: str, positive: bool = False) -> AfterValidator:
 
     def check(constant: Constant) -> Constant:
         if constant.unit != unit:
-            raise PydanticCustomError(
-                "gatesearch", "{text}", {"text": f"unit: {constant.unit!r} does not fit; must be {unit!r}"}
-            )
+            raise plain_error(f"unit: {constant.unit!r} does not fit; must be {unit!r}")
         if positive and constant.value == 0:
-            raise PydanticCustomError("gatesearch", "{text}", {"text": "value: 0.0 does not fit; must be above 0"})
+            raise plain_error("value: 0.0 does not fit; must be above 0")
         return constant
 
     return AfterValidator(check)

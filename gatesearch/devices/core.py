@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from gatesearch.devices.clocks import ClockPoint
 from gatesearch.devices.constants import (
@@ -18,6 +17,7 @@ from gatesearch.devices.constants import (
     Provenance,
     StrictModel,
     number_size,
+    plain_error,
     profile_error,
     require_unit,
 )
@@ -218,7 +218,7 @@ def _check_clocks(core: Core) -> None:
         PydanticCustomError: the core breaks one of these rules.
     """
     if core.clocks and getattr(core.timing, "clock_mhz", None) is None:
-        raise _fault("clocks: timing.clock_mhz is missing; times of other clocks are scaled from it")
+        raise plain_error("clocks: timing.clock_mhz is missing; times of other clocks are scaled from it")
     names = core.clock_names
     points: list[tuple[str, Core | ClockPoint]] = [("", core)]
     for point in core.clocks:
@@ -227,10 +227,6 @@ def _check_clocks(core: Core) -> None:
         points.append((f"clocks.{point.name}.", point))
     for where, one in points:
         if (one.floor_mw is None) != (core.floor_mw is None):
-            raise _fault(f"{where}floor_mw: the core and each of its clocks state a floor, or none of them does")
+            raise plain_error(f"{where}floor_mw: the core and each of its clocks state a floor, or none of them does")
         if one.floor_mw is not None and one.floor_mw.value > one.active_mw.value:
-            raise _fault(f"{where}floor_mw: {one.floor_mw.value:g} is above active_mw, {one.active_mw.value:g}")
-
-
-def _fault(text: str) -> PydanticCustomError:
-    return PydanticCustomError("gatesearch", "{text}", {"text": text})
+            raise plain_error(f"{where}floor_mw: {one.floor_mw.value:g} is above active_mw, {one.active_mw.value:g}")

@@ -98,8 +98,7 @@ class Device(StrictModel):
     @property
     def resting_mw(self) -> dict[str, float]:
         """The power that each core draws while it does not compute; for the sensor's core, its listening floor."""
-        floors = {self.sense.core: self.core(self.sense.core).floor_mw}
-        return {core.name: (floors.get(core.name) or core.idle_mw).value for core in self.cores}
+        return {core.name: (self._floor_mw(core) or core.idle_mw).value for core in self.cores}
 
     def added_uj(self, core: Core, latency_us: float) -> float:
         """Return the microjoules that a run adds to the energy that the device draws while no core computes.
@@ -107,8 +106,12 @@ class Device(StrictModel):
         Idle powers are small, so a run adds the whole active power. A listening floor is not small, so a run on a core
         with a floor adds only the difference between active power and floor.
         """
-        floor = core.floor_mw if core.name == self.sense.core else None
+        floor = self._floor_mw(core)
         return core.compute_uj(latency_us) - (0.0 if floor is None else latency_us * floor.value * 1e-3)
+
+    def _floor_mw(self, core: Core) -> Constant | None:
+        """Return the listening floor of a core; None without one. Only the sensor's core listens."""
+        return core.floor_mw if core.name == self.sense.core else None
 
     def at_clocks(self, clocks: Clocks) -> Device:
         """Return the device whose cores run at the clocks of a plan.
@@ -135,3 +138,8 @@ def list_clock_slots(device: Device) -> tuple[ClockSlot, ...]:
     return tuple(
         ClockSlot(core.name, core.clock_names, core.name == device.sense.core) for core in device.cores if core.clocks
     )
+
+
+def list_clock_points(device: Device, clocks: Clocks) -> dict[str, str]:
+    """Return the clock point of each core of a device that has several, in a plan with these clocks."""
+    return {slot.core: slot.points[0] for slot in list_clock_slots(device)} | dict(clocks)

@@ -42,7 +42,7 @@ class Document:
         """Return whether the file replaces the value at a path, or a value around it, as a whole."""
         node: Any = self.values
         for segment in path:
-            node = _child(node, segment)
+            node = find_child(node, segment)
             if node is None or _is_whole(node):
                 return node is not None
         return False
@@ -152,7 +152,8 @@ def _is_whole(node: Any) -> bool:
     return isinstance(node, Mapping) and bool({"value", "provenance"} & set(node)) and "name" not in node
 
 
-def _child(node: Any, segment: str) -> Any:
+def find_child(node: Any, segment: str) -> Any:
+    """Return the value that a segment of a path names in a mapping or a list; None if there is none."""
     if isinstance(node, Mapping):
         return node.get(segment)
     if isinstance(node, list):

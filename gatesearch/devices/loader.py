@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from gatesearch.devices.constants import path_segment
 from gatesearch.devices.device import Device
-from gatesearch.devices.documents import locate, merge_documents, read_documents
+from gatesearch.devices.documents import find_child, locate, merge_documents, read_documents
 from gatesearch.errors import UserError, nearest, quote, unknown
 
 ENTRY_POINTS = "gatesearch.devices"
@@ -75,11 +75,8 @@ def _path_of(text: str, values: Any) -> list[str]:
     path, node = [], values
     for part in text.partition(": ")[0].split("."):
         if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-            node, part = node[int(part)], path_segment(node[int(part)], int(part))
-        elif isinstance(node, list):
-            node = next((item for k, item in enumerate(node) if path_segment(item, k) == part), None)
-        else:
-            node = node.get(part) if isinstance(node, Mapping) else None
+            part = path_segment(node[int(part)], int(part))
+        node = find_child(node, part)
         path.append(part)
     return path
 

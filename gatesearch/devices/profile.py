@@ -9,7 +9,7 @@ profiles as entry points of the group ``gatesearch.devices``; each entry point i
 from gatesearch.devices.clocks import ClockPoint, Clocks, ClockSlot, clock_choices
 from gatesearch.devices.constants import PROVENANCES, Constant, Provenance, list_constants, path_segment
 from gatesearch.devices.core import Core, Kernels, Memory
-from gatesearch.devices.device import Device, Link, Sense, list_clock_slots
+from gatesearch.devices.device import Device, Link, Sense, list_clock_points, list_clock_slots
 from gatesearch.devices.loader import ENTRY_POINTS, find_file, load, names, shipped
 from gatesearch.devices.timing import Instructions, LiteRT, Measured, Throughput, Timing, Vela
 
@@ -35,6 +35,7 @@ __all__ = [
     "Vela",
     "clock_choices",
     "find_file",
+    "list_clock_points",
     "list_clock_slots",
     "list_constants",
     "load",

@@ -97,11 +97,16 @@ def compare_artifacts(
         ungated_us=stream.ungated_us,
         gated_bytes=count_bytes(manifest),
         ungated_bytes=ungated_bytes,
-        number_format=manifest.get("ungated", {}).get("arithmetic", "int8"),
+        number_format=read_ungated_format(manifest),
         device=device.name,
         gated_price_us=gated_price_us,
         ungated_price_us=ungated_price_us,
     )
+
+
+def read_ungated_format(manifest: Mapping[str, Any]) -> str:
+    """Return the number format of the ungated program that a bundle's manifest names."""
+    return str(manifest.get("ungated", {}).get("arithmetic", "int8"))  # bundles of version 0.1 may lack it
 
 
 def _versus(gated_us: float, ungated_us: float) -> str:

@@ -60,8 +60,7 @@ def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder)
     bundle_inputs = {"weights": digest_weights(best.model), "formats": list(problem.recipe.export.formats)}
     folder.write_json("best/plan.json", best.trial.plan.to_dict())
     if not _holds_bundle(folder, best, bundle_inputs):
-        folder.set_aside_obstacle(BUNDLE, UNGATED)
-        folder.set_aside_obstacle(BUNDLE, UNGATED_AS_CONVERTED)
+        folder.set_aside_obstacles(BUNDLE, (UNGATED, UNGATED_AS_CONVERTED))
         for line in late_catch_ups(cost, best.trial.plan):
             console.warn(line)
         console.say("export: lowering, quantising, compiling for each core")

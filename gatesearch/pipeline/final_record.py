@@ -12,7 +12,7 @@ from gatesearch.cost.sources import board
 from gatesearch.devices.profile import list_constants
 from gatesearch.export.bundle import artifacts as list_artifacts
 from gatesearch.export.verify import Parity
-from gatesearch.pipeline.artifact_comparison import compare_artifacts
+from gatesearch.pipeline.artifact_comparison import compare_artifacts, read_ungated_format
 from gatesearch.pipeline.best_record import BestFigures, describe_best, describe_energy
 from gatesearch.pipeline.export import UNGATED, PlanBundle
 from gatesearch.pipeline.firmware import firmware_entry
@@ -169,7 +169,7 @@ def describe_engine(manifest: Mapping[str, Any]) -> str:
     'LiteRT int8'
     """
     used = sorted({part["arithmetic"] for stage in manifest["stages"] for part in stage.get("parts") or [stage]})
-    ungated = manifest.get("ungated", {}).get("arithmetic", "int8")  # bundles of version 0.1 may lack it
+    ungated = read_ungated_format(manifest)
     return f"LiteRT {ungated}" if used == [ungated] else f"LiteRT (gated {' and '.join(used)}, ungated {ungated})"
 
 

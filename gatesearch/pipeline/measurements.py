@@ -80,10 +80,8 @@ def measure_stream(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> S
         seed=problem.recipe.seed,
     )
     engines = {core.name: "litert" for core in problem.device.cores}
-    ungated = [(folder / UNGATED).read_bytes()]
-    if (folder / UNGATED_AS_CONVERTED).exists():
-        plain = folder.load(UNGATED_AS_CONVERTED, bytes, "the ungated network is timed only as gatesearch exports it")
-        ungated += [plain] if plain is not None else []
+    plain = folder.load(UNGATED_AS_CONVERTED, bytes, "the ungated network is timed only as gatesearch exports it")
+    ungated = [(folder / UNGATED).read_bytes(), *([] if plain is None else [plain])]
     return time_stream(Bundle(bundle.path, engines), pick_fastest(ungated), windows)
 
 

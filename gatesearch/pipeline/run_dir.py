@@ -205,12 +205,13 @@ class RunFolder:
             error.run_dir = self.path  # type: ignore[attr-defined]
             raise
 
-    def set_aside_obstacle(self, directory: str, file: str) -> None:
-        """Rename a file that stands in the place of a folder, and a folder that stands in the place of a file."""
+    def set_aside_obstacles(self, directory: str, files: Sequence[str]) -> None:
+        """Rename a file that stands in the place of a folder, and folders that stand in the places of files."""
         if (self.path / directory).is_file():
             set_aside(self.path / directory)
-        if (self.path / file).is_dir():
-            set_aside(self.path / file)
+        for file in files:
+            if (self.path / file).is_dir():
+                set_aside(self.path / file)
 
 
 def check_unused(path: Path) -> None:

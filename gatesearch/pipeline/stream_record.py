@@ -11,7 +11,7 @@ import numpy as np
 from gatesearch.cost.battery import battery_days
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.uncertainty import find_interval
-from gatesearch.devices.profile import list_clock_slots
+from gatesearch.devices.profile import list_clock_points
 from gatesearch.metrics.streams import STEADY, DetCurve, Share
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.stream_comparison import StreamComparison, StreamResult
@@ -108,8 +108,6 @@ def power_entry(result: StreamResult, hop_s: float, battery: Battery | None) -> 
         return price.energy.total_uj / hop_s / 1e3
 
     power = find_interval(result.rival.cost, mean_power_mw)
-    cost = result.rival.cost.at_clocks(result.plan.clocks)
-    points = {slot.core: slot.points[0] for slot in list_clock_slots(cost.device)} | dict(result.plan.clocks)
     days = None if battery is None else [battery_days(battery, mw) for mw in (power.nominal, power.high, power.low)]
     return {
         "battery_days": None if days is None else days[0],
@@ -117,7 +115,7 @@ def power_entry(result: StreamResult, hop_s: float, battery: Battery | None) -> 
         "mean_power_mw": result.total_uj / hop_s / 1e3,
         "mean_power_interval_mw": [power.low, power.high],
         "power_by_term_mw": {term: uj / hop_s / 1e3 for term, uj in result.price.energy.by_term.items()},
-        "clocks": points,
+        "clocks": list_clock_points(result.rival.cost.device, result.plan.clocks),
         "uncertain_constants": [
             {"constant": effect.constant, "mean_power_mw": [effect.low, effect.high]}
             for effect in power.effects[:MAX_EFFECTS]

@@ -61,7 +61,7 @@ def _stop_rows(plan: GatePlan, best: dict[str, Any]) -> list[tuple[str, str, str
         return []
     shares = {"positives that pass all gates": best["gate_recall"]}
     shares |= {f"{kind} stopped": share for kind, share in best["early_stop_by_kind"].items()}
-    return [(label, "-", "-" if share is None else format_percent(share)) for label, share in shares.items()]
+    return [(label, "-", format_percent(share)) for label, share in shares.items()]
 
 
 def _layer_rows(best: dict[str, Any]) -> list[tuple[str, str, str]]:

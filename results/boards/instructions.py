@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from gatesearch._lib import console
-from gatesearch.cost.sources.board import count as board_count
 from gatesearch.cost.sources.board import table
 from gatesearch.frontends import LogMel
 from gatesearch.gates import KernelCall
@@ -16,8 +14,7 @@ from results.boards.counting import Counts
 from results.boards.networks import NETWORKS, WAKE_WORD
 
 STREAM = "sww"  # MLPerf Tiny's name of the streaming wake word
-CORTEX_M = ("cortex_m4", "cortex_m33", "cortex_m55")
-TABLES = tuple(name for name in CORTEX_M if name in table.names() and name in board_count.BOARDS)
+TABLES = ("cortex_m4", "cortex_m33", "cortex_m55")  # kernel tables of Cortex-M cores
 
 
 @dataclass(frozen=True)
@@ -79,6 +76,11 @@ def predicted_instructions(core: str) -> dict[str, float]:
     return {task: price(costs, calls) for task, calls in network_calls().items()}
 
 
+def predicted_front_end(core: str) -> float:
+    """Return the instructions of a frame of the wake word's front end, as a core's kernel table predicts them."""
+    return price(table.load("table", core).costs, {front_end_call(): 1})
+
+
 def core_instructions(core: str, counts: Counts, tools: Mapping[str, str]) -> CoreInstructions:
     """Return predicted and counted instructions on a core.
 
@@ -87,21 +89,16 @@ def core_instructions(core: str, counts: Counts, tools: Mapping[str, str]) -> Co
         counts: counted instructions of each call of :func:`distinct_calls`.
         tools: versions of compiler and emulator, and the digest of the kernels' sources.
     """
-    calls, board_table = network_calls(), table.load("table", core)
-    front_end = board_table.costs.reading(front_end_call())
-    if front_end is None:
-        console.warn(
-            f"boards: table {core} has no kernel {front_end_call().kernel}; its count is the price of the front end"
-        )
+    calls = network_calls()
     return CoreInstructions(
-        core=board_table.core,
+        core=table.load("table", core).core,
         predicted=predicted_instructions(core),
         counted={task: add_up(own, counts.__getitem__) for task, own in calls.items()},
         counted_by_kind={
             task: {kind: add_up(part, counts.__getitem__) for kind, part in by_kind(own).items()}
             for task, own in calls.items()
         },
-        predicted_front_end=counts[front_end_call()] if front_end is None else front_end,
+        predicted_front_end=predicted_front_end(core),
         counted_front_end=counts[front_end_call()],
         tools=tools,
     )

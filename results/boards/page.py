@@ -94,6 +94,7 @@ class Boards(Benchmark):
             "energies": tables.energies(self.comparisons),
             "factors": tables.factors_table(self.factors, self.published),
             "streams": tables.streams(self.wake_words, self.comparisons),
+            "active_powers": tables.active_powers(self.wake_words),
             "unpredicted": tables.unpredicted(self.published, self.cores, self.wake_words),
             "tools": tables.tools(self.cores),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from results.boards.comparison import Comparison, closest, is_close
@@ -46,7 +46,7 @@ def part_factors(
         own = best.get(key)
         if own is not None and is_close(own.errors):
             factors[key] = PartFactor(key, own.instructions_per_cycle, describe(own.system), True)
-        elif (moved := _from_same_core(published, key, part, best)) is not None:
+        elif (moved := _from_same_core(published, key, best)) is not None:
             factors[key] = moved
         elif own is not None:
             factors[key] = PartFactor(key, own.instructions_per_cycle, describe(own.system), False)
@@ -63,16 +63,16 @@ def describe(system: System) -> str:
     return f"{system.organisation}, {system.round}"
 
 
-def _from_same_core(published: Published, key: str, part: Part, best: dict[str, Comparison]) -> PartFactor | None:
+def _from_same_core(published: Published, key: str, best: Mapping[str, Comparison]) -> PartFactor | None:
     """Return the factor of another part with the same core, corrected by software of both parts; None without one."""
+    part = published.parts[key]
     candidates = []
     for other, comparison in best.items():
         if other == key or comparison.part.core != part.core or not is_close(comparison.errors):
             continue
         for own, theirs in _common_software(published, key, other):
-            ratio = _cycles(part, own, own.ms.keys() & theirs.ms.keys()) / _cycles(
-                comparison.part, theirs, own.ms.keys() & theirs.ms.keys()
-            )
+            tasks = own.ms.keys() & theirs.ms.keys()
+            ratio = _cycles(part, own, tasks) / _cycles(comparison.part, theirs, tasks)
             value = comparison.instructions_per_cycle / ratio
             source = (
                 f"{comparison.part.title}'s {comparison.instructions_per_cycle:.3f} ({describe(comparison.system)}) / "
@@ -92,7 +92,6 @@ def _common_software(published: Published, one: str, other: str) -> list[tuple[S
     ]
 
 
-def _cycles(part: Part, system: System, tasks: Iterable[str]) -> float:
+def _cycles(part: Part, system: System, tasks: Collection[str]) -> float:
     """Return the geometric mean of the cycles that a system takes for some networks."""
-    listed = list(tasks)
-    return math.exp(sum(math.log(system.ms[task] * part.mhz) for task in listed) / len(listed))
+    return math.exp(sum(math.log(system.ms[task] * part.mhz) for task in tasks) / len(tasks))

@@ -79,6 +79,13 @@ class Stream:
     supply: str = ""
     has_coprocessor: bool = False
 
+    @property
+    def active_mw(self) -> float | None:
+        """Power while the core computes, derived from mean power, duty and floor; None without a floor."""
+        if self.floor_mw is None:
+            return None
+        return (self.mean_mw - (1 - self.duty) * self.floor_mw) / self.duty
+
 
 @dataclass(frozen=True)
 class Published:

@@ -178,6 +178,15 @@ def streams(wake_words: Sequence[WakeWord], comparisons: Sequence[Comparison]) -
     return markdown_table([*heads, "mean mW", "published", "error", "with the runs' own software"], lines)
 
 
+def active_powers(wake_words: Sequence[WakeWord]) -> str:
+    """Return the active power of each streaming run beside that of the energy runs at the same clock, in words."""
+    return ", ".join(
+        f"{each.stream.active_mw:.1f} mW for {each.title} (energy runs: {each.active_mw:.1f} mW)"
+        for each in wake_words
+        if not each.assumption
+    )
+
+
 def _own_error(wake_word: WakeWord, comparisons: Sequence[Comparison]) -> str:
     """Return the error of the mean power with the factor of the organisation that submitted the streaming runs."""
     for each in comparisons:

@@ -11,7 +11,7 @@ streams in, is read from the plotted traces of the wake word's runs. Nothing els
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from results.boards.instructions import STREAM, CoreInstructions
@@ -131,10 +131,5 @@ def energy_run_mw(published: Published, part: str, supply: str) -> float | None:
     """Return the mean power of a part's energy runs, over the networks; None without energy runs at this supply."""
     for system in published.systems:
         if system.part == part and system.supply == supply and system.mw:
-            return _mean(system.mw.values())
+            return sum(system.mw.values()) / len(system.mw)
     return None
-
-
-def _mean(values: Iterable[float]) -> float:
-    listed = list(values)
-    return sum(listed) / len(listed)

@@ -31,7 +31,7 @@ from gatesearch.kernels import (
 )
 from gatesearch.kernels.recurrent_weights import Weights
 from results.kernels import library_layers, networks
-from results.kernels.library_layers import Array, Calls
+from results.kernels.library_networks import Array, Calls
 
 # The different shapes of M-CifarNet's convolutions. A key names the layers that have the shape.
 LAYERS: Mapping[str, Geometry] = {

@@ -13,10 +13,7 @@ from torch.utils import mkldnn
 from gatesearch.compile import tflite
 from gatesearch.kernels import Geometry
 from gatesearch.runtime.program import Program
-from results.kernels.library_networks import openvino_calls
-
-Calls = dict[str, Callable[[], object]]
-Array = np.ndarray[Any, Any]
+from results.kernels.library_networks import Array, Calls, onnx_calls, onnx_runtime, openvino_calls
 
 
 def module(geometry: Geometry, weight: Array, bias: Array) -> nn.Conv2d:
@@ -30,7 +27,8 @@ def module(geometry: Geometry, weight: Array, bias: Array) -> nn.Conv2d:
 def dense_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Calls:
     """Return calls of the layer in float32 on x [h, w, c_in], for each library and each of its layouts."""
     layer = module(geometry, weight, bias)
-    image = torch.from_numpy(tflite.channel_first(x[None]))
+    array = tflite.channel_first(x[None])
+    image = torch.from_numpy(array)
     last, image_last = module(geometry, weight, bias), image.to(memory_format=torch.channels_last)
     last.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     blocked, image_blocked = mkldnn.to_mkldnn(layer), image.to_mkldnn()
@@ -40,9 +38,8 @@ def dense_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Call
         "torch": lambda: layer(image),
         "torch, channels last": lambda: last(image_last),
         "torch, oneDNN layout": lambda: blocked(image_blocked),
-        "ONNX Runtime": onnx_fp32(geometry, weight, bias, tflite.channel_first(x[None])),
         "LiteRT": lite.invoke,
-        **openvino_calls(float_model(geometry, weight, bias), tflite.channel_first(x[None])),
+        **onnx_calls(float_model(geometry, weight, bias), array),
     }
 
 
@@ -56,10 +53,11 @@ def dense_int8(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Call
         tflite.quantise(tflite.convert(layer, torch.from_numpy(tflite.channel_first(real[None]))), real[None])
     )
     lite((x[None].astype(np.int16) - 128).astype(np.int8))
+    image = tflite.channel_first(x[None])
     return {
-        "ONNX Runtime": onnx_int8(geometry, weight, tflite.channel_first(x[None])),
+        "ONNX Runtime": onnx_runtime(integer_model(geometry, weight), image),
         "LiteRT": lite.invoke,
-        **openvino_calls(quantised_model(geometry, weight, bias), tflite.channel_first(x[None])),
+        **openvino_calls(quantised_model(geometry, weight, bias), image),
     }
 
 
@@ -76,11 +74,6 @@ def products_int8(geometry: Geometry, weight: Array) -> Calls:
     }
 
 
-def onnx_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Callable[[], object]:
-    """Return a call of a float32 convolution in ONNX Runtime on x [1, c_in, h, w]."""
-    return _session(float_model(geometry, weight, bias), x)
-
-
 def float_model(geometry: Geometry, weight: Array, bias: Array) -> bytes:
     """Return a float32 convolution as an ONNX model, x [1, c_in, h, w] to y."""
     from onnx import TensorProto, helper, numpy_helper
@@ -92,47 +85,24 @@ def float_model(geometry: Geometry, weight: Array, bias: Array) -> bytes:
 
 def quantised_model(geometry: Geometry, weight: Array, bias: Array) -> bytes:
     """Return a convolution with int8 weights between uint8 tensors as an ONNX model that quantises and dequantises."""
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper
 
-    arrays = {
-        "w": weight,
-        "b": bias.astype(np.float32),
-        "xs": np.float32(1 / 255),
-        "ws": np.full(geometry.c_out, 1 / 128, np.float32),
-        "ys": np.float32(0.05),
-        "zero": np.uint8(0),
-        "wz": np.zeros(geometry.c_out, np.int8),
-        "yz": np.uint8(128),
-    }
     nodes = [
-        helper.make_node("DequantizeLinear", ["x", "xs", "zero"], ["real"]),
+        helper.make_node("DequantizeLinear", ["x", "xs", "xz"], ["real"]),
         helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["weight"], axis=0),
         helper.make_node("Conv", ["real", "weight", "b"], ["sum"], **_attributes(geometry)),
         helper.make_node("QuantizeLinear", ["sum", "ys", "yz"], ["y"]),
     ]
-    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()]
-    return _model(nodes, constants, TensorProto.UINT8, geometry)
+    return _byte_model(nodes, geometry, weight, bias.astype(np.float32))
 
 
-def onnx_int8(geometry: Geometry, weight: Array, x: Array) -> Callable[[], object]:
-    """Return a call of a quantised convolution in ONNX Runtime on x [1, c_in, h, w]; input and output are uint8."""
-    from onnx import TensorProto, helper, numpy_helper
+def integer_model(geometry: Geometry, weight: Array) -> bytes:
+    """Return a convolution with int8 weights between uint8 tensors as an ONNX model of one operator, QLinearConv."""
+    from onnx import helper
 
-    c_out = geometry.c_out
-    scales = {
-        "xs": np.float32(1 / 255),
-        "xz": np.uint8(0),
-        "ws": np.full(c_out, 1 / 128, np.float32),
-        "wz": np.zeros(c_out, np.int8),
-        "ys": np.float32(0.05),
-        "yz": np.uint8(128),
-    }
-    node = helper.make_node(
-        "QLinearConv", ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["y"], **_attributes(geometry)
-    )
-    arrays = {"w": weight, "b": np.zeros(c_out, np.int32), **scales}
-    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()]
-    return _session(_model([node], constants, TensorProto.UINT8, geometry), x)
+    inputs = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"]
+    node = helper.make_node("QLinearConv", inputs, ["y"], **_attributes(geometry))
+    return _byte_model([node], geometry, weight, np.zeros(geometry.c_out, np.int32))
 
 
 def lstm(layer: nn.LSTMCell, x: Array, h: Array, c: Array) -> Callable[[], object]:
@@ -164,6 +134,24 @@ def _attributes(g: Geometry) -> dict[str, Any]:
     }
 
 
+def _byte_model(nodes: list[Any], geometry: Geometry, weight: Array, bias: Array) -> bytes:
+    """Return an ONNX model between uint8 tensors, with scales and zero points of input (x), weights and output (y)."""
+    from onnx import TensorProto, numpy_helper
+
+    arrays = {
+        "w": weight,
+        "b": bias,
+        "xs": np.float32(1 / 255),
+        "xz": np.uint8(0),
+        "ws": np.full(geometry.c_out, 1 / 128, np.float32),
+        "wz": np.zeros(geometry.c_out, np.int8),
+        "ys": np.float32(0.05),
+        "yz": np.uint8(128),
+    }
+    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()]
+    return _model(nodes, constants, TensorProto.UINT8, geometry)
+
+
 def _model(nodes: list[Any], constants: list[Any], kind: int, g: Geometry) -> bytes:
     from onnx import helper
 
@@ -172,16 +160,3 @@ def _model(nodes: list[Any], constants: list[Any], kind: int, g: Geometry) -> by
     graph = helper.make_graph(nodes, "layer", [x_info], [y_info], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     return bytes(model.SerializeToString())
-
-
-def _session(model: bytes, x: Array) -> Callable[[], object]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    # Input and output are bound once, so that copies between Python and the session are not timed.
-    binding = session.io_binding()
-    binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x)))
-    binding.bind_output("y")
-    return lambda: session.run_with_iobinding(binding)

@@ -23,6 +23,7 @@ from gatesearch.compile import onnx, tflite
 from gatesearch.runtime.program import Program
 
 Calls = dict[str, Callable[[], object]]
+Array = np.ndarray[Any, Any]
 OPENVINO = "OpenVINO"
 
 
@@ -31,7 +32,7 @@ def float_calls(network: nn.Module, x: Tensor) -> Calls:
     lite = Program(tflite.convert(network, x[:1], rewrites=False))
     model = onnx.convert(network, (x[:1],))
     lite(tflite.channel_last(x[:1].numpy()))
-    return {"LiteRT": lite.invoke, **onnx_calls(model, x)}
+    return {"LiteRT": lite.invoke, **onnx_calls(model, x[:1].numpy())}
 
 
 def int8_calls(network: nn.Module, x: Tensor) -> Calls:
@@ -39,7 +40,8 @@ def int8_calls(network: nn.Module, x: Tensor) -> Calls:
     images = tflite.channel_last(x.numpy())
     lite = Program(tflite.quantise(tflite.convert(network, x[:1], rewrites=False), images))
     lite(lite.inputs[0].quantise(images[:1]))
-    return {"LiteRT": lite.invoke, **onnx_calls(quantise_onnx(onnx.convert(network, (x[:1],)), x), x)}
+    model = quantise_onnx(onnx.convert(network, (x[:1],)), x)
+    return {"LiteRT": lite.invoke, **onnx_calls(model, x[:1].numpy())}
 
 
 def quantise_onnx(model: bytes, x: Tensor) -> bytes:
@@ -69,13 +71,12 @@ def quantise_onnx(model: bytes, x: Tensor) -> bytes:
         return target.read_bytes()
 
 
-def onnx_calls(model: bytes, x: Tensor) -> Calls:
+def onnx_calls(model: bytes, image: Array) -> Calls:
     """Return calls of an ONNX model in ONNX Runtime and, where it is installed, in OpenVINO."""
-    image = np.ascontiguousarray(x[:1].numpy())
-    return {"ONNX Runtime": _onnx_runtime(model, image), **openvino_calls(model, image)}
+    return {"ONNX Runtime": onnx_runtime(model, image), **openvino_calls(model, image)}
 
 
-def openvino_calls(model: bytes, image: np.ndarray[Any, Any]) -> Calls:
+def openvino_calls(model: bytes, image: Array) -> Calls:
     """Return a call of an ONNX model in OpenVINO on one thread; nothing where it is not installed."""
     if find_spec("openvino") is None:
         console.warn("bench kernels: OpenVINO is not installed, so it is not compared: pip install openvino")
@@ -95,7 +96,8 @@ def openvino_calls(model: bytes, image: np.ndarray[Any, Any]) -> Calls:
     return {OPENVINO: request.infer}
 
 
-def _onnx_runtime(model: bytes, image: np.ndarray[Any, Any]) -> Callable[[], object]:
+def onnx_runtime(model: bytes, image: Array) -> Callable[[], object]:
+    """Return a call of an ONNX model of one input and one output in ONNX Runtime on one thread."""
     import onnxruntime
 
     session = _session(model)

@@ -19,7 +19,7 @@ from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from results.kernels import library_networks
-from results.kernels.library_layers import Calls
+from results.kernels.library_networks import Calls
 
 GROUP = "network"
 NETWORKS: Mapping[str, tuple[tuple[int, int, int], float]] = {

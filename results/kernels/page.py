@@ -169,22 +169,12 @@ class Kernels(Benchmark):
             "by remaining work",
             "both sides, int8",
         ]
-        formats = {
-            form: ([name.removeprefix(f"{form}: ") for name in times.named(f"{form}: ")], start)
-            for form, start in (("fp32", "fbs, both sides, "), ("int8", "fbs int8, both sides, "))
-        }
-        rows = [
-            *(
-                [form, f"dense, {name}", f"{times[f'{form}: {name}']:.0f}"]
-                for form, (names, _) in formats.items()
-                for name in names
-            ),
-            *(
-                [form, f"FBS, density {density:g}", f"{times[f'{start}{density:g}']:.0f}"]
-                for form, (_, start) in formats.items()
-                for density in DENSITIES
-            ),
-        ]
+        rows = []
+        for form, gated in (("fp32", "fbs, both sides, "), ("int8", "fbs int8, both sides, ")):
+            for name in times.named(f"{form}: "):
+                rows.append([form, f"dense, {name.removeprefix(f'{form}: ')}", f"{times[name]:.0f}"])
+            for density in DENSITIES:
+                rows.append([form, f"FBS, density {density:g}", f"{times[f'{gated}{density:g}']:.0f}"])
         return f"{markdown_table(columns, lines)}\n\n{markdown_table(['format', 'layer', 'us'], sorted(rows))}"
 
     def _recurrent_table(self) -> str:

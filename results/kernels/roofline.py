@@ -18,7 +18,7 @@ from gatesearch.report import style
 from gatesearch.report.rows import markdown_table
 from results.kernels.cases import GATED, HIDDEN, LAYERS, PRECISION, Case
 from results.kernels.figures import Times
-from results.kernels.library_layers import Calls
+from results.kernels.library_networks import Calls
 
 GROUP, NAME = "roofline", "this processor"
 PEAK_ROUNDS = 65536  # rounds in a call; with so many rounds, the time of the call itself is negligible

@@ -63,6 +63,14 @@ def test_every_published_system_has_a_part_and_positive_figures() -> None:
     assert {stream.part for stream in data.streams} <= set(data.parts)
 
 
+def test_mean_power_of_a_published_run_follows_from_its_duty_active_power_and_floor() -> None:
+    streams = [stream for stream in published.load().streams if stream.floor_mw is not None]
+    assert streams
+    for stream in streams:
+        mean_mw = stream.duty * stream.active_mw + (1 - stream.duty) * stream.floor_mw
+        assert mean_mw == pytest.approx(stream.mean_mw)
+
+
 def instructions(predicted: dict[str, float], counted: dict[str, float] | None = None) -> CoreInstructions:
     """Return made-up instructions of the networks on a core."""
     return CoreInstructions(

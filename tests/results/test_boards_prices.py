@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from gatesearch.cost.sources.board import table
 from gatesearch.devices import profile
 from results.benchmark import meets_target
 from results.boards import published
-from results.boards.instructions import STREAM, TABLES, CoreInstructions, front_end_call, predicted_instructions
+from results.boards.instructions import TABLES, CoreInstructions, predicted_front_end, predicted_instructions
 from results.boards.page import Boards
 from results.boards.wake_word import energy_run_mw
 
@@ -31,9 +30,7 @@ def today(core: str) -> CoreInstructions:
     """Return the instructions of the networks by the shipped kernel table, beside the counts of the page."""
     predicted = predicted_instructions(core)
     counted = {task: page_rows()[f"{core}, {task}: instructions, counted"]["value"] for task in predicted}
-    front_end = table.load("table", core).costs.reading(front_end_call())
-    if front_end is None:
-        front_end = page_rows()[f"{core}, {STREAM} front end: instructions, predicted"]["value"]
+    front_end = predicted_front_end(core)
     return CoreInstructions(
         core="a core",
         predicted=predicted,

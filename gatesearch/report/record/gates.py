@@ -11,7 +11,7 @@ from torch import Tensor
 from gatesearch._lib.tensors import channels_last
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.price import Price
-from gatesearch.devices.profile import list_clock_slots
+from gatesearch.devices.profile import list_clock_points
 from gatesearch.gates import cut_gates, params_of, work_of
 from gatesearch.gates.modules import activation_sparsity
 from gatesearch.model import GatedModel
@@ -36,7 +36,7 @@ def stage_rows(
         figures: the figures of the plan on the test split.
         densities: share of non-zero values in the output of each gate.
     """
-    clocks = {slot.core: slot.points[0] for slot in list_clock_slots(cost.device)} | dict(plan.clocks)
+    clocks = list_clock_points(cost.device, plan.clocks)
     return [
         {
             "index": k,
