@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile import flatbuffer
+from gatesearch.compile.signature import tensor_indices
 from gatesearch.compile.tflite import Converter, convert
 
 BatchConverter = Callable[[Sequence[nn.Module], Sequence[Tensor]], list[bytes]]
@@ -66,18 +67,11 @@ def one_by_one(converter: Converter) -> BatchConverter:
 def _cut_apart(model: bytes, counts: Sequence[int]) -> Iterator[bytes]:
     """Yield a model for each input, in order; ``counts`` are the numbers of outputs that belong to each input."""
     parsed = flatbuffer.read(model)
-    [signature] = parsed.signatureDefs
-    inputs, outputs = (_in_order(entries) for entries in (signature.inputs, signature.outputs))
+    inputs, outputs = tensor_indices(parsed)
     first = 0
     for index, count in enumerate(counts):
         yield flatbuffer.submodel(parsed, [inputs[index]], outputs[first : first + count])
         first += count
-
-
-def _in_order(entries: Sequence[Any]) -> list[int]:
-    """Return the tensors of a signature in the order of the module's arguments: args_0, args_1, ..., args_10."""
-    numbers = {int(entry.name.decode().rpartition("_")[2]): entry.tensorIndex for entry in entries}
-    return [numbers[number] for number in sorted(numbers)]
 
 
 def _as_list(returned: Any) -> list[Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 from gatesearch._lib.plugins import need
 from gatesearch._lib.tool_output import quiet
 from gatesearch.compile import flatbuffer, ranges
+from gatesearch.compile.signature import sort_entries
 from gatesearch.compile.tflite import Array, quantise_in
 
 Range = tuple[float, float]
@@ -53,14 +53,14 @@ def quantise_part(
         manager = recipe_manager.RecipeManager()
         manager.load_quantization_recipe(recipe.static_wi8_ai8())
         calibration = calibrator.Calibrator(model, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-        names = [entry.name.decode() for entry in _in_order(signature.inputs)]
+        names = [entry.name.decode() for entry in sort_entries(signature.inputs)]
         samples = [
             {name: feed[i : i + 1].astype(np.float32) for name, feed in zip(names, feeds, strict=True)}
             for i in range(len(feeds[0]))
         ]
         calibration.calibrate({signature.signatureKey.decode(): samples}, manager)
         observed: dict[str, dict[str, Any]] = calibration.get_model_qsvs()
-    ends = [*_in_order(signature.inputs), *_in_order(signature.outputs)]
+    ends = [*sort_entries(signature.inputs), *sort_entries(signature.outputs)]
     for entry, ends_of_range in zip(ends, [*inputs, *outputs], strict=True):
         tensor = graph.tensors[entry.tensorIndex]
         if ends_of_range is not None:
@@ -76,21 +76,7 @@ def read_grids(model: bytes) -> tuple[list[Grid], list[Grid]]:
     signature, graph = parsed.signatureDefs[0], parsed.subgraphs[0]
 
     def read(entries: Sequence[Any]) -> list[Grid]:
-        quantisations = [graph.tensors[entry.tensorIndex].quantization for entry in _in_order(entries)]
+        quantisations = [graph.tensors[entry.tensorIndex].quantization for entry in sort_entries(entries)]
         return [Grid(float(q.scale[0]), int(q.zeroPoint[0])) for q in quantisations]
 
     return read(signature.inputs), read(signature.outputs)
-
-
-def tensor_indices(parsed: Any) -> tuple[list[int], list[int]]:
-    """Return the indices of a model's inputs and outputs, in the order of the converted module."""
-    signature = parsed.signatureDefs[0]
-    inputs, outputs = (
-        [int(entry.tensorIndex) for entry in _in_order(ends)] for ends in (signature.inputs, signature.outputs)
-    )
-    return inputs, outputs
-
-
-def _in_order(entries: Sequence[Any]) -> list[Any]:
-    """Return the entries of a signature, which the converter names args_0, args_1 and so on, by number."""
-    return sorted(entries, key=lambda entry: int(re.sub(r"\D", "", entry.name.decode()) or 0))

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from gatesearch._lib.plugins import need
 from gatesearch._lib.timing import not_collecting
 from gatesearch._lib.tool_output import quiet
-from gatesearch.compile import flatbuffer, program_check, ranges
+from gatesearch.compile import flatbuffer, program_check, ranges, signature
 
 if TYPE_CHECKING:
     import torch
@@ -140,11 +140,11 @@ def calibrate(
 
         manager = recipe_manager.RecipeManager()
         manager.load_quantization_recipe(recipe.static_wi8_ai8())
-        signature = parsed.signatureDefs[0]
-        input_name = signature.inputs[0].name.decode()
+        [definition] = parsed.signatureDefs
+        input_name = definition.inputs[0].name.decode()
         calibration = calibrator.Calibrator(model, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
         feed = [{input_name: sample[None]} for sample in samples.astype(np.float32)]
-        calibration.calibrate({signature.signatureKey.decode(): feed}, manager)
+        calibration.calibrate({definition.signatureKey.decode(): feed}, manager)
         observed: dict[str, dict[str, Any]] = calibration.get_model_qsvs()
     if input_range is not None:
         low, high = (np.full((1,) * len(shape), end, np.float32) for end in input_range)
@@ -162,7 +162,7 @@ def quantise_in(model: bytes, observed: dict[str, dict[str, Any]]) -> bytes:
         int8 = recipe.static_wi8_ai8()
         while True:  # a wider range makes the sums behind it coarser, so their output ranges may have to widen, too
             result = quantizer.Quantizer(model, int8).quantize(observed, enable_progress_report=False)
-            quantised = bytes(result.quantized_model)
+            quantised = signature.restore_outputs(bytes(result.quantized_model))
             if not ranges.widen(observed, quantised):
                 return flatbuffer.compact(ranges.fit_biases(quantised, model))
 

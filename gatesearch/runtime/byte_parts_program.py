@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gatesearch.compile import flatbuffer
-from gatesearch.compile.part_quantiser import read_grids, tensor_indices
+from gatesearch.compile.part_quantiser import read_grids
+from gatesearch.compile.signature import tensor_indices
 from gatesearch.kernels.arrays import address, aligned_zeros
 from gatesearch.kernels.gated_u8 import BYTE_LAYERS, ByteLayer
 from gatesearch.kernels.library import Library

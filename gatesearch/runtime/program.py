@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from gatesearch._lib.plugins import need
 from gatesearch._lib.tool_output import quiet
+from gatesearch.compile.signature import read_number
 from gatesearch.runtime.tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
@@ -183,13 +184,12 @@ def _spec(detail: Mapping[str, Any]) -> TensorSpec:
 def _signature_order(interpreter: Any, tensors: Sequence[Mapping[str, Any]], details: str) -> list[int]:
     """Return, for each input or output of the converted module, its position among those of the .tflite graph.
 
-    The graph may have another order than the module. The converter names the tensors args_0, output_0, output_1 and so
-    on in the model's signature, in the order of the module.
+    The graph may have another order than the module; see :mod:`gatesearch.compile.signature`.
     """
     signatures = interpreter.get_signature_list()
     if not signatures:
         return list(range(len(tensors)))
     runner = interpreter.get_signature_runner(next(iter(signatures)))
-    by_number = sorted(getattr(runner, details)().items(), key=lambda item: int(re.sub(r"\D", "", item[0]) or 0))
+    by_number = sorted(getattr(runner, details)().items(), key=lambda item: read_number(item[0]))
     positions = {tensor["index"]: position for position, tensor in enumerate(tensors)}
     return [positions[detail["index"]] for _, detail in by_number]

@@ -66,14 +66,19 @@ def check_history(by_hops: HopNetwork, programs: HopPrograms, is_open: list[bool
             state = None
         elif state is None:
             state = expected[1:]
-            kernel.set_state(np.concatenate([each.ravel() for each in state]))
+            kernel.set_state(join(state))
         else:
             fresh = np.ascontiguousarray(window[-frames.fresh :])
             by_litert = step(as_input(fresh, axis), *state)
             state = by_litert[1:]
             (by_kernel,) = kernel.run(fresh, 0, fresh.size, 1)
             assert by_kernel.ravel().tolist() == by_litert[0].ravel().tolist() == expected[0].ravel().tolist()
-            assert kernel.state.tolist() == np.concatenate([each.ravel() for each in state]).tolist()
+            assert kernel.state.tolist() == join(state).tolist()
+
+
+def join(state: tuple[Array, ...]) -> Array:
+    """Return all values of a state, int8 [n]; a network that reads each frame once has none."""
+    return np.concatenate([np.zeros(0, np.int8), *(each.ravel() for each in state)])
 
 
 def programs_shape(programs: HopPrograms) -> tuple[int, ...]:
@@ -112,7 +117,12 @@ def test_many_hops_in_one_call_equal_single_ones(words, cuts, seed):
     assert np.concatenate(outputs).tolist() == expected.tolist()
 
 
-@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+# A draw takes seconds to compile, so a failing one is not made smaller.
+@settings(
+    max_examples=5,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    phases=[Phase.explicit, Phase.generate],
+)
 @given(
     drawn=networks(ends=("flatten", "pool", "last")),
     factor=st.integers(1, 2),
@@ -131,6 +141,20 @@ def test_random_networks_step_in_c_as_in_litert_and_as_on_the_window(drawn, fact
         event("by kernels")
     except Unsupported as error:
         event(f"unsupported: {error}")
+
+
+@pytest.mark.parametrize("is_open", [[False], [True, True, False, True, True]])
+def test_a_state_that_the_same_hop_reads_steps_in_c(is_open):
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv1d(2, 1, 1), nn.AvgPool1d(2, 1), nn.AvgPool1d(17)).eval()
+    check_history(*compile_steps(network, (2, 18), 1, seed=1), is_open, seed=1)
+
+
+@pytest.mark.parametrize("is_open", [[False], [True, True, False, True]])
+def test_a_network_without_a_state_steps_in_c(is_open):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 1, (1, 3), padding=(0, 1)), Last()).eval()
+    check_history(*compile_steps(network, (1, 16, 3), 1, seed=0), is_open, seed=0)
 
 
 class Squeeze(nn.Module):
@@ -173,7 +197,6 @@ LAYERS = ("residual", "dilated", "depthwise", "squeeze", "product", "average", "
 ENDS: dict[str, Callable[[], nn.Module]] = {"mean": Mean, "last": Last}
 
 
-# A draw takes seconds to compile, so a failing one is not made smaller.
 @settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.explicit, Phase.generate])
 @given(
     kinds=st.lists(st.sampled_from(LAYERS), min_size=1, max_size=3),
