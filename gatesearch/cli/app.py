@@ -53,7 +53,7 @@ app = typer.Typer(
     add_completion=True,
     rich_markup_mode=None,  # rich's help takes longer to import than all else together
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Find where the gates go: data, a backbone and a device in, a gated network cut over its cores out.",
+    help="Find the best gates of an always-on network for a device, and export the network for each core.",
     epilog="Start with: gatesearch run recipe=kws.yaml",
 )
 

@@ -63,9 +63,7 @@ def test_other_shells_get_whole_words(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "recipe=kws_vit_gc.yaml" in capsys.readouterr().out
 
 
-def test_the_script_for_a_shell_is_printed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_script_for_a_shell_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     # typer looks for the shell among the processes above this one; under a test runner there may be none.
     monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
     with pytest.raises(SystemExit):
