@@ -8,12 +8,15 @@ them again only if the kernels or the tools have changed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gatesearch._lib import console
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report.rows import print_rows
 from results.arguments import check_choices, read_keys
 from results.benchmark import public_command
-from results.boards import counting, published
-from results.boards.instructions import TABLES, core_instructions, distinct_calls
+from results.boards import counting, cycles, mnemonics, published
+from results.boards.instructions import TABLES, CoreInstructions, core_instructions, distinct_calls
 from results.boards.page import Boards
 
 WHERE = "bench boards"
@@ -37,7 +40,19 @@ def main(arguments: list[str]) -> None:
             counts = counting.count(folder, core, distinct_calls())
             cores_by_name[core] = core_instructions(core, counts, counting.sources(folder, core))
             steps.advance(note=core)
-    benchmark = Boards(public_command("boards", arguments, {}), cores_by_name, published.load())
+    outcomes = _cycle_outcomes(folder, cores_by_name)
+    benchmark = Boards(public_command("boards", arguments, {}), cores_by_name, published.load(), outcomes)
     path = benchmark.publish()
     print_rows("boards", [row for row in benchmark.rows() if row.target])
     console.say(f"wrote {path}")
+
+
+def _cycle_outcomes(folder: RunFolder, cores_by_name: Mapping[str, CoreInstructions]) -> list[cycles.Outcome]:
+    """Return the comparison of cycles and instructions; empty without all cores, or without the list of cycles."""
+    if not cycles.is_installed():
+        console.warn(f"bench boards: no comparison with cycles: {cycles.PACKAGE} of the extra 'bench' is not installed")
+        return []
+    if not set(cycles.VARIANTS) <= set(cores_by_name):
+        return []
+    executed = {core: mnemonics.count(folder, core, distinct_calls()) for core in cycles.VARIANTS}
+    return cycles.outcomes(published.load(), cores_by_name, executed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from gatesearch.report.rows import RESULTS, Row, markdown_table
 from results.benchmark import Benchmark, Draw, describe_verdict, meets_target
 from results.boards import factors, plot, tables
 from results.boards.comparison import LARGEST_ERROR, Comparison, closest, compare, is_close
+from results.boards.cycles import Outcome
 from results.boards.instructions import STREAM, CoreInstructions
 from results.boards.part_factors import PartFactor, part_factors
 from results.boards.published import Published
@@ -25,6 +26,10 @@ COUNT_PROTOCOL = "every kernel call of the network, counted in QEMU; batch norma
 STREAM_PROTOCOL = (
     "price of front end and network for each hop of 32 ms; active power of the part's energy runs; floor read"
 )
+CYCLE_PROTOCOL = (
+    "latencies of {systems} systems of parts with Cortex-M4 or M33, {streams} streaming runs; each network left out in "
+    "turn; counted instructions, or their cycles by cortex-cycle-budget"
+)
 
 
 class Boards(Benchmark):
@@ -34,6 +39,7 @@ class Boards(Benchmark):
         command: command that repeats the benchmark.
         cores: instructions of the networks by kernel table.
         published: the published figures.
+        outcomes: predictions with counted instructions, and with estimates of cycles; empty if there are none.
         results: folder of all benchmarks.
     """
 
@@ -44,10 +50,11 @@ class Boards(Benchmark):
         command: str,
         cores: Mapping[str, CoreInstructions],
         published: Published,
+        outcomes: Sequence[Outcome] = (),
         results: Path = RESULTS,
     ) -> None:
         super().__init__(command, results)
-        self.cores, self.published = cores, published
+        self.cores, self.published, self.outcomes = cores, published, outcomes
         self.comparisons = compare(published, cores)
         self.closest = closest(self.comparisons)
         self.factors = part_factors(published, self.comparisons, cores)
@@ -63,6 +70,8 @@ class Boards(Benchmark):
             rows += self._stream_rows(wake_word)
         for core, instructions in self.cores.items():
             rows += self._instruction_rows(core, instructions)
+        for outcome in self.outcomes:
+            rows += self._cycle_rows(outcome)
         return rows
 
     def page(self) -> Mapping[str, object]:
@@ -96,6 +105,9 @@ class Boards(Benchmark):
             "streams": tables.streams(self.wake_words, self.comparisons),
             "active_powers": tables.active_powers(self.wake_words),
             "unpredicted": tables.unpredicted(self.published, self.cores, self.wake_words),
+            "cycle_latencies": tables.cycle_latencies(self.outcomes) if self.outcomes else "",
+            "cycle_streams": tables.cycle_streams(self.outcomes) if self.outcomes else "",
+            "cycle_spread": tables.cycle_spread(self.outcomes) if self.outcomes else "",
             "tools": tables.tools(self.cores),
         }
 
@@ -220,3 +232,18 @@ class Boards(Benchmark):
             )
         ]
         return [table, *rows]
+
+    def _cycle_rows(self, outcome: Outcome) -> list[Row]:
+        reference = self.outcomes[0]
+        figures: dict[str, tuple[float, str]] = {
+            "mean of the largest errors of latency": (outcome.mean_latency_error, "share"),
+            "mean size of the error of mean power": (outcome.mean_power_error, "share"),
+        }
+        if outcome is not reference:
+            better = float(outcome.better_systems(reference))
+            figures["systems with a smaller error of latency than with instructions"] = (better, "systems")
+        protocol = CYCLE_PROTOCOL.format(systems=len(outcome.comparisons), streams=len(outcome.wake_words))
+        return [
+            self.row(f"{outcome.name}: {name}", {0: value}, unit, provenance="modelled", protocol=protocol)
+            for name, (value, unit) in figures.items()
+        ]

@@ -9,6 +9,7 @@ from gatesearch.report.rows import markdown_table
 from results.boards import factors
 from results.boards.calls import KINDS
 from results.boards.comparison import Comparison, is_close
+from results.boards.cycles import Outcome
 from results.boards.factors import ByTask
 from results.boards.instructions import STREAM, CoreInstructions, macs_by_kind
 from results.boards.networks import NETWORKS, WAKE_WORD
@@ -216,6 +217,34 @@ def unpredicted(
                 reason = "there is no factor or no active power of the part"
             lines.append(f"{part.title} at {stream.mhz:g} MHz: {stream.mean_mw:g} mW, duty {stream.duty:.1%}; {reason}")
     return lines
+
+
+def cycle_latencies(outcomes: Sequence[Outcome]) -> str:
+    """Return the largest error of each system's latencies with instructions, and with each estimate of cycles."""
+    lines = [
+        [each.part.title, describe(each.system), *(_largest(outcome.comparisons[index].errors) for outcome in outcomes)]
+        for index, each in enumerate(outcomes[0].comparisons)
+    ]
+    lines.append(["mean", "", *(f"{outcome.mean_latency_error:.1%}" for outcome in outcomes)])
+    better = [str(outcome.better_systems(outcomes[0])) for outcome in outcomes[1:]]
+    lines.append(["systems with a smaller error than with instructions", "", "", *better])
+    return markdown_table(["part", "system", *(outcome.name for outcome in outcomes)], lines)
+
+
+def cycle_streams(outcomes: Sequence[Outcome]) -> str:
+    """Return the errors of mean power and duty with instructions, and with each estimate of cycles."""
+    lines = []
+    for index, each in enumerate(outcomes[0].wake_words):
+        predictions = [outcome.wake_words[index] for outcome in outcomes]
+        errors = [f"{own.error:+.1%} ({own.duty / own.stream.duty - 1:+.0%})" for own in predictions]
+        lines.append([each.title, f"{each.stream.mhz:g}", *errors])
+    lines.append(["mean size of the error", "", *(f"{outcome.mean_power_error:.1%}" for outcome in outcomes)])
+    return markdown_table(["part", "MHz", *(outcome.name for outcome in outcomes)], lines)
+
+
+def cycle_spread(outcomes: Sequence[Outcome]) -> str:
+    """Return for each estimate by how much the networks' cycles per instruction differ at most, in words."""
+    return ", ".join(f"{outcome.spread(outcomes[0]):.0%} ({outcome.name})" for outcome in outcomes[1:])
 
 
 def tools(cores: Mapping[str, CoreInstructions]) -> list[str]:
