@@ -7,6 +7,7 @@ its list prices the instructions that QEMU executed. The list models no wait sta
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -101,6 +102,11 @@ class Outcome:
 def is_installed() -> bool:
     """Return whether the package with the list of cycles is installed."""
     return importlib.util.find_spec("cortex_cycle_budget") is not None
+
+
+def version() -> str:
+    """Return the version of the installed package."""
+    return importlib.metadata.version(PACKAGE)
 
 
 def cycles(mnemonics: Mnemonics, variant: str, estimate: Estimate) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gatesearch.report.rows import RESULTS, Row, markdown_table
 from results.benchmark import Benchmark, Draw, describe_verdict, meets_target
-from results.boards import factors, plot, tables
+from results.boards import cycles, factors, plot, tables
 from results.boards.comparison import LARGEST_ERROR, Comparison, closest, compare, is_close
 from results.boards.cycles import Outcome
 from results.boards.instructions import STREAM, CoreInstructions
@@ -28,7 +28,7 @@ STREAM_PROTOCOL = (
 )
 CYCLE_PROTOCOL = (
     "latencies of {systems} systems of parts with Cortex-M4 or M33, {streams} streaming runs; each network left out in "
-    "turn; counted instructions, or their cycles by cortex-cycle-budget"
+    "turn; counted instructions, or their cycles by cortex-cycle-budget {version}"
 )
 
 
@@ -107,6 +107,7 @@ class Boards(Benchmark):
             "unpredicted": tables.unpredicted(self.published, self.cores, self.wake_words),
             "cycle_latencies": tables.cycle_latencies(self.outcomes) if self.outcomes else "",
             "cycle_streams": tables.cycle_streams(self.outcomes) if self.outcomes else "",
+            "cycle_version": cycles.version() if self.outcomes else "",
             "cycle_spread": tables.cycle_spread(self.outcomes) if self.outcomes else "",
             "tools": tables.tools(self.cores),
         }
@@ -242,7 +243,9 @@ class Boards(Benchmark):
         if outcome is not reference:
             better = float(outcome.better_systems(reference))
             figures["systems with a smaller error of latency than with instructions"] = (better, "systems")
-        protocol = CYCLE_PROTOCOL.format(systems=len(outcome.comparisons), streams=len(outcome.wake_words))
+        protocol = CYCLE_PROTOCOL.format(
+            systems=len(outcome.comparisons), streams=len(outcome.wake_words), version=cycles.version()
+        )
         return [
             self.row(f"{outcome.name}: {name}", {0: value}, unit, provenance="modelled", protocol=protocol)
             for name, (value, unit) in figures.items()
