@@ -137,8 +137,17 @@ class Frontend(nn.Module):
         """Return how often :meth:`frame_call` runs for a hop of ``hop`` samples or, with None, for a window."""
         return 1
 
+    def feature_steps(self) -> list[dict[str, Any]] | None:
+        """Return the steps that compute the features, as data for other languages; None if they are not described.
+
+        :mod:`gatesearch.frontends.feature_steps` defines the operations. A class that changes the features of its base
+        class defines its own steps; inherited steps would be wrong and are ignored.
+        """
+        return None
+
     def describe(self) -> dict[str, Any]:
         """Return the front end as JSON-ready values for :func:`gatesearch.frontends.restore`, with shapes and cost."""
+        own = "feature_steps" in vars(type(self))
         return {
             "name": self.name,
             "args": dict(self.arguments),
@@ -146,6 +155,7 @@ class Frontend(nn.Module):
             "input_shape": list(self.input_shape),
             "output_shape": list(self.output_shape),
             "macs": self.macs(),
+            "steps": self.feature_steps() if own else None,
         }
 
     def describe_fit(self) -> dict[str, Any]:

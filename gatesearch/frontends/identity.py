@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gatesearch._lib.tensors import to_float
 from gatesearch.frontends.base import Frontend
+from gatesearch.frontends.feature_steps import SCALE, Step
 
 
 class Identity(Frontend):
@@ -21,3 +22,7 @@ class Identity(Frontend):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return inputs [N, ...] as float [N, ...]."""
         return to_float(inputs)
+
+    def feature_steps(self) -> list[Step]:
+        """Return the one step as data."""
+        return [SCALE]

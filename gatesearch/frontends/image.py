@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gatesearch._lib.tensors import to_float
 from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_and_std
+from gatesearch.frontends.feature_steps import SCALE, Step
 
 
 class Normalise(NormalisingFrontend):
@@ -51,3 +52,7 @@ class Normalise(NormalisingFrontend):
     def macs(self) -> int:
         """Return the multiply-accumulates of one image: one for each value; 0 before :meth:`fit`."""
         return math.prod(self.input_shape) if self.input_shape else 0
+
+    def feature_steps(self) -> list[Step]:
+        """Return the steps as data: scale, and normalise every channel."""
+        return [SCALE, {"operation": "normalise", "axis": 0}]

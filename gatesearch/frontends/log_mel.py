@@ -16,10 +16,11 @@ from torch import Tensor
 from gatesearch._lib.tensors import to_float
 from gatesearch.errors import UserError
 from gatesearch.frontends.base import CHUNK_SAMPLES, FrameCall, NormalisingFrontend, mean_and_std
+from gatesearch.frontends.feature_steps import GRID, SCALE, Step
 from gatesearch.frontends.fixed_mel import FixedMel
 from gatesearch.frontends.fixed_mel_tables import fixed_mel_tables
 from gatesearch.frontends.grid import FEATURE_RANGE, FEATURE_SCALE, fake_quantise
-from gatesearch.frontends.mel_filters import LOG_OFFSET, mel_filters
+from gatesearch.frontends.mel_filters import LOG_OFFSET, MEL_FACTOR, MEL_HERTZ, mel_edges, mel_filters
 from gatesearch.graph.hops.frames import Frames
 
 
@@ -212,6 +213,27 @@ class LogMel(NormalisingFrontend):
         spectra = (self.spectrum(chunk.to(self.mean.device)) for chunk in inputs.split(CHUNK_SAMPLES))
         self.set_statistics(*mean_and_std(spectra, (0, 1)))
         return self
+
+    def feature_steps(self) -> list[Step]:
+        """Return the steps of a log-mel spectrogram as data; see :mod:`gatesearch.frontends.feature_steps`."""
+        values = self.arguments
+        mel = {
+            "operation": "mel",
+            "hertz_per_bin": values["sample_rate"] / self.fft,
+            "mel_factor": MEL_FACTOR,
+            "mel_hertz": MEL_HERTZ,
+            "edges": mel_edges(values["mel_bins"], values["low_hz"], values["high_hz"]).tolist(),
+        }
+        return [
+            SCALE,
+            {"operation": "frames", "length": self.frame, "stride": self.stride},
+            {"operation": "window", "shape": "periodic_hann"},
+            {"operation": "spectrum", "points": self.fft, "value": "magnitude"},
+            mel,
+            {"operation": "log", "base": "e", "offset": LOG_OFFSET},
+            {"operation": "normalise", "axis": -1},
+            GRID,
+        ]
 
     def frame_macs(self) -> dict[str, int]:
         """Return the multiply-accumulates of one frame, by step.

@@ -11,11 +11,18 @@ from torch import Tensor
 
 Array = NDArray[Any]
 LOG_OFFSET = 1e-6  # added to a filter's sum; keeps the logarithm of silence finite
+MEL_FACTOR, MEL_HERTZ = 1127.0, 700.0  # HTK's scale: mel = MEL_FACTOR ln(1 + hertz / MEL_HERTZ)
 
 
 def hertz_to_mel(hertz: Tensor) -> Tensor:
     """Return frequencies on the mel scale of HTK, which is nearly linear below 700 Hz and logarithmic above."""
-    return 1127.0 * torch.log1p(hertz / 700.0)
+    return MEL_FACTOR * torch.log1p(hertz / MEL_HERTZ)
+
+
+def mel_edges(filters: int, low_hz: float, high_hz: float) -> Tensor:
+    """Return the edges of triangles in mel, equally spaced, float64 [filters + 2]; triangle i peaks at edge i + 1."""
+    low, high = hertz_to_mel(torch.tensor([low_hz, high_hz], dtype=torch.float64)).tolist()
+    return torch.linspace(low, high, filters + 2, dtype=torch.float64)
 
 
 def mel_filters(filters: int, bins: int, sample_rate: int, low_hz: float, high_hz: float) -> Tensor:
@@ -39,8 +46,7 @@ def mel_filters(filters: int, bins: int, sample_rate: int, low_hz: float, high_h
     torch.Size([128, 40])
     """
     bin_mel = hertz_to_mel(torch.linspace(0, sample_rate / 2, bins, dtype=torch.float64))[:, None]
-    low, high = hertz_to_mel(torch.tensor([low_hz, high_hz], dtype=torch.float64)).tolist()
-    edges = torch.linspace(low, high, filters + 2, dtype=torch.float64)
+    edges = mel_edges(filters, low_hz, high_hz)
     starts, peaks, ends = edges[:-2], edges[1:-1], edges[2:]
     rising = (bin_mel - starts) / (peaks - starts)
     falling = (ends - bin_mel) / (ends - peaks)

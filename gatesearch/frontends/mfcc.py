@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatesearch.frontends.feature_steps import Step
 from gatesearch.frontends.log_mel import LogMel
 
 
@@ -53,6 +54,11 @@ class MFCC(LogMel):
     def compress(self, magnitudes: Tensor) -> Tensor:
         """Return coefficients before normalisation, [N, frames, bins] -> [N, frames, coefficients]."""
         return super().compress(magnitudes) @ self.dct
+
+    def feature_steps(self) -> list[Step]:
+        """Return the steps as data: those of log-mel features, with a cosine transform before the normalisation."""
+        *steps, normalise, grid = super().feature_steps()
+        return [*steps, {"operation": "cosine", "count": self.features}, normalise, grid]
 
     def frame_macs(self) -> dict[str, int]:
         """Return the multiply-accumulates of one frame, by step; the DCT counts as a matrix product."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from gatesearch._lib.tensors import to_float
 from gatesearch.errors import UserError
 from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_and_std
+from gatesearch.frontends.feature_steps import SCALE, Step
 
 
 class SensorSequence(NormalisingFrontend):
@@ -82,3 +83,8 @@ class SensorSequence(NormalisingFrontend):
         steps, axes = self.output_shape
         averaged = self.average if self.average > 1 else 0
         return steps * axes * (1 + averaged)
+
+    def feature_steps(self) -> list[Step]:
+        """Return the steps as data: scale, average, and normalise every axis."""
+        average: Step = {"operation": "average", "count": self.average}
+        return [SCALE, *([average] if self.average > 1 else []), {"operation": "normalise", "axis": -1}]

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gatesearch._lib.tensors import to_float
 from gatesearch.frontends.base import Frontend
+from gatesearch.frontends.feature_steps import GRID, SCALE, Step
 from gatesearch.frontends.grid import FEATURE_RANGE, fake_quantise
 
 QUIETEST_RMS = 1e-3  # a root mean square (-60 dB of full scale); quieter windows are not amplified further
@@ -50,3 +51,7 @@ class Waveform(Frontend):
     def macs(self) -> int:
         """Return the multiplications of a window: a square and a division for each sample."""
         return 2 * self.samples
+
+    def feature_steps(self) -> list[Step]:
+        """Return the steps as data: scale, divide by the level, and round to the grid."""
+        return [SCALE, {"operation": "level", "least": QUIETEST_RMS}, GRID]

@@ -17,10 +17,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gatesearch.frontends import Frontend, build, restore
+from gatesearch.frontends.feature_steps import compute_features
 from gatesearch.testing._suite import fixed_torch_seed
 
 
@@ -90,6 +92,19 @@ class FrontendConformance:
         assert type(twin) is type(frontend), f"the description restores a {type(twin).__name__}"
         assert torch.equal(twin(inputs), frontend(inputs)), "the description does not restore the same features"
         assert json.dumps(twin.describe()) == text, "the description of a restored front end differs"
+
+    def test_described_steps_compute_the_features(self) -> None:
+        """The ``steps`` of :meth:`Frontend.describe` compute the features with NumPy, within rounding errors."""
+        frontend, inputs = self.fit()
+        description = frontend.describe()
+        if description["steps"] is None:
+            return  # the front end does not describe its steps
+        for sample, expected in zip(inputs[:4], frontend(inputs[:4]), strict=True):
+            error = np.abs(compute_features(description, sample.numpy()) - expected.numpy())
+            step = max((each.get("step", 0.0) for each in description["steps"]), default=0.0)
+            close = error <= 1e-4 * (1 + expected.abs().numpy())
+            assert bool((close | (error <= step)).all()), "the described steps compute other features"
+            assert close.mean() > 0.99, "the described steps compute other features"
 
     def test_macs_are_a_count(self) -> None:
         """``macs`` returns the number of multiply-accumulates, an integer; ``describe`` has the same number."""
