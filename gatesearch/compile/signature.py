@@ -36,6 +36,27 @@ def tensor_indices(parsed: Any) -> tuple[list[int], list[int]]:
     return inputs, outputs
 
 
+def describe_signature(model: bytes) -> dict[str, list[dict[str, Any]]]:
+    """Return the inputs and outputs of a model in the order of the converted module, for a manifest.
+
+    Each entry holds the name in the model's signature, and the position among the inputs or outputs of the graph, by
+    which an interpreter without signatures finds the tensor.
+    """
+    parsed = flatbuffer.read(model)
+    graph, [signature] = parsed.subgraphs[0], parsed.signatureDefs
+    return {
+        "inputs": _describe(signature.inputs, graph.inputs),
+        "outputs": _describe(signature.outputs, graph.outputs),
+    }
+
+
+def _describe(entries: Sequence[Any], tensors: Sequence[int]) -> list[dict[str, Any]]:
+    positions = {int(tensor): position for position, tensor in enumerate(tensors)}
+    return [
+        {"name": entry.name.decode(), "position": positions[int(entry.tensorIndex)]} for entry in sort_entries(entries)
+    ]
+
+
 def restore_outputs(model: bytes) -> bytes:
     """Return an int8 model whose graph returns the tensors that its signature names.
 

@@ -16,6 +16,7 @@ from gatesearch._lib.files import write_whole
 from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError
 from gatesearch.export.compiled import compile_stages
+from gatesearch.export.contract import CONTRACT, describe_contract
 from gatesearch.export.hop_stages import HopSetting, compile_hop_stages
 from gatesearch.export.stage_entry import StageWriter
 from gatesearch.export.thresholds import artifact_thresholds, copy_with_thresholds
@@ -91,7 +92,8 @@ def write_bundle(
             **about,
             **described,
         }
-        write_whole(part / MANIFEST, json.dumps(manifest, indent=1))
+        manifest[CONTRACT] = describe_contract(manifest)
+        write_whole(part / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
     return manifest
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from gatesearch._lib.files import write_whole
 from gatesearch.compile import tflite
 from gatesearch.compile.byte_parts import write_parts
+from gatesearch.compile.signature import describe_signature
 from gatesearch.devices.profile import Core
 from gatesearch.export.compiled import CompiledStage
 from gatesearch.export.exporters import exporter, formats_of
@@ -77,6 +78,8 @@ class StageWriter:
             "fresh": hop_stage.fresh,
             "input": _describe(hop_stage.step.inputs[0]),
             "state": [_describe(spec) for spec in hop_stage.step.outputs[count:]],
+            "state_inputs": list(range(1, len(hop_stage.step.inputs))),
+            "state_outputs": list(range(count, len(hop_stage.step.outputs))),
         }
 
     def _outputs(self, stage: CompiledStage, gated: bool) -> dict[str, Any]:
@@ -139,6 +142,7 @@ class StageWriter:
     def _write(self, k: int, name: str, blob: bytes, core: Core, form: str) -> dict[str, Any]:
         path = self.folder / core.name / name
         write_whole(path, blob)
+        signature = {"signature": describe_signature(blob)} if form == "tflite" else {}
         return {
             "core": core.name,
             "stage": k,
@@ -146,6 +150,7 @@ class StageWriter:
             "path": str(path.relative_to(self.folder)),
             "bytes": len(blob),
             "sha256": hashlib.sha256(blob).hexdigest(),
+            **signature,
         }
 
 

@@ -18,6 +18,7 @@ from gatesearch.compile.tflite import channel_first
 from gatesearch.runtime.tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
+SAME_GRID_TOLERANCE = 1e-5  # relative difference of two scales that is a rounding error
 
 
 class Runnable(Protocol):
@@ -118,10 +119,20 @@ class Cascade:
         return largest if output[largest] > self.logit_offset else self.unsure
 
 
+def least_answer(positive: Sequence[bool]) -> int:
+    """Return the class of a window in which no class logit is above the floor: the first class that is no positive.
+
+    >>> least_answer([True, False, False])
+    1
+    """
+    return list(positive).index(False) if False in positive else 0
+
+
 def requantise(values: Array, source: TensorSpec, target: TensorSpec) -> Array:
     """Convert integers from one stage's output scale to the next stage's input scale."""
     # Both scales are calibrated on the same values. If they differ only by float rounding, no integer would change.
-    if source.zero_point == target.zero_point and math.isclose(source.scale, target.scale, rel_tol=1e-5):
+    same_scale = math.isclose(source.scale, target.scale, rel_tol=SAME_GRID_TOLERANCE)
+    if source.zero_point == target.zero_point and same_scale:
         return values
     return target.quantise(source.dequantise(values))
 

@@ -159,9 +159,16 @@ def describe_chain(settings: ChainSettings) -> dict[str, Any]:
     """
     signal = settings.signal
     return {
-        "signal": None if signal is None else {"statistic": signal.statistic, **asdict(signal.settings)},
-        "gates": [asdict(gate) for gate in settings.gates],
+        "signal": None if signal is None else {"statistic": signal.statistic, **_describe_gate(signal.settings)},
+        "gates": [_describe_gate(gate) for gate in settings.gates],
     }
+
+
+def _describe_gate(settings: StreamGateSettings) -> dict[str, Any]:
+    """Return a gate's settings; JSON has no infinity, so the threshold of an open gate is the smallest double."""
+    limits = np.finfo(float)
+    threshold = float(np.clip(settings.threshold, limits.min, limits.max))
+    return {**asdict(settings), "threshold": threshold}
 
 
 def read_chain(manifest: Mapping[str, Any], where: str) -> ChainSettings:

@@ -15,6 +15,7 @@ from gatesearch.runtime.stage_hops import StageHops
 from gatesearch.runtime.stream_gate import StreamGate, StreamGateSettings
 from gatesearch.runtime.stream_windows import FrameTail, Windows
 
+LOGIT_MIDDLE = 3.0  # the exported logit that stands for the middle of the range of the model's logit
 Phase = tuple[Array, Windows]
 """The hops of one phase in a stretch, as indices into the block, and their windows."""
 
@@ -134,7 +135,7 @@ class StageChain:
         """Return the model's logit for each logit e that a program exports, [hops]: center + (e - 3) half_width / 3."""
         entry = self._bundle.manifest["stages"][k]["gate"]["logit"]
         values = self._bundle.programs[k].outputs[1].dequantise(outputs).reshape(len(outputs), -1)[:, 0].astype(float)
-        scores: Array = entry["center"] + (values - 3) * entry["half_width"] / 3
+        scores: Array = entry["center"] + (values - LOGIT_MIDDLE) * entry["half_width"] / 3
         return scores
 
     def _leave(self, k: int, phases: list[Phase], posteriors: Array, stopped: Array) -> None:

@@ -6,8 +6,24 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from gatesearch.cli.documents.contract import Contract, DetectorEntry, StreamGates
 from gatesearch.cli.documents.document import Document
+from gatesearch.cli.documents.feature_steps import FittedFrontend
 from gatesearch.cli.documents.plan import Gate, Plan
+
+
+class Port(Document):
+    """One input or output of a program."""
+
+    name: str = Field(description="Name in the program's signature.")
+    position: int = Field(ge=0, description="Position among the inputs or outputs of the program's graph.")
+
+
+class Signature(Document):
+    """The inputs and outputs of a program, in the order in which the manifest describes them."""
+
+    inputs: list[Port] = Field(description="Inputs.")
+    outputs: list[Port] = Field(description="Outputs.")
 
 
 class Artifact(Document):
@@ -22,6 +38,7 @@ class Artifact(Document):
     source: str | None = Field(
         default=None, description="SHA-256 of the .tflite that a file of another format belongs to."
     )
+    signature: Signature | None = Field(default=None, description="Inputs and outputs of a .tflite file.")
 
 
 class Tensor(Document):
@@ -107,6 +124,10 @@ class HopStage(Document):
     fresh: int = Field(gt=0, description="Frames that a step takes.")
     input: Tensor = Field(description="Fresh frames.")
     state: list[Tensor] = Field(description="Tensors of the state; each has one scale as input and as output.")
+    state_inputs: list[int] = Field(default_factory=list, description="Index of each tensor among the step's inputs.")
+    state_outputs: list[int] = Field(
+        default_factory=list, description="Index of each tensor among the outputs of both programs."
+    )
 
 
 class Hops(Document):
@@ -170,22 +191,15 @@ class Manifest(Document):
     positive: list[bool] = Field(description="Whether each class is a positive.")
     stages: list[Stage] = Field(description="Stages in the order in which data meets them.")
     hops: Hops | None = Field(default=None, description="How a stream runs by hops; null for whole windows.")
-    detector: dict[str, Any] | None = Field(
-        default=None,
-        description="Detector of a stream: classes, smoothing, threshold, hits, refractory time, and the rate, window "
-        "and hop of the stream in samples; for detection only.",
+    detector: DetectorEntry | None = Field(default=None, description="Detector of a stream; for detection only.")
+    stream_gates: StreamGates | None = Field(
+        default=None, description="How gates decide over a stream; for detection only."
     )
-    stream_gates: dict[str, Any] | None = Field(
-        default=None,
-        description="How gates decide over a stream: threshold, smoothing and hold of each gate between stages, and "
-        "of a gate on the signal before the front end, with its statistic; for detection only.",
-    )
+    contract: Contract | None = Field(default=None, description="Rules of decisions; absent in bundles of version 0.1.")
     recipe: str | None = Field(default=None, description="Name of the recipe; absent without a run.")
     synthetic_data: bool | None = Field(
         default=None, description="Whether the data were synthesised; absent without a run."
     )
-    frontend: dict[str, Any] | None = Field(
-        default=None, description="Name and fitted parameters of the front end; absent without a run."
-    )
+    frontend: FittedFrontend | None = Field(default=None, description="The fitted front end; absent without a run.")
     ungated: Ungated | None = Field(default=None, description="The program of the ungated backbone.")
     made_from: MadeFrom | None = Field(default=None, description="Weights and formats; absent without a run.")
