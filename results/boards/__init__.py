@@ -15,7 +15,7 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report.rows import print_rows
 from results.arguments import check_choices, read_keys
 from results.benchmark import public_command
-from results.boards import counting, cycles, mnemonics, published
+from results.boards import counting, cycles, ethos_u, mnemonics, published
 from results.boards.instructions import TABLES, CoreInstructions, core_instructions, distinct_calls
 from results.boards.page import Boards
 
@@ -41,7 +41,10 @@ def main(arguments: list[str]) -> None:
             cores_by_name[core] = core_instructions(core, counts, counting.sources(folder, core))
             steps.advance(note=core)
     outcomes = _cycle_outcomes(folder, cores_by_name)
-    benchmark = Boards(public_command("boards", arguments, {}), cores_by_name, published.load(), outcomes)
+    npu_times = ethos_u.estimate(folder, published.load().npus)
+    benchmark = Boards(
+        public_command("boards", arguments, {}), cores_by_name, published.load(), outcomes=outcomes, npu_times=npu_times
+    )
     path = benchmark.publish()
     print_rows("boards", [row for row in benchmark.rows() if row.target])
     console.say(f"wrote {path}")

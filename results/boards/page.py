@@ -11,6 +11,7 @@ from results.benchmark import Benchmark, Draw, describe_verdict, meets_target
 from results.boards import cycles, factors, plot, tables
 from results.boards.comparison import LARGEST_ERROR, Comparison, closest, compare, is_close
 from results.boards.cycles import Outcome
+from results.boards.ethos_u import NpuTime
 from results.boards.instructions import STREAM, CoreInstructions
 from results.boards.part_factors import PartFactor, part_factors
 from results.boards.published import Published
@@ -40,6 +41,7 @@ class Boards(Benchmark):
         cores: instructions of the networks by kernel table.
         published: the published figures.
         outcomes: predictions with counted instructions, and with estimates of cycles; empty if there are none.
+        npu_times: Vela's estimates for the networks on published NPUs; empty if there are none.
         results: folder of all benchmarks.
     """
 
@@ -51,10 +53,12 @@ class Boards(Benchmark):
         cores: Mapping[str, CoreInstructions],
         published: Published,
         outcomes: Sequence[Outcome] = (),
+        npu_times: Sequence[NpuTime] = (),
         results: Path = RESULTS,
     ) -> None:
         super().__init__(command, results)
         self.cores, self.published, self.outcomes = cores, published, outcomes
+        self.npu_times = npu_times
         self.comparisons = compare(published, cores)
         self.closest = closest(self.comparisons)
         self.factors = part_factors(published, self.comparisons, cores)
@@ -72,6 +76,8 @@ class Boards(Benchmark):
             rows += self._instruction_rows(core, instructions)
         for outcome in self.outcomes:
             rows += self._cycle_rows(outcome)
+        for time in self.npu_times:
+            rows += self._npu_rows(time)
         return rows
 
     def page(self) -> Mapping[str, object]:
@@ -109,6 +115,8 @@ class Boards(Benchmark):
             "cycle_streams": tables.cycle_streams(self.outcomes) if self.outcomes else "",
             "cycle_version": cycles.version() if self.outcomes else "",
             "cycle_spread": tables.cycle_spread(self.outcomes) if self.outcomes else "",
+            "npu_times": tables.npu_times(self.npu_times) if self.npu_times else "",
+            "npus": self.published.npus,
             "tools": tables.tools(self.cores),
         }
 
@@ -249,4 +257,17 @@ class Boards(Benchmark):
         return [
             self.row(f"{outcome.name}: {name}", {0: value}, unit, provenance="modelled", protocol=protocol)
             for name, (value, unit) in figures.items()
+        ]
+
+    def _npu_rows(self, time: NpuTime) -> list[Row]:
+        name = f"{time.npu.title}, {time.task}, {time.npu.memories[time.memory]}"
+        protocol = (
+            f"Vela, {time.npu.accelerator}, {time.npu.system_config}, {time.memory}; random weights; "
+            f"published: {time.published_ms:g} ms. {time.npu.source}"
+        )
+        return [
+            self.row(f"{name}: time by Vela", {0: time.ms}, "ms", provenance="modelled", protocol=protocol),
+            self.row(
+                f"{name}: error of Vela's time", {0: time.error}, "share", provenance="modelled", protocol=protocol
+            ),
         ]

@@ -88,6 +88,31 @@ class Stream:
 
 
 @dataclass(frozen=True)
+class Npu:
+    """A part's neural processing unit (NPU), an Arm Ethos-U.
+
+    Args:
+        title: name of the part.
+        accelerator: Vela's name of the NPU.
+        accelerator_source: where its number of multiply-accumulates a cycle comes from.
+        mhz: its clock.
+        system_config: Vela's configuration of the memories' speeds.
+        memories: words for each of Vela's memory modes.
+        ms: published time of an inference, by memory mode and task.
+        source: where the times come from.
+    """
+
+    title: str
+    accelerator: str
+    accelerator_source: str
+    mhz: float
+    system_config: str
+    memories: Mapping[str, str]
+    ms: Mapping[str, Mapping[str, float]]
+    source: str
+
+
+@dataclass(frozen=True)
 class Published:
     """All published figures.
 
@@ -95,11 +120,13 @@ class Published:
         parts: parts by key.
         systems: systems, grouped by part, the fastest of a part first.
         streams: runs of the streaming wake word.
+        npus: NPUs with times of the networks.
     """
 
     parts: Mapping[str, Part]
     systems: tuple[System, ...]
     streams: tuple[Stream, ...]
+    npus: tuple[Npu, ...]
 
 
 def load() -> Published:
@@ -109,4 +136,5 @@ def load() -> Published:
         parts={key: Part(**part) for key, part in tree["parts"].items()},
         systems=tuple(System(**system) for system in tree["systems"]),
         streams=tuple(Stream(**stream) for stream in tree["streams"]),
+        npus=tuple(Npu(**npu) for npu in tree["npus"]),
     )

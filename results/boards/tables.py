@@ -8,8 +8,9 @@ from dataclasses import replace
 from gatesearch.report.rows import markdown_table
 from results.boards import factors
 from results.boards.calls import KINDS
-from results.boards.comparison import Comparison, is_close
+from results.boards.comparison import LARGEST_ERROR, Comparison, is_close
 from results.boards.cycles import Outcome
+from results.boards.ethos_u import NpuTime
 from results.boards.factors import ByTask
 from results.boards.instructions import STREAM, CoreInstructions, macs_by_kind
 from results.boards.networks import NETWORKS, WAKE_WORD
@@ -245,6 +246,24 @@ def cycle_streams(outcomes: Sequence[Outcome]) -> str:
 def cycle_spread(outcomes: Sequence[Outcome]) -> str:
     """Return for each estimate by how much the networks' cycles per instruction differ at most, in words."""
     return ", ".join(f"{outcome.spread(outcomes[0]):.0%} ({outcome.name})" for outcome in outcomes[1:])
+
+
+def npu_times(times: Sequence[NpuTime]) -> str:
+    """Return published and estimated times of the networks on NPUs."""
+    lines = []
+    for each in times:
+        error = f"{each.error:+.0%}"
+        lines.append(
+            [
+                f"{each.npu.title}, {each.npu.accelerator} at {each.npu.mhz:g} MHz",
+                each.npu.memories[each.memory],
+                each.task,
+                f"{1e3 * each.published_ms:.0f}",
+                f"{1e3 * each.ms:.0f}",
+                error if abs(each.error) <= LARGEST_ERROR else f"**{error}**",
+            ]
+        )
+    return markdown_table(["part", "memories", "network", "published us", "Vela us", "error"], lines)
 
 
 def tools(cores: Mapping[str, CoreInstructions]) -> list[str]:

@@ -13,6 +13,7 @@ from gatesearch.graph.operators import OperatorCounter
 from results.boards import factors, published
 from results.boards.calls import kernel_calls, kind, macs
 from results.boards.comparison import compare
+from results.boards.ethos_u import NpuTime
 from results.boards.instructions import STREAM, CoreInstructions, predicted_instructions
 from results.boards.networks import NETWORKS, WAKE_WORD
 from results.boards.page import Boards
@@ -157,3 +158,28 @@ def test_a_term_for_weights_is_found_where_there_is_one(
     first, second = factors.fit_with_bytes(readings, weight_bytes, times)
     again = {task: first * readings[task] + second * weight_bytes[task] for task in readings}
     assert again == pytest.approx(times, rel=1e-6)
+
+
+@given(st.floats(1e3, 1e7))
+def test_the_error_of_an_estimate_of_vela_follows_from_cycles_and_clock(cycles: float) -> None:
+    for npu in published.load().npus:
+        for memory, times in npu.ms.items():
+            assert set(times) == set(NETWORKS) and memory in npu.memories
+            for task, ms in times.items():
+                time = NpuTime(npu=npu, task=task, memory=memory, cycles=cycles)
+                assert (1 + time.error) * ms == pytest.approx(cycles / (npu.mhz * 1e3))
+
+
+def test_the_page_shows_published_and_estimated_times_of_an_npu() -> None:
+    [npu] = published.load().npus
+    times = [
+        NpuTime(npu=npu, task="kws", memory="Shared_Sram", cycles=54_000),
+        NpuTime(npu=npu, task="vww", memory="Sram_Only", cycles=406_000),
+    ]
+    cores = {"cortex_m4": instructions({**latencies("stm32l4r5", "Bosch"), STREAM: 1e6})}
+    benchmark = Boards("gatesearch bench boards", cores, published.load(), npu_times=times)
+    rows = {row.name: row.value for row in benchmark.rows()}
+    assert rows["RA8P1, kws, weights in flash, activations in SRAM: error of Vela's time"] == pytest.approx(0)
+    page = benchmark.text()
+    assert "| kws | 108 | 108 | +0% |" in page and "| vww | 406 | 812 | **+100%** |" in page
+    assert "## Vela and an Ethos-U55" not in Boards("gatesearch bench boards", cores, published.load()).text()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gatesearch.devices import profile
+from gatesearch.devices.engine import ENGINES
 from results.benchmark import meets_target
 from results.boards import published
 from results.boards.instructions import TABLES, CoreInstructions, predicted_front_end, predicted_instructions
@@ -49,6 +50,19 @@ def test_prices_reach_the_targets_that_the_page_says_are_reached() -> None:
     assert reached
     for row in reached:
         assert meets_target(row["target"], rows[row["name"]].value), row["name"]
+
+
+def test_the_description_of_velas_engine_states_the_errors_of_the_page() -> None:
+    [npu] = published.load().npus
+    memory = npu.memories["Shared_Sram"]
+    ratios = {
+        task: 1 + page_rows()[f"{npu.title}, {task}, {memory}: error of Vela's time"]["value"]
+        for task in npu.ms["Shared_Sram"]
+    }
+    spotter = ratios.pop("kws")
+    description = ENGINES["vela"].description
+    assert f"are {spotter:.2f} times the published {1e3 * npu.ms['Shared_Sram']['kws']:.0f} us" in description
+    assert f"{min(ratios.values()):.2f} to {max(ratios.values()):.2f} times" in description
 
 
 @pytest.mark.parametrize("part", PROFILES)
