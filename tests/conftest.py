@@ -28,7 +28,7 @@ settings.load_profile("patient")
 
 @pytest.fixture(scope="session", autouse=True)
 def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give the tests their own configuration folder, with the key that marks run folders as this user's."""
+    """Give the tests a configuration folder of their own; it holds the key that marks the user's run folders."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
         yield

@@ -1,4 +1,4 @@
-"""A folder of WAV files for tests, and a recipe small enough for them.
+"""Writes a folder of spoken words for tests, with tones in place of speech, and lists settings for tiny runs on it.
 
 Each word is a tone of its own pitch, so even a tiny network can tell the words apart.
 """
@@ -15,17 +15,18 @@ from gatesearch.data.folders import hashed_split
 
 RATE = 16000
 PITCH = {"up": 500, "down": 1800, "bed": 1000, "cat": 3000, "_silence_": 0}  # hertz; 0 for noise alone
-PER_SPLIT = {"train": 14, "validation": 5, "test": 5}
+SPEAKERS_PER_SPLIT = {"train": 14, "validation": 5, "test": 5}
 
+# Overrides that make a run of kws.yaml tiny.
 TINY = (
-    # Three cores with an engine each; the recipe's own device runs .tflite files alone.
+    # The device of kws.yaml runs only .tflite files. This device has three cores, each with another engine.
     "device=three_core",
     "export.formats=[tflite,onnx]",
     "data.positives=[up,down]",
     "augment.renditions=1",
     "backbone_args.width=8",
     "backbone_args.blocks=2",
-    # An epoch has 14 steps. With fewer epochs the network does not tell the words apart, and the run ends at once.
+    # An epoch has 14 steps. After fewer epochs, the network does not tell the words apart, and the run stops early.
     "training.epochs=12",
     "training.batch_size=5",
     "training.averaging=0",
@@ -43,20 +44,17 @@ TINY = (
 
 
 def write(root: Path) -> Path:
-    """Write 24 clips of each word, one for each speaker; each of the three splits has some of the speakers."""
+    """Write a clip of each word by each of 24 speakers, with the numbers of speakers of :data:`SPEAKERS_PER_SPLIT`."""
     generator = np.random.default_rng(0)
     time = np.arange(RATE) / RATE
-    speakers = [
-        who
-        for split, count in PER_SPLIT.items()
-        for who in [
-            w for w in (hashlib.md5(bytes([i, 1])).hexdigest()[:8] for i in range(200)) if hashed_split(w) == split
-        ][:count]
-    ]
+    names = [hashlib.md5(bytes([i, 1])).hexdigest()[:8] for i in range(200)]
+    speakers: list[str] = []
+    for split, count in SPEAKERS_PER_SPLIT.items():
+        speakers += [name for name in names if hashed_split(name) == split][:count]
     for word, hertz in PITCH.items():
         (root / word).mkdir(parents=True)
-        for who in speakers:
+        for speaker in speakers:
             tone = 0.3 * np.sin(2 * np.pi * hertz * (1 + 0.02 * generator.standard_normal()) * time)
             wave = tone * (hertz > 0) + 0.01 * generator.standard_normal(RATE)
-            soundfile.write(root / word / f"{who}_nohash_0.wav", wave, RATE, subtype="PCM_16")
+            soundfile.write(root / word / f"{speaker}_nohash_0.wav", wave, RATE, subtype="PCM_16")
     return root

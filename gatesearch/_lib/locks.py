@@ -31,7 +31,7 @@ def lock(file: IO[Any], label: str, describe_refusal: Callable[[], str]) -> None
         raise UserError(describe_refusal()) from None
     except OSError as error:
         raise UserError(
-            f"{label}: this file system knows no locks ({error.strerror}); take a database or another disk"
+            f"{label}: this file system does not support locks ({error.strerror}); use a database or another disk"
         ) from None
 
 

@@ -70,7 +70,7 @@ def import_kit(
     profile.load(profile_path)
     count.show(table)
     calls = len(table.readings) + len(table.others)
-    console.say(f"{calls} calls taken in, {len(output.skipped)} skipped; in a recipe: device={profile_path}")
+    console.say(f"{calls} calls imported, {len(output.skipped)} skipped; in a recipe: device={profile_path}")
     return profile_path
 
 
@@ -119,7 +119,9 @@ def _build_profile(
         raise UserError(f"device={device.name} has several cores: write core= ({', '.join(device.core_names)})")
     replaced = device.core(core or device.core_names[0])
     if table.unit != "ns" and clock_mhz is None:
-        raise UserError(f"the runner counted {table.unit}: set clock_mhz= to the number of them in a microsecond")
+        raise UserError(
+            f"the runner counted {table.unit}: set clock_mhz= to the number of {table.unit} in a microsecond"
+        )
     dense = [reading for reading in table.readings if reading.kernel == "conv" and _is_dense(reading.remaining)]
     macs_per_tick = median(macs_of_call(reading.call) / reading.shortest for reading in dense)
     ticks_per_us = NS_PER_US if table.unit == "ns" else float(clock_mhz or 0)

@@ -54,7 +54,7 @@ def partition(stage: StageGraph) -> StageGraph:
     if not kernels:
         return stage
     body = copy.deepcopy(stage.body)
-    _drop_no_operations(body)
+    _remove_identities(body)
     values = _Values(body)
     values.run(stage.samples[:1])
     layers = [_layer(body, site, kernel, values.by_node) for site, kernel in kernels.items()]
@@ -239,8 +239,8 @@ def _layer(body: fx.GraphModule, site: LayerSite, name: str, values: Mapping[fx.
     return _Layer(site, name, kernel, tuple(nodes))
 
 
-def _drop_no_operations(body: fx.GraphModule) -> None:
-    """Remove the operations that do nothing in evaluation mode."""
+def _remove_identities(body: fx.GraphModule) -> None:
+    """Remove the operations that do nothing in evaluation mode, such as dropout."""
     for node in list(body.graph.nodes):
         if calls_one_of(body, node, NO_OPERATIONS):
             node.replace_all_uses_with(node.args[0])

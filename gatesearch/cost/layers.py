@@ -157,15 +157,15 @@ def layer_changes(
 
 
 def runs_between_relus(site: LayerSite) -> bool:
-    """Return whether a layer is a convolution with a ReLU before and behind it, as layers between bytes demand."""
+    """Return whether a layer is a convolution between two ReLUs; kernels with uint8 input and output need both."""
     return site.op == "conv2d" and site.positive and site.activation is not None
 
 
 def dense_by_kernel(site: LayerSite) -> LayerChange:
-    """Return the change for an ungated recurrent layer run by a kernel of gated layers, which computes all its rows.
+    """Return the change for an ungated recurrent layer if the kernel of gated layers runs it and computes all rows.
 
-    A core that runs kernels runs ungated recurrent layers in this way. Otherwise a comparison with gated layers would
-    credit the gate with the difference between an interpreter's hundreds of operators and a loop in C.
+    A core that runs kernels runs ungated recurrent layers in this way. If an interpreter ran them, its hundreds of
+    operators would make them slower than a loop in C, and a comparison would credit the gate with this difference.
     """
     calls = (
         KernelCall(site.op, (site.shape_in[0], cell.columns[0], cell.rows), (("parts", 0),), (("rich", 1.0),))

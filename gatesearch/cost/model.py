@@ -403,7 +403,7 @@ class CostModel:
         return self.device.added_uj(self.sense_core, us)
 
     def at_clocks(self, clocks: Clocks) -> CostModel:
-        """Return the cost model of the device at the clocks of a plan; the model itself without clocks.
+        """Return the cost model of the device at the clocks of a plan; without clocks, return this model.
 
         Raises:
             UserError: the device has no such core, or the core has no such clock.

@@ -2,7 +2,8 @@
 
 Each block is estimated as a program of its own. Such a program transposes an input sequence [C, T] to a channel-last
 map, and transposes its output back. In the program of a stage, the two transpositions between neighbouring blocks
-cancel. So a seam is usually negative. It applies to the tables of the file and of the arena (:data:`OVERHEADS`).
+cancel. So a seam is usually negative. A seam counts bytes of the file's tables and of the arena's tables
+(:data:`OVERHEADS`).
 """
 
 from __future__ import annotations

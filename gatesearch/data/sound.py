@@ -94,7 +94,7 @@ def _draw_split(recordings: Recordings, split: str, seed: int) -> list[Recording
     groups = sorted({recording.group for recording in recordings.recordings})
     if len(groups) < 3:
         count = f"{len(groups)} {recordings.group_noun}"
-        raise UserError(f"data.root: {recordings.name}: {count}, too few to part into three splits")
+        raise UserError(f"data.root: {recordings.name}: {count}, too few for three splits")
     held_out = max(1, round(HELD_OUT_SHARE * len(groups)))
     order = [groups[i] for i in np.random.default_rng([seed, 99]).permutation(len(groups))]
     groups_of = {

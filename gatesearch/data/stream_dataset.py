@@ -25,7 +25,7 @@ class StreamDataset(Dataset):
         window_s: length of a window in seconds.
         hop_s: length of a hop in seconds: the time from one decision to the next.
         positive_share: share of the training windows that contain an event.
-        inside: share of an event that has to lie in a window to make it a positive.
+        inside: share of an event that has to lie in a window, so that the window is a positive.
 
     Raises:
         DataError: the arguments of :class:`Dataset` are wrong; a scene is missing, has no event, or has another sample
@@ -69,7 +69,7 @@ class StreamDataset(Dataset):
 
 
 def check_streams(streams: Mapping[str, Scene], classes: Sequence[str]) -> None:
-    """Check the scenes of a data set together, each as one of the split that it is for.
+    """Check the scenes of a data set together; each scene counts as a scene of the split under which it is listed.
 
     Args:
         streams: a scene for each split, whatever split the scene itself names.

@@ -1,4 +1,7 @@
-"""Loads the data set ``scenes``: a scene for each split, drawn from clips, and windows of the scenes."""
+"""Loads the data set ``scenes``: a scene for each split, and windows of the scenes for training.
+
+A scene is a long synthetic recording with labels: random clips of words are mixed into clips of background.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ OWN_ARGUMENTS = ("progress", "only_shapes")  # arguments of the loader that no r
 MIN_WINDOWS = 10
 # Length of a scene in hours, number of windows, and number of utterances, if only shapes matter.
 SHORT_H, SHORT_WINDOWS, SHORT_UTTERANCES = 0.2, 400, 8
-HELD_OUT_SHARE = 0.2  # number of validation windows, and of test windows, as a share of the training windows
+HELD_OUT_SHARE = 0.2  # windows of the validation split, and of the test split, for each training window
 
 
 def load(
@@ -56,7 +59,7 @@ def load(
         hop_ms: length of a hop in milliseconds: the time from one decision to the next.
         windows: number of training windows in an epoch.
         positive_share: share of the windows with an event in them.
-        inside: share of an event that has to lie in a window to make it a positive.
+        inside: share of an event that has to lie in a window, so that the window is a positive.
         seed: the seed of the scenes and of the windows.
         progress: called with the number of scenes that are done, and the number of all scenes.
         only_shapes: whether only the shapes of the windows matter; then the scenes are short and have few voices.
@@ -99,7 +102,7 @@ def load(
 
 
 def _few_utterances(sources: Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]] | None:
-    """Return the sources with few utterances of synthetic speech, which takes time to speak."""
+    """Return the sources with few utterances of synthetic speech, because their synthesis takes time."""
     if sources is None:
         return None
     few = {"utterances": SHORT_UTTERANCES, "sentences": SHORT_UTTERANCES}
@@ -128,7 +131,7 @@ def from_scenes(
         hop_s: length of a hop in seconds: the time from one decision to the next.
         windows: number of training windows; validation and test get a fifth as many each.
         positive_share: share of the windows with an event in them.
-        inside: share of an event that has to lie in a window to make it a positive.
+        inside: share of an event that has to lie in a window, so that the window is a positive.
         seed: the seed of the windows.
 
     Raises:
@@ -174,7 +177,7 @@ def from_scenes(
 
 
 def _loader_keys() -> list[str]:
-    """Return the keys of data ``scenes`` beside the settings of a scene."""
+    """Return the keys of data ``scenes`` that are not settings of a scene."""
     keyword = [p.name for p in signature(load).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
     return [name for name in keyword if name not in OWN_ARGUMENTS]
 

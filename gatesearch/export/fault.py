@@ -16,7 +16,7 @@ from gatesearch.graph.trace import node_label, trace
 Attempt = Callable[[nn.Module, Sequence[Tensor]], object]
 MAX_ATTEMPTS = 40  # largest number of conversions of single operations
 MAX_REASON_CHARACTERS = 240
-# Layers and functions that no program can run, with the nearest layer that one can.
+# Layers and functions that no program can run, each with the nearest layer that a program can run.
 SUBSTITUTES = dict.fromkeys(("LocalResponseNorm", "CrossMapLRN2d", "local_response_norm"), "nn.BatchNorm2d")
 
 

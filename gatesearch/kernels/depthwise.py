@@ -191,8 +191,8 @@ def _rectangle_terms(shape: Sequence[int]) -> Terms:
     """Return the work terms of the loops of ``rectangles.h``: over rectangles of outputs, and blocks of 16 channels.
 
     All windows of a rectangle have the same taps inside the map. The last block may overlap the block before it, but a
-    map of fewer than 16 channels has a loop of its own. So have windows of 3 x 3 taps. In the other windows, taps are
-    added in pairs along a row; a single column of taps counts as a row.
+    map of fewer than 16 channels has a loop of its own. Windows of 3 x 3 taps also have a loop of their own. In all
+    other windows, taps are added in pairs along a row; a single column of taps counts as a row.
     """
     channels = shape[2]
     blocks, few = -(-channels // BLOCK), channels < BLOCK

@@ -120,14 +120,14 @@ def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None)
 
 
 def _warn_of_older(file: str, table: Table) -> None:
-    """Print a warning if an older version of gatesearch wrote a table, whose readings the run goes on with.
+    """Print a warning if an older version of gatesearch wrote the table that the run continues to use.
 
-    Trials of the run were priced with these readings, so new ones would not compare with them.
+    Earlier trials of the run were priced with its readings. Prices from new readings could not be compared with theirs.
     """
     if table.version < TABLE_VERSION:
         console.warn(
             f"{file}: an older version wrote it (version {table.version} of {TABLE_VERSION}); prices and memory are "
-            "estimates of that version; a new run reads the blocks again"
+            "estimates of that version; a new run measures the blocks again"
         )
 
 

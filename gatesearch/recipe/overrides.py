@@ -132,7 +132,7 @@ def last_writer(key: Key, overrides: Sequence[Override]) -> Override | None:
 
 def _parse_key(key: str, where: str) -> Key:
     if not _KEY.fullmatch(key):
-        fail(where, f"{key!r} is no key; write names parted by dots, such as {_EXAMPLE}")
+        fail(where, f"{key!r} is no key; write names with dots between, such as {_EXAMPLE}")
     return tuple(key.split("."))
 
 

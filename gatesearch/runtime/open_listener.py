@@ -27,7 +27,7 @@ def open_listener(folder: Path, devices: bool = False, *, fixed_point: bool = Fa
         folder: the bundle's folder.
         devices: whether each stage runs in the engine that the manifest names, which stands in for its core, and the
             front end in PyTorch. Otherwise, this host's kernels and LiteRT run everything. Integers may then differ
-            from a device's where the engines round differently, and a feature by one step, rarely.
+            from the device's integers, if the engines round differently. Rarely, a feature differs by one step.
         fixed_point: whether the front end computes in fixed point, as on a microcontroller.
 
     Raises:

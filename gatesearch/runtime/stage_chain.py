@@ -1,4 +1,4 @@
-"""The stages of a bundle on a stream with the gates between them; a gate that closes ends what lies behind it."""
+"""The stages of a bundle on a stream, with the gates between them; when a gate closes, all later stages stop."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class StageChain:
         self._run(0, (first, len(stopped)), phases, posteriors, stopped)
 
     def _run(self, k: int, hops: tuple[int, int], phases: list[Phase], posteriors: Array, stopped: Array) -> None:
-        """Run stage ``k`` at a stretch of hops, from the first to before the last, then what its gate passes."""
+        """Run stage ``k`` at the hops from the first bound to before the second, then the hops that its gate passes."""
         first, last = hops
         self.reached[k] += last - first
         passed: list[Phase] = []

@@ -28,7 +28,8 @@ class StageHops:
         axis: the time axis of the next stage's input.
 
     Attributes:
-        unsupported: why an interpreter runs the hops; None if kernels do, or the engine is no concern of theirs.
+        unsupported: why an interpreter runs the hops instead of kernels; None if kernels run them, or if the stage has
+            an engine that kernels never replace.
         catch_ups: number of catch-ups so far.
     """
 
@@ -99,7 +100,7 @@ class StageHops:
         return _join(parts)
 
     def _shape(self, k: int, values: Array) -> Array:
-        """Return an output of several hops, [hops, width], with time first if it is the one that goes on."""
+        """Return an output of several hops, [hops, width]; time comes first if the output goes to the next stage."""
         shape = list(self.hops.step.outputs[k].shape) if self.hops is not None else []
         if k or self.tail is None:
             return values.reshape(len(values), *shape)

@@ -121,7 +121,8 @@ class StreamGate:
         values = np.concatenate([earlier, scores.astype(float)])
         means = smooth_scores(values, np.ones(len(values), bool), self.settings.smoothing)[len(earlier) :]
         above = means > self.settings.threshold
-        # A hold that is left over counts as a mean above the threshold so many hops before the first of these.
+        # If the gate is still held open from earlier hops, the last mean above the threshold was hold - self._hold hops
+        # before the first of these hops.
         since = _hops_since(above, before=self.settings.hold - self._hold)
         self._scores.extend(values[-self.settings.smoothing :].tolist())
         self._hold = max(0, self.settings.hold - int(since[-1]))

@@ -50,7 +50,7 @@ class StreamRunner:
         if first["gate"] is None:
             raise Unsupported("there is no gate")
         if first["gate"].get("exit") is not None:
-            raise Unsupported("what stops at the first gate has an exit to run")
+            raise Unsupported("windows that the first gate stops run an exit")
         if self._library is None:
             raise Unsupported(kernels.status())
         passed, logit = (spec.name for spec in self.bundle.programs[0].outputs)

@@ -120,7 +120,7 @@ class GateConformance:
                     same = torch.equal(self.output(other.eval(), inputs), self.output(gate, inputs))
                     assert same, f"{name} is tunable after training, yet {value!r} changes what the gate does"
 
-    def test_steering_yields_own_parameters_once(self) -> None:
+    def test_control_parameters_are_the_gates_own_and_listed_once(self) -> None:
         """``control_parameters()`` yields parameters of the gate, each once."""
         with fixed_torch_seed():
             gate = self.build()

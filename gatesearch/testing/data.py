@@ -49,7 +49,7 @@ class DatasetConformance:
         shapes = {name: (tuple(split.inputs.shape[1:]), split.inputs.dtype) for name, split in splits.items()}
         assert len(set(shapes.values())) == 1, f"splits differ in shape or type: {shapes}"
 
-    def test_a_run_takes_it(self) -> None:
+    def test_a_run_accepts_the_data_set(self) -> None:
         """A run accepts all values, kinds and splits; :func:`gatesearch.data.check_dataset` does the checks."""
         data = self._load()
         try:
@@ -99,7 +99,7 @@ class DatasetConformance:
             same = torch.equal(split.inputs, second[name].inputs) and torch.equal(split.labels, second[name].labels)
             assert same and split.names == second[name].names, f"the {name} split differs from load to load"
 
-    def test_the_source_is_told(self) -> None:
+    def test_name_and_source_are_stated(self) -> None:
         """The data set has a name and a source, which reports show."""
         data = self._load()
         assert data.name and data.source, "name and source must say what the data are"

@@ -157,7 +157,7 @@ class LayerKernelConformance(CountedKernelConformance):
         self._check(sample._replace(x=_unaligned(sample.x)))
 
     @pytest.mark.parametrize("share", [0.0, 1.0])
-    def test_nothing_left_and_all_left(self, library: Library, share: float) -> None:
+    def test_layer_equals_its_reference_without_work_and_with_all_work(self, library: Library, share: float) -> None:
         """The outputs of kernel and reference are equal if no work remains (shares of 0) and if all remains (1)."""
         for call in self.calls:
             left = tuple((name, share) for name, _ in call.remaining)

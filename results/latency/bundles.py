@@ -1,4 +1,7 @@
-"""Writes and loads the stages of models for the ``latency`` benchmark; gates have random shares of work."""
+"""Writes gated models as .tflite stages, and loads them, for the ``latency`` benchmark.
+
+The gates of each model have random shares of work. A share of work is the part of a layer's work that its gate keeps.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,13 @@ from results.latency import models
 
 @torch.no_grad()
 def write(
-    folder: Path, chosen: models.Subject, plan: GatePlan, seed: int, device: Device, converter: Programs
+    folder: Path, subject: models.Subject, plan: GatePlan, seed: int, device: Device, converter: CachedConverter
 ) -> dict[str, dict[str, float]]:
     """Build the model of a plan, set its gates to random shares of work, and write its stages as in an export.
 
     Args:
         folder: folder of the bundle.
-        chosen: the backbone and its sites.
+        subject: the backbone and its sites.
         plan: the gates.
         seed: seed of the gates' weights and of the shares of work.
         device: device of the stages.
@@ -42,9 +45,9 @@ def write(
         The reports of the layer gates on the first window, by site. The benchmark times this window.
     """
     torch.manual_seed(seed)
-    model = GatedModel(chosen.backbone, plan, chosen.sites, models.CLASSES, layers=chosen.layers)
-    for _ in range(2):  # sets the statistics of normalisations and the ranges of quantisers
-        model.train()(chosen.features)
+    model = GatedModel(subject.backbone, plan, subject.sites, models.CLASSES, layers=subject.layers)
+    for _ in range(2):  # two forward passes set the statistics of normalisations and the ranges of quantisers
+        model.train()(subject.features)
     model.eval()
     dice = random.Random(seed)
     shares = {name: dice.uniform(0.05, 0.95) for name in model.layer_gates}
@@ -53,15 +56,15 @@ def write(
         for name, gate in model.layer_gates.items()
         if isinstance(gate, PGConv2d)
     ]
-    model(chosen.features[:1])
+    model(subject.features[:1])  # the hooks set the thresholds of precision gates for this window
     for hook in hooks:
         hook.remove()
     for gate in model.layer_gates.values():
         gate.reset()
-    model(chosen.features[:1])
+    model(subject.features[:1])  # the gates observe their shares of work on the same window
     observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    stages = assemble(model, chosen.features, device, converter)
+    stages = assemble(model, subject.features, device, converter)
     for k, stage in enumerate(stages):
         for i, blob in enumerate(stage.blobs):
             write_whole(folder / (f"stage{k}_part{i}" if stage.parts else f"stage{k}.tflite"), blob)
@@ -78,7 +81,7 @@ def load(folder: Path) -> list[StageExecutable]:
     return stages
 
 
-class Programs:
+class CachedConverter:
     """Converts modules to .tflite, once for each structure of a module, because weights do not change the latency.
 
     Args:
@@ -106,12 +109,12 @@ class _Childless(fx.Tracer):
 
 
 def structure(module: nn.Module) -> list[Any]:
-    """Return the structure of a module: its operations and shapes, without the values of weights and real numbers.
+    """Return the structure of a module: its operations and their shapes, but no weights and no float constants.
 
     >>> structure(nn.Sequential(nn.Linear(2, 3))) == structure(nn.Sequential(nn.Linear(2, 3)))
     True
     """
-    if isinstance(getattr(module, "body", None), nn.Module):  # a stage has a body and the head of the gate behind it
+    if isinstance(getattr(module, "body", None), nn.Module):  # a stage: its layers, then the head of its gate
         return [structure(getattr(module, name)) for name in ("body", "head")]
     traced = module if isinstance(module, fx.GraphModule) else fx.GraphModule(module, _Childless().trace(module))
     order = {node: i for i, node in enumerate(traced.graph.nodes)}
@@ -137,7 +140,7 @@ def structure(module: nn.Module) -> list[Any]:
 
 
 def _open(layer: nn.Module, x: Tensor, share: float) -> None:
-    """Set a precision gate's thresholds so that, for input ``x``, a share ``share`` of each group's outputs is open."""
+    """Set the thresholds of a precision gate so that for the input ``x``, each group has this share of open outputs."""
     assert isinstance(layer, PGConv2d)
     weight, weight_level = layer.weights()
     alpha, scale = layer.range(x)

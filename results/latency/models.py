@@ -82,17 +82,17 @@ BACKBONES: Mapping[str, _Backbone] = {
 
 
 @cache
-def subject(name: str) -> Subject:
-    """Return a backbone by its name in :data:`BACKBONES`."""
-    chosen = BACKBONES[name]
+def build_subject(name: str) -> Subject:
+    """Build a backbone of :data:`BACKBONES` by its name, and find its sites."""
+    entry = BACKBONES[name]
     torch.manual_seed(0)
-    features = torch.randn(SAMPLES, *chosen.shape, generator=torch.Generator().manual_seed(1))
-    backbone = chosen.build()
+    features = torch.randn(SAMPLES, *entry.shape, generator=torch.Generator().manual_seed(1))
+    backbone = entry.build()
     sites = worthwhile(cut_sites(backbone, features[:1]), 0.05)
     step = max(1, -(-(len(sites) - 1) // CUTS))
     layers = layer_sites(backbone, features[:1])
-    gated = tuple(s for s in layers if any(fits(kind, s) for kind in chosen.kinds) and s.op != "linear")
-    return Subject(backbone, features, sites[:1] + sites[1::step], gated, chosen.kinds)
+    gated = tuple(s for s in layers if any(fits(kind, s) for kind in entry.kinds) and s.op != "linear")
+    return Subject(backbone, features, sites[:1] + sites[1::step], gated, entry.kinds)
 
 
 def has_kernel(gate: PlacedGate, site: LayerSite) -> bool:
@@ -100,17 +100,17 @@ def has_kernel(gate: PlacedGate, site: LayerSite) -> bool:
     return fits(gate.kind, site) and bool(work_of(site, gate).kernels)
 
 
-def random_plan(chosen: Subject, seed: int) -> GatePlan:
+def random_plan(subject: Subject, seed: int) -> GatePlan:
     """Draw a plan of one to six gates with random parameters: up to two at cuts, and up to four in layers."""
     dice = random.Random(seed)
     while True:
-        cuts = sorted(dice.sample(range(len(chosen.sites)), min(dice.choice((0, 0, 1, 1, 2)), len(chosen.sites))))
-        gates = [_cut(chosen.sites[i], dice) for i in cuts]
-        places = dice.sample(range(len(chosen.layers)), min(dice.choice((0, 1, 2, 3, 4)), len(chosen.layers)))
-        one_kind = dice.choice((*chosen.kinds, None))  # None mixes the kinds
+        cuts = sorted(dice.sample(range(len(subject.sites)), min(dice.choice((0, 0, 1, 1, 2)), len(subject.sites))))
+        gates = [_cut(subject.sites[i], dice) for i in cuts]
+        places = dice.sample(range(len(subject.layers)), min(dice.choice((0, 1, 2, 3, 4)), len(subject.layers)))
+        one_kind = dice.choice((*subject.kinds, None))  # None mixes the kinds
         for i in sorted(places):
-            gate = _layer(chosen.layers[i], one_kind or dice.choice(chosen.kinds), dice)
-            gates += [gate] if has_kernel(gate, chosen.layers[i]) else []
+            gate = _layer(subject.layers[i], one_kind or dice.choice(subject.kinds), dice)
+            gates += [gate] if has_kernel(gate, subject.layers[i]) else []
         if gates:
             return GatePlan(tuple(gates), ("host",) * (len(cuts) + 1))
 

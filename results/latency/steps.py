@@ -35,16 +35,16 @@ def write_bundles(models_set: str, count: int, until: float) -> None:
 
     No bundle is started after the time ``until`` (monotonic clock, seconds).
     """
-    converter = bundles.Programs(RUNS / "programs")
+    converter = bundles.CachedConverter(RUNS / "programs")
     device = profile.load("host")
     with console.progress(count * len(models.BACKBONES), "bundles") as bar:
         for seed in range(count):
             for name in models.BACKBONES:
                 folder, drawn = _folder(name, models_set), _seed(name, models_set, seed)
                 if folder.read_json(f"{seed}.json") is None and time.monotonic() < until:
-                    chosen = models.subject(name)
-                    plan = models.random_plan(chosen, drawn)
-                    observed = bundles.write(folder.path / f"{seed}", chosen, plan, drawn, device, converter)
+                    subject = models.build_subject(name)
+                    plan = models.random_plan(subject, drawn)
+                    observed = bundles.write(folder.path / f"{seed}", subject, plan, drawn, device, converter)
                     folder.write_json(f"{seed}.json", {"plan": plan.to_dict(), "observed": observed})
                 bar.advance(note=name)
 
@@ -54,9 +54,9 @@ def fill_tables(until: float) -> None:
     for name in models.BACKBONES:
         folder = _folder(name)
         if _table(name) is None and time.monotonic() < until:
-            chosen = models.subject(name)
-            backbone, sites, features = chosen.backbone.eval(), chosen.sites, chosen.features
-            steps = count_components(backbone, sites, features, models.GC_VARIANTS, chosen.layers)
+            subject = models.build_subject(name)
+            backbone, sites, features = subject.backbone.eval(), subject.sites, subject.features
+            steps = count_components(backbone, sites, features, models.GC_VARIANTS, subject.layers)
             with console.progress(steps, f"table of {name}") as bar:
                 table = build_table(
                     backbone,
@@ -64,10 +64,10 @@ def fill_tables(until: float) -> None:
                     features,
                     profile.load("host"),
                     models.GC_VARIANTS,
-                    chosen.layers,
-                    chosen.gates(),
+                    subject.layers,
+                    subject.gates(),
                     loop=dispatch.measure,
-                    converter=one_by_one(bundles.Programs(RUNS / "programs")),
+                    converter=one_by_one(bundles.CachedConverter(RUNS / "programs")),
                     on_step=bar.advance,
                 )
             folder.write("table.json", table.to_json())
@@ -82,7 +82,7 @@ def time_bundles(models_set: str, count: int) -> None:
             stages = {str(seed): bundles.load(folder.path / f"{seed}") for seed in missing}
             if stages:
                 least, most = TIMING_S
-                timed = executable.time_models(stages, models.subject(name).features[:1], most, least)
+                timed = executable.time_models(stages, models.build_subject(name).features[:1], most, least)
                 for seed, us in timed.us.items():
                     stamp = {"noisy": seed in timed.noisy, "beat_us": timed.beat_us, "machine": timing.fingerprint()}
                     folder.write_json(f"{seed}.us.json", {"measured_us": us, **stamp})
@@ -97,8 +97,8 @@ def read_models(models_set: str, count: int) -> list[Measurement]:
         table = _table(name)
         if table is None:
             continue
-        chosen, folder = models.subject(name), _folder(name, models_set)
-        cost = CostModel(profile.load("host"), table, chosen.sites, FrontendWork(0), 1.0, {}, chosen.layers)
+        subject, folder = models.build_subject(name), _folder(name, models_set)
+        cost = CostModel(profile.load("host"), table, subject.sites, FrontendWork(0), 1.0, {}, subject.layers)
         for seed in range(count):
             model, measured = folder.read_json(f"{seed}.json"), folder.read_json(f"{seed}.us.json")
             if model is not None and measured is not None:

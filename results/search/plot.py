@@ -33,13 +33,13 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
         for axes, table in zip(panels, tables, strict=True):
             for outcome in (o for o in outcomes if o.table == table):
                 length = min(MAX_EVALUATIONS, outcome.evaluations)
-                # The curve of a replay that was cut off stays at its last value.
+                # If a replay ended early, its curve continues at its last value.
                 curves = np.array([[*curve, *[curve[-1]] * length][:length] for curve in outcome.curves.values()])
                 low, middle, high = np.quantile(curves, (0.25, 0.5, 0.75), axis=0)
-                at, colour = np.arange(1, length + 1), COLOURS[outcome.engine]
+                evaluations, colour = np.arange(1, length + 1), COLOURS[outcome.engine]
                 width = 2.4 if outcome.engine == "GateSampler" else 1.2
-                axes.plot(at, middle, lw=width, color=colour, label=outcome.engine)
-                axes.fill_between(at, low, high, color=colour, alpha=0.12, lw=0)
+                axes.plot(evaluations, middle, lw=width, color=colour, label=outcome.engine)
+                axes.fill_between(evaluations, low, high, color=colour, alpha=0.12, lw=0)
             axes.axhline(REACHED_SHARE, color="#5f6b76", lw=0.8, ls=":")
             axes.set(xlabel="evaluations", title=f"table {table}", ylim=(0, 1.03), xlim=(0, MAX_EVALUATIONS))
         panels[0].set_ylabel("share of the true hypervolume")

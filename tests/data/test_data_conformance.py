@@ -123,7 +123,7 @@ def test_a_good_data_set_conforms() -> None:
             "no sample of class 'maybe'",
         ),
         ("test_noise_fits_the_inputs", {"noise": torch.zeros(2, 7)}, "shorter than a clip"),
-        ("test_the_source_is_told", {"source": ""}, "must say what the data are"),
+        ("test_name_and_source_are_stated", {"source": ""}, "must say what the data are"),
     ],
 )
 def test_the_suite_names_a_broken_promise(test: str, changes: dict[str, Any], message: str) -> None:

@@ -116,7 +116,7 @@ def test_an_archive_is_split_by_fold_or_speaker(tmp_path: Path, flat: bool):
         ),
         (lambda p: archive(p / "a.npz", label=None), "holds no 'label'; it holds: audio, classes, fold, sample_rate"),
         (lambda p: archive(p / "a.npz", fold=None), "neither 'fold' nor 'speaker' tells"),
-        (lambda p: archive(p / "a.npz", fold=np.arange(20) // 10), "2 folds, too few to part into three splits"),
+        (lambda p: archive(p / "a.npz", fold=np.arange(20) // 10), "2 folds, too few for three splits"),
         (lambda p: archive(p / "a.npz", audio=np.zeros((20, 3200), np.int16)), "the train split has no window"),
         (lambda p: p, "holds no WAV file"),
     ],

@@ -162,7 +162,7 @@ def test_summary(finished: Path) -> None:
     parity = summary["export"]["parity"]
     assert {"max_abs_error", "gate_agreement", "prediction_agreement", "samples"} <= set(parity)
     assert (summary["recipe"], summary["seed"]) == ("kws", 0) and summary["seconds"] > summary["search"]["seconds"] > 0
-    per_class = tones.PER_SPLIT
+    per_class = tones.SPEAKERS_PER_SPLIT
     counts = {"train": 5 * per_class["train"], "validation": 5 * per_class["validation"], "test": 5 * per_class["test"]}
     assert {split: summary["data"][split] for split in counts} == counts == {"train": 70, "validation": 25, "test": 25}
     assert summary["data"]["synthetic"] is False and summary["data"]["positive_share"] == pytest.approx(0.4)

@@ -197,7 +197,7 @@ def test_overrides_merge_and_the_last_wins() -> None:
         ("--seed=1", "override --seed=1: unknown key '--seed'; nearest: 'seed'"),
         ("seed=[1,", "override 'seed=[1,': the value is not YAML"),
         ("data.positives=[yes]", "YAML reads unquoted yes, no, on and off as booleans"),
-        ("data.positives=[a,a]", "'a' is there twice"),
+        ("data.positives=[a,a]", "'a' occurs twice"),
         ("data.positives.99=a", "list index out of range"),
         ("data.positives.x=a", "entries of a list have numbers"),
         ("data.positives=[_silence_]", "'_silence_' is in positives, too"),

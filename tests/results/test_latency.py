@@ -25,19 +25,19 @@ def row(backbone: str, measured: float, predicted: float) -> dict[str, Any]:
 
 
 def test_plans_are_drawn_by_their_seed_and_differ() -> None:
-    chosen = models.subject("DS-CNN, width 64")
-    plans = [models.random_plan(chosen, seed) for seed in range(30)]
-    assert plans == [models.random_plan(chosen, seed) for seed in range(30)]
+    subject = models.build_subject("DS-CNN, width 64")
+    plans = [models.random_plan(subject, seed) for seed in range(30)]
+    assert plans == [models.random_plan(subject, seed) for seed in range(30)]
     assert len(set(plans)) > 25 and {gate.kind for plan in plans for gate in plan.gates} == {"gc", "fbs", "pg"}
     assert {len(cut_gates(plan)) for plan in plans} == {0, 1, 2}
-    known = {site.name: site for site in chosen.layers}
+    known = {site.name: site for site in subject.layers}
     assert all(models.has_kernel(g, known[g.site]) for plan in plans for g in plan.gates if g.site in known)
 
 
 def test_a_gate_can_be_set_to_open_a_share_of_its_outputs() -> None:
     torch.manual_seed(0)
-    chosen = models.subject("M-CifarNet, half width")
-    site = next(site for site in chosen.layers if site.name == "conv3.0")
+    subject = models.build_subject("M-CifarNet, half width")
+    site = next(site for site in subject.layers if site.name == "conv3.0")
     gate = build_gate(
         site, PlacedGate.of("pg", site.name, mask="m2-16", **models.PG_BITS), torch.nn.Conv2d(64, 64, 3, padding=1)
     )

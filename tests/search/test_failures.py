@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -46,8 +47,8 @@ def raise_line() -> Evaluated:
     raise UserError("data: clip 7 is silent")
 
 
-class FailsAt:
-    """An evaluation that fails at the calls with numbers ``calls``, and records the plans of all calls."""
+class FailingEvaluation:
+    """An evaluation whose calls fail if their number is in ``calls``, from 1; it records the plan of every call."""
 
     def __init__(self, calls: set[int], fault: Callable[[], Any]) -> None:
         self.calls, self.fault = calls, fault
@@ -64,26 +65,24 @@ def run(journal: Path, evaluate: Any, executor: Executor | None = None, **change
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_one_fault_ends_as_failed_and_the_search_goes_on(name: str, tmp_path: Path) -> None:
+def test_a_trial_whose_evaluation_fails_is_stored_as_failed_and_the_search_continues(name: str, tmp_path: Path) -> None:
     fault, line = FAULTS[name]
-    evaluate = FailsAt({2}, fault)
+    evaluate = FailingEvaluation({2}, fault)
     with collect_warnings() as warnings:
         result = run(tmp_path / "study.journal", evaluate)
     [failed] = [trial for trial in result.trials if trial.state == "failed"]
     assert failed.plan == evaluate.plans[1] and failed.objectives is None and not failed.feasible
     assert len(result.complete) == 8 and failed not in result.front
-    import re
-
     assert re.search(line, failed.error), failed.error
     assert warnings == [f"search: trial {failed.number}, plan {failed.plan.digest}, failed: {failed.error}"]
     assert engine.read(tmp_path / "study.journal").trials == result.trials
-    again = FailsAt(set(), fault)
+    again = FailingEvaluation(set(), fault)
     longer = run(tmp_path / "study.journal", again, trials=12)
     assert failed.plan not in again.plans and len(longer.complete) == 12
 
 
 def test_optuna_reads_failed_trials_as_failed(tmp_path: Path) -> None:
-    run(tmp_path / "study.journal", FailsAt({1, 4}, run_out_of_memory))
+    run(tmp_path / "study.journal", FailingEvaluation({1, 4}, run_out_of_memory))
     from gatesearch.search import storage
 
     study = optuna.load_study(study_name=storage.STUDY, storage=storage.open_storage(tmp_path / "study.journal"))
@@ -93,16 +92,16 @@ def test_optuna_reads_failed_trials_as_failed(tmp_path: Path) -> None:
 
 
 def test_too_many_failures_end_the_search_with_their_common_cause(tmp_path: Path) -> None:
-    evaluate = FailsAt(set(range(100)), run_out_of_memory)
+    evaluate = FailingEvaluation(set(range(100)), run_out_of_memory)
     with pytest.raises(UserError, match=r"^search: 5 of 5 plans failed: MemoryError: no room for the batch"):
         run(tmp_path / "study.journal", evaluate)
     assert len(evaluate.plans) == 5
-    mended = FailsAt(set(), run_out_of_memory)
-    assert len(run(tmp_path / "study.journal", mended).complete) == 8
-    assert not set(evaluate.plans) & set(mended.plans)
+    without_faults = FailingEvaluation(set(), run_out_of_memory)
+    assert len(run(tmp_path / "study.journal", without_faults).complete) == 8
+    assert not set(evaluate.plans) & set(without_faults.plans)
 
 
-def test_the_commonest_cause_is_named(tmp_path: Path) -> None:
+def test_the_error_names_the_most_frequent_cause(tmp_path: Path) -> None:
     def evaluate(plan: GatePlan) -> Evaluated:
         raise ValueError(plan.digest) if len(plan.gates) == 1 else MemoryError("no room")
 
@@ -112,9 +111,9 @@ def test_the_commonest_cause_is_named(tmp_path: Path) -> None:
 
 def test_a_small_space_in_which_every_plan_fails_says_why(tmp_path: Path) -> None:
     space = small(max_gates=0)
-    chosen = SearchSettings(journal=tmp_path / "j", trials=9, proposals=99, seed=0)
+    settings = SearchSettings(journal=tmp_path / "j", trials=9, proposals=99, seed=0)
     with pytest.raises(UserError, match=r"^search: \d of \d plans failed: data: clip 7 is silent$"):
-        search(space, lambda plan: {}, lambda plan: raise_line(), chosen)
+        search(space, lambda plan: {}, lambda plan: raise_line(), settings)
 
 
 @pytest.mark.parametrize("fault", ["nan", "raise"])
@@ -140,11 +139,11 @@ def test_an_impossible_price_is_a_failure_of_its_plan(fault: str, tmp_path: Path
     name=st.sampled_from(sorted(FAULTS)),
     sampler=st.sampled_from(["tpe", "gate"]),
 )
-def test_failures_anywhere_lose_nothing(
+def test_failures_of_any_calls_lose_no_other_trial(
     calls: set[int], name: str, sampler: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     journal = tmp_path_factory.mktemp("failures") / "study.journal"
-    evaluate = FailsAt(calls, FAULTS[name][0])
+    evaluate = FailingEvaluation(calls, FAULTS[name][0])
     own = GateSampler(small(), lambda plan: [(1.0, 1.0)] * (len(plan.cores) + 1), seed=3)
     changes = {} if sampler == "tpe" else {"sampler": lambda number: own}
     try:

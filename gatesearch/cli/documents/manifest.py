@@ -89,7 +89,7 @@ class Part(Document):
 
 
 class LogitWindow(Document):
-    """The range of the model's logit that is exported: e stands for center + (e - 3) half_width / 3."""
+    """The exported range of the model's logit; a value e of the program stands for center + (e - 3) half_width / 3."""
 
     center: float = Field(description="Model's logit in the middle of the range.")
     half_width: float = Field(description="Half the width of the range, in units of the model's logit.")
@@ -115,7 +115,7 @@ class CutGate(Gate):
 
 
 class HopStage(Document):
-    """Programs of a stage that runs by hops; the state is the input after fresh frames and the output after outputs."""
+    """Programs of a stage that runs by hops; the state follows the fresh frames as input, and the outputs as output."""
 
     step: Artifact = Field(description="Program of a hop: fresh frames and state to the stage's outputs and state.")
     catch_up: Artifact = Field(description="Program of a whole window: window to the stage's outputs and state.")

@@ -211,7 +211,7 @@ class Streaming(Document):
 class Listening(Document):
     """CPU time of listening to the test stream on the machine of the run, by one thread, in seconds per hour of sound.
 
-    All ways use the same C kernels and LiteRT, and their times include the front end.
+    All measurements use the same C kernels and LiteRT, and their times include the front end.
     """
 
     windows_s: float = Field(description="Ungated network on the whole window at each hop, in seconds (s) per hour.")
@@ -238,7 +238,7 @@ class Firmware(Document):
 
 
 class Group(Document):
-    """Misses or false accepts in one background, or at one level over it."""
+    """Misses or false accepts in one kind of background, or in one band of the events' level over the background."""
 
     count: int = Field(ge=0, description="Misses or false accepts.")
     rate: float | None = Field(

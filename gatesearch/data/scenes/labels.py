@@ -68,7 +68,7 @@ def _parse_label(cells: Sequence[str], place: str) -> Label:
     """Return the label of one line of a label track, and check its times and text."""
     if len(cells) != 3:
         written = ",".join(cells)
-        raise UserError(f"{place}: {written!r} is no label; wanted: start, end and label, parted by tabs or commas")
+        raise UserError(f"{place}: {written!r} is no label; wanted: start, end, label, with tabs or commas between")
     times = []
     for cell in cells[:2]:
         try:

@@ -109,7 +109,8 @@ def mix_stretch(addends: Sequence[Addend], clips: Sequence[Samples], start: int,
 def fade_ends(wave: Mix, position: int, samples: int, fade: int) -> None:
     """Fade the ends of a piece or event in place.
 
-    ``wave`` is the part of the piece or event from its sample ``position`` on; the whole has ``samples`` samples.
+    ``wave`` is the part of the piece or event from its sample ``position`` on. ``samples`` is the length of the whole
+    piece or event.
     """
     # Over the first ``fade`` samples of the whole, the factor rises from 1 / (fade + 1) to fade / (fade + 1). Over the
     # last ``fade`` samples it falls in the same way.

@@ -61,7 +61,7 @@ def find_near_words(events: Sequence[str]) -> tuple[str, ...]:
 
 
 def make_near_phrases(phrase: str) -> tuple[str, ...]:
-    """Return phrases that differ from a phrase by a sound or by a word, with which a detector confuses it most easily.
+    """Return phrases that differ from a phrase by one sound or one word; a detector confuses these most easily.
 
     For a phrase of several words, the result holds each word alone. It also holds the phrase with a changed word, which
     has another first sound or another first vowel. eSpeak NG pronounces an invented word by the rules of the voice's

@@ -21,7 +21,7 @@ def _check_rising(values: tuple[float, float]) -> tuple[float, float]:
 def _check_distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     repeated = next((name for index, name in enumerate(values) if name in values[:index]), None)
     if repeated is not None:
-        raise _invalid(f"{repeated!r} is there twice")
+        raise _invalid(f"{repeated!r} occurs twice")
     return values
 
 

@@ -170,7 +170,7 @@ def mine_windows(
     names, labels = name_classes(scene, negatives, classes)
     ends = np.asarray(ends_s, np.float64)
     if ends.ndim != 1 or not np.isfinite(ends).all():
-        raise UserError("mine_windows: ends_s holds what is no time; wanted: finite seconds [windows]")
+        raise UserError("mine_windows: ends_s holds a value that is not a time; wanted: finite seconds [windows]")
     rng = np.random.default_rng([seed, 6])
     offsets = rng.uniform(-jitter_s, jitter_s, (len(ends), copies))
     offsets[:, :1] = 0.0

@@ -1,4 +1,4 @@
-"""The stages of a plan and the gates between them as C structures."""
+"""Writes the stages of a plan, and the gates between them, as C structures for the firmware."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def define_stages(
         stages: the programs of each stage.
         programs: the same programs in order, as C text.
         gates: the settings of each gate between stages.
-        phases: number of phases; a stage has a state for each phase, and successive hops take turns.
+        phases: number of states that each stage has; successive hops use them in turn.
     """
     rows, index = [], 0
     for k, stage in enumerate(stages):

@@ -1,4 +1,4 @@
-"""What a rule for hops gets and returns: an operator of a graph, and how this operator runs in a hop.
+"""The input and the result of a rule for hops: an operator of a graph, and how this operator runs in a hop.
 
 A hop is the step from one window of a stream to the next. A rule says how one kind of operator runs in a hop.
 """

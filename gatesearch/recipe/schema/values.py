@@ -85,7 +85,7 @@ def _check_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     for index, value in enumerate(values):
         # In Python 1 == True, but they are two different settings.
         if any(value == other and type(value) is type(other) for other in values[:index]):
-            raise invalid(f"{value!r} is there twice")
+            raise invalid(f"{value!r} occurs twice")
     return values
 
 

@@ -1,4 +1,4 @@
-"""The part of the record on layer gates: the work that remains with each gate, and its kernels' time."""
+"""The part of a run's record that describes layer gates: the work and the kernel time that remain with each gate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def layer_rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[s
 
     MACs (multiply-accumulates) are those of a sample that reaches the layer; a multiplication by an activation of b
     bits counts b / 8. ``kernels.share`` is the layer's time on the core of its stage, divided by the time of the dense
-    int8 layer. This time leaves out only the work that the core can skip.
+    int8 layer. Work that the core cannot skip counts fully in the layer's time.
 
     Args:
         plan: the plan, with a core for every stage.
@@ -52,12 +52,12 @@ def gated_layers(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def figure_headings(kinds: Iterable[str]) -> dict[str, str]:
-    """Return the headings of the figures that gates of these kinds report for people, by the figure's name."""
+    """Return the column headings of the figures that the report shows for gates of these kinds, by figure name."""
     return {figure.name: figure.meaning for kind in kinds for figure in kind_of(kind).figures if figure.meaning}
 
 
 def total_macs(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the MACs of all rows together: of the dense layers, and those that remain with gates."""
+    """Return the sums of MACs over all rows: ``dense`` without gates, ``left`` with gates."""
     return {"dense": sum(row["macs"] for row in rows), "left": sum(row["macs_left"] for row in rows)}
 
 

@@ -75,7 +75,7 @@ def build_table(record: Record) -> list[dict[str, Any]]:
 
 
 def total_macs(record: Record) -> tuple[float | None, float | None]:
-    """Return the MACs (multiply-accumulates) of all rows together: of the dense layers, and those that are left."""
+    """Return two sums of multiply-accumulates (MACs) over all rows: without gates, and with gates."""
     return read(record, "best", "layer_macs", "dense"), read(record, "best", "layer_macs", "left")
 
 

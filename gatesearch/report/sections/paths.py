@@ -1,4 +1,8 @@
-"""The section on the light and the heavy path: the share of windows on each path, quality and cost."""
+"""The report's section on the light and the heavy path of a plan: their shares of windows, quality and cost.
+
+A plan with an exit has two paths. The light path is a small decoder for easy windows; the heavy path is the rest of the
+network, for all other windows. A switch sends each window along one of them.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,20 @@ from typing import Any
 from gatesearch.report.fields import Record, quality_name, read
 from gatesearch.report.text import NOT_YET, format_factor, format_micro, format_percent, format_si
 
-PUBLISHED = "published, for SoundStream and other data: 12.3\u00d7 in computation, 20.9\u00d7 in size"
+PUBLISHED = "published for SoundStream, with other data: 12.3\u00d7 in computation, 20.9\u00d7 in size"
 
 
 def list_routings(record: Record) -> list[dict[str, Any]]:
     """Return the ways to route windows, each with name, light share and quality; empty for a plan with one path.
 
-    The light share is the share of windows on the light path. The first way is routing by the switch, as on the device.
-    The other ways are for comparison.
+    The light share is the share of windows on the light path. In the first way, the switch routes windows, as on the
+    device. The other ways are for comparison.
     """
     return list(read(record, "paths", default=()))
 
 
 def name_routing(routing: Any) -> str:
-    """Return the name of a way to route windows, with its light share where windows take both paths."""
+    """Return the name of a way to route windows, with its light share if some windows take each path."""
     name: str = read(routing, "name", default=NOT_YET)
     share = read(routing, "light_share")
     return name if share in (None, 0.0, 1.0) else f"{name}, {100 * share:.0f} % light"
@@ -86,7 +90,7 @@ def build_costs(record: Record) -> list[tuple[str, str, str, str]]:
 
 
 def describe_light_path(stage: Any) -> str:
-    """Return the sentence on windows that leave through a stage's exit; empty for a stage without an exit.
+    """Return a sentence on the windows that leave a stage by its exit; empty for a stage without an exit.
 
     >>> describe_light_path({"exit": {"reach": 0.7, "macs": 1000, "latency_us": 5.0}})
     '70.0\\xa0% of windows take the light path: 1\\xa0k MACs, 5\\xa0\u00b5s'

@@ -164,5 +164,5 @@ def test_bad_arguments_of_windows_give_an_error_of_one_line(changes: dict[str, o
 def test_a_scene_without_events_has_no_positive_windows() -> None:
     with pytest.raises(UserError, match="scene 'toy' holds no events to draw windows of"):
         draw_windows(make_toy(()), 1.0, 5, seed=0)
-    with pytest.raises(UserError, match="ends_s holds what is no time"):
+    with pytest.raises(UserError, match="ends_s holds a value that is not a time"):
         mine_windows(make_toy(()), [float("nan")], 1.0, seed=0)

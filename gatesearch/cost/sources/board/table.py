@@ -41,10 +41,10 @@ class Reading(_Strict):
         kernel: the kernel's name.
         shape: the layer's shape.
         variant: parameters besides the shape that select one of the kernel's programs.
-        remaining: shares of the work that remain, by name; the key ``left`` of the file. The share ``open`` is the
-            share of outputs that the precision gate opened.
-        shortest: the shortest time or count of all repetitions (turns); the key ``taken`` of the file.
-        median: the median of all repetitions, unless it equals the shortest; the key ``middle`` of the file.
+        remaining: shares of the work that remain, by name. The share ``open`` is the share of outputs that the
+            precision gate opened. The key in the file is ``left``.
+        shortest: the shortest time or count of all repetitions (turns). The key in the file is ``taken``.
+        median: the median of all repetitions, unless it equals the shortest. The key in the file is ``middle``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

@@ -53,7 +53,7 @@ PROCESS_BEAT = Beat()
 
 @dataclass(frozen=True, slots=True)
 class NetCall:
-    """A call of which only a part of the time counts; the call returns the nanoseconds to subtract."""
+    """A call whose time counts only in part; the call returns the nanoseconds to subtract."""
 
     call: Callable[[], int]
 
