@@ -65,8 +65,8 @@ def read(path: Path, sample_rate: int) -> Int16Waveform:
     than 6 dB is clipped, with a warning.
 
     Raises:
-        UserError: the file is not a readable WAV file, is empty or cut short, has a lower sample rate, has values that
-            are not finite or far beyond full scale, or has channels that cancel each other.
+        UserError: the file is not a readable WAV file, is empty or cut short, or has a lower sample rate; its values
+            are not finite or far beyond full scale; or its channels cancel each other.
     """
     wave, clipped = _read(path, sample_rate)
     if clipped:

@@ -31,9 +31,9 @@ from gatesearch.frontends.grid import INT8_MAX, INT8_MIN
 
 SIZE_NAMES = ("fft", "frame", "stride", "bins", "mels", "features", "lag", "has_dct", "offset", "centre")
 TABLE_NAMES = (
-    *("window", "order", "roots", "split", "first", "starts", "weights"),
-    *("square_roots", "logarithms", "factors", "shifts", "biases"),
-)
+    "window", "order", "roots", "split", "first", "starts", "weights",
+    "square_roots", "logarithms", "factors", "shifts", "biases",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -193,7 +193,7 @@ def read_chain(manifest: Mapping[str, Any], where: str) -> ChainSettings:
 
 def _parts(scores: ChainScores, settings: ChainSettings) -> Iterator[Array]:
     if len(settings.gates) != scores.gates.shape[1]:
-        raise DataError(f"chain: settings of {len(settings.gates)} gates; wanted: of {scores.gates.shape[1]}")
+        raise DataError(f"chain: settings of {len(settings.gates)} gates; wanted: settings of {scores.gates.shape[1]}")
     runs = np.ones(len(scores.posteriors), bool)
     if settings.signal is not None:
         if settings.signal.statistic not in scores.signal:

@@ -24,7 +24,7 @@ class StageHops:
         program: the stage's program for whole windows.
         hops: the stage's hop programs; None where the stage runs ``program`` on each window.
         tail: the frames of the next stage's input; None where that takes one whole input a hop, or there is none.
-        ends: how the first output crosses to the next stage: its spec here and there; None for the last stage.
+        ends: the specs of the first output in this stage and of the next stage's input; None for the last stage.
         axis: the time axis of the next stage's input.
 
     Attributes:

@@ -13,7 +13,7 @@ Add = Callable[[OperatorList, Any, Sequence[int], int], None]
 
 
 def add_operators(stage: OperatorList) -> None:
-    """Add all operators of a program whose inputs have places.
+    """Add all operators of a program; its inputs must already have places in the stage's memory.
 
     Raises:
         Unsupported: no kernel computes one of the operators.

@@ -46,7 +46,7 @@ def build_space(
         together: whether all layer sites have the same choice.
 
     Raises:
-        UserError: a site, core, kind, parameter or value does not exist, no gate can go at a named site, or there are
+        UserError: a site, core, kind, parameter or value does not exist; no gate can go at a named site; or there are
             fewer sites than gates.
     """
     if core_names != "all":

@@ -74,15 +74,15 @@ class Cluster(Benchmark):
         """Return the values to fill into the template, mostly tables."""
         heads = ["kept in", "ask", "tell", "both, median", "mean", "95 %", "target"]
         measurements = [*self.engine.values(), *self.scaling.values()]
-        made = [(f"engine with {storage}", engine["revision"]) for storage, engine in self.engine.items()]
-        made += [(f"{name} with {count}", search["revision"]) for (name, count), search in self.scaling.items()]
+        commits = [(f"engine with {storage}", engine["revision"]) for storage, engine in self.engine.items()]
+        commits += [(f"{name} with {count}", search["revision"]) for (name, count), search in self.scaling.items()]
         return {
             "trial_s": f"{TRIAL_S:g}",
             "trials": TRIALS,
             "pause_ms": f"{1e3 * PAUSE_S:g}",
             "engine": markdown_table(heads, [_engine_line(name, self.engine.get(name)) for name in STORAGES]),
             "executors": {name: self._scaling_table(name) for name in EXECUTORS},
-            "commits": group_by_commit(made),
+            "commits": group_by_commit(commits),
             "machines": "; ".join(sorted({_describe(each["machine"]) for each in measurements})),
             "versions": list_versions(measurements[0]["machine"]) if measurements else "",
             "seed": SEED,

@@ -103,7 +103,7 @@ def _hybrid(matrix: Factors, x: Array) -> Call:
     """
     assert isinstance(matrix, HybridMatrix)
     groups, blocks = matrix.groups, len(matrix.left)
-    rich, left, right = (_array(part) for part in matrix.parts())
+    rich, columns, right = (_array(part) for part in matrix.parts())
     rows = np.zeros((groups, blocks, matrix.columns), np.float32)
     for j, (begin, end) in enumerate(block_edges(matrix.columns, blocks)):
         rows[:, j, begin:end] = right[:, begin:end]
@@ -111,13 +111,13 @@ def _hybrid(matrix: Factors, x: Array) -> Call:
     count = len(rich)
     products = np.empty(len(stacked), np.float32)
     scales = products[count:].reshape(blocks, groups, 1)
-    bottom, more = np.empty(left.shape[1:], np.float32), np.empty(left.shape[1:], np.float32)
+    bottom, more = np.empty(columns.shape[1:], np.float32), np.empty(columns.shape[1:], np.float32)
 
     def call() -> tuple[Array, Array]:
         np.dot(stacked, x, out=products)
-        np.multiply(scales[0], left[0], out=bottom)
+        np.multiply(scales[0], columns[0], out=bottom)
         for j in range(1, blocks):
-            np.multiply(scales[j], left[j], out=more)
+            np.multiply(scales[j], columns[j], out=more)
             np.add(bottom, more, out=bottom)
         return products[:count], bottom
 
@@ -126,16 +126,16 @@ def _hybrid(matrix: Factors, x: Array) -> Call:
 
 def _low_rank(matrix: Factors, x: Array) -> Call:
     assert isinstance(matrix, LowRankMatrix)
-    left, right = (_array(part) for part in matrix.parts())
-    rank = left.shape[2]
+    u, right = (_array(part) for part in matrix.parts())
+    rank = u.shape[2]
     inner = np.empty(len(right), np.float32)
     column = inner.reshape(matrix.groups, rank)
     out = np.empty((matrix.groups, matrix.rows), np.float32)
 
     def call() -> Array:
         np.dot(right, x, out=inner)
-        for g in range(len(left)):
-            np.dot(left[g], column[g], out=out[g])
+        for g in range(len(u)):
+            np.dot(u[g], column[g], out=out[g])
         return out
 
     return call

@@ -51,7 +51,7 @@ class SearchEngines(Benchmark):
 
     def page(self) -> Mapping[str, object]:
         """Return the values to fill into the template, with a section for each table."""
-        made = [(outcome.engine, commit) for outcome in self.outcomes for commit in outcome.revision.values()]
+        commits = [(outcome.engine, commit) for outcome in self.outcomes for commit in outcome.revision.values()]
         stamp = fingerprint()
         return {
             "seeds": max((len(outcome.curves) for outcome in self.outcomes), default=0),
@@ -59,7 +59,7 @@ class SearchEngines(Benchmark):
             "tables": [self._section(table) for table in self.tables],
             "searches": real_searches.build_section(self.folder / "tables" / real_searches.RECORD_FILE),
             "proposals": PROPOSALS,
-            "commits": group_by_commit(made),
+            "commits": group_by_commit(commits),
             "machine": f"{stamp['cpu']}, {stamp['cores']} cores",
             "versions": f"{list_versions(stamp)}{_library_versions()}",
         }

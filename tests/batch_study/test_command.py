@@ -32,7 +32,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def failed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def read_error(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert app.main(["scaling", *words]) == 2
     _, err = capsys.readouterr()
     assert len(err.splitlines()) == 1
@@ -62,8 +62,8 @@ def test_a_study_writes_its_files_and_auto_uses_it(
     assert app.main(["scaling", *TINY]) == 0
     assert Path("results/batch_study/README.md").read_text() == page
     capsys.readouterr()
-    assert "holds a study with trials 4, not 5" in failed(capsys, *TINY, "trials=5")
-    assert "holds a study with augment" in failed(capsys, *TINY, "augment.pad=2")
+    assert "holds a study with trials 4, not 5" in read_error(capsys, *TINY, "trials=5")
+    assert "holds a study with augment" in read_error(capsys, *TINY, "augment.pad=2")
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_a_wrong_setting_gives_an_error_of_one_line(
         assert app.main(["scaling", "recipe=digits_hybrid.yaml", word]) == 2
         assert message in capsys.readouterr().err
     else:
-        assert message in failed(capsys, "recipe=digits_hybrid.yaml", word)
+        assert message in read_error(capsys, "recipe=digits_hybrid.yaml", word)
     assert not list(Path("runs").rglob("*.jsonl"))
 
 
 def test_a_missing_recipe_is_an_error_with_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "write: gatesearch scaling recipe=kws.yaml" in failed(capsys, "batches=8..64")
+    assert "write: gatesearch scaling recipe=kws.yaml" in read_error(capsys, "batches=8..64")

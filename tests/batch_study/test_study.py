@@ -49,8 +49,8 @@ def test_a_noisy_quadratic_shows_three_regimes_and_its_critical_batch_size(
     settings = Settings(batches="16..2048", trials=64, goal=0.1)
     grid = [Config(r, s, 1.0, 1.0) for r in np.geomspace(0.1, 300.0, 25) for s in np.geomspace(0.05, 1.0, 8)]
     least = [expected_steps(grid, batch, 0.1, 400) for batch in settings.batch_sizes]
-    known, inside = fit_trade_off(settings.batch_sizes, least), []
-    assert known is not None
+    true_fit, inside = fit_trade_off(settings.batch_sizes, least), []
+    assert true_fit is not None
     for seed in range(3):
         (_, studies), _ = run(tmp_path / f"{seed}.jsonl", settings, seed=seed)
         steps = [steps_to_goal(study) for study in studies]
@@ -59,10 +59,10 @@ def test_a_noisy_quadratic_shows_three_regimes_and_its_critical_batch_size(
         assert local == pytest.approx(local_slopes(settings.batch_sizes, least), abs=0.3)
         names = [name_regime(slope) for slope in local]
         assert list(dict.fromkeys(names))[:3] == ["perfect scaling", "diminishing returns", "maximal parallelism"]
-        found, drawn = fit_trade_off(settings.batch_sizes, steps), bootstrap(studies, seed).critical_batch
-        assert found is not None and found.critical_batch == pytest.approx(known.critical_batch, rel=0.2)
-        assert drawn is not None and drawn[0] < found.critical_batch < drawn[1] < 2 * drawn[0]
-        inside.append(drawn[0] < known.critical_batch < drawn[1])
+        fit, drawn = fit_trade_off(settings.batch_sizes, steps), bootstrap(studies, seed).critical_batch
+        assert fit is not None and fit.critical_batch == pytest.approx(true_fit.critical_batch, rel=0.2)
+        assert drawn is not None and drawn[0] < fit.critical_batch < drawn[1] < 2 * drawn[0]
+        inside.append(drawn[0] < true_fit.critical_batch < drawn[1])
     assert sum(inside) >= 2  # two of three 90 % intervals contain the true critical batch size
 
 

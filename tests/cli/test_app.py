@@ -60,9 +60,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
 @pytest.fixture
 def run_dir(folder: Path) -> Path:
-    made = folder / "runs" / "kws-1"
-    made.mkdir(parents=True)
-    (made / "recipe.yaml").write_text(recipe.to_yaml(recipe.load("kws", ["seed=5"])))
+    run_folder = folder / "runs" / "kws-1"
+    run_folder.mkdir(parents=True)
+    (run_folder / "recipe.yaml").write_text(recipe.to_yaml(recipe.load("kws", ["seed=5"])))
     return Path("runs/kws-1")
 
 
@@ -75,8 +75,8 @@ def line_of(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2
 
 def test_run(calls: Calls) -> None:
     assert app.main(["run", "seed=3", "recipe=kws", "out=here", "training.epochs=2"]) == 0
-    ((name, made, out),) = calls
-    assert (name, made.seed, made.training.epochs, out) == ("pipeline.start", 3, 2, Path("here"))
+    ((name, loaded_recipe, out),) = calls
+    assert (name, loaded_recipe.seed, loaded_recipe.training.epochs, out) == ("pipeline.start", 3, 2, Path("here"))
 
 
 @pytest.mark.parametrize("command", ["run", "verify"])
@@ -124,7 +124,7 @@ def test_export_writes_firmware_where_it_is_asked_to(run_dir: Path, capsys: pyte
 @pytest.mark.parametrize("step", ["sites", "measure"])
 def test_steps_that_take_a_recipe(step: str, calls: Calls) -> None:
     assert app.main([step, "recipe=kws.yaml", "seed=2"]) == 0
-    assert [(name, made.seed) for name, made, *_ in calls] == [(f"cli.{step}", 2)]
+    assert [(name, loaded_recipe.seed) for name, loaded_recipe, *_ in calls] == [(f"cli.{step}", 2)]
 
 
 def test_bench_passes_its_arguments_on(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +154,8 @@ def test_show_prints_a_recipe_that_loads(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_show_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["show", "recipe=kws", "seed=9", "--json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert (shown["seed"], shown["space"]["gates"]) == (9, {"min": 0, "max": 3})
+    document = json.loads(capsys.readouterr().out)
+    assert (document["seed"], document["space"]["gates"]) == (9, {"min": 0, "max": 3})
 
 
 def test_devices_as_json(capsys: pytest.CaptureFixture[str]) -> None:

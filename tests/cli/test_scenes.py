@@ -88,12 +88,12 @@ def test_a_scene_is_made_shown_checked_and_made_again(folder: Path, capsys: pyte
 
 def test_one_document_for_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["scene", "make", "scene.yaml", "a.json", "--json"]) == 0
-    made = json.loads(capsys.readouterr().out)
+    outline = json.loads(capsys.readouterr().out)
     assert app.main(["scene", "show", "a.json", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == made
-    assert made["events_by_class"] == {"yes": 6} and made["seconds"] == 108.0
+    assert json.loads(capsys.readouterr().out) == outline
+    assert outline["events_by_class"] == {"yes": 6} and outline["seconds"] == 108.0
     assert app.main(["scene", "check", "a.json", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [made]
+    assert json.loads(capsys.readouterr().out) == [outline]
 
 
 def test_a_recording_with_a_label_track_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

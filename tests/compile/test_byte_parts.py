@@ -1,4 +1,4 @@
-"""Tests of stages with gated layers whose parts run in int8."""
+"""Tests of stages with gated layers in int8: kernels compute these layers, programs compute the parts between them."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class Residual(nn.Module):
 
 def chain() -> nn.Module:
     return nn.Sequential(
-        *(nn.Conv2d(2, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU()),
-        *(nn.Conv2d(32, 48, 3, 2, padding=1), nn.BatchNorm2d(48), nn.ReLU()),
-        *(nn.Conv2d(48, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.Dropout(0.2)),
-        *(nn.AvgPool2d(3), nn.Flatten(), nn.Linear(32, 5)),
-    )
+        nn.Conv2d(2, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.Conv2d(32, 48, 3, 2, padding=1), nn.BatchNorm2d(48), nn.ReLU(),
+        nn.Conv2d(48, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.Dropout(0.2),
+        nn.AvgPool2d(3), nn.Flatten(), nn.Linear(32, 5),
+    )  # fmt: skip
 
 
 def compiled(network: nn.Module, gates: Sequence[tuple[str, dict[str, Any]]]) -> tuple[StageGraph, torch.Tensor]:

@@ -35,7 +35,7 @@ class Chain(nn.Module):
 
 
 def layers() -> dict[str, nn.Module]:
-    made: dict[str, nn.Module] = {
+    layers: dict[str, nn.Module] = {
         "conv": nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
         "tied": nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
         "depthwise": nn.Conv2d(WIDTH, WIDTH, 3, padding=1, groups=WIDTH),
@@ -45,11 +45,11 @@ def layers() -> dict[str, nn.Module]:
         "pool": nn.AvgPool2d(3, 1, 1),
         "adaptive": nn.AdaptiveAvgPool2d(4),
     }
-    made["tied"].weight = made["conv"].weight  # type: ignore[assignment]
-    norm = made["norm"]
+    layers["tied"].weight = layers["conv"].weight  # type: ignore[assignment]
+    norm = layers["norm"]
     assert isinstance(norm, nn.BatchNorm2d)
     norm.running_mean, norm.running_var = torch.randn(WIDTH), torch.rand(WIDTH) + 0.5
-    return made
+    return layers
 
 
 @given(order=st.lists(st.sampled_from([*layers()]), min_size=2, max_size=9), seed=st.integers(0, 99))

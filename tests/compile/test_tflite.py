@@ -58,9 +58,9 @@ def test_quantised_outputs_follow_the_float_ones_over_their_whole_range(case):
     errors, sizes = [], []
     for sample in case.samples:
         result = program(program.inputs[0].quantise(tflite.channel_last(sample[None])))
-        for spec, raw, wanted in zip(program.outputs, result, case.expected(sample), strict=True):
-            errors.append(np.abs(spec.dequantise(raw) - wanted).max())
-            sizes.append(np.abs(wanted).max())
+        for spec, raw, expected in zip(program.outputs, result, case.expected(sample), strict=True):
+            errors.append(np.abs(spec.dequantise(raw) - expected).max())
+            sizes.append(np.abs(expected).max())
     assert max(errors) < 0.06 * max(sizes)
 
 

@@ -45,7 +45,7 @@ def cascades(draw):
     return stages, [1.0, *tail]
 
 
-def priced(stages, reached, **changes):
+def energy_of(stages, reached, **changes):
     fixed = {"idle_mw": IDLE, "period_s": 1.0, "sense_core": "mcu", "sense_uj": 200.0, "frontend_uj": 150.0}
     return expected_energy(stages, reached, **(fixed | changes))
 
@@ -92,7 +92,7 @@ def test_energy_and_latency_of_a_hand_computed_table():
         StageCost("npu", 400.0, 24.0, weights_uj=2.0, link_us=40.0, link_uj=0.4, wake_us=200.0, wake_uj=50.0),
         StageCost("app", 20.0, 10.0, weights_uj=1.0, link_us=20.0, link_uj=1.6, wake_us=1000.0, wake_uj=400.0),
     ]
-    energy = priced(stages, [1.0, 0.2, 0.1])
+    energy = energy_of(stages, [1.0, 0.2, 0.1])
     assert energy.by_term == pytest.approx(
         {
             "sense": 200.0,
@@ -115,7 +115,7 @@ def test_energy_and_latency_of_a_hand_computed_table():
 
 @given(cascades())
 def test_terms_and_cores_add_up_to_the_same_total(cascade):
-    energy = priced(*cascade)
+    energy = energy_of(*cascade)
     assert set(energy.by_term) == set(TERMS)
     assert math.fsum(energy.by_core.values()) == pytest.approx(energy.total_uj)
 
@@ -124,7 +124,7 @@ def test_terms_and_cores_add_up_to_the_same_total(cascade):
 def test_energy_and_latency_rise_with_reach(cascade, factor):
     stages, reached = cascade
     less = [reached[0], *(share * factor for share in reached[1:])]
-    assert priced(stages, less).total_uj <= priced(stages, reached).total_uj * (1 + 1e-12)
+    assert energy_of(stages, less).total_uj <= energy_of(stages, reached).total_uj * (1 + 1e-12)
     assert expected_latency_us(stages, less) <= expected_latency_us(stages, reached) * (1 + 1e-12)
     assert expected_latency_us(stages, reached) <= longest_latency_us(stages) * (1 + 1e-12)
 
@@ -132,8 +132,8 @@ def test_energy_and_latency_rise_with_reach(cascade, factor):
 @given(cascades(), positive)
 def test_the_gain_is_bounded_by_the_cost_that_gates_cannot_avoid(cascade, fixed):
     stages, reached = cascade
-    ungated = priced(stages, [1.0] * len(stages), sense_uj=fixed)
-    gated = priced(stages, reached, sense_uj=fixed)
+    ungated = energy_of(stages, [1.0] * len(stages), sense_uj=fixed)
+    gated = energy_of(stages, reached, sense_uj=fixed)
     bound = front_end_bound(ungated.share("sense", "frontend", "idle"))
     assert gain_end_to_end(ungated.total_uj, gated.total_uj) <= bound * (1 + 1e-9)
 
@@ -153,6 +153,6 @@ def test_gains_have_limits():
 
 def test_a_stage_on_an_unknown_core_or_without_reach_is_refused():
     with pytest.raises(ValueError, match="gpu"):
-        priced([StageCost("gpu", 1.0, 1.0)], [1.0])
+        energy_of([StageCost("gpu", 1.0, 1.0)], [1.0])
     with pytest.raises(ValueError, match="argument"):
-        priced([StageCost("mcu", 1.0, 1.0)], [1.0, 0.5])
+        energy_of([StageCost("mcu", 1.0, 1.0)], [1.0, 0.5])

@@ -25,7 +25,7 @@ PLAN = GatePlan((GATE,), ("mcu", "mcu"))
 LEAVING = {kind: (1.0, 0.25) for kind in SHARES}
 
 
-def priced() -> test_cost.CostModel:
+def cost_model() -> test_cost.CostModel:
     light = {"macs": 100.0, "weight_bytes": 50.0, "activation_bytes": 64.0, "mcu": 500.0, "app": 2.0}
     heads = {
         **table().heads,
@@ -36,7 +36,7 @@ def priced() -> test_cost.CostModel:
 
 
 def test_the_exit_is_an_estimate_of_its_own_and_waits_in_the_memory_of_its_stage() -> None:
-    cost, work = priced(), work_of(SITES[1], GATE)
+    cost, work = cost_model(), work_of(SITES[1], GATE)
     first, last = cost.stages(PLAN)
     assert last.exit is None and first.exit is not None
     assert first.exit.macs == work.exit_macs and first.exit.params == work.exit_params
@@ -47,7 +47,7 @@ def test_the_exit_is_an_estimate_of_its_own_and_waits_in_the_memory_of_its_stage
 
 
 def test_the_expected_cost_weighs_each_path_by_its_share() -> None:
-    cost = priced()
+    cost = cost_model()
     first, last = cost.stages(PLAN)
     light = first.exit
     assert light is not None
@@ -62,13 +62,13 @@ def test_the_expected_cost_weighs_each_path_by_its_share() -> None:
 
 
 def test_the_bound_uses_the_target_share_of_the_exit() -> None:
-    cost = priced()
+    cost = cost_model()
     assert cost.bound(PLAN).reach == pytest.approx((1.0, 0.25 * SHARES["positive"]))
     assert replace(cost, shares={"positive": 1.0}).bound(PLAN).reach == pytest.approx((1.0, 0.25))
 
 
 def test_an_exit_that_a_core_cannot_run_keeps_the_plan_off_it() -> None:
-    cost = priced()
+    cost = cost_model()
     heads = dict(cost.table.heads)
     key = exit_of(GATE, "stem")
     heads[key] = {**heads[key], "mcu": surface(float("inf"))}

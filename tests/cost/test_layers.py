@@ -41,7 +41,7 @@ SITE = LayerSite("a", "conv2d", (4, 6, 6), (8, 6, 6), 10_000, 288)
 
 
 @pytest.mark.parametrize(
-    ("kernels", "bits", "left", "cost"),
+    ("kernels", "bits", "remaining", "cost"),
     [
         (WHOLE, (8, 8), (), 1.0),
         (WHOLE, (4, 8), (), 1.0),  # four bits take a whole byte
@@ -58,8 +58,10 @@ SITE = LayerSite("a", "conv2d", (4, 6, 6), (8, 6, 6), 10_000, 288)
         (Kernels(skips=("channel",), source="x"), (4, 8), (("channel", 0.25),), 0.25),
     ],
 )
-def test_calls_by_hand(kernels: Kernels, bits: tuple[int, int], left: Any, cost: float) -> None:
-    assert kernels.cost(bits, left) == pytest.approx(cost)
+def test_calls_cost_what_is_computed_by_hand(
+    kernels: Kernels, bits: tuple[int, int], remaining: Any, cost: float
+) -> None:
+    assert kernels.cost(bits, remaining) == pytest.approx(cost)
 
 
 SPLIT = LayerWork(calls=(Call((4, 8)), Call((4, 8), (("element", 0.25),))), macs=0.0, params=9, density=1.0)
@@ -82,7 +84,7 @@ BOTH = LayerWork(
         (None, (), 1.0, 1.0, 0.0, 0),
     ],
 )
-def test_changes_by_hand(
+def test_changes_of_a_layer_equal_those_computed_by_hand(
     work: Any, remaining_inputs: Any, serial: float, whole: float, macs: float, params: int
 ) -> None:
     change = LayerChange(SITE, work, remaining_inputs)
@@ -110,11 +112,11 @@ def test_suppressed_channels_are_missing_in_the_next_layer_and_in_no_other() -> 
 def test_observed_shares_replace_target_shares() -> None:
     layers, gates = chain("a", "b"), [PlacedGate.of("fbs", "a", density=0.5), PlacedGate.of("pg", "b", mask="m1")]
     least = layer_changes(gates, layers, {})
-    seen = layer_changes(gates, layers, {"a": {"density": 0.625}, "b": {"weighted_sparsity": 0.3}})
-    assert least["b"].remaining_inputs == (("channel", 0.5),) and seen["b"].remaining_inputs == (("channel", 0.625),)
-    assert least["b"].work is not None and seen["b"].work is not None
+    changes = layer_changes(gates, layers, {"a": {"density": 0.625}, "b": {"weighted_sparsity": 0.3}})
+    assert least["b"].remaining_inputs == (("channel", 0.5),) and changes["b"].remaining_inputs == (("channel", 0.625),)
+    assert least["b"].work is not None and changes["b"].work is not None
     assert least["b"].work.calls[1].remaining == (("pixel", 0.0),)
-    assert seen["b"].work.calls[1].remaining == (("pixel", pytest.approx(0.7)),)
+    assert changes["b"].work.calls[1].remaining == (("pixel", pytest.approx(0.7)),)
 
 
 @pytest.mark.parametrize(("block", "named"), [(1, "channel"), (16, "channel-block-16")])
@@ -191,18 +193,18 @@ SPLIT_AT_3 = PlacedGate.of("pg", "conv3.0", bits=8, high_bits=4, mask="3d")
 
 @given(st.floats(0.01, 1.0))
 def test_a_split_costs_a_second_layer_on_a_byte_core_and_less_than_one_on_a_bit_serial_core(sparsity: float) -> None:
-    seen = {"conv3.0": {"weighted_sparsity": sparsity}}
+    observed = {"conv3.0": {"weighted_sparsity": sparsity}}
     macs = find(cost_model(BYTES).layers, "conv3.0").macs
     for chosen, more in ((BYTES, macs), (BIT_SERIAL, -macs * sparsity / 2)):
         model = cost_model(chosen)
-        dense, split = price(model), price(model, SPLIT_AT_3, observed=seen)
+        dense, split = price(model), price(model, SPLIT_AT_3, observed=observed)
         assert split.expected_latency_us - dense.expected_latency_us == pytest.approx(micros(model, more), abs=1e-9)
         assert (split.energy.total_uj > dense.energy.total_uj) == (more > 0)
         # As in papers, a MAC with half the bits counts as half a MAC, so the number falls on every device.
         assert split.expected_macs == pytest.approx(dense.expected_macs - macs * sparsity / 2)
 
 
-def test_suppressed_channels_by_hand() -> None:
+def test_suppressed_channels_save_what_is_computed_by_hand() -> None:
     gate = PlacedGate.of("fbs", "conv3.0", density=0.5)
     for chosen, share in ((BYTES, 1.0), (BIT_SERIAL, 0.5)):
         model = cost_model(chosen)
@@ -210,8 +212,8 @@ def test_suppressed_channels_by_hand() -> None:
         work = work_of(own, gate)
         assert work.macs == own.shape_in[0] * own.channels + own.elements / 2
         more = (own.macs + behind.macs) * (share - 1) + work.macs
-        found = price(model, gate).expected_latency_us - price(model).expected_latency_us
-        assert found == pytest.approx(micros(model, more))
+        difference = price(model, gate).expected_latency_us - price(model).expected_latency_us
+        assert difference == pytest.approx(micros(model, more))
     assert price(cost_model(BYTES), gate).energy.total_uj > price(cost_model(BYTES)).energy.total_uj
     assert price(cost_model(BIT_SERIAL), gate).energy.total_uj < price(cost_model(BIT_SERIAL)).energy.total_uj
 
@@ -328,31 +330,31 @@ def observations(draw: st.DrawFn) -> dict[str, dict[str, float]]:
     }
 
 
-def priced(model: CostModel, plans: Sequence[GatePlan], seen: Mapping[str, Mapping[str, float]]) -> list[Any]:
+def objectives(model: CostModel, plans: Sequence[GatePlan], observed: Mapping[str, Mapping[str, float]]) -> list[Any]:
     """Return (error, latency, energy) of plans that are all equally accurate."""
-    found = [model.price(plan, {"positive": [1.0]}, observed=seen) for plan in plans]
-    return [(0.1, price.expected_latency_us, price.energy.total_uj) for price in found]
+    prices = [model.price(plan, {"positive": [1.0]}, observed=observed) for plan in plans]
+    return [(0.1, price.expected_latency_us, price.energy.total_uj) for price in prices]
 
 
 @settings(max_examples=25)
 @given(st.lists(st.sampled_from(PLANS), min_size=1, max_size=20), observations())
-def test_on_a_core_of_whole_bytes_no_plan_with_a_split_is_on_the_front(plans: list[GatePlan], seen: Any) -> None:
+def test_on_a_core_of_whole_bytes_no_plan_with_a_split_is_on_the_front(plans: list[GatePlan], observed: Any) -> None:
     model = cost_model(BYTES)
     plans = [*plans, GatePlan((), ("serial",))]
-    points = priced(model, plans, seen)
-    kept = front(points)
-    assert kept and not any(splits(plans[i]) for i in kept)
+    points = objectives(model, plans, observed)
+    front_indices = front(points)
+    assert front_indices and not any(splits(plans[i]) for i in front_indices)
     # Every single plan with splits also costs more than the same plan without them.
     for plan, point in zip(plans, points, strict=True):
         if splits(plan):
-            [(_, latency, energy)] = priced(model, [without_splits(plan)], seen)
+            [(_, latency, energy)] = objectives(model, [without_splits(plan)], observed)
             assert latency < point[1] and energy < point[2]
 
 
 @settings(max_examples=10)
 @given(observations())
-def test_on_a_bit_serial_core_the_cheapest_plan_splits(seen: Any) -> None:
-    points = priced(cost_model(BIT_SERIAL), PLANS, seen)
+def test_on_a_bit_serial_core_the_cheapest_plan_splits(observed: Any) -> None:
+    points = objectives(cost_model(BIT_SERIAL), PLANS, observed)
     for objective in (1, 2):
         best = min(range(len(PLANS)), key=lambda i: points[i][objective])
         assert splits(PLANS[best])
@@ -371,8 +373,8 @@ def test_a_search_splits_layers_on_a_bit_serial_core_only(
     )
 
     def evaluate(plan: GatePlan) -> Evaluated:
-        seen = {gate.site: {"weighted_sparsity": 0.7, "density": 0.9} for gate in plan.gates}
-        price = model.price(plan, {"positive": [1.0]}, observed=seen)
+        observed = {gate.site: {"weighted_sparsity": 0.7, "density": 0.9} for gate in plan.gates}
+        price = model.price(plan, {"positive": [1.0]}, observed=observed)
         return Evaluated(Objectives(0.9, price.expected_latency_us, price.energy.total_uj), {})
 
     settings = SearchSettings(journal=tmp_path / "study", trials=len(space), proposals=200, seed=0)

@@ -118,13 +118,13 @@ def table(**changes: Any) -> Table:
         for mode in ("channel", "activation")
         for name, row in rows.items()
     }
-    known: dict[str, Any] = {"sites": ("input", "stem"), "blocks": blocks, "heads": heads, "overhead": EMPTY}
-    return Table(**{**known, "input_elements": 10, "fingerprint": {}, **changes})
+    arguments: dict[str, Any] = {"sites": ("input", "stem"), "blocks": blocks, "heads": heads, "overhead": EMPTY}
+    return Table(**{**arguments, "input_elements": 10, "fingerprint": {}, **changes})
 
 
 def model(**changes: Any) -> CostModel:
-    known: dict[str, Any] = {"device": device(), "table": table(), "sites": SITES, "shares": SHARES}
-    return CostModel(**{**known, "frontend": FrontendWork(1000), "period_s": 1.0, **changes})
+    arguments: dict[str, Any] = {"device": device(), "table": table(), "sites": SITES, "shares": SHARES}
+    return CostModel(**{**arguments, "frontend": FrontendWork(1000), "period_s": 1.0, **changes})
 
 
 def gate(site: str, keep: float = 1.0, mode: str = "channel") -> PlacedGate:
@@ -146,7 +146,7 @@ ALL_PLANS = [
 ]
 
 
-def test_stages_by_hand() -> None:
+def test_stages_cost_what_is_computed_by_hand() -> None:
     first, last = model().stages(SPLIT)
     work = work_of(SITES[1], SPLIT.gates[0])
     assert work.kept_channels == 2 and work.elements == 8
@@ -164,7 +164,7 @@ def test_stages_by_hand() -> None:
     assert last.cost.terms == pytest.approx({"compute": 11.0, "weights": 0.2, "link": 0.016, "wake": 40.0})
 
 
-def test_price_by_hand() -> None:
+def test_the_price_of_a_plan_equals_that_computed_by_hand() -> None:
     price = model().price(SPLIT, {"positive": [1.0, 0.9], "noise": [1.0, 0.1]})
     later = 0.2 * 0.9 + 0.8 * 0.1
     frontend = 1000 * 4 / 100
@@ -235,7 +235,8 @@ def rates(count: int) -> st.SearchStrategy[list[float]]:
 
 
 @st.composite
-def priced(draw: st.DrawFn) -> tuple[GatePlan, Mapping[str, list[float]], Mapping[str, list[float]]]:
+def plan_and_pass_rates(draw: st.DrawFn) -> tuple[GatePlan, Mapping[str, list[float]], Mapping[str, list[float]]]:
+    """Draw a plan and two sets of pass rates, of which no rate of the first is above that of the second."""
     plan = draw(st.sampled_from(ALL_PLANS))
     stages = len(plan.cores)
     less = {kind: draw(rates(stages)) for kind in SHARES}
@@ -243,7 +244,7 @@ def priced(draw: st.DrawFn) -> tuple[GatePlan, Mapping[str, list[float]], Mappin
     return plan, less, more
 
 
-@given(priced())
+@given(plan_and_pass_rates())
 def test_larger_reach_never_costs_less(case: Any) -> None:
     plan, less, more = case
     a, b = model().price(plan, less), model().price(plan, more)
@@ -256,7 +257,7 @@ def test_larger_reach_never_costs_less(case: Any) -> None:
     assert set(a.energy.by_term) == set(TERMS)
 
 
-@given(priced())
+@given(plan_and_pass_rates())
 def test_the_bound_of_a_plan_is_below_its_price_for_all_pass_rates(case: Any) -> None:
     plan, passed, _ = case
     bound = model().bound(plan)

@@ -145,8 +145,8 @@ def test_a_gate_without_a_kernel_is_priced_as_the_reference_that_runs(model: Cos
 
 def test_observed_shares_change_the_price_of_a_split(model: CostModel) -> None:
     gate = PlacedGate.of("pg", "conv3.0", mask="m1", **PG)
-    taken = [micros(model, gate, observed={"conv3.0": {"weighted_sparsity": s}}) for s in (1.0, 0.5, 0.0)]
-    assert taken[1] - taken[0] == pytest.approx(taken[2] - taken[1]) == pytest.approx(SPLIT * DENSE_INT8 / 2)
+    times = [micros(model, gate, observed={"conv3.0": {"weighted_sparsity": s}}) for s in (1.0, 0.5, 0.0)]
+    assert times[1] - times[0] == pytest.approx(times[2] - times[1]) == pytest.approx(SPLIT * DENSE_INT8 / 2)
 
 
 def test_crossing_into_a_stage_of_other_arithmetic_costs_by_the_value(model: CostModel) -> None:
@@ -176,11 +176,11 @@ def test_no_plan_on_the_front_has_a_split_with_slow_readings(model: CostModel) -
     for row in product(CHOICES, repeat=len(NAMES)):
         gates = [PlacedGate.of(c[0], name, **c[1]) for name, c in zip(NAMES, row, strict=True) if c is not None]
         plans.append(GatePlan(tuple(gates), ("host",)))
-    seen = {name: {"weighted_sparsity": 1.0, "density": 0.25} for name in NAMES}  # the most that a split can save
-    prices = [model.price(plan, {"positive": [1.0]}, observed=seen) for plan in plans]
+    observed = {name: {"weighted_sparsity": 1.0, "density": 0.25} for name in NAMES}  # the most that a split can save
+    prices = [model.price(plan, {"positive": [1.0]}, observed=observed) for plan in plans]
     points = [(0.1, price.expected_latency_us, price.energy.total_uj) for price in prices]
-    kept = [plans[i] for i in front(points)]
-    assert kept and all(gate.kind == "fbs" for plan in kept for gate in plan.gates)
+    front_plans = [plans[i] for i in front(points)]
+    assert front_plans and all(gate.kind == "fbs" for plan in front_plans for gate in plan.gates)
     for plan, price in zip(plans, prices, strict=True):
         if plan.gates and all(gate.kind != "fbs" for gate in plan.gates):
             assert price.expected_latency_us > prices[plans.index(GatePlan((), ("host",)))].expected_latency_us

@@ -139,12 +139,12 @@ def test_gated_layers_are_priced_by_the_table_of_a_core_that_has_one() -> None:
     [change] = [change for name, change in layer_changes([gate], cost.layers, {}).items() if name == site.name]
     costs = cost.kernels["a64"]
     [message] = change.kernels
-    taken, dense = costs.reading(message), cost.table.layers[site.name].readings["a64"]
-    assert call.kernel == "fbs" and taken is not None
+    reading, dense = costs.reading(message), cost.table.layers[site.name].readings["a64"]
+    assert call.kernel == "fbs" and reading is not None
     bound, without = cost.bound(plan), replace(cost, kernels={}).bound(plan)
     core = cost.device.core("a64")
     by_skips = dense * change.cost(core.kernels)
-    differs = core.timing.latency_us(taken) - core.timing.latency_us(by_skips)
+    differs = core.timing.latency_us(reading) - core.timing.latency_us(by_skips)
     assert bound.expected_latency_us - without.expected_latency_us == pytest.approx(differs)
     assert differs != 0
 

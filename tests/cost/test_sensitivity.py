@@ -15,7 +15,7 @@ from tests.cost.test_model import SPLIT, device, model
 
 PASSED = {"positive": [1.0, 0.9], "noise": [1.0, 0.1]}
 ALONE = GatePlan((), ("mcu",))
-KNOWN = MeasuredPlan(SPLIT, PASSED)
+MEASURED = MeasuredPlan(SPLIT, PASSED)
 
 
 def cheapest(cost: CostModel) -> GatePlan:
@@ -25,7 +25,7 @@ def cheapest(cost: CostModel) -> GatePlan:
 
 
 def compute_sensitivity(**more: Any) -> Sensitivity:
-    return sensitivity(model(**more), KNOWN, cheapest)
+    return sensitivity(model(**more), MEASURED, cheapest)
 
 
 def with_value(of: Device, path: str, value: float, provenance: str = "assumed") -> Device:

@@ -33,7 +33,7 @@ def activities(draw: st.DrawFn, stages: int = 2) -> list[Activity]:
     return result
 
 
-def test_a_part_that_opens_costs_a_window_and_then_hops_by_hand() -> None:
+def test_a_part_that_opens_costs_a_window_and_then_hops() -> None:
     price = price_by_hops(
         WINDOWS, HOPS, [STEADY, STEADY, Activity(0.3, 0.1)], device=device(), frontend_us=FRONTEND_US, period_s=0.04
     )

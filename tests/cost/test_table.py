@@ -141,9 +141,9 @@ def test_a_space_without_the_input_site_still_starts_at_the_input(
 
 
 def test_steps_are_counted(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
-    seen: list[None] = []
-    build_table(backbone, sites, FEATURES, counting(), VARIANTS, on_step=lambda: seen.append(None))
-    assert len(seen) == count_components(backbone, sites, FEATURES, VARIANTS) == 4 + 4 + 2 + 6 + 1
+    steps: list[None] = []
+    build_table(backbone, sites, FEATURES, counting(), VARIANTS, on_step=lambda: steps.append(None))
+    assert len(steps) == count_components(backbone, sites, FEATURES, VARIANTS) == 4 + 4 + 2 + 6 + 1
 
 
 def test_a_table_survives_json(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:

@@ -82,7 +82,7 @@ def test_a_rate_that_is_lower_than_stated_raises_the_energy() -> None:
     assert interval.low == interval.nominal < interval.high
 
 
-def test_the_life_of_a_battery_by_hand() -> None:
+def test_the_life_of_a_battery_equals_that_computed_by_hand() -> None:
     assert battery_days(Battery(mah=1000.0, volts=1.2, efficiency=1.0), 50.0) == pytest.approx(1.0)
     assert battery_days(Battery(mah=1000.0, volts=1.2, efficiency=0.5), 50.0) == pytest.approx(0.5)
     assert battery_days(Battery(mah=1000.0, volts=1.2), 0.0) is None

@@ -16,14 +16,14 @@ def test_every_image_of_scikit_learn_is_in_one_split() -> None:
     data = load()
     assert (len(data.train), len(data.validation), len(data.test)) == (1079, 359, 359)
     original = load_digits()
-    seen = set()
+    indices = set()
     for split in (data.train, data.validation, data.test):
         index = torch.tensor([int(name.rpartition("/")[2]) for name in split.names])
         assert torch.equal(split.labels, torch.from_numpy(original.target)[index])
         ink = torch.from_numpy(original.images)[index]
         assert torch.equal((split.inputs[:, 0].double() * 16 / 255).round(), ink)  # all 17 grey levels stay distinct
-        seen |= set(index.tolist())
-    assert seen == set(range(1797))
+        indices |= set(index.tolist())
+    assert indices == set(range(1797))
 
 
 def test_values_reach_from_0_to_nearly_1() -> None:

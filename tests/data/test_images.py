@@ -128,14 +128,14 @@ def test_cutout_is_one_square_with_its_centre_in_the_image(side: int) -> None:
 def test_all_three_at_once_only_move_or_blank_pixels() -> None:
     images = numbered(400, 8, 8)
     out = ImageAugment(pad=2, flip=True, cutout=4)(images)
-    kept = out != 0
-    assert torch.equal(kept[:, 0], kept[:, 1])
-    assert torch.equal((out[:, 1] - out[:, 0])[kept[:, 0]], torch.full((int(kept[:, 0].sum()),), 64.0))
+    nonzero = out != 0
+    assert torch.equal(nonzero[:, 0], nonzero[:, 1])
+    assert torch.equal((out[:, 1] - out[:, 0])[nonzero[:, 0]], torch.full((int(nonzero[:, 0].sum()),), 64.0))
     for image, original in zip(out[:20], images[:20], strict=True):
         values = image[image != 0]
         assert values.unique().numel() == values.numel()
         assert torch.isin(values, original).all()
-    assert 0.4 < kept.float().mean() < 0.8
+    assert 0.4 < nonzero.float().mean() < 0.8
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

@@ -130,10 +130,10 @@ def test_other_sample_formats_are_read(tmp_path: Path) -> None:
 @given(st.integers(0, 40), st.integers(1, 40))
 def test_fit_length_is_centred(length: int, samples: int) -> None:
     fitted = waveforms.fit_length(np.arange(1, length + 1, dtype=np.int16), samples)
-    kept = fitted[fitted > 0]
-    assert len(fitted) == samples and len(kept) == min(length, samples)
-    lost_left = int(kept[0]) - 1 if len(kept) else 0
-    assert abs(lost_left - (length - len(kept) - lost_left)) <= 1
+    cropped = fitted[fitted > 0]
+    assert len(fitted) == samples and len(cropped) == min(length, samples)
+    removed_before = int(cropped[0]) - 1 if len(cropped) else 0
+    assert abs(removed_before - (length - len(cropped) - removed_before)) <= 1
 
 
 def test_progress_counts_every_file(tree: Path) -> None:

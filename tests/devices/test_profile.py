@@ -20,12 +20,12 @@ from gatesearch.testing.devices import DeviceConformance
 
 
 @pytest.fixture(scope="module")
-def written() -> dict:
+def three_core() -> dict:
     return yaml.safe_load(profile.shipped()["three_core"].read_text())
 
 
 @pytest.fixture()
-def broken(written, tmp_path):
+def broken(three_core, tmp_path):
     """Return a function that changes one value of a profile, loads the profile, and returns the error.
 
     The profile is a copy of three_core; None as the value deletes the key.
@@ -33,7 +33,7 @@ def broken(written, tmp_path):
 
     def change(*path_and_value) -> str:
         *path, key, value = path_and_value
-        content = copy.deepcopy(written)
+        content = copy.deepcopy(three_core)
         node = content
         for part in path:
             node = node[part]
@@ -162,8 +162,8 @@ ABSURD = st.one_of(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), absurd=ABSURD)
-def test_an_absurd_number_gives_an_error_of_one_line(written, tmp_path, data, absurd):
-    changed = copy.deepcopy(written)
+def test_an_absurd_number_gives_an_error_of_one_line(three_core, tmp_path, data, absurd):
+    changed = copy.deepcopy(three_core)
     numbers = [path for path in number_paths(changed) if path[0] != "schema_version"]
     path = data.draw(st.sampled_from(numbers))
     node = changed
@@ -186,9 +186,9 @@ def number_paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, .
         yield path
 
 
-def test_a_key_that_occurs_twice_is_refused(tmp_path, written):
+def test_a_key_that_occurs_twice_is_refused(tmp_path, three_core):
     file = tmp_path / "twice.yaml"
-    file.write_text(yaml.safe_dump(written) + "description: again\n")
+    file.write_text(yaml.safe_dump(three_core) + "description: again\n")
     with pytest.raises(UserError, match="duplicate key description"):
         profile.load(file)
 
@@ -198,9 +198,9 @@ def test_the_error_for_an_unknown_core_names_the_nearest():
         profile.load("three_core").core("npux")
 
 
-def test_other_packages_can_add_profiles(monkeypatch, written, tmp_path):
+def test_other_packages_can_add_profiles(monkeypatch, three_core, tmp_path):
     file = tmp_path / "theirs.yaml"
-    file.write_text(yaml.safe_dump(written | {"name": "theirs"}))
+    file.write_text(yaml.safe_dump(three_core | {"name": "theirs"}))
 
     class Point:
         name = "theirs"

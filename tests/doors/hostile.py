@@ -115,7 +115,7 @@ def override(text: str) -> Hostile:
 
 
 def with_manifest(change: Callable[[dict[str, Any]], object]) -> Hostile:
-    """Return an input that opens a bundle after a change of its manifest; text that the change returns replaces it."""
+    """Return an input that opens a bundle after a change of its manifest, or with the text that the change returns."""
 
     def enter(seeds: Seeds, folder: Path) -> object:
         bundle = folder / "bundle"
@@ -161,11 +161,11 @@ def arguments_entry(key: str, make: Callable[[], Any]) -> Hostile:
 
 
 RUN_KEYS = (
-    *("model", "data", "space", "stream", "device", "name", "out", "resume", "trust", "seed", "title", "goal"),
-    *("frontend", "augment", "search", "training", "export", "constraints", "training.epochs", "search.trials"),
-    *("training.learning_rate", "stream.shares", "stream.period_s", "frontend.name", "export.formats", "verify"),
-    *("search.executor", "retrain", "objectives", "pick"),
-)
+    "model", "data", "space", "stream", "device", "name", "out", "resume", "trust", "seed", "title", "goal",
+    "frontend", "augment", "search", "training", "export", "constraints", "training.epochs", "search.trials",
+    "training.learning_rate", "stream.shares", "stream.period_s", "frontend.name", "export.formats", "verify",
+    "search.executor", "retrain", "objectives", "pick",
+)  # fmt: skip
 
 
 def dataset_entry(**changes: Callable[[], Any]) -> Hostile:
@@ -217,7 +217,7 @@ def data_tree(change: Callable[[Path], object]) -> Hostile:
 
 
 def npz(name: str, change: Callable[[dict[str, Any]], object]) -> Hostile:
-    """Return an input that loads an archive of arrays after a change, which may return the bytes of the file."""
+    """Return an input that loads an archive of arrays after a change, or the bytes that the change returns."""
 
     def enter(seeds: Seeds, folder: Path) -> object:
         arrays = dict(HAR if name == "har" else CIFAR)
@@ -234,13 +234,13 @@ def npz(name: str, change: Callable[[dict[str, Any]], object]) -> Hostile:
 
 
 DATA_KEYS = (
-    *(("speech", "root"), ("speech", "positives"), ("speech", "negatives"), ("speech", "sample_rate"), ("har", "root")),
-    *(("speech", "clips_per_class"), ("speech", "seconds"), ("cifar10", "validation"), ("har", "validation_subjects")),
-)
+    ("speech", "root"), ("speech", "positives"), ("speech", "negatives"), ("speech", "sample_rate"), ("har", "root"),
+    ("speech", "clips_per_class"), ("speech", "seconds"), ("cifar10", "validation"), ("har", "validation_subjects"),
+)  # fmt: skip
 PLUGIN_KEYS = (
-    *(("mfcc", "coefficients"), ("mfcc", "window_ms"), ("mfcc", "hop_ms"), ("log_mel", "bands")),
-    *(("sequence", "average"), ("identity", "x")),
-)
+    ("mfcc", "coefficients"), ("mfcc", "window_ms"), ("mfcc", "hop_ms"), ("log_mel", "bands"),
+    ("sequence", "average"), ("identity", "x"),
+)  # fmt: skip
 NETWORK_KEYS = (("ds_cnn", "width"), ("kwt", "heads"), ("kws_lstm", "hidden"), ("m_cifarnet", "width"), ("codec", "x"))
 
 

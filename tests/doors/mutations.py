@@ -22,57 +22,26 @@ for _ in range(100):
 
 # Values that YAML can hold.
 VALUES: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 1, 2, 3, 0.5, -0.0, 10**6, 2**31, 2**63, 10**20, 10**400),
-    *(1e-320, 5e-324, 1e-12, 1e308, math.inf, -math.inf, math.nan),
-    *("", " ", "1e3", "3", "true", "null", "all", "*", "positive", "yes", "é", "x" * 3000, "a\nb", "a\tb", "\x00", "-"),
-    *("../../x", "/etc/passwd", "~", "~nobody/x", "/", ".", "file:///etc/passwd", "C:\\x", "a:b:c", ":", "x:"),
-    *("os:system", "subprocess:Popen", "builtins:eval", "pickle:loads", "gatesearch.api:data", "no_such_module:Name"),
-    *("${seed}", "${oc.env:HOME}", "${title}${title}", "${nowhere}", "${", "???", "$", "!!python/object:os.system"),
-    *(
-        "x" * 3000 + ".yaml",
-        "~no_such_user/x.yaml",
-        "h\u043est",
-        "\u202ehost",
-        "a\u2028b",
-        "\u0663",
-        "190:20:30",
-        "<<",
-        "=",
-    ),
-    *([], {}, [1], ["a", "a"], {"a": 1}, {"name": "x"}, [None], [[1, 2], [3]], {"a": {"b": {}}}, [math.nan], DEEP),
-)
+    None, True, False, 0, -1, 1, 2, 3, 0.5, -0.0, 10**6, 2**31, 2**63, 10**20, 10**400,
+    1e-320, 5e-324, 1e-12, 1e308, math.inf, -math.inf, math.nan,
+    "", " ", "1e3", "3", "true", "null", "all", "*", "positive", "yes", "é", "x" * 3000, "a\nb", "a\tb", "\x00", "-",
+    "../../x", "/etc/passwd", "~", "~nobody/x", "/", ".", "file:///etc/passwd", "C:\\x", "a:b:c", ":", "x:",
+    "os:system", "subprocess:Popen", "builtins:eval", "pickle:loads", "gatesearch.api:data", "no_such_module:Name",
+    "${seed}", "${oc.env:HOME}", "${title}${title}", "${nowhere}", "${", "???", "$", "!!python/object:os.system",
+    "x" * 3000 + ".yaml", "~no_such_user/x.yaml", "h\u043est", "\u202ehost", "a\u2028b", "\u0663", "190:20:30",
+    "<<", "=",
+    [], {}, [1], ["a", "a"], {"a": 1}, {"name": "x"}, [None], [[1, 2], [3]], {"a": {"b": {}}}, [math.nan], DEEP,
+)  # fmt: skip
 # Values that YAML can hold and JSON cannot.
 YAML_VALUES: tuple[Any, ...] = (*VALUES, datetime.date(2026, 1, 1), b"bytes", {"a", "b"})
 # Values that only a program can pass as arguments.
 OBJECTS: tuple[Any, ...] = (
     *(make() for make in PYTHON_VALUES.values()),
-    *(
-        b"bytes",
-        object(),
-        print,
-        Random,
-        1j,
-        {1, 2},
-        (),
-        (1, 2),
-        range(3),
-        Path("x"),
-        Path("\udcff"),
-        "\udcff",
-        "\ud800",
-    ),
-    *(
-        np.float32(0.5),
-        np.int64(3),
-        np.zeros(3),
-        np.array("x"),
-        {1: 2},
-        {None: 1},
-        {("a",): 1},
-        iter([1]),
-        Exception("x"),
-    ),
-)
+    b"bytes", object(), print, Random, 1j, {1, 2}, (), (1, 2), range(3), Path("x"), Path("\udcff"), "\udcff",
+    "\ud800",
+    np.float32(0.5), np.int64(3), np.zeros(3), np.array("x"), {1: 2}, {None: 1}, {("a",): 1}, iter([1]),
+    Exception("x"),
+)  # fmt: skip
 
 
 def list_paths(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -157,8 +126,8 @@ def _shuffle(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) ->
 
 
 _CHANGES: tuple[Callable[[Any, Any, Random, tuple[Any, ...]], None], ...] = (
-    *(_replace, _replace, _replace, _replace, _drop, _drop, _rename, _wrap, _add, _scale, _scale, _shuffle),
-)
+    _replace, _replace, _replace, _replace, _drop, _drop, _rename, _wrap, _add, _scale, _scale, _shuffle,
+)  # fmt: skip
 
 STRAYS = (
     b"\t",
@@ -177,20 +146,11 @@ STRAYS = (
     b"#",
     b"|",
     b"?",
-    *(
-        b"\n<<: *a\n",
-        b"\n<<: [1]\n",
-        b"!!set ",
-        b"!!omap ",
-        b"!!binary ",
-        b"!!bool ",
-        b"%YAML 9.9\n---\n",
-        b"\n---\n",
-        b"\n...\n",
-    ),
-    *(b"190:20:30", b"2026-99-99", b"9" * 6000, b"0x_", b"1e999999999", b"[" * 3000),
+    b"\n<<: *a\n", b"\n<<: [1]\n", b"!!set ", b"!!omap ", b"!!binary ", b"!!bool ", b"%YAML 9.9\n---\n",
+    b"\n---\n", b"\n...\n",
+    b"190:20:30", b"2026-99-99", b"9" * 6000, b"0x_", b"1e999999999", b"[" * 3000,
     *(letter.encode() for letter in "\u200b\u00a0\uff1a\u0435\u202e\u2028\u0085\u0301"),
-)
+)  # fmt: skip
 
 
 def mutate_bytes(content: bytes, random: Random) -> bytes:

@@ -1,8 +1,10 @@
-"""Tests of bundles whose stage with gated layers runs in int8 parts."""
+"""Tests of bundles with gated layers in int8: kernels compute these layers, programs compute the parts between them."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,7 +88,7 @@ def test_the_bundle_answers_as_the_model_and_every_file_runs(exported: Exported)
     assert list_shortfalls(exported.parity, gate_agreement=0.9, prediction_agreement=0.9) == ()
 
 
-def test_all_parts_are_in_int8_and_no_shortcoming_says_otherwise(exported: Exported) -> None:
+def test_all_parts_are_in_int8_and_no_line_names_a_part_in_float(exported: Exported) -> None:
     [stage] = exported.manifest["stages"]
     assert [part["kernel"] for part in stage["parts"]] == [None, "fbs", "fbs_pg", "pg", None]
     assert {part["arithmetic"] for part in stage["parts"]} == {"int8"} and stage["parts_in_float"] == ""
@@ -109,15 +111,12 @@ def test_a_stage_runs_again_and_again_with_the_same_answer(exported: Exported) -
 def test_without_a_compiler_the_float_program_runs(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = [Bundle(exported.folder)(window).label for window in images(12, 5)[0].numpy()]
     monkeypatch.setattr(native, "load", lambda: None)
-    without = Bundle(exported.folder)
-    assert isinstance(without.programs[0], Program)
-    assert [without(window).label for window in images(12, 5)[0].numpy()] == labels
+    bundle = Bundle(exported.folder)
+    assert isinstance(bundle.programs[0], Program)
+    assert [bundle(window).label for window in images(12, 5)[0].numpy()] == labels
 
 
 def test_the_input_is_checked_and_a_part_that_lacks_an_array_is_refused(exported: Exported, tmp_path: Path) -> None:
-    import hashlib
-    import shutil
-
     with pytest.raises(ValueError, match="input must be int8"):
         Bundle(exported.folder).run(np.zeros((1, 8, 8, 1), np.float32))
     copy = tmp_path / "copy"
@@ -125,8 +124,8 @@ def test_the_input_is_checked_and_a_part_that_lacks_an_array_is_refused(exported
     manifest = json.loads((copy / "manifest.json").read_text())
     part = manifest["stages"][0]["parts"][1]["program"]
     with np.load(copy / part["path"]) as arrays:
-        kept = {name: arrays[name] for name in arrays.files if name != "level_in"}
-    np.savez(copy / part["path"], **kept)
+        remaining_arrays = {name: arrays[name] for name in arrays.files if name != "level_in"}
+    np.savez(copy / part["path"], **remaining_arrays)
     blob = (copy / part["path"]).read_bytes()
     part |= {"sha256": hashlib.sha256(blob).hexdigest(), "bytes": len(blob)}
     (copy / "manifest.json").write_text(json.dumps(manifest))

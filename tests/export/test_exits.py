@@ -97,8 +97,8 @@ def test_the_artifacts_agree_with_the_model(exported: Exported):
     parity = verify(exported.model, loaded, exported.test.features)
     assert parity.gate_agreement >= 0.9 and parity.prediction_agreement is None and parity.labels is None
     assert parity.output_snr_db is not None and parity.output_snr_db > 12
-    left = float((parity.exits == 0).double().mean())
-    assert 0.3 < left < 0.9
+    light_share = float((parity.exits == 0).double().mean())
+    assert 0.3 < light_share < 0.9
     assert list_shortfalls(parity, 0.9, 1.0, 12.0) == ()
     [line] = list_shortfalls(parity, 0.9, 1.0, 99.0)
     assert re.search(r"verify.output_snr_db: over 60 test samples .* less than the recipe's 99 dB", line)

@@ -186,12 +186,12 @@ def test_float_programs_in_tflite_and_onnx_equal_the_model(exported: Callable[[s
     assert [artifact["format"] for artifact in stage["artifacts"]] == ["tflite", "onnx"]
     blobs = {artifact["format"]: (result.folder / artifact["path"]).read_bytes() for artifact in stage["artifacts"]}
     session, program = onnxruntime.InferenceSession(blobs["onnx"]), Program(blobs["tflite"])
-    [taken] = session.get_inputs()
+    [model_input] = session.get_inputs()
     inputs, floor = images(24, seed=5).features, stage["logit_offset"]
     with torch.no_grad():
         expected = result.model(inputs).logits.clamp(min=floor).numpy()
     for sample, logits in zip(inputs.split(1), expected, strict=True):
-        [by_onnx] = session.run(None, {taken.name: sample.numpy()})
+        [by_onnx] = session.run(None, {model_input.name: sample.numpy()})
         [by_tflite] = program(channel_last(sample.numpy()))
         np.testing.assert_allclose(by_onnx[0] + floor, logits, atol=1e-3)
         np.testing.assert_allclose(by_tflite[0] + floor, logits, atol=1e-3)

@@ -208,12 +208,12 @@ def test_parts_agree_with_the_model(exported: Callable[[str], Exported], name: s
     if len(result.model.gates):  # the activations that pass the cut, in float, because the stage before is in int8
         with torch.no_grad():
             full = result.model.gate(0)(result.model.stages[0](x)).passed
-        given = full[:, result.manifest["stages"][0]["channels"]]
+        remaining = full[:, result.manifest["stages"][0]["channels"]]
     else:
-        full = given = x
+        full = remaining = x
     with torch.no_grad():
         expected = body(full).clamp(min=floor).numpy()
-    outputs = np.array([last(channel_last(one[None].numpy()))[0][0] + floor for one in given])
+    outputs = np.array([last(channel_last(one[None].numpy()))[0][0] + floor for one in remaining])
     assert np.ptp(expected, axis=0).max() > 0.01
     same = np.isclose(outputs, expected, rtol=1e-4, atol=2e-4).all(1)
     assert same.mean() >= 0.95  # where two blocks are equally strong, rounding decides which one wins

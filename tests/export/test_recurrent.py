@@ -49,8 +49,8 @@ def test_a_program_agrees_with_the_network(cell, kind, depth, bidirectional):
     with torch.no_grad():
         expected = model(x).logits.numpy()
     program = Program(convert(model.stages[0], x[:1]))
-    found = np.concatenate([program(sample[None].numpy())[0] for sample in x])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    outputs = np.concatenate([program(sample[None].numpy())[0] for sample in x])
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
 
 
 def test_a_bundle_is_in_float_and_names_its_layers(tmp_path: Path):
@@ -95,8 +95,8 @@ def test_onnx(kind):
     session = onnxruntime.InferenceSession(blob, providers=["CPUExecutionProvider"])
     with torch.no_grad():
         expected = model(x).logits.clamp(min=stage.logit_offset) - stage.logit_offset
-    found = [session.run(None, {session.get_inputs()[0].name: s[None].numpy()})[0] for s in x]
-    np.testing.assert_allclose(np.concatenate(found), expected.numpy(), atol=1e-5)
+    outputs = [session.run(None, {session.get_inputs()[0].name: s[None].numpy()})[0] for s in x]
+    np.testing.assert_allclose(np.concatenate(outputs), expected.numpy(), atol=1e-5)
 
 
 def test_micro_runs_more_steps_than_it_concatenates():

@@ -101,9 +101,9 @@ def test_requantising_equals_dequantising_and_quantising(scale: float, zero: int
 
 
 def test_parity_with_the_model(exported: Exported, bundle_run: Bundle) -> None:
-    seen: list[None] = []
-    parity = verify(exported.model, bundle_run, exported.test.features, lambda: seen.append(None))
-    assert parity.samples == len(seen) == len(parity.exits) == len(parity.labels) == 240
+    steps: list[None] = []
+    parity = verify(exported.model, bundle_run, exported.test.features, lambda: steps.append(None))
+    assert parity.samples == len(steps) == len(parity.exits) == len(parity.labels) == 240
     assert parity.gate_agreement >= 0.97 and parity.prediction_agreement >= 0.95
     assert 0 < parity.max_abs_error < 0.5
     assert [(row["stage"], row["engine"]) for row in parity.per_stage] == [(0, "tflm"), (1, "reference")]

@@ -27,7 +27,7 @@ def listening(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     about = {"recipe": "kws", "synthetic_data": True, "frontend": {"name": "mfcc"}}
     device = profile.load("three_core")
     write_bundle(
-        *(folder, gated(PLAN), device, calibration, validation, POSITIVE),
+        folder, gated(PLAN), device, calibration, validation, POSITIVE,
         formats=["tflite"], classes=CLASSES, about=about,
     )  # fmt: skip
     return Bundle(folder, ENGINES)
@@ -41,12 +41,16 @@ def test_kernels_and_interpreter_give_the_same_answers(listening: Bundle) -> Non
     stopped = 0
     raw = np.stack([listening.quantise(window) for window in windows(120, seed=4).features.numpy()])
     for window in raw:
-        expected, found = listening.run(window), listener(window)
+        expected, answer = listening.run(window), listener(window)
         stopped += expected.exit == 0
-        if found is None:
+        if answer is None:
             assert expected.exit == 0
         else:
-            assert (found.exit, found.label, found.gate_logits) == (expected.exit, expected.label, expected.gate_logits)
+            assert (answer.exit, answer.label, answer.gate_logits) == (
+                expected.exit,
+                expected.label,
+                expected.gate_logits,
+            )
     assert 0 < stopped < 120
     assert len(listener.bind(raw)()) == 120 - stopped
     with pytest.raises(ValueError, match="a window has"):
@@ -61,9 +65,9 @@ def test_without_a_compiler_the_interpreter_runs_with_a_warning(
     assert listener.unsupported
     for window in windows(24, seed=5).features.numpy():
         raw = listening.quantise(window)
-        expected, found = listening.run(raw), listener(raw)
-        assert (found is None) == (expected.exit == 0)
-        assert found is None or found.label == expected.label
+        expected, answer = listening.run(raw), listener(raw)
+        assert (answer is None) == (expected.exit == 0)
+        assert answer is None or answer.label == expected.label
     with pytest.raises(ValueError, match="no kernels"):
         listener.bind(raw)
 
@@ -79,9 +83,9 @@ def test_a_stage_without_a_kernel_runs_in_the_interpreter(exported: Exported, mo
 def test_streaming_tells_what_decides_it(listening: Bundle, exported: Exported) -> None:
     features = windows(40, seed=6).features
     ungated = (listening.folder / listening.manifest["stages"][1]["program"]["path"]).read_bytes()
-    found = time_stream(listening, ungated, features, rounds=2)
+    times = time_stream(listening, ungated, features, rounds=2)
     exits = [listening(window).exit for window in features.numpy()]
-    assert found.reach == (float(np.mean(np.array(exits) >= 1)),)
-    assert found.windows == 40 and len(found.later_us) == 1
-    assert found.bound == pytest.approx(found.invoke_us / (found.always_us + found.reach[0] * found.later_us[0]))
-    assert found.gain == pytest.approx(found.ratio * found.invoke_us / found.ungated_us)
+    assert times.reach == (float(np.mean(np.array(exits) >= 1)),)
+    assert times.windows == 40 and len(times.later_us) == 1
+    assert times.bound == pytest.approx(times.invoke_us / (times.always_us + times.reach[0] * times.later_us[0]))
+    assert times.gain == pytest.approx(times.ratio * times.invoke_us / times.ungated_us)

@@ -129,20 +129,20 @@ def test_samples_that_leave_run_the_light_path_and_no_others_do():
     model = GatedModel(backbone, GatePlan((gate,)), sites, OUTPUT).eval()
     logit = model(x).gates[0].logit
     model.gate(0).calibrate(logit, torch.ones(8, dtype=torch.bool))
-    seen: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     parts: dict[str, nn.Module] = {"light": model.gate(0).exit, "heavy": model.stages[1]}
     for name, part in parts.items():
-        part.register_forward_hook(lambda _, inputs, __, name=name: seen.__setitem__(name, len(inputs[0])))
+        part.register_forward_hook(lambda _, inputs, __, name=name: sizes.__setitem__(name, len(inputs[0])))
     cascade = model.cascade(x)
-    assert seen == {"light": 4, "heavy": 4}
+    assert sizes == {"light": 4, "heavy": 4}
     leaves = cascade.exit == 0
     assert torch.equal(leaves, logit <= model.gate(0).theta)
     soft = model(x)
     torch.testing.assert_close(cascade.logits[leaves], soft.gates[0].exit[leaves])
     torch.testing.assert_close(cascade.logits[~leaves], soft.logits[~leaves])
     model.gate(0).theta.fill_(-math.inf)
-    seen.clear()
-    assert bool((model.cascade(x).exit == 1).all()) and seen == {"heavy": 8}
+    sizes.clear()
+    assert bool((model.cascade(x).exit == 1).all()) and sizes == {"heavy": 8}
 
 
 def test_the_light_path_and_the_switch_have_work_of_their_own():

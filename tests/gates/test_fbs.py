@@ -247,14 +247,14 @@ def test_density_falls_in_steps_over_the_first_half_of_a_training_and_never_in_e
         return float((y != 0).any((2, 3)).double().mean())
 
     assert share(True) == share(False) == 0.65
-    seen = []
+    densities = []
     for step in range(21):
         layer.anneal(step / 20)
-        seen.append(share(True))
+        densities.append(share(True))
         assert share(False) == 0.65
-    assert seen[0] == 1.0 and set(seen) == {1.0, 0.9, 0.8, 0.7, 0.65}
-    assert seen == sorted(seen, reverse=True) and all(value == 0.65 for value in seen[10:])
-    assert seen[9] == 0.7
+    assert densities[0] == 1.0 and set(densities) == {1.0, 0.9, 0.8, 0.7, 0.65}
+    assert densities == sorted(densities, reverse=True) and all(value == 0.65 for value in densities[10:])
+    assert densities[9] == 0.7
     assert [training_density(0.5, p / 10) for p in range(6)] == [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]
 
 
@@ -270,9 +270,9 @@ def test_a_new_module_loads_a_checkpoint_and_evaluates_at_its_density():
     file.seek(0)
     state = torch.load(file, weights_only=True)
     assert set(state) == {
-        *("inner.weight", "predictor.weight", "predictor.bias", "beta"),
-        *("norm.running_mean", "norm.running_var", "norm.num_batches_tracked"),
-    }
+        "inner.weight", "predictor.weight", "predictor.bias", "beta",
+        "norm.running_mean", "norm.running_var", "norm.num_batches_tracked",
+    }  # fmt: skip
     fresh = gate(nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32, eps=1e-3), density=0.5, block=16)
     fresh.load_state_dict(state)
     assert torch.equal(fresh(x), layer(x))
@@ -362,9 +362,9 @@ def test_a_tiny_network_learns_at_density_one_half():
 
 # Convolutions of M-CifarNet: input channels, output channels, output height and width.
 M_CIFARNET = [
-    *((3, 64, 30, 30), (64, 64, 30, 30), (64, 128, 15, 15), (128, 128, 15, 15)),
-    *((128, 128, 15, 15), (128, 192, 8, 8), (192, 192, 8, 8), (192, 192, 8, 8)),
-]
+    (3, 64, 30, 30), (64, 64, 30, 30), (64, 128, 15, 15), (128, 128, 15, 15),
+    (128, 128, 15, 15), (128, 192, 8, 8), (192, 192, 8, 8), (192, 192, 8, 8),
+]  # fmt: skip
 
 
 def cifarnet_sites() -> list[LayerSite]:
@@ -409,19 +409,19 @@ def test_the_mac_table_of_m_cifarnet(density, millions, saving, with_own):
     sites = cifarnet_sites()
     dense, own_at_1, params = chain_macs(sites, 1.0)
     assert (dense, own_at_1, params) == (174_301_824, 382_016, 143_552 + 1_088)
-    left, own, _ = chain_macs(sites, density)
+    macs, own, _ = chain_macs(sites, density)
     digits = 2 if millions in (174.30, 43.96) else 1
-    assert round(left / 1e6, digits) == millions
-    assert dense / left == pytest.approx(saving, abs=0.06 if saving > 10 else 0.006 if saving > 6 else 0.0006)
+    assert round(macs / 1e6, digits) == millions
+    assert dense / macs == pytest.approx(saving, abs=0.06 if saving > 10 else 0.006 if saving > 6 else 0.0006)
     # The expected figures count a product with g for every output. Only outputs of winners need one.
-    assert dense / (left + own_at_1) == pytest.approx(
+    assert dense / (macs + own_at_1) == pytest.approx(
         with_own, abs=0.06 if saving > 10 else 0.006 if saving > 5 else 6e-4
     )
     assert own == pytest.approx(143_552 + 238_464 * density, rel=0.01)
-    assert own <= own_at_1 and dense / (left + own) >= dense / (left + own_at_1)
+    assert own <= own_at_1 and dense / (macs + own) >= dense / (macs + own_at_1)
 
 
-def test_work_by_hand_for_channels_blocks_and_observed_shares():
+def test_work_equals_that_computed_by_hand_for_channels_blocks_and_observed_shares():
     site = LayerSite("c", "conv2d", (8, 5, 5), (40, 5, 5), 40 * 8 * 9 * 25, 40 * 8 * 9)
 
     def work(observed=None, **params):

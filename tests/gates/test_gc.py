@@ -112,11 +112,11 @@ def test_the_lowered_head_equals_the_gate_in_evaluation_mode(shape, mode, keep):
     hidden = torch.randn(7, *shape)
     with torch.no_grad():
         output, (channels, head, _) = gate(hidden), gate.lower()
-        kept = list(range(shape[0])) if channels is None else list(channels)
-        passed, logit = head(hidden[:, kept])
-    torch.testing.assert_close(passed, output.passed[:, kept])
+        remaining = list(range(shape[0])) if channels is None else list(channels)
+        passed, logit = head(hidden[:, remaining])
+    torch.testing.assert_close(passed, output.passed[:, remaining])
     torch.testing.assert_close(logit[:, 0], output.logit, atol=1e-5, rtol=1e-4)
-    assert not output.passed[:, [c for c in range(shape[0]) if c not in kept]].any()
+    assert not output.passed[:, [c for c in range(shape[0]) if c not in remaining]].any()
 
 
 @pytest.mark.parametrize(
@@ -154,16 +154,16 @@ def test_for_tokens_mask_head_and_sparsity_take_the_last_axis_as_channels(shape,
     hidden = torch.randn(7, *shape)
     with torch.no_grad():
         output, (channels, head, _) = gate(hidden), gate.lower()
-        kept = list(range(8)) if channels is None else list(channels)
-        passed, logit = head(hidden[..., kept])
-    torch.testing.assert_close(passed, output.passed[..., kept])
+        remaining = list(range(8)) if channels is None else list(channels)
+        passed, logit = head(hidden[..., remaining])
+    torch.testing.assert_close(passed, output.passed[..., remaining])
     torch.testing.assert_close(logit[:, 0], output.logit, atol=1e-5, rtol=1e-4)
-    assert not output.passed[..., [c for c in range(8) if c not in kept]].any()
-    assert activation_sparsity(output.passed, hidden, axis)["channel"] == pytest.approx(1 - len(kept) / 8)
+    assert not output.passed[..., [c for c in range(8) if c not in remaining]].any()
+    assert activation_sparsity(output.passed, hidden, axis)["channel"] == pytest.approx(1 - len(remaining) / 8)
     work = work_of(site(shape, axis, class_token), PlacedGate.of("gc", "here", mode="channel", keep=keep))
     if mode is ChannelGC:
         assert sum(p.numel() for p in head.parameters()) == work.params
-        assert work.elements == math.prod(shape) // 8 * len(kept)
+        assert work.elements == math.prod(shape) // 8 * len(remaining)
 
 
 def test_tokens_are_pooled_by_mean_and_maximum_and_a_class_token_stands_beside_them():

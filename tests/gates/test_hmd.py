@@ -153,7 +153,7 @@ def test_dense_factors_are_the_layer_itself():
 
 
 @pytest.mark.parametrize(
-    ("kind", "params", "said"),
+    ("kind", "params", "message"),
     [
         ("hmd", {"factor": 1}, "factor: 1 is not a number above 1"),
         ("hmd", {"factor": 60}, "factor: 60 leaves no dense row"),
@@ -164,10 +164,10 @@ def test_dense_factors_are_the_layer_itself():
         ("pruned", {"facto": 2}, "nearest: 'factor'"),
     ],
 )
-def test_impossible_parameters_give_an_error_of_one_line(kind, params, said):
+def test_impossible_parameters_give_an_error_of_one_line(kind, params, message):
     with pytest.raises(UserError) as error:
         placed("lstm", kind, **params)
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_the_kinds_fit_layers_with_matrices_only():

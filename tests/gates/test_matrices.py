@@ -45,14 +45,14 @@ def test_a_hybrid_matrix_multiplies_as_the_matrix_that_it_stands_for(groups, row
             assert torch.linalg.matrix_rank(block) <= 1
 
 
-def test_a_hybrid_matrix_by_hand():
+def test_a_hybrid_matrix_equals_one_computed_by_hand():
     matrix = HybridMatrix(torch.zeros(3, 4), groups=1, dense_rows=1, blocks=2)
     with torch.no_grad():
         matrix.rich.copy_(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
         matrix.left.copy_(torch.tensor([[[1.0, 2.0]], [[10.0, 20.0]]]))
         matrix.right.copy_(torch.tensor([[1.0, -1.0, 0.5, 2.0]]))
-    wanted = [[1.0, 2.0, 3.0, 4.0], [1.0, -1.0, 5.0, 20.0], [2.0, -2.0, 10.0, 40.0]]
-    assert matrix.dense().tolist() == wanted
+    expected = [[1.0, 2.0, 3.0, 4.0], [1.0, -1.0, 5.0, 20.0], [2.0, -2.0, 10.0, 40.0]]
+    assert matrix.dense().tolist() == expected
     assert matrix(torch.tensor([1.0, 0.0, 0.0, 1.0])).tolist() == [5.0, 21.0, 42.0]
 
 

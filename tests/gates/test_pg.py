@@ -112,7 +112,7 @@ def test_with_every_output_closed_it_is_the_convolution_of_the_high_bits(mask):
     with_winners=st.booleans(),
     plane=st.sampled_from([(), (3,), (2, 3)]),
 )
-def test_masks_by_hand(channels, group, seed, with_winners, plane):
+def test_masks_equal_those_computed_by_hand(channels, group, seed, with_winners, plane):
     group = min(group or channels, channels)
     groups = math.ceil(channels / group)
     generator = torch.Generator().manual_seed(seed)
@@ -440,8 +440,8 @@ def test_half_precision_changes_nothing():
     gate = calibrated(PGConv2d(conv_of(), PGParams()))
     x = torch.randn(2, 6, 9, 9)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output, kept = gate(x), gate.compute_winners(x[:1], None, torch.arange(20))
-    assert output.dtype == torch.float32 and output.equal(gate(x)) and kept.equal(output[:1])
+        output, winners = gate(x), gate.compute_winners(x[:1], None, torch.arange(20))
+    assert output.dtype == torch.float32 and output.equal(gate(x)) and winners.equal(output[:1])
 
 
 def test_weights_of_32_bits_are_not_quantised():

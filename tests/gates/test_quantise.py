@@ -68,12 +68,12 @@ def test_rounding_clipping_and_truncation_have_the_gradient_of_the_identity():
     assert whole.grad.eq(1).all()
 
 
-@pytest.mark.parametrize("seen", [2.0, 1.2])  # the range equals alpha, or is smaller
-def test_split_is_clip_quantise_and_truncate_with_pact_s_gradients(seen):
+@pytest.mark.parametrize("magnitude", [2.0, 1.2])  # the range equals alpha, or is smaller
+def test_split_is_clip_quantise_and_truncate_with_pact_s_gradients(magnitude):
     generator = torch.Generator().manual_seed(0)
     x = (3 * torch.randn(200, generator=generator)).double().requires_grad_()
     alpha = torch.tensor(2.0).double().requires_grad_()
-    scale, weights = torch.tensor(seen).double(), torch.randn(200, generator=generator).double()
+    scale, weights = torch.tensor(magnitude).double(), torch.randn(200, generator=generator).double()
     parts = split(x, alpha, scale, 8, 4)
     clipped = torch.clamp(x, -alpha, alpha)
     coarse, fine = truncate(levels(clipped, scale, 8), 4)
@@ -121,44 +121,44 @@ def test_a_tensor_of_zeros_stays_zero():
 
 
 def test_the_range_starts_from_the_first_batch_and_follows_slowly():
-    known = CalibratedRange()
-    assert [v.item() for v in known.eval()(torch.full((3,), 9.0))] == [ALPHA, ALPHA]
-    known.train()
-    known(torch.zeros(3))  # zeros say nothing about a range
-    assert [v.item() for v in known(torch.tensor([0.5, -4.0]))] == [4.0, 4.0]
-    alpha, seen = known(torch.tensor([1.0, 2.0]))
-    assert alpha.item() == 4 and float(seen) == pytest.approx(4 + MOMENTUM * (2 - 4))
-    _, seen = known(torch.tensor([100.0]))  # a value above alpha counts as alpha
-    assert float(seen) == pytest.approx(3.8 + MOMENTUM * (4 - 3.8))
+    calibrated = CalibratedRange()
+    assert [v.item() for v in calibrated.eval()(torch.full((3,), 9.0))] == [ALPHA, ALPHA]
+    calibrated.train()
+    calibrated(torch.zeros(3))  # zeros say nothing about a range
+    assert [v.item() for v in calibrated(torch.tensor([0.5, -4.0]))] == [4.0, 4.0]
+    alpha, scale = calibrated(torch.tensor([1.0, 2.0]))
+    assert alpha.item() == 4 and float(scale) == pytest.approx(4 + MOMENTUM * (2 - 4))
+    _, scale = calibrated(torch.tensor([100.0]))  # a value above alpha counts as alpha
+    assert float(scale) == pytest.approx(3.8 + MOMENTUM * (4 - 3.8))
     for bad in (float("nan"), float("inf")):
-        assert known(torch.tensor([1.0, bad]))[1] == seen
+        assert calibrated(torch.tensor([1.0, bad]))[1] == scale
     with torch.no_grad():
-        known.alpha.fill_(-1.5)
-    assert [v.item() for v in known(torch.ones(1))] == [1.5, 1.5]  # |alpha| bounds the range
+        calibrated.alpha.fill_(-1.5)
+    assert [v.item() for v in calibrated(torch.ones(1))] == [1.5, 1.5]  # |alpha| bounds the range
 
 
 def test_evaluation_does_not_change_the_range_and_a_checkpoint_holds_it():
-    known = CalibratedRange().train()
-    known(torch.randn(100))
-    before = {name: value.clone() for name, value in known.state_dict().items()}
-    known.eval()(torch.full((3,), 50.0))
+    calibrated = CalibratedRange().train()
+    calibrated(torch.randn(100))
+    before = {name: value.clone() for name, value in calibrated.state_dict().items()}
+    calibrated.eval()(torch.full((3,), 50.0))
     file = io.BytesIO()
-    torch.save(known.state_dict(), file)
+    torch.save(calibrated.state_dict(), file)
     file.seek(0)
     copied = CalibratedRange()
     copied.load_state_dict(torch.load(file, weights_only=True))
-    for state in (known.state_dict(), copied.state_dict()):
+    for state in (calibrated.state_dict(), copied.state_dict()):
         assert all(state[name].equal(before[name]) for name in before)
     copied.train()(torch.full((3,), 50.0))  # a later batch does not set alpha
-    assert copied.alpha.equal(known.alpha)
+    assert copied.alpha.equal(calibrated.alpha)
 
 
 def test_two_forwards_can_come_before_a_backward():
-    known = CalibratedRange().train()
+    calibrated = CalibratedRange().train()
     x = torch.tensor([1.0, 2.0])
-    first, second = known(x)[0], known(2 * x)[0]
+    first, second = calibrated(x)[0], calibrated(2 * x)[0]
     (first + second).backward()
-    assert float(known.alpha.grad) == 2
+    assert float(calibrated.alpha.grad) == 2
 
 
 def test_a_fixed_range_learns_nothing():

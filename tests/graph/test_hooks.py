@@ -11,7 +11,7 @@ from torch import nn
 from gatesearch._lib.console import collect_warnings
 from gatesearch.graph.sites import layer_sites
 
-REGISTERS = (
+REGISTER_METHODS = (
     "register_forward_hook",
     "register_forward_pre_hook",
     "register_full_backward_hook",
@@ -24,8 +24,8 @@ def net() -> nn.Sequential:
     return nn.Sequential(*blocks)
 
 
-@given(st.sampled_from(REGISTERS), st.integers(0, 2))
-def test_a_layer_with_hooks_is_no_site_and_a_line_says_so(register: str, block: int) -> None:
+@given(st.sampled_from(REGISTER_METHODS), st.integers(0, 2))
+def test_a_layer_with_hooks_is_no_site_and_a_warning_says_so(register: str, block: int) -> None:
     network = net()
     getattr(network[block][0], register)(lambda *_: None)
     with collect_warnings() as lines:
@@ -34,8 +34,8 @@ def test_a_layer_with_hooks_is_no_site_and_a_line_says_so(register: str, block: 
     assert lines == [f"backbone: layer {block}.0 has hooks, which a gate would not run; no gate takes its place"]
 
 
-@pytest.mark.parametrize("register", REGISTERS)
-def test_a_normalisation_with_hooks_stays_in_its_place(register: str) -> None:
+@pytest.mark.parametrize("register", REGISTER_METHODS)
+def test_a_normalisation_with_hooks_is_not_part_of_the_site_before_it(register: str) -> None:
     network = net()
     getattr(network[1][1], register)(lambda *_: None)
     sites = layer_sites(network, torch.zeros(1, 2, 4, 4))

@@ -56,7 +56,7 @@ def test_counting_does_not_change_fused_attention() -> None:
         (lambda: nn.MaxPool2d(2)(F.gelu(torch.randn(1, 2, 4, 4))) * 3, 0),
     ],
 )
-def test_operators_by_hand(call: Callable[[], object], macs: int) -> None:
+def test_operators_have_the_macs_computed_by_hand(call: Callable[[], object], macs: int) -> None:
     counter = counted(call)
     assert counter.macs == macs and not counter.unknown
 

@@ -34,7 +34,7 @@ X = torch.randn(3, 1, 7, 10)
 FIRST, SECOND, HEAD = 7 * 4 * 8 * (10 + 8), 7 * 2 * 3 * 6 * ((8 + 6) + (12 + 6)), 12 * 3
 
 
-def test_layer_sites_with_macs_by_hand():
+def test_layer_sites_have_the_macs_computed_by_hand():
     first, second, head = layer_sites(Net(), X)
     assert (first.name, first.op, first.shape_in, first.shape, first.macs) == ("first", "lstm", (7, 10), (7, 8), FIRST)
     assert (second.op, second.shape_in, second.shape, second.macs) == ("gru", (7, 8), (7, 12), SECOND)
@@ -82,7 +82,7 @@ def test_batched_and_single_sequences_have_equal_counts():
 
 
 def test_a_layer_that_does_not_map_sequences_from_a_state_of_zero_is_no_site():
-    class Given(nn.Module):
+    class WithInitialState(nn.Module):
         def __init__(self, layer: nn.RNNBase, with_state: bool) -> None:
             super().__init__()
             self.layer, self.with_state = layer, with_state
@@ -93,11 +93,11 @@ def test_a_layer_that_does_not_map_sequences_from_a_state_of_zero_is_no_site():
             return output
 
     gru = nn.GRU(5, 5, batch_first=True)
-    assert [s.name for s in layer_sites(Given(gru, False), torch.zeros(2, 4, 5))] == ["layer"]
-    assert layer_sites(Given(gru, True), torch.zeros(2, 4, 5)) == ()
-    assert layer_sites(Given(nn.GRU(5, 5), False), torch.zeros(2, 4, 5)) == ()
+    assert [s.name for s in layer_sites(WithInitialState(gru, False), torch.zeros(2, 4, 5))] == ["layer"]
+    assert layer_sites(WithInitialState(gru, True), torch.zeros(2, 4, 5)) == ()
+    assert layer_sites(WithInitialState(nn.GRU(5, 5), False), torch.zeros(2, 4, 5)) == ()
     projected = nn.LSTM(5, 5, proj_size=3, batch_first=True)
-    assert layer_sites(Given(projected, False), torch.zeros(2, 4, 5)) == ()
+    assert layer_sites(WithInitialState(projected, False), torch.zeros(2, 4, 5)) == ()
 
 
 def test_the_footprint_of_a_recurrent_block():

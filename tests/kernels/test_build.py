@@ -50,9 +50,9 @@ def test_without_a_compiler_the_references_run_with_one_warning(
     np.testing.assert_array_equal(h, expected)
     head = k.GateHead(real(20), None, 1.0)
     assert head(image) == head.reference(image)
-    said = capsys.readouterr().err
-    assert said == "kernels: CC=no-such-compiler is not there; the torch reference runs in their place, slower\n"
-    assert k.status() == said.strip()
+    message = capsys.readouterr().err
+    assert message == "kernels: CC=no-such-compiler is not there; the torch reference runs in their place, slower\n"
+    assert k.status() == message.strip()
 
 
 def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,8 +118,8 @@ def test_a_hybrid_is_exact_in_whole_numbers(
     x = rng.standard_normal((*g.image, g.c_in)).astype(np.float32)
     live = active_channels_of(rng, g.c_in, size)
     there = np.zeros_like(x)
-    kept = np.arange(g.c_in) if live is None else live.channels(g.c_in)
-    there[..., kept] = x[..., kept]
+    active = np.arange(g.c_in) if live is None else live.channels(g.c_in)
+    there[..., active] = x[..., active]
     precision = precision_of(rng, g, weight, x, split, min(group, g.c_out), open_share, OperandSplit(sign, doubled))
     kernel = FBSPG(g, weight, precision, boost_of(rng, g, block, share), relu, library)
     y, winners = kernel(unaligned(x), live)
@@ -132,8 +132,8 @@ def test_a_hybrid_is_exact_in_whole_numbers(
     y, won = plain(x, live)
     phases = plain.phases(there, ActiveChannels(won, block).channels(g.c_out))
     whole = np.zeros(phases.output.shape)
-    taken = ActiveChannels(won, block).channels(g.c_out)
-    whole[..., taken] = phases.output.numpy()[..., taken]
+    computed = ActiveChannels(won, block).channels(g.c_out)
+    whole[..., computed] = phases.output.numpy()[..., computed]
     np.testing.assert_array_equal(np.rint(y / np.float64(np.float32(precision.level))), whole)
 
 
@@ -157,8 +157,8 @@ def test_among_equal_channels_the_first_win(library: Library, count: int) -> Non
 def net(signed: bool) -> tuple[nn.Sequential, torch.Tensor]:
     torch.manual_seed(0)
     first: list[nn.Module] = [] if signed else [nn.ReLU()]
-    made = nn.Sequential(*first, nn.Conv2d(5, 40, 3, padding=1, bias=False), nn.BatchNorm2d(40), nn.ReLU())
-    return made, torch.randn(8, 5, 7, 6)
+    network = nn.Sequential(*first, nn.Conv2d(5, 40, 3, padding=1, bias=False), nn.BatchNorm2d(40), nn.ReLU())
+    return network, torch.randn(8, 5, 7, 6)
 
 
 @pytest.mark.parametrize("mask", ["3d", "m1", "m2-8", "m2-16", "m2-32"])

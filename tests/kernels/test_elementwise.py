@@ -44,8 +44,8 @@ def test_pooling_equals_that_of_torch(
         expected = F.max_pool2d(map_, size, stride, padding)
     else:
         expected = (F.avg_pool2d(map_, size, stride, padding, count_include_pad=False) + 0.5 + 1e-9).floor()
-    found = pool_windows(x, geometry, largest, library)
-    np.testing.assert_array_equal(found, expected[0].movedim(0, -1).numpy())
+    result = pool_windows(x, geometry, largest, library)
+    np.testing.assert_array_equal(result, expected[0].movedim(0, -1).numpy())
 
 
 def test_a_pool_beyond_the_border_is_refused(compiled: Library) -> None:

@@ -21,10 +21,10 @@ def preloaded() -> str:
         compiler = build.Compiler.find().command
     except build.BuildError as error:
         pytest.skip(str(error))
-    found = subprocess.run([compiler, "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
-    if not Path(found).is_absolute():
+    path = subprocess.run([compiler, "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+    if not Path(path).is_absolute():
         pytest.skip(f"{compiler} has no AddressSanitizer")
-    return str(Path(found).resolve())
+    return str(Path(path).resolve())
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

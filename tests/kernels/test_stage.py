@@ -80,8 +80,8 @@ def test_a_lookup_table_maps_each_value_to_its_entry(library: Library) -> None:
     index = np.append(rng.permutation(64), 63).astype(np.int32)
     at = (room.ctypes.data, moved.ctypes.data, None, None, None, index.ctypes.data, None, None, None)
     ops = (COperator * 1)(COperator(TABLE, 0, 0, 65, 1, Shape(), *at, table.ctypes.data))
-    given = (windows.ctypes.data, room.ctypes.data, moved.ctypes.data + 64, passed.ctypes.data)
-    message = CStream(addressof(ops), 1, 64, 4, 0, *given)
+    arguments = (windows.ctypes.data, room.ctypes.data, moved.ctypes.data + 64, passed.ctypes.data)
+    message = CStream(addressof(ops), 1, 64, 4, 0, *arguments)
     count = library.function("stream")(addressof(message))
     values = table[windows.view(np.uint8) ^ 0x80]
     assert moved.tolist() == values[3][index].tolist()

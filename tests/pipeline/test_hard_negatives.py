@@ -16,11 +16,11 @@ features = stream_features
 
 
 def test_hard_negatives_are_found_once_for_each_baseline(features, tmp_path: Path, monkeypatch, capsys) -> None:
-    found = []
+    mined = []
 
     def find(model, windows, positive):
-        found.append(torch.rand(1))
-        return windows.negatives[:3] + len(found)
+        mined.append(torch.rand(1))
+        return windows.negatives[:3] + len(mined)
 
     monkeypatch.setattr(training, "find_hard_negatives", find)
     settings = SimpleNamespace(seed=3, training=SimpleNamespace(hard_negatives=0.5))
@@ -30,17 +30,17 @@ def test_hard_negatives_are_found_once_for_each_baseline(features, tmp_path: Pat
         features.windows.baseline_hard = torch.zeros(0, dtype=torch.long)
         training.mine_hard_negatives(problem, model, folder)
         assert features.windows.baseline_hard.tolist() == (features.windows.negatives[:3] + 1).tolist()
-    assert len(found) == 1 and torch.equal(state, torch.get_rng_state())
+    assert len(mined) == 1 and torch.equal(state, torch.get_rng_state())
 
     (tmp_path / training.HARD_NEGATIVES).write_text("{")
     training.mine_hard_negatives(problem, model, folder)
-    assert len(found) == 2 and found[0] == found[1]  # from the same seed
+    assert len(mined) == 2 and mined[0] == mined[1]  # from the same seed
     assert "hard negatives are found again" in " ".join(capsys.readouterr().err.split())
 
     with torch.no_grad():
         next(model.parameters()).add_(1.0)
     training.mine_hard_negatives(problem, model, folder)
-    assert len(found) == 3
+    assert len(mined) == 3
 
 
 def test_a_recipe_without_hard_negatives_writes_no_file(features, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ INTERRUPTED = 130
 DRIVER_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 WORKER_SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 CHANGING = ("seconds", "streaming", "warnings")
-KEPT = ("baseline.ckpt", "logs/ungated.ckpt", "table.json", "recipe.yaml", "logs/origin.json")
+UNCHANGED_FILES = ("baseline.ckpt", "logs/ungated.ckpt", "table.json", "recipe.yaml", "logs/origin.json")
 # A search tries all three plans of this space. So it tries the same plans with one worker and with two, in any order.
 EVERY_PLAN = {
     "space": small_run.SETTINGS["space"] | {"cores": ["mcu", "app"]},
@@ -153,7 +153,9 @@ class Watcher:
     def check(self) -> None:
         for name, content in self.files.items():
             assert (self.folder / name).read_bytes() == content, f"{name} changed"
-        self.files = {name: (self.folder / name).read_bytes() for name in KEPT if (self.folder / name).exists()}
+        self.files = {
+            name: (self.folder / name).read_bytes() for name in UNCHANGED_FILES if (self.folder / name).exists()
+        }
         for path in self.folder.rglob("*.json"):
             json.loads(path.read_text())
         journal = self.folder / "study.journal"

@@ -136,11 +136,11 @@ class Branching(nn.Module):
     ],
 )
 def test_mistakes_of_the_user_give_an_error_of_one_line(settings: tuple[str, ...], line: str, load: Any) -> None:
-    made = load(*settings, "augment=null")
-    if made.backbone != "ds_cnn":
-        made = made.model_copy(update={"backbone_args": {}})
+    problem = load(*settings, "augment=null")
+    if problem.backbone != "ds_cnn":
+        problem = problem.model_copy(update={"backbone_args": {}})
     with pytest.raises(UserError) as error:
-        load_problem(made)
+        load_problem(problem)
     assert line in str(error.value) and "\n" not in str(error.value)
 
 
@@ -150,8 +150,8 @@ def plugged(load: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]:
     split = Split(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]), ("a", "b", "c", "d"))
     dataset = Dataset("other", "made up", True, ("yes", "hum"), (True, False), split, split, split, None, None)
     monkeypatch.setattr(data, "load_dataset", lambda name, **_: dataset)
-    known = load()
-    yield known.model_copy(update={"data": PluginData.model_construct(name="other")})
+    problem_recipe = load()
+    yield problem_recipe.model_copy(update={"data": PluginData.model_construct(name="other")})
 
 
 def test_a_stream_with_unknown_kinds_is_refused(plugged: Recipe) -> None:
@@ -255,6 +255,6 @@ def test_sensor_windows_with_a_rate_are_neither_sound_nor_images(load: Any) -> N
 def test_no_rate_is_assumed(load: Any) -> None:
     sound = other_data((16000,), sample_rate=None)
     stream = {"shares": {"positive": 0.5, "hum": 0.5}}
-    asked = load("augment=null").model_copy(update={"stream": load().stream.model_copy(update=stream)})
+    changed = load("augment=null").model_copy(update={"stream": load().stream.model_copy(update=stream)})
     with pytest.raises(UserError, match=r"frontend\.name: mfcc needs the sample rate of the data, and other has none"):
-        load_problem(asked, problem.Inputs(nn.Linear(490, 2), sound))
+        load_problem(changed, problem.Inputs(nn.Linear(490, 2), sound))

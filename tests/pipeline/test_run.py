@@ -47,19 +47,19 @@ def words(place: Path) -> Path:
 Run = Callable[..., int]
 
 
-class Broken(NamedTuple):
+class InterruptedRun(NamedTuple):
     """A run of several sessions.
 
     Args:
         folder: the run folder.
-        told: for each session, its exit status and the last line that it printed.
-        trained: for each session, the number of trainings that it started.
+        endings: for each session, its exit status and the last line that it printed.
+        trainings: for each session, the number of trainings that it started.
         pages: for each session, the report after it.
     """
 
     folder: Path
-    told: list[tuple[int, str]]
-    trained: list[int]
+    endings: list[tuple[int, str]]
+    trainings: list[int]
     pages: list[str]
 
 
@@ -101,8 +101,8 @@ def finished(gatesearch: Run, place: Path) -> Path:
 
 
 def summary_of(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return found
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return summary
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -112,35 +112,35 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_the_summary_says_how_the_gain_changes_with_assumed_constants(finished: Path) -> None:
     summary = summary_of(finished)
-    found = summary["sensitivity"]
-    assert found["nominal"]["gain"] == pytest.approx(summary["best"]["gain_end_to_end"])
-    assert found["nominal"]["energy_uj"] == pytest.approx(summary["best"]["expected_energy_uj"])
-    assert found["nominal"]["picked"] == summary["best"]["digest"]
-    assert found["gain_low"] <= found["nominal"]["gain"] <= found["gain_high"]
-    assert {"cores.mcu.active_mw", "sense.sensor_mw"} <= {row["name"] for row in found["constants"]}
-    assert all(row["other_plan"] in (True, False) for row in found["constants"])
+    sensitivity = summary["sensitivity"]
+    assert sensitivity["nominal"]["gain"] == pytest.approx(summary["best"]["gain_end_to_end"])
+    assert sensitivity["nominal"]["energy_uj"] == pytest.approx(summary["best"]["expected_energy_uj"])
+    assert sensitivity["nominal"]["picked"] == summary["best"]["digest"]
+    assert sensitivity["gain_low"] <= sensitivity["nominal"]["gain"] <= sensitivity["gain_high"]
+    assert {"cores.mcu.active_mw", "sense.sensor_mw"} <= {row["name"] for row in sensitivity["constants"]}
+    assert all(row["other_plan"] in (True, False) for row in sensitivity["constants"])
 
 
 def test_every_file_of_the_run_folder(finished: Path) -> None:
     plan = json.loads((finished / "best" / "plan.json").read_text())
     files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
-    wanted = {
-        *("recipe.yaml", "study.journal", "trials.csv", "pareto.csv", "baseline.ckpt", "report.html", "summary.json"),
-        *("best/plan.json", "best/model.ckpt", "best/bundle/manifest.json"),
+    expected = {
+        "recipe.yaml", "study.journal", "trials.csv", "pareto.csv", "baseline.ckpt", "report.html", "summary.json",
+        "best/plan.json", "best/model.ckpt", "best/bundle/manifest.json",
         *(f"best/bundle/{core}/stage{k}.tflite" for k, core in enumerate(plan["cores"])),
         *(f"best/bundle/{core}/stage{k}_vela.tflite" for k, core in enumerate(plan["cores"]) if core == "npu"),
         *(f"best/bundle/{core}/stage{k}.onnx" for k, core in enumerate(plan["cores"]) if core == "app"),
-    }
-    assert wanted <= files
+    }  # fmt: skip
+    assert expected <= files
     assert any(name.startswith("logs/baseline/events.out.tfevents") for name in files)
     assert not [name for name in files if ".part" in name or name.endswith(".lock")]
-    assert all((finished / name).stat().st_size > 0 for name in wanted)
+    assert all((finished / name).stat().st_size > 0 for name in expected)
 
 
 def test_the_run_folder_holds_the_resolved_recipe(finished: Path, words: Path) -> None:
-    kept = recipe.load(finished / "recipe.yaml")
-    assert kept == recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY])
-    assert kept.name == "kws" and kept.training.epochs == 12
+    stored = recipe.load(finished / "recipe.yaml")
+    assert stored == recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY])
+    assert stored.name == "kws" and stored.training.epochs == 12
 
 
 def test_summary(finished: Path) -> None:
@@ -151,12 +151,12 @@ def test_summary(finished: Path) -> None:
         "baseline": {"accuracy", "macs", "params", "latency_us", "energy_uj"},
         "search": {"trials", "unique_plans", "pruned", "seconds", "hypervolume", "engine"},
         "best": {
-            *("digest", "plan", "accuracy", "precision", "recall", "early_stop_rate", "gate_recall"),
-            *("activation_sparsity", "expected_macs", "expected_latency_us", "expected_energy_uj"),
-            *("gain_end_to_end", "gain_paper_style"),
+            "digest", "plan", "accuracy", "precision", "recall", "early_stop_rate", "gate_recall",
+            "activation_sparsity", "expected_macs", "expected_latency_us", "expected_energy_uj",
+            "gain_end_to_end", "gain_paper_style",
         },
         "export": {"bundle", "artifacts", "parity"},
-    }
+    }  # fmt: skip
     for group, names in keys.items():
         assert names <= set(summary[group] if group else summary), group
     parity = summary["export"]["parity"]
@@ -215,32 +215,32 @@ def test_steps_on_a_finished_run_train_nothing(
 
 
 @pytest.fixture(scope="module")
-def broken(gatesearch: Run, place: Path, finished: Path) -> Broken:
+def broken(gatesearch: Run, place: Path, finished: Path) -> InterruptedRun:
     """Return a run that was interrupted in the search and met a full disk after the retraining."""
-    told, trained, pages = [], [], []
+    endings, trainings, pages = [], [], []
     for arguments, at, file in (("out=broken", 3, "-"), ("resume=broken", 0, "model.ckpt"), ("resume=broken", 0, "-")):
         with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as err:
             fits = Trainings(patch, at)  # the first training is the baseline, the third is the second trial
             full(patch, file)
             status = gatesearch(arguments) if "out=" in arguments else app.main(["run", arguments])
-        told.append((status, last_line(err.getvalue())))
-        trained.append(fits.count)
+        endings.append((status, last_line(err.getvalue())))
+        trainings.append(fits.count)
         if file != "-":
             assert not (place / "broken" / "best" / file).exists()
         assert app.main(["report", "broken"]) == 0
         pages.append((place / "broken" / "report.html").read_text())
-    return Broken(place / "broken", told, trained, pages)
+    return InterruptedRun(place / "broken", endings, trainings, pages)
 
 
-def test_a_run_that_is_cut_off_says_how_to_go_on(broken: Broken) -> None:
+def test_a_run_that_is_cut_off_says_how_to_go_on(broken: InterruptedRun) -> None:
     go_on = "go on with: gatesearch run resume=broken"
-    assert broken.told[0] == (130, f"gatesearch: interrupted; {go_on}")
-    status, line = broken.told[1]
+    assert broken.endings[0] == (130, f"gatesearch: interrupted; {go_on}")
+    status, line = broken.endings[1]
     assert status == 2 and line.startswith("gatesearch: disk full while writing ") and line.endswith(f"; {go_on}")
-    assert broken.told[2][0] == 0
+    assert broken.endings[2][0] == 0
 
 
-def test_a_report_of_an_unfinished_run_says_so(broken: Broken) -> None:
+def test_a_report_of_an_unfinished_run_says_so(broken: InterruptedRun) -> None:
     for page, trials in zip(broken.pages, (1, 3), strict=False):
         assert f"<b>Unfinished</b>This page shows the run after {trials} of 3 trials." in page
         assert "Calibrated gates: not yet" in page and "Hypervolume: not yet" not in page
@@ -298,14 +298,14 @@ def test_a_search_leaves_curves(finished: Path) -> None:
     assert list((finished / "logs" / "search").glob("events.out.tfevents.*"))
 
 
-def test_finished_trainings_are_not_repeated(broken: Broken) -> None:
+def test_finished_trainings_are_not_repeated(broken: InterruptedRun) -> None:
     # Session 1 starts 3 trainings: the baseline, a trial, and the trial that is interrupted. Session 2 starts 4
     # trainings: two trials, the ungated backbone, and the best plan. Session 3 has nothing to train; it writes the
     # files of best/.
-    assert broken.trained == [3, 4, 0]
+    assert broken.trainings == [3, 4, 0]
 
 
-def test_a_run_that_was_cut_off_resumes_to_the_same_result(broken: Broken, finished: Path) -> None:
+def test_a_run_that_was_cut_off_resumes_to_the_same_result(broken: InterruptedRun, finished: Path) -> None:
     assert rows_of(broken.folder / "trials.csv") == rows_of(finished / "trials.csv")
     mine, unbroken = summary_of(broken.folder), summary_of(finished)
     changing = {"seconds", "streaming", "export", "warnings"}
@@ -347,8 +347,8 @@ def test_a_disk_that_is_full(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         full(patch, name)
-        told = line_of(capsys, gatesearch(f"out=full-{name}"))
-    assert told.startswith("disk full while writing ") and f"resume=full-{name}" in told
+        error = line_of(capsys, gatesearch(f"out=full-{name}"))
+    assert error.startswith("disk full while writing ") and f"resume=full-{name}" in error
 
 
 def bad_device(change: Callable[[dict[str, Any]], object]) -> str:
@@ -389,33 +389,33 @@ def test_bad_recipes(
 
 
 def test_a_core_too_small_for_every_plan(gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = line_of(capsys, gatesearch(bad_device(too_small), "search.proposals=12", f"out={tmp_path / 'run'}"))
-    assert told.startswith("search: none of ") and "npu.flash" in told
+    error = line_of(capsys, gatesearch(bad_device(too_small), "search.proposals=12", f"out={tmp_path / 'run'}"))
+    assert error.startswith("search: none of ") and "npu.flash" in error
 
 
 def test_a_latency_that_no_plan_keeps(gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ("constraints.latency_ms=0.001", "search.proposals=12", f"out={tmp_path / 'run'}")
-    told = line_of(capsys, gatesearch(*settings))
-    assert told.startswith("search: none of ") and "(latency_ms)" in told
+    error = line_of(capsys, gatesearch(*settings))
+    assert error.startswith("search: none of ") and "(latency_ms)" in error
 
 
 def test_an_accuracy_that_no_plan_keeps(gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ("constraints.min_recall=1.0", "space.kinds.gc.recall=[0.5]", "search.trials=1")
-    told = line_of(capsys, gatesearch(*settings, f"out={tmp_path / 'run'}"))
-    assert "none of 1 tried plans keeps the constraints on quality" in told
+    error = line_of(capsys, gatesearch(*settings, f"out={tmp_path / 'run'}"))
+    assert "none of 1 tried plans keeps the constraints on quality" in error
 
 
 def test_artifacts_that_differ_from_the_model(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = (finished / "recipe.yaml").read_text()
+    content = (finished / "recipe.yaml").read_text()
     monkeypatch.setattr("gatesearch.export.verify.predictions", lambda cascade, _: torch.full_like(cascade.exit, -1))
     try:
-        (finished / "recipe.yaml").write_text(kept.replace("prediction_agreement: 0.0", "prediction_agreement: 0.5"))
-        told = line_of(capsys, app.main(["verify", str(finished)]))
+        (finished / "recipe.yaml").write_text(content.replace("prediction_agreement: 0.0", "prediction_agreement: 0.5"))
+        error = line_of(capsys, app.main(["verify", str(finished)]))
     finally:
-        (finished / "recipe.yaml").write_text(kept)
-    assert told.startswith("verify.prediction_agreement: artifacts and model agree on 0.00% of 25 test samples")
+        (finished / "recipe.yaml").write_text(content)
+    assert error.startswith("verify.prediction_agreement: artifacts and model agree on 0.00% of 25 test samples")
 
 
 @pytest.fixture
@@ -428,42 +428,42 @@ def spoiled(words: Path, tmp_path: Path) -> Path:
 def test_an_empty_class_folder(gatesearch: Run, spoiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for clip in (spoiled / "down").iterdir():
         clip.unlink()
-    told = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'run'}"))
-    assert told == f"data.positives: {spoiled / 'down'} holds no WAV file"
+    error = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'run'}"))
+    assert error == f"data.positives: {spoiled / 'down'} holds no WAV file"
 
 
 def test_wav_files_that_cannot_be_used(gatesearch: Run, spoiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = sorted((spoiled / "up").iterdir())[0]
     wave, _ = soundfile.read(clip)
     clip.write_bytes(b"RIFF and nothing else")
-    told = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'a'}"))
-    assert told.startswith(f"{clip}: cannot be read as a WAV file")
+    error = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'a'}"))
+    assert error.startswith(f"{clip}: cannot be read as a WAV file")
     soundfile.write(clip, wave[::2], 8000)
-    told = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'b'}"))
-    assert told.startswith(
+    error = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'b'}"))
+    assert error.startswith(
         f"{clip}: is sampled at 8000 Hz, below data.sample_rate=16000; data.sample_rate=8000 reads it"
     )
-    assert "data.skip_bad_files=true" in told
+    assert "data.skip_bad_files=true" in error
 
 
 def test_a_folder_that_holds_a_run_already(gatesearch: Run, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = line_of(capsys, gatesearch("out=finished"))
-    assert told == "out=finished: holds a run already; go on with it: gatesearch run resume=finished"
+    error = line_of(capsys, gatesearch("out=finished"))
+    assert error == "out=finished: holds a run already; go on with it: gatesearch run resume=finished"
 
 
 def test_sites_and_measure_need_no_run(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["recipe=kws.yaml", f"data.root={words}", *tones.TINY, "space.sites=[input]"]
     assert app.main(["sites", *settings]) == 0
-    shown = capsys.readouterr().out
-    assert "cut sites of ds_cnn" in shown and "blocks.0" in shown and "1x49x10" in shown
-    layers = shown[shown.index("layer sites of ds_cnn") :].splitlines()
-    assert layers[1].split()[:2] == ["layer", "operation"] and max(map(len, shown.splitlines())) <= 100
+    output = capsys.readouterr().out
+    assert "cut sites of ds_cnn" in output and "blocks.0" in output and "1x49x10" in output
+    layers = output[output.index("layer sites of ds_cnn") :].splitlines()
+    assert layers[1].split()[:2] == ["layer", "operation"] and max(map(len, output.splitlines())) <= 100
     assert layers[2].split() == ["stem.0", "conv2d", "1x49x10", "8x25x5", "40,000", "320", "1,810", "-", "-"]
-    assert "cut sites not searched, not among space.sites: stem, blocks.0" in shown
-    assert "layer sites not searched, space.kinds names no gate for layers: stem.0, " in shown
+    assert "cut sites not searched, not among space.sites: stem, blocks.0" in output
+    assert "layer sites not searched, space.kinds names no gate for layers: stem.0, " in output
     assert app.main(["measure", *settings]) == 0
-    shown = capsys.readouterr().out
-    assert "simulated" in shown and "modelled" in shown and "measured" in shown and "input > output" in shown
+    output = capsys.readouterr().out
+    assert "simulated" in output and "modelled" in output and "measured" in output and "input > output" in output
 
 
 def trial(number: int, accuracy: float, latency: float, energy: float, feasible: bool = True) -> Trial:
@@ -473,30 +473,30 @@ def trial(number: int, accuracy: float, latency: float, energy: float, feasible:
 
 def test_pick() -> None:
     trials = (trial(0, 0.9, 5, 9), trial(1, 0.8, 3, 8), trial(2, 0.7, 4, 7), trial(3, 0.95, 1, 1, feasible=False))
-    found = {
+    digests = {
         objective: SearchResult(trials).rank_plans(objective)[0].number
         for objective in ("energy", "latency", "accuracy")
     }
-    assert found == {"energy": 2, "latency": 1, "accuracy": 0}
+    assert digests == {"energy": 2, "latency": 1, "accuracy": 0}
     assert [t.number for t in SearchResult(trials).rank_plans("energy", tolerance=0.5)] == [2, 1, 0]  # no gates
     with pytest.raises(UserError, match=r"none of 1 tried plans keeps .* reaches 0\.950"):
         SearchResult(trials[3:]).rank_plans("energy")
 
 
 def test_among_equal_plans_the_simplest_is_picked() -> None:
-    def gated(number: int, gates: int, accuracy: float, energy: float, feasible: bool = True) -> Trial:
+    def make(number: int, gates: int, accuracy: float, energy: float, feasible: bool = True) -> Trial:
         plan = GatePlan(tuple(PlacedGate.of("gc", str(k)) for k in range(gates)), ("core",) * (gates + 1))
         return Trial(number, plan, "complete", Objectives(accuracy, 1, energy), feasible)
 
     trials = (
-        *(gated(0, 3, 0.9, 100.0), gated(1, 1, 0.8, 101.5), gated(2, 1, 0.85, 101.9), gated(3, 2, 0.9, 101.0)),
-        *(gated(4, 0, 0.95, 101.0), gated(5, 1, 0.99, 103.0), gated(6, 1, 0.9, 100.5, feasible=False)),
-    )
+        make(0, 3, 0.9, 100.0), make(1, 1, 0.8, 101.5), make(2, 1, 0.85, 101.9), make(3, 2, 0.9, 101.0),
+        make(4, 0, 0.95, 101.0), make(5, 1, 0.99, 103.0), make(6, 1, 0.9, 100.5, feasible=False),
+    )  # fmt: skip
     result = SearchResult(trials)
     assert [t.number for t in result.rank_plans("energy")] == [0, 4, 5]
     assert [t.number for t in result.rank_plans("energy", tolerance=0.02)] == [1, 2, 3, 0, 4, 5]
     assert [t.number for t in result.rank_plans("energy", tolerance=0.001)] == [0, 4, 5]
-    without = SearchResult((*trials, gated(7, 0, 0.8, 99.0)))
+    without = SearchResult((*trials, make(7, 0, 0.8, 99.0)))
     assert [t.number for t in without.rank_plans("energy", tolerance=0.02)] == [7, 0, 4, 5]
 
 

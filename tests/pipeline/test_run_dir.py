@@ -28,10 +28,10 @@ def folder(tmp_path: Path) -> RunFolder:
 def test_a_new_folder_is_the_next_free_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "kws-2").mkdir(parents=True)
-    made = [RunFolder.new("kws", None).path for _ in range(3)]
-    assert made == [Path("runs/kws-1"), Path("runs/kws-3"), Path("runs/kws-4")]
+    paths = [RunFolder.new("kws", None).path for _ in range(3)]
+    assert paths == [Path("runs/kws-1"), Path("runs/kws-3"), Path("runs/kws-4")]
     assert RunFolder.new("other", None).path == Path("runs/other-1")
-    assert all((path / "best").is_dir() for path in made)
+    assert all((path / "best").is_dir() for path in paths)
 
 
 def test_the_user_can_name_the_folder(tmp_path: Path) -> None:

@@ -129,13 +129,13 @@ def test_results_begin_with_the_line_that_the_files_are_worse_than_without_gates
 def test_a_finished_run_trains_and_exports_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
     monkeypatch.setattr(export, "tflite", None)
-    kept = summary_of(finished)
+    summary = summary_of(finished)
     assert app.main(["run", "resume=finished"]) == 0
     assert fits.count == 0
     assert (finished / "best" / "bundle" / "manifest.json").read_bytes() == before
     again = summary_of(finished)
     for group in ("data", "baseline", "best", "export"):
-        assert again[group] == kept[group], group
+        assert again[group] == summary[group], group
 
 
 def test_written_files_fit_their_schemas(finished: Path) -> None:

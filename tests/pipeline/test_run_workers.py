@@ -22,7 +22,7 @@ from tests import tones
 pytestmark = pytest.mark.usefixtures("place")
 
 
-def trained(path: Path) -> dict[str, list[str]]:
+def read_complete_trials(path: Path) -> dict[str, list[str]]:
     with (path / "trials.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["state"] == "complete"]
     return {row["digest"]: [row[key] for key in ("accuracy", "expected_latency_us", "feasible")] for row in rows}
@@ -40,7 +40,7 @@ def test_workers_and_one_process_give_equal_results(place: Path) -> None:
         RunFolder(place / name).write("recipe.yaml", recipe.to_yaml(chosen))
         recipe.mark_run(place / name, chosen)  # a storage outside the folder needs this mark
         assert app.main(["search", name]) == 0
-    one, two = trained(place / "alone"), trained(place / "two")
+    one, two = read_complete_trials(place / "alone"), read_complete_trials(place / "two")
     assert len(one) == len(two) == 6
     shared = set(one) & set(two)
     assert len(shared) >= 3 and {digest: one[digest] for digest in shared} == {digest: two[digest] for digest in shared}

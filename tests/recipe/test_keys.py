@@ -93,9 +93,9 @@ def test_command_writes_schemas_and_page(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_help_keys_prints_the_groups_that_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["show", "--help-keys", "training"]) == 0
-    shown = capsys.readouterr().out
-    assert "training.epochs" in shown and "search.trials" not in shown
-    assert max(map(len, shown.splitlines())) <= 100
+    output = capsys.readouterr().out
+    assert "training.epochs" in output and "search.trials" not in output
+    assert max(map(len, output.splitlines())) <= 100
     assert app.main(["show", "--help-keys", "trainig"]) == 2
     assert "unknown group 'trainig'; nearest: 'training'" in capsys.readouterr().err
 

@@ -17,6 +17,7 @@ REACH = [
 
 
 def build_record(seed: int = 0) -> dict[str, Any]:
+    """Return the record of a run that has ended; the seed draws its trials and learning curves."""
     rng = np.random.default_rng(seed)
     sites = _sites()
     stages = _stages()
@@ -33,7 +34,7 @@ def build_record(seed: int = 0) -> dict[str, Any]:
         "wake": 0.0,
         "idle": 7.1,
     }
-    whole = sum(ungated.values())
+    ungated_total = sum(ungated.values())
     plan = {
         "digest": "3fb1c2a90d7e",
         "gates": [
@@ -43,7 +44,7 @@ def build_record(seed: int = 0) -> dict[str, Any]:
         ],
         "cores": ["dsp", "mcu", "npu"],
     }
-    bound = whole / 59.3
+    bound = ungated_total / 59.3
     return {
         "recipe": "kws",
         "title": "keyword spotting",
@@ -98,7 +99,7 @@ def build_record(seed: int = 0) -> dict[str, Any]:
             "recall": 0.961,
             "precision": 0.957,
             "expected_latency_us": 48_200.0,
-            "expected_energy_uj": whole,
+            "expected_energy_uj": ungated_total,
             "macs": 2_656_768,
             "params": 23_756,
             "core": "mcu",
@@ -121,17 +122,17 @@ def build_record(seed: int = 0) -> dict[str, Any]:
             },
             "expected_latency_us": 8_430.0,
             "expected_energy_uj": total,
-            "gain_end_to_end": whole / total,
+            "gain_end_to_end": ungated_total / total,
             "gain_paper_style": 113.4,
         },
         "energy": {
             "total_uj": total,
             "by_term": by_term,
             "by_core": {"dsp": 0.83 * total, "mcu": 0.12 * total, "npu": 0.05 * total},
-            "ungated_total_uj": whole,
+            "ungated_total_uj": ungated_total,
             "ungated_by_term": ungated,
-            "ungated_by_core": {"dsp": 64.0, "mcu": whole - 68.0, "npu": 4.0},
-            "gain_end_to_end": whole / total,
+            "ungated_by_core": {"dsp": 64.0, "mcu": ungated_total - 68.0, "npu": 4.0},
+            "gain_end_to_end": ungated_total / total,
             "gain_paper_style": 113.4,
             "bound": bound,
         },
@@ -161,7 +162,7 @@ def build_record(seed: int = 0) -> dict[str, Any]:
             "provenance": "measured",
             "engine": "litert, 1 thread",
         },
-        "sensitivity": _sensitivity(total, whole, plan["digest"]),
+        "sensitivity": _sensitivity(total, ungated_total, plan["digest"]),
         "tables": [{"core": "mcu", "told": "table cortex_m4, 302 readings, simulated: no cycle model"}],
         "constants": _constants(),
         "artifacts": _artifacts(plan["cores"]),
@@ -175,26 +176,28 @@ def empty_record() -> dict[str, Any]:
     """Return the record of a run that has just started: every key is there, but most values are empty."""
     full = build_record()
     lists = {key for key, value in full.items() if isinstance(value, list)}
-    known = {key: full[key] for key in ("recipe", "title", "command", "seed", "created", "machine", "revision")}
-    return {key: [] if key in lists else None for key in full} | known
+    header = {key: full[key] for key in ("recipe", "title", "command", "seed", "created", "machine", "revision")}
+    return {key: [] if key in lists else None for key in full} | header
 
 
-def _sensitivity(total: float, whole: float, digest: str) -> dict[str, Any]:
+def _sensitivity(total: float, ungated_total: float, digest: str) -> dict[str, Any]:
     """Return the sensitivity to twelve constants, of which the second changes the best plan.
 
-    In its helpers, ``part`` and ``of_whole`` are a constant's energy [uJ] in the gated and in the ungated total.
+    Its helpers take what a constant adds to the gated total (``part``) and to the ungated one (``ungated_part``) [uJ].
     """
 
-    def answer(part: float, of_whole: float, factor: float, picked: str = digest) -> dict[str, Any]:
-        energy, ungated = total + (factor - 1) * part, whole + (factor - 1) * of_whole
+    def answer(part: float, ungated_part: float, factor: float, picked: str = digest) -> dict[str, Any]:
+        energy, ungated = total + (factor - 1) * part, ungated_total + (factor - 1) * ungated_part
         return {"energy_uj": energy, "ungated_uj": ungated, "gain": ungated / energy, "picked": picked}
 
-    def row(name: str, part: float, of_whole: float, value: float | None = None, other: bool = False) -> dict[str, Any]:
+    def row(
+        name: str, part: float, ungated_part: float, value: float | None = None, other: bool = False
+    ) -> dict[str, Any]:
         picks = {0.5: digest, 1.5: "0123456789ab" if other else digest}
-        answers = [{"factor": factor} | answer(part, of_whole, factor, pick) for factor, pick in picks.items()]
+        answers = [{"factor": factor} | answer(part, ungated_part, factor, pick) for factor, pick in picks.items()]
         gains = [one["gain"] for one in answers]
-        message = {"name": name, "constants": [name], "value": value, "unit": None if value is None else "mW"}
-        return message | {"swing": max(gains) / min(gains), "other_plan": other, "answers": answers}
+        entry = {"name": name, "constants": [name], "value": value, "unit": None if value is None else "mW"}
+        return entry | {"swing": max(gains) / min(gains), "other_plan": other, "answers": answers}
 
     constants = [row(f"cores.c{i}.active_mw", 30.0 / (i + 1), 300.0 / (i + 3), 8.0, i == 1) for i in range(12)]
     groups = [row("all powers", 60.0, 350.0), row("all wake-ups", 3.2, 0.0)]
@@ -261,10 +264,10 @@ def _stages() -> list[dict[str, Any]]:
 
 
 def _gate(index: int, site: str, theta: float, silence: float, unknown: float) -> dict[str, Any]:
-    missed = np.linspace(0, 1, 101) ** 3  # dense near full recall, where gates work
+    miss_rates = np.linspace(0, 1, 101) ** 3  # dense near full recall, where gates work
     curves = {
-        "_unknown_": {"recall": (1 - missed).tolist(), "stopped": (missed ** (1 / unknown)).tolist()},
-        "_silence_": {"recall": (1 - missed).tolist(), "stopped": (missed ** (1 / (2 * silence))).tolist()},
+        "_unknown_": {"recall": (1 - miss_rates).tolist(), "stopped": (miss_rates ** (1 / unknown)).tolist()},
+        "_silence_": {"recall": (1 - miss_rates).tolist(), "stopped": (miss_rates ** (1 / (2 * silence))).tolist()},
     }
     recall = REACH[index + 1]["positive"] / REACH[index]["positive"]
     stopped = {kind: float((1 - recall) ** (1 / p)) for kind, p in (("_unknown_", unknown), ("_silence_", 2 * silence))}
@@ -299,32 +302,34 @@ def _layers() -> list[dict[str, Any]]:
         params = {"bits": 8, "high_bits": 4, "mask": "m1"}
         calls: list[Any] = [([4, 8], []), ([4, 8], [pixel])]
         rows.append((pg, params, {"sparsity": 0.69}, 1.0, calls, 0, [], ["pixel"], 2.0))
-    found = []
+    entries = []
     for where, params, report, read, calls, own, skipped, rest, share in rows:
-        message = []
-        for bits, left in calls:
-            part = float(np.prod([one for _, one in left]))
-            message.append({"bits": bits, "left": left, "share": part, "macs": 512_000 * read * part * bits[0] / 8})
-        macs_left = own + sum(call["macs"] for call in message)
+        records = []
+        for bits, remaining in calls:
+            part = float(np.prod([one for _, one in remaining]))
+            records.append(
+                {"bits": bits, "left": remaining, "share": part, "macs": 512_000 * read * part * bits[0] / 8}
+            )
+        macs_left = own + sum(call["macs"] for call in records)
         kernels = {"bits": "whole", "skipped": skipped, "not_skipped": rest, "share": share, "provenance": "assumed"}
-        kernels["source"] = f"what was written of {where['core']}"
-        found.append(
+        kernels["source"] = f"kernel source of {where['core']}"
+        entries.append(
             where
-            | {"op": "conv2d", "shape": [64, 25, 5], "params": params, "report": report, "read": read, "calls": message}
+            | {"op": "conv2d", "shape": [64, 25, 5], "params": params, "report": report, "read": read, "calls": records}
             | {"density": report.get("density", 1.0), "gate_macs": own, "gate_params": own, "macs": 512_000}
             | {"macs_left": macs_left, "share": macs_left / 512_000, "kernels": kernels}
         )
-    return found
+    return entries
 
 
 def build_layer_gates_record() -> dict[str, Any]:
     """Return the record of a plan that has layer gates alone, so that no gate stops a sample."""
     record = build_record()
-    whole = record["stages"][-1] | {"index": 0, "first_site": "input", "last_site": "output"}
+    only_stage = record["stages"][-1] | {"index": 0, "first_site": "input", "last_site": "output"}
     gates = [gate for gate in record["plan"]["gates"] if gate["kind"] != "gc"]
     plan = record["plan"] | {"gates": gates, "cores": ["npu"]}
     layers = [row | {"block": "input", "stage": 0, "core": "npu"} for row in record["layers"]]
-    parts = {"plan": plan, "sites": [], "stages": [whole], "gates": [], "layers": layers}
+    parts = {"plan": plan, "sites": [], "stages": [only_stage], "gates": [], "layers": layers}
     return record | parts | {"best": record["best"] | {"plan": plan}}
 
 

@@ -101,11 +101,11 @@ def test_gated_layers_are_drawn_in_their_stage_behind_the_site_where_their_block
         ["blocks.2.pointwise", "blocks.2", "blocks.3.pointwise", "blocks.3", "pool"],
     ]
     stages = plan.build_stages(record)
-    left = {site["name"]: site["left"] for stage in stages for site in stage["sites"] if site["left"]}
+    shares = {site["name"]: site["left"] for stage in stages for site in stage["sites"] if site["left"]}
     assert [site["name"] for stage in stages for site in stage["sites"] if site["gated"]] == [
         f"blocks.{i}.pointwise" for i in (0, 2, 3)
     ]
-    assert list(left.values()) == ["77\u00a0%", "75\u00a0%", "66\u00a0%", "66\u00a0%"]
+    assert list(shares.values()) == ["77\u00a0%", "75\u00a0%", "66\u00a0%", "66\u00a0%"]
     assert [stage["layers"] for stage in stages] == [
         [],
         ["fbs in blocks.0.pointwise: density 0.75"],
@@ -137,8 +137,8 @@ def test_the_bars_of_a_gated_layer_add_up_to_its_remaining_work(record: dict[str
     axes = drawing.axes[0]
     dense, *parts = axes.containers
     assert [bar.get_width() for bar in dense] == [512_000] * 4
-    left = [sum(bars[i].get_width() for bars in parts) for i in range(4)]
-    assert left == pytest.approx([row["macs_left"] for row in record["layers"]][::-1])
+    sums = [sum(bars[i].get_width() for bars in parts) for i in range(4)]
+    assert sums == pytest.approx([row["macs_left"] for row in record["layers"]][::-1])
     assert axes.get_legend_handles_labels()[1] == ["dense int8", "call 1", "call 2, 4 × 8 bits", "the gates' own parts"]  # noqa: RUF001
     assert [tick.get_text() for tick in axes.get_yticklabels()][2:] == [
         "blocks.1.pointwise (no gate)",

@@ -154,7 +154,7 @@ def test_gated_layers_have_their_section(record: dict[str, Any], undrawn: None) 
     ):
         assert row in text
     assert "mcu skips channel" in text and "npu skips nothing, cannot skip pixel" in text
-    assert "Kernels of mcu: what was written of mcu. Kernels of npu: what was written of npu." in text
+    assert "Kernels of mcu: kernel source of mcu. Kernels of npu: kernel source of npu." in text
     assert "no gate, fewer inputs" in text and "all 2.05 M 1.45 M 70.7 %" in text
     assert "fbs in blocks.0.pointwise: density 0.75; pg in blocks.2.pointwise, blocks.3.pointwise: bits 8" in text
 

@@ -109,12 +109,12 @@ def test_a_part_takes_the_factor_of_the_same_core_if_its_own_software_is_far() -
     exact = {**{task: 1e5 * time for task, time in latencies("stm32u575", "Bosch").items()}, STREAM: 1e6}
     data = published.load()
     cores = {"cortex_m33": instructions(exact)}
-    found = part_factors(data, compare(data, cores), cores)
-    assert found["stm32u575"].instructions_per_cycle == pytest.approx(1e5 / 1e3 / 160)
+    part_rows = part_factors(data, compare(data, cores), cores)
+    assert part_rows["stm32u575"].instructions_per_cycle == pytest.approx(1e5 / 1e3 / 160)
     ours, theirs = (latencies(part, "STMicroelectronics") for part in ("stm32u385", "stm32u575"))
     ratio = factors.fit(theirs, ours) * 96 / 160  # cycles of the same software on both parts
-    assert found["stm32u385"].instructions_per_cycle == pytest.approx(1e5 / 1e3 / 160 / ratio)
-    assert "STM32U575" in found["stm32u385"].source and found["stm32u385"].is_tested
+    assert part_rows["stm32u385"].instructions_per_cycle == pytest.approx(1e5 / 1e3 / 160 / ratio)
+    assert "STM32U575" in part_rows["stm32u385"].source and part_rows["stm32u385"].is_tested
 
 
 @given(st.floats(1e4, 1e7), st.floats(0.3, 2))

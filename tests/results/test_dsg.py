@@ -55,8 +55,8 @@ def no_plot(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def result(name: str) -> dict[str, Any]:
-    kept = json.loads(Path(f"runs/bench-dsg/short/{name}/result.json").read_text())
-    return {key: value for key, value in kept.items() if key != "seconds"}
+    stored = json.loads(Path(f"runs/bench-dsg/short/{name}/result.json").read_text())
+    return {key: value for key, value in stored.items() if key != "seconds"}
 
 
 def test_rows_are_run_once_and_the_others_shown_as_not_run(
@@ -166,8 +166,8 @@ def test_every_row_is_in_a_table_and_the_curves_are_in_the_figure() -> None:
 
 def test_the_papers_figures_are_consistent() -> None:
     for spec in MASKED:
-        found = measure.Sparsity(spec.published.sparsity or 0.0, 0.0, 0.0)
-        assert measure.observed_bits(spec, found) == pytest.approx(spec.published.average_bits, abs=1e-3)
+        sparsity = measure.Sparsity(spec.published.sparsity or 0.0, 0.0, 0.0)
+        assert measure.observed_bits(spec, sparsity) == pytest.approx(spec.published.average_bits, abs=1e-3)
     for spec in PAIR:
         assert measure.saving_paper(spec, spec.goal) == pytest.approx(1.92)
 
@@ -201,8 +201,8 @@ def test_savings_of_the_whole_network() -> None:
     # The first convolution has no precision gating, so at 4/2 bits it costs as much as in the network without gates.
     # At a density of 1, predictors and boosting take 0.382 million MACs.
     expected = dense / (0.382e6 + dense * (2 + 0.5 * 2) / 4 + 0.25 * first)
-    found = saved("hybrid-4-2-d1.0", sparsity_winners=0.5, density=1.0)
-    assert found == pytest.approx(expected, rel=2e-3)
+    saving = saved("hybrid-4-2-d1.0", sparsity_winners=0.5, density=1.0)
+    assert saving == pytest.approx(expected, rel=2e-3)
 
 
 def test_the_papers_rate_falls_to_a_tenth_every_50_of_200_epochs() -> None:

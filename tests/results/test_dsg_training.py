@@ -54,9 +54,9 @@ def test_a_resumed_training_is_the_same_bit_for_bit(images: Images, broken_at: i
         train(first, folder, "row", stop)
     torch.manual_seed(99)  # as in another process
     second = Training(build(spec)[0], images, PROTOCOL, "", seed=3)
-    seen: list[int] = []
-    train(second, folder, "row", lambda: seen.append(second.step))
-    assert seen[0] == (4 if broken_at == 2 else 8) and seen[-1] == 12
+    progress: list[int] = []
+    train(second, folder, "row", lambda: progress.append(second.step))
+    assert progress[0] == (4 if broken_at == 2 else 8) and progress[-1] == 12
     before, after = whole.model.state_dict(), second.model.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
     start = build(spec)[0].state_dict()

@@ -62,8 +62,8 @@ def test_bits_a_character_of_a_network_with_zero_weights():
     from gatesearch.model import GatedModel
     from gatesearch.plan import GatePlan
 
-    found = score(GatedModel(net, GatePlan(), (), 1), task, "test")
-    assert found.quality == pytest.approx(np.log2(net.classifier.out_features)) and found.better == -found.quality
+    result = score(GatedModel(net, GatePlan(), (), 1), task, "test")
+    assert result.quality == pytest.approx(np.log2(net.classifier.out_features)) and result.better == -result.quality
 
 
 def test_the_stored_weights_are_the_best_on_validation_after_pruning(bench):
@@ -97,12 +97,12 @@ def test_the_stored_weights_are_the_best_on_validation_after_pruning(bench):
     ids=lambda m: type(m).__name__,
 )
 def test_the_product_is_timed(matrix):
-    found = latency.numpy_call(matrix.eval())()
-    if isinstance(found, tuple):  # the dense (rich) rows of all gates, then the other rows
-        found = np.concatenate([part.reshape(matrix.groups, -1) for part in found], 1)
+    products = latency.numpy_call(matrix.eval())()
+    if isinstance(products, tuple):  # the dense (rich) rows of all gates, then the other rows
+        products = np.concatenate([part.reshape(matrix.groups, -1) for part in products], 1)
     with torch.no_grad():
         expected = matrix(torch.from_numpy(latency._vector(matrix)))
-    np.testing.assert_allclose(np.ravel(found), expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(np.ravel(products), expected.numpy(), atol=1e-5)
 
 
 def test_a_step_is_all_matrices_of_a_network(bench):
@@ -130,12 +130,12 @@ def test_steps_that_are_timed_are_those_of_the_layer(layer, form):
     start = [part.expand(2, 1, 9).contiguous() for part in state]
     with torch.no_grad():
         output, _ = rnn(x.expand(1, 1, 6), tuple(start) if rnn.is_lstm else start[0])
-    found = latency.steps(rnn)
-    for step, expected in zip(found, output[0, 0].split(9), strict=True):
+    steps = latency.steps(rnn)
+    for step, expected in zip(steps, output[0, 0].split(9), strict=True):
         after = [part.numpy().copy() for part in state]
         step(x.numpy(), *after)
         np.testing.assert_allclose(after[0], expected.numpy(), atol=1e-5)
-    assert sum(step.parameters for step in found) == sum(map(_stored, rnn.matrices()))
+    assert sum(step.parameters for step in steps) == sum(map(_stored, rnn.matrices()))
 
 
 def test_without_a_compiler_products_are_timed_and_the_page_says_so(bench, monkeypatch):
@@ -184,7 +184,7 @@ def test_a_trained_start_goes_on_from_the_dense_row(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("argument", "said"),
+    ("argument", "message"),
     [
         ("rows=lm-hmd", "nearest: 'lm-hmd-4'"),
         ("seeds=a", "seeds are whole numbers"),
@@ -193,11 +193,11 @@ def test_a_trained_start_goes_on_from_the_dense_row(tmp_path):
         ("lm_steps=0", "lm_steps"),
     ],
 )
-def test_a_wrong_argument_gives_an_error_of_one_line(argument, said, tmp_path, monkeypatch):
+def test_a_wrong_argument_gives_an_error_of_one_line(argument, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as error:
         run("hmd", [argument])
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_paths_are_not_published():

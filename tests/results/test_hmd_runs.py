@@ -39,16 +39,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_recipes_run_once_on_their_data_and_the_page_shows_the_target(place: Path, monkeypatch):
-    asked = []
+    calls = []
 
     def fake(recipe: Any, folder: Any) -> dict[str, Any]:
-        asked.append((folder.path.name, recipe.data.arguments["root"]))
+        calls.append((folder.path.name, recipe.data.arguments["root"]))
         return outcome(0.01 if recipe.name == "har_hmd" else 0.05)
 
     monkeypatch.setattr(hmd_runs.measure, "measure", fake)
     for _ in range(2):
         results.run("hmd_runs", ["har=/some/where/windows.npz"])
-    assert asked == [("speech-synthetic-0", None), ("har-0", "/some/where/windows.npz")]
+    assert calls == [("speech-synthetic-0", None), ("har-0", "/some/where/windows.npz")]
     page = (place / "results/hmd_runs/README.md").read_text()
     assert "gatesearch bench hmd_runs har=har_windows.npz" in page and "/some" not in page
     assert "13 of 13 plans tried" in page and "drops by +0.050" in page.replace("\n", " ")

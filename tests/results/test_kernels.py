@@ -136,6 +136,6 @@ def test_the_roofline_is_the_lower_of_two_limits() -> None:
 
 def test_every_case_is_timed_in_turn_with_the_limits_of_the_processor(tiny: None) -> None:
     results.run("kernels", ["groups=rnn", "rounds=1"])
-    kept = json.loads(Path("runs/bench-kernels/rnn-16-units.json").read_text())
-    roof = roofline.Roof.read_times(Times.read(kept, "minimum_us"))
+    stored = json.loads(Path("runs/bench-kernels/rnn-16-units.json").read_text())
+    roof = roofline.Roof.read_times(Times.read(stored, "minimum_us"))
     assert roof.int8 > roof.fp32 > 0 and set(roof.read) == {"L2"}

@@ -30,8 +30,8 @@ def test_plans_are_drawn_by_their_seed_and_differ() -> None:
     assert plans == [models.random_plan(subject, seed) for seed in range(30)]
     assert len(set(plans)) > 25 and {gate.kind for plan in plans for gate in plan.gates} == {"gc", "fbs", "pg"}
     assert {len(cut_gates(plan)) for plan in plans} == {0, 1, 2}
-    known = {site.name: site for site in subject.layers}
-    assert all(models.has_kernel(g, known[g.site]) for plan in plans for g in plan.gates if g.site in known)
+    sites = {site.name: site for site in subject.layers}
+    assert all(models.has_kernel(g, sites[g.site]) for plan in plans for g in plan.gates if g.site in sites)
 
 
 def test_a_gate_can_be_set_to_open_a_share_of_its_outputs() -> None:

@@ -32,10 +32,10 @@ SHARES = {"positive": 0.25, "noise": 0.75}
 @pytest.fixture(scope="module")
 def small_table(tmp_path_factory: pytest.TempPathFactory) -> table.Table:
     """Return a table of the small space with two epochs; a gate at the input costs more quality than a deeper gate."""
-    space, found = small(kinds={"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.9, 0.99]}}), {}
+    space, rows = small(kinds={"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.9, 0.99]}}), {}
     for plan in space.plans():
         gates = trained(plan, AFTER)
-        row = found.setdefault(gates, {"gates": [g.to_dict() for g in gates], "seconds": [1.0, 2.0], "cores": {}})
+        row = rows.setdefault(gates, {"gates": [g.to_dict() for g in gates], "seconds": [1.0, 2.0], "cores": {}})
         runs = [[1.0, 1.0], *([0.5, 0.4] if core == "npu" else [1.0, 0.1] for core in plan.cores)]
         row["cores"][",".join(plan.cores)] = {"runs": runs, "broken": [] if plan.cores[0] == "mcu" else ["npu.sram"]}
         after = [[gate["recall"]] for gate in plan.gates]
@@ -47,7 +47,7 @@ def small_table(tmp_path_factory: pytest.TempPathFactory) -> table.Table:
             epochs[0].append({**reading, "quality": 0.6 - lost})
             epochs[1].append(reading)
     path = tmp_path_factory.mktemp("table") / "small.json.gz"
-    table.write(path, space, SHARES, list(found.values()), {"after": AFTER})
+    table.write(path, space, SHARES, list(rows.values()), {"after": AFTER})
     return table.read(path, "small")
 
 
@@ -64,9 +64,9 @@ def test_a_table_holds_every_plan_at_its_price(small_table: table.Table) -> None
 
 
 def test_the_true_front_is_the_front_of_all_plans(small_table: table.Table) -> None:
-    kept = [i for i in range(len(small_table.plans)) if small_table.allowed[i]]
-    kept = [i for i in kept if small_table.errors[i, -1] <= small_table.limit]
-    points = [small_table.point(i) for i in kept]
+    feasible = [i for i in range(len(small_table.plans)) if small_table.allowed[i]]
+    feasible = [i for i in feasible if small_table.errors[i, -1] <= small_table.limit]
+    points = [small_table.point(i) for i in feasible]
     assert {small_table.point(i) for i in small_table.front} == {points[i] for i in pareto.front(points)}
     assert (
         small_table.volume(range(len(small_table.plans))) >= small_table.volume(small_table.front) == pytest.approx(1)
@@ -103,10 +103,10 @@ def test_the_replay_of_an_engine_that_repeats_plans_ends(small_table: table.Tabl
 def test_only_full_trainings_count(small_table: table.Table) -> None:
     best = small_table.front[0]
     half, whole = Step(best, 1, 1), Step(best, 2, 1)
-    found = volumes(small_table, [half, whole])
-    assert found[0] == 0 < found[1]
-    assert _per_training(small_table, [half, whole], found) == [found[1]]
-    assert _per_training(small_table, [half], found[:1]) == []
+    shares = volumes(small_table, [half, whole])
+    assert shares[0] == 0 < shares[1]
+    assert _per_training(small_table, [half, whole], shares) == [shares[1]]
+    assert _per_training(small_table, [half], shares[:1]) == []
 
 
 def test_gate_sampler_reaches_the_front_before_random_draws_and_repeats_nothing(small_table: table.Table) -> None:

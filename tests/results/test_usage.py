@@ -17,10 +17,10 @@ COMMANDS = [c.name or str(c.callback.__name__) for c in app.app.registered_comma
 def test_a_benchmark_lists_its_arguments(name: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = set(sys.modules)
     assert app.main(["bench", name, "seeds=1", flag]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"Usage: gatesearch bench {name} [key=value]...\n")
-    _, _, taken = said.partition("\nArguments:\n")
-    assert "=" in taken and "`" not in taken
+    output = capsys.readouterr().out
+    assert output.startswith(f"Usage: gatesearch bench {name} [key=value]...\n")
+    _, _, arguments = output.partition("\nArguments:\n")
+    assert "=" in arguments and "`" not in arguments
     assert not {module for module in set(sys.modules) - before if module.startswith(f"results.{name}")}
 
 

@@ -105,20 +105,20 @@ def test_the_plot_is_drawn(tmp_path: Path) -> None:
 
 
 def test_finished_seeds_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[Path, int, int]] = []
+    calls: list[tuple[Path, int, int]] = []
 
     def done(path: Path, recipe: Any) -> Outcome:
-        asked.append((path, recipe.seed, recipe.training.epochs))
+        calls.append((path, recipe.seed, recipe.training.epochs))
         return outcome(synthetic="synthetic" in path.name)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(vit_gc.measure, "measure", done)
     vit_gc.main(["seeds=0,3"])
-    assert [(path.name, seed) for path, seed, _ in asked] == [("synthetic-0", 0), ("synthetic-3", 3)]
+    assert [(path.name, seed) for path, seed, _ in calls] == [("synthetic-0", 0), ("synthetic-3", 3)]
     assert json.loads((tmp_path / "results" / "vit_gc" / "rows.json").read_text())[0]["seeds"] == [0, 3]
-    asked.clear()
+    calls.clear()
     vit_gc.main([f"data.root={tmp_path}", "training.epochs=2"])
-    assert [(path.name, epochs) for path, _, epochs in asked] == [("real-0", 2)]  # the user's settings come last
+    assert [(path.name, epochs) for path, _, epochs in calls] == [("real-0", 2)]  # the user's settings come last
     assert str(tmp_path) not in (tmp_path / "results" / "vit_gc" / "README.md").read_text()
 
 

@@ -89,7 +89,7 @@ def test_scores_and_settings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match=r"chain: gates: 2 hops; wanted: 3"):
         ChainScores(np.zeros((2, 1)), np.zeros((3, 1)), ())
     scores = ChainScores(np.zeros((3, 1)), np.zeros((3, 1)), (), {"spread": np.zeros(3)})
-    with pytest.raises(DataError, match="settings of 2 gates; wanted: of 1"):
+    with pytest.raises(DataError, match="settings of 2 gates; wanted: settings of 1"):
         run_chain(scores, ChainSettings.all_open(2))
     with pytest.raises(UserError, match="unknown statistic 'spraed'; nearest: 'spread'"):
         run_chain(

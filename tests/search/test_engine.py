@@ -68,11 +68,11 @@ def run(journal: Path, evaluate: Callable[[GatePlan], Evaluated], space: Space |
 
 
 def test_no_plan_is_evaluated_twice_or_if_its_price_rules_it_out(tmp_path: Path) -> None:
-    evaluate, told = Evaluate(), []
-    result = run(tmp_path / "study.journal", evaluate, trials=30, proposals=200, on_trial=told.append)
+    evaluate, reported = Evaluate(), []
+    result = run(tmp_path / "study.journal", evaluate, trials=30, proposals=200, on_trial=reported.append)
     assert len(evaluate.seen) == len(set(evaluate.seen)) == len(result.complete) == 30
     assert not any(price(plan)["npu.sram"] > 0 for plan in evaluate.seen)
-    assert tuple(told) == result.trials
+    assert tuple(reported) == result.trials
     assert [trial.number for trial in result.trials] == list(range(len(result.trials)))
     first: set[GatePlan] = set()
     for trial in result.trials:
@@ -143,8 +143,8 @@ def test_an_interrupted_search_gives_the_same_result(
     journal, evaluate = tmp_path / "study.journal", Evaluate(at, trouble=trouble)
     with pytest.raises(type(trouble)):
         run(journal, evaluate)
-    kept = engine.read(journal)
-    assert kept.trials == unbroken[0].trials[: len(kept.trials)] and len(kept.complete) == at - 1
+    stored = engine.read(journal)
+    assert stored.trials == unbroken[0].trials[: len(stored.trials)] and len(stored.complete) == at - 1
     on = Evaluate()
     assert run(journal, on) == unbroken[0]
     assert evaluate.seen[:-1] + on.seen == unbroken[1]
@@ -169,11 +169,11 @@ def test_a_search_that_is_interrupted_many_times_gives_the_same_result(
 def test_a_search_interrupted_before_it_stores_an_outcome_evaluates_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unbroken: tuple[SearchResult, list[GatePlan]]
 ) -> None:
-    journal, tell, told = tmp_path / "study.journal", optuna.Study.tell, []
+    journal, tell, reported = tmp_path / "study.journal", optuna.Study.tell, []
 
     def interrupted(self: optuna.Study, *args: Any, **kwargs: Any) -> Any:
-        told.append(args)
-        if len(told) == 7:
+        reported.append(args)
+        if len(reported) == 7:
             raise KeyboardInterrupt
         return tell(self, *args, **kwargs)
 
@@ -261,9 +261,9 @@ def test_the_details_of_an_evaluation_are_stored_with_its_trial(tmp_path: Path) 
     def evaluate(plan: GatePlan) -> Evaluated:
         return Evaluated(Objectives(0.5, 1.0, 2.0), {}, {"passed": {"positive": [1.0, 1 / (1 + number(plan, 77))]}})
 
-    found = run(tmp_path / "study.journal", evaluate, trials=4)
+    result = run(tmp_path / "study.journal", evaluate, trials=4)
     again = engine.read(tmp_path / "study.journal")
-    for trial, other in zip(found.trials, again.trials, strict=True):
+    for trial, other in zip(result.trials, again.trials, strict=True):
         assert trial.details == other.details
         if trial.state == "complete":
             assert trial.details == {"passed": {"positive": [1.0, 1 / (1 + number(trial.plan, 77))]}}

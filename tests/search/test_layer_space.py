@@ -44,7 +44,7 @@ def linear(name: str, channels: int = 3) -> LayerSite:
 THREE = (conv("a", 8), conv("b", 20), linear("c"))
 
 
-class Thrown:
+class RandomTrial:
     """A trial that chooses at random. As Optuna does, it refuses a parameter whose choices change."""
 
     def __init__(self, generator: random.Random) -> None:
@@ -69,13 +69,13 @@ def propose(space: Space, trial: Any) -> tuple[PlacedGate, ...]:
 
 def gates_at(some: Kinds, where: LayerSite) -> list[PlacedGate]:
     """Return every gate of some kinds at one site, by brute force."""
-    found = []
+    gates = []
     for kind, given_choices in some.items():
         if fits(kind, where):
             own = kind_of(kind).choices(where)
             rows = [values if len(values) == 1 else given_choices.get(name, values) for name, values in own.items()]
-            found += [PlacedGate.of(kind, where.name, **dict(zip(own, row, strict=True))) for row in product(*rows)]
-    return found
+            gates += [PlacedGate.of(kind, where.name, **dict(zip(own, row, strict=True))) for row in product(*rows)]
+    return gates
 
 
 def brute_force(sites: Sequence[LayerSite], some: Kinds, together: bool) -> set[tuple[PlacedGate, ...]]:
@@ -85,13 +85,13 @@ def brute_force(sites: Sequence[LayerSite], some: Kinds, together: bool) -> set[
         return {tuple(gate for gate in row if gate is not None) for row in product(*per_site)}
     # A plan has one gate kind, with the same parameters at every site where it fits. The last of these sites decides
     # which parameter values there are.
-    found = {()}
+    choices = {()}
     for kind in some:
         able = [where for where in sites if fits(kind, where)]
         for gate in gates_at(some, able[-1]) if able else ():
             if gate.kind == kind:
-                found.add(tuple(PlacedGate(kind, where.name, gate.params) for where in able))
-    return found
+                choices.add(tuple(PlacedGate(kind, where.name, gate.params) for where in able))
+    return choices
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -99,12 +99,12 @@ def brute_force(sites: Sequence[LayerSite], some: Kinds, together: bool) -> set[
 def test_plan_counts_equal_hand_counts(some: Kinds, each: list[int], together: bool) -> None:
     space = layer_space(THREE, some, together=together)
     assert len(space) == (max(each) if together else each[0] * each[1] * each[2])
-    every, trial = brute_force(THREE, some, together), Thrown(random.Random(0))
+    every, trial = brute_force(THREE, some, together), RandomTrial(random.Random(0))
     assert len(every) == len(space)
-    found = {propose(space, trial) for _ in range(300)}
-    assert found == every if together else found <= every
+    proposals = {propose(space, trial) for _ in range(300)}
+    assert proposals == every if together else proposals <= every
     # The proposals contain every gate of every site.
-    assert {gate for gates in found for gate in gates} == {gate for gates in every for gate in gates}
+    assert {gate for gates in proposals for gate in gates} == {gate for gates in every for gate in gates}
 
 
 def test_without_sites_or_kinds_there_is_one_choice() -> None:
@@ -115,7 +115,7 @@ def test_without_sites_or_kinds_there_is_one_choice() -> None:
         layer_space((), BOTH, together=True),
     ):
         assert len(space) == 1 and space.layer_sites == ()
-        assert propose(space, Thrown(random.Random(0))) == ()
+        assert propose(space, RandomTrial(random.Random(0))) == ()
 
 
 def test_a_parameter_that_is_not_named_has_the_choices_of_its_site() -> None:
@@ -137,8 +137,8 @@ def test_a_site_offers_only_the_values_that_fit_it() -> None:
 
 def test_a_kind_that_does_not_fit_the_last_site_is_still_offered() -> None:
     space = layer_space(THREE, BOTH, together=True)
-    found = {propose(space, Thrown(random.Random(i))) for i in range(200)}
-    by_kind = {gates[0].kind: [gate.site for gate in gates] for gates in found if gates}
+    proposals = {propose(space, RandomTrial(random.Random(i))) for i in range(200)}
+    by_kind = {gates[0].kind: [gate.site for gate in gates] for gates in proposals if gates}
     assert by_kind == {"pg": ["a", "b", "c"], "fbs": ["a", "b"]}
 
 
@@ -186,7 +186,7 @@ def test_the_length_is_the_number_of_choices_and_every_proposal_is_one_of_them(
 ) -> None:
     sites, some, together = arguments
     space = layer_space(sites, some, together=together)
-    every, trial = brute_force(sites, some, together), Thrown(generator)
+    every, trial = brute_force(sites, some, together), RandomTrial(generator)
     assert len(space) == len(every)
     for _ in range(5):
         assert propose(space, trial) in every
@@ -196,8 +196,8 @@ def test_the_length_is_the_number_of_choices_and_every_proposal_is_one_of_them(
 def test_optuna_proposes_every_choice(together: bool) -> None:
     space, every = layer_space(THREE, BOTH, together=together), brute_force(THREE, BOTH, together)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    found = {propose(space, study.ask()) for _ in range(60)}
-    assert found <= every and (not together or found == every)
+    proposals = {propose(space, study.ask()) for _ in range(60)}
+    assert proposals <= every and (not together or proposals == every)
 
 
 def device_space(some: Kinds, layer_names: Sequence[str] | str = "all", **changes: Any) -> Space:
@@ -216,7 +216,7 @@ def test_plans_of_both_sorts_of_gates_are_counted_and_canonical() -> None:
     # gates of one of two densities in all layers.
     assert len(space) == (count_core_sequences(2, 1) + (1 + 2) * count_core_sequences(2, 2)) * 3 == 33
     assert {kind for slot in space.cut_slots for kind in slot.kinds} == {"gc"} and space.layer_kinds == ("fbs",)
-    trial, cut_kinds = Thrown(random.Random(0)), {"gc"}
+    trial, cut_kinds = RandomTrial(random.Random(0)), {"gc"}
     plans = {space.propose(trial) for _ in range(1500)}
     assert len(plans) == 33
     for plan in plans:
@@ -229,7 +229,7 @@ def test_plans_of_both_sorts_of_gates_are_counted_and_canonical() -> None:
 def test_a_space_of_layer_gates_alone_has_one_stage() -> None:
     space = device_space(BOTH, max_gates=0)
     assert space.cut_sites == () and len(space) == 2 * 7 * 7 * 5
-    assert {len(space.propose(Thrown(random.Random(i))).cores) for i in range(50)} == {1}
+    assert {len(space.propose(RandomTrial(random.Random(i))).cores) for i in range(50)} == {1}
     assert space.variants() == []
 
 
@@ -295,7 +295,7 @@ def test_every_plan_of_a_shipped_space_can_be_built(name: str) -> None:
     )  # fmt: skip
     assert [s.name for s in space.layer_sites] == [f"conv{i}.0" for i in range(1, 8)] and space.max_gates == 0
     for seed in range(5):
-        plan = space.propose(Thrown(random.Random(seed)))
+        plan = space.propose(RandomTrial(random.Random(seed)))
         model = GatedModel(net, plan, cuts, 10, layers=layers)
         assert list(model.layer_gates) == [gate.site for gate in plan.gates]
 

@@ -19,11 +19,11 @@ clouds = st.integers(1, 4).flatmap(lambda d: st.lists(st.tuples(*[coordinates] *
 
 @given(clouds)
 def test_the_front_equals_that_of_brute_force(points: list[tuple[float, ...]]) -> None:
-    kept = front(points)
+    indices = front(points)
     for i, p in enumerate(points):
         beaten = any(all(a <= b for a, b in zip(q, p, strict=True)) and q != p for q in points)
-        assert (i in kept) != beaten
-    assert kept == sorted(kept)
+        assert (i in indices) != beaten
+    assert indices == sorted(indices)
 
 
 @given(clouds.filter(bool))

@@ -13,15 +13,15 @@ from gatesearch.search.progress import ProgressMonitor
 REFERENCE = Objectives(0.0, 100.0, 200.0)
 
 
-def trial(number: int, state: str = "complete", found: Objectives | None = None, feasible: bool = True) -> Trial:
-    return Trial(number, GatePlan(cores=(f"core{number}",)), state, found, feasible)
+def trial(number: int, state: str = "complete", objectives: Objectives | None = None, feasible: bool = True) -> Trial:
+    return Trial(number, GatePlan(cores=(f"core{number}",)), state, objectives, feasible)
 
 
 TRIALS = (
-    trial(0, found=Objectives(0.9, 50.0, 100.0)),
+    trial(0, objectives=Objectives(0.9, 50.0, 100.0)),
     trial(1, "priced_out"),
-    trial(2, found=Objectives(0.95, 60.0, 50.0), feasible=False),
-    trial(3, found=Objectives(0.8, 20.0, 80.0)),
+    trial(2, objectives=Objectives(0.95, 60.0, 50.0), feasible=False),
+    trial(3, objectives=Objectives(0.8, 20.0, 80.0)),
     trial(4, "duplicate"),
     trial(5, "pruned"),
 )

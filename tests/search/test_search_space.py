@@ -24,7 +24,7 @@ from gatesearch.search import Space, build_space
 from tests.search.small_spaces import count_plans_by_hand, site, small
 
 
-class Thrown:
+class RandomTrial:
     """A trial that chooses at random, and refuses a parameter whose choices change."""
 
     def __init__(self, generator: random.Random) -> None:
@@ -35,7 +35,7 @@ class Thrown:
         return self.generator.choice(list(choices))
 
 
-class Given:
+class FixedTrial:
     """A trial that returns fixed choices by name."""
 
     def __init__(self, **values: Any) -> None:
@@ -87,7 +87,7 @@ def test_length_is_the_number_of_distinct_plans(changes: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("changes", SPACES.values(), ids=SPACES.keys())
 def test_every_plan_of_the_space_is_proposed_and_no_other(changes: dict[str, Any]) -> None:
-    space, trial = small(**changes), Thrown(random.Random(0))
+    space, trial = small(**changes), RandomTrial(random.Random(0))
     plans = all_plans(space)
     assert {space.propose(trial) for _ in range(150 * len(plans))} == plans
 
@@ -99,7 +99,7 @@ def test_sites_stand_in_the_order_of_the_data() -> None:
 @given(st.randoms(use_true_random=False))
 def test_plans_are_canonical(generator: random.Random) -> None:
     space = small()
-    plan = space.propose(Thrown(generator))
+    plan = space.propose(RandomTrial(generator))
     names = [s.name for s in space.cut_sites]
     at = [names.index(gate.site) for gate in plan.gates]
     assert at == sorted(set(at)) and len(plan.cores) == len(plan.gates) + 1
@@ -115,15 +115,15 @@ def test_equal_choices_in_another_order_are_one_plan(space: Space) -> None:
     }  # fmt: skip
     cores = {"gates": 2, "core_0": "npu", "core_1": "mcu", "core_2": "npu"}
     swapped = cores | {"core_0": "mcu", "core_1": "npu"}
-    one = space.propose(Given(**gates, **cores, site_0="stem", site_1="block"))
-    other = space.propose(Given(**gates, **swapped, site_0="block", site_1="stem"))
+    one = space.propose(FixedTrial(**gates, **cores, site_0="stem", site_1="block"))
+    other = space.propose(FixedTrial(**gates, **swapped, site_0="block", site_1="stem"))
     assert one == other and one.cores == ("mcu", "npu", "npu")
 
 
 def test_a_site_that_is_drawn_twice_is_replaced_by_the_next_free_one(space: Space) -> None:
     params = {"cut:block:gc.mode": "channel", "cut:block:gc.keep": 0.5, "cut:input:gc.keep": 0.5}
     cores = {f"core_{k}": "mcu" for k in range(3)}
-    plan = space.propose(Given(gates=2, site_0="block", site_1="block", **params, **cores))
+    plan = space.propose(FixedTrial(gates=2, site_0="block", site_1="block", **params, **cores))
     assert [gate.site for gate in plan.gates] == ["input", "block"]
 
 
@@ -206,7 +206,7 @@ def test_kinds_that_differ_by_site(two_kinds: dict[str, GateKind[Any, Any]]) -> 
     # A gate has 2 choices at input, 2 + 2 at stem and 2 + 3 at block. Cores have 2 choices for one stage, 3 for two
     # stages and 4 for three stages.
     assert len(space) == 2 + 3 * (2 + 4 + 5) + 4 * (2 * 4 + 2 * 5 + 4 * 5)
-    generator = Thrown(random.Random(1))
+    generator = RandomTrial(random.Random(1))
     assert len({space.propose(generator) for _ in range(20000)}) == len(space)
 
 
@@ -299,7 +299,7 @@ def test_a_space_with_clocks_enumerates_each_plan_once(changes: dict[str, Any], 
 @pytest.mark.parametrize("clocks", CLOCKS.values(), ids=CLOCKS.keys())
 def test_every_plan_of_a_space_with_clocks_is_proposed(clocks: list[ClockSlot]) -> None:
     space = small(cut_names=["stem"], kinds={"gc": {"mode": ["channel"], "keep": [0.5]}}, clocks=clocks)
-    trial = Thrown(random.Random(0))
+    trial = RandomTrial(random.Random(0))
     assert {space.propose(trial) for _ in range(150 * len(space))} == set(space.plans())
 
 

@@ -60,8 +60,8 @@ def test_a_full_disk_loses_nothing(limit: int, tmp_path: Path, unbroken: SearchR
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert error.value.errno == errno.EFBIG and error.value.filename == str(journal)
     assert journal.read_bytes()[-1:] in (b"", b"\n") and not list(tmp_path.glob("*.lock"))
-    kept = engine.read(journal)
-    assert kept.trials == unbroken.trials[: len(kept.trials)] and (len(kept.trials) > 0) == (limit > 1000)
+    stored = engine.read(journal)
+    assert stored.trials == unbroken.trials[: len(stored.trials)] and (len(stored.trials) > 0) == (limit > 1000)
     assert run(journal) == unbroken
 
 
@@ -115,8 +115,8 @@ def test_a_torn_end_of_a_journal_is_repaired_with_a_warning(
     whole = journal.read_bytes()
     lost = min(lost, len(whole) - 1)
     journal.write_bytes(whole[: len(whole) - lost] + filler)
-    kept = engine.read(journal).trials
-    assert kept == unbroken.trials[: len(kept)]
+    stored = engine.read(journal).trials
+    assert stored == unbroken.trials[: len(stored)]
     with collect_warnings() as warnings:
         assert run(journal) == unbroken
     is_cut_off = bool(filler) or (lost > 1 and not whole[: len(whole) - lost].endswith(b"\n"))

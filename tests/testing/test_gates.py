@@ -35,7 +35,7 @@ LAYER_KINDS = [name for name, kind in gates.kinds().items() if kind.site_type is
 def assert_breaks(message: str, *args: Any, **params: Any) -> None:
     """Check that a test of the suite fails with the message."""
     messages = broken_promises(suite_of(*args, **params))
-    assert any(re.search(message, said) for said in messages), messages
+    assert any(re.search(message, text) for text in messages), messages
 
 
 @pytest.mark.parametrize("shape", [(16,), (8, 10), (8, 5, 4), (1, 12, 6)])

@@ -89,9 +89,9 @@ def test_progress_is_reported_for_each_split_and_rendition(data: Dataset):
 def test_an_epoch_sees_each_sample_at_most_once_and_drops_the_rest(features: Features):
     batches = Batches(features, 40)
     assert len(batches) == 96 // 40
-    seen = [(x, y) for x, y in batches]
-    assert [len(y) for _, y in seen] == [40, 40]
-    flat = torch.cat([x for x, _ in seen]).flatten(1)
+    pairs = [(x, y) for x, y in batches]
+    assert [len(y) for _, y in pairs] == [40, 40]
+    flat = torch.cat([x for x, _ in pairs]).flatten(1)
     assert len(flat.unique(dim=0)) == 80
 
 

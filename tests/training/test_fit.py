@@ -155,16 +155,16 @@ def test_a_model_in_evaluation_mode_is_trained_in_training_mode(features: Featur
 
 
 def test_a_training_returns_the_moving_average_of_the_weights(features: Features):
-    decay, seen = 0.8, []
+    decay, states = 0.8, []
     trained, epochs = half(), 9  # 54 steps; a decay of 0.8 averages over 5 steps
     weight = trained.gate(0).linear.weight
-    handle = register_optimizer_step_post_hook(lambda *_: seen.append(weight.detach().clone()))
+    handle = register_optimizer_step_post_hook(lambda *_: states.append(weight.detach().clone()))
     fit(trained, features, Schedule(epochs=epochs, batch_size=16, averaging=decay), GateSettings(), seed=0)
     handle.remove()
-    average = seen[0]
-    for value in seen[1:]:
+    average = states[0]
+    for value in states[1:]:
         average = decay * average + (1 - decay) * value
-    assert len(seen) == epochs * (96 // 16)
+    assert len(states) == epochs * (96 // 16)
     torch.testing.assert_close(trained.gate(0).linear.weight.detach(), average)
     assert float(trained.gate(0).theta) == float("-inf")  # the average of -inf is -inf, not NaN
 
@@ -228,9 +228,9 @@ def test_a_training_without_logs_resumes_from_its_last_epoch(
     end = half()
     fit(end, features, schedule, GateSettings(), seed=3, augment=Noise(), checkpoints=tmp_path, on_epoch=rest)
     assert rest.run == 2 and equal(end, whole)  # killed in the callback of the fifth epoch, which is trained again
-    seen = half()
-    fit(seen, features, schedule, GateSettings(), seed=3, augment=Noise(), checkpoints=tmp_path, on_epoch=again)
-    assert again.run == 0 and equal(seen, whole)  # the checkpoint holds the whole training
+    resumed = half()
+    fit(resumed, features, schedule, GateSettings(), seed=3, augment=Noise(), checkpoints=tmp_path, on_epoch=again)
+    assert again.run == 0 and equal(resumed, whole)  # the checkpoint holds the whole training
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
 
 

@@ -91,7 +91,7 @@ class Muffle(nn.Module):
         return 0.5 * hidden
 
 
-def test_figures_against_a_table_by_hand():
+def test_figures_equal_those_computed_by_hand():
     split = sounds(4, 0)
     model = GatedModel(
         Halves(),
@@ -197,7 +197,7 @@ def test_the_routed_error_lies_strictly_between_all_heavy_and_random_routing(tra
 def test_an_inverted_switch_is_worse_than_random_routing(trained, features):
     """The switch is inverted, which shows that the comparison with random routing can fail."""
     gate = trained.gate(0)
-    kept = gate.linear.weight.detach().clone()
+    weight = gate.linear.weight.detach().clone()
     with torch.no_grad():
         gate.linear.weight.neg_()
     try:
@@ -206,5 +206,5 @@ def test_an_inverted_switch_is_worse_than_random_routing(trained, features):
         assert result.fidelity < result.random
     finally:
         with torch.no_grad():
-            gate.linear.weight.copy_(kept)
+            gate.linear.weight.copy_(weight)
         calibrate(trained, features.validation, features.positive)

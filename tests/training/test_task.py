@@ -32,25 +32,25 @@ class FakeTrainer:
 
 def test_masks_and_heads_have_rates_of_their_own_and_masks_no_decay():
     rates = GateSettings(learning_rate_scale=25.0, head_learning_rate_scale=10.0)
-    made = task(Schedule(learning_rate=1e-3, weight_decay=0.01), rates, keep=0.5)
-    made._trainer = FakeTrainer()
-    optimizer = made.configure_optimizers()["optimizer"]
+    gated = task(Schedule(learning_rate=1e-3, weight_decay=0.01), rates, keep=0.5)
+    gated._trainer = FakeTrainer()
+    optimizer = gated.configure_optimizers()["optimizer"]
     decayed, no_decay, gate_weights, controls = optimizer.param_groups
-    masks = {id(made.model.gate(k).mask_logits) for k in range(2)}
+    masks = {id(gated.model.gate(k).mask_logits) for k in range(2)}
     assert {id(p) for p in controls["params"]} == masks
     assert controls["initial_lr"] == pytest.approx(25e-3) and controls["weight_decay"] == 0.0
-    assert {id(p) for p in gate_weights["params"]} == {id(p) for p in made.model.gates.parameters()} - masks
+    assert {id(p) for p in gate_weights["params"]} == {id(p) for p in gated.model.gates.parameters()} - masks
     assert gate_weights["initial_lr"] == pytest.approx(1e-2)
     assert decayed["weight_decay"] == 0.01 and all(p.ndim > 1 for p in decayed["params"])
     assert no_decay["weight_decay"] == 0.0 and no_decay["initial_lr"] == pytest.approx(1e-3)
     counted = sum(len(group["params"]) for group in optimizer.param_groups)
-    assert counted == len(list(made.model.parameters()))
+    assert counted == len(list(gated.model.parameters()))
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_zero_along_half_a_cosine():
-    made = task(Schedule(learning_rate=1.0, warmup=0.1), GateSettings())
-    made._trainer = FakeTrainer()
-    factor = made.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
+    gated = task(Schedule(learning_rate=1.0, warmup=0.1), GateSettings())
+    gated._trainer = FakeTrainer()
+    factor = gated.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
     assert [factor(step) for step in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
     assert factor(4) == pytest.approx(1.0)
     assert factor(22) == pytest.approx(0.5)
@@ -59,35 +59,35 @@ def test_the_rate_rises_to_its_peak_and_falls_to_zero_along_half_a_cosine():
 
 @pytest.mark.parametrize("alpha", [0.0, 2.0])
 def test_the_loss_is_cross_entropy_and_each_gates_own(features: Features, alpha, monkeypatch):
-    made = task(Schedule(label_smoothing=0.1), GateSettings(alpha=alpha, beta=0.5), keep=None)
-    monkeypatch.setattr(made, "log", lambda *_, **__: None)
-    made.eval()
+    gated = task(Schedule(label_smoothing=0.1), GateSettings(alpha=alpha, beta=0.5), keep=None)
+    monkeypatch.setattr(gated, "log", lambda *_, **__: None)
+    gated.eval()
     x, y = features.train.features[:30], features.train.labels[:30]
-    loss = made.training_step((x, y), 0)
-    output = made.model(channels_last(x))
+    loss = gated.training_step((x, y), 0)
+    output = gated.model(channels_last(x))
     expected = F.cross_entropy(output.logits, y, label_smoothing=0.1)
     weight = torch.ones(30)
     for k, own in enumerate(output.gates):
         context = GateContext(y == 0, alpha, 0.5, 0.1, weight, output.logits, lambda _: torch.zeros(30))
-        expected = expected + made.model.gate(k).loss(own, context)
+        expected = expected + gated.model.gate(k).loss(own, context)
         weight = weight * torch.sigmoid(own.logit).clamp(min=0.02).detach()
     torch.testing.assert_close(loss, expected)
     loss.backward()
-    assert all(torch.isfinite(p.grad).all() for p in made.model.parameters() if p.grad is not None)
+    assert all(torch.isfinite(p.grad).all() for p in gated.model.parameters() if p.grad is not None)
 
 
 def test_a_gate_learns_to_pass_samples_that_the_network_accepts(features: Features, monkeypatch):
-    made = task(Schedule(), GateSettings(target="network"), keep=1.0)
-    monkeypatch.setattr(made, "log", lambda *_, **__: None)
-    made.eval()
+    gated = task(Schedule(), GateSettings(target="network"), keep=1.0)
+    monkeypatch.setattr(gated, "log", lambda *_, **__: None)
+    gated.eval()
     x, y = features.train.features[:30], features.train.labels[:30]
-    output = made.model(channels_last(x))
+    output = gated.model(channels_last(x))
     posterior = output.logits.softmax(1)[:, 0]
     accepted = posterior > 0.3
     targets = []
-    for gate in made.model.cut_gates:
+    for gate in gated.model.cut_gates:
         monkeypatch.setattr(gate, "loss", lambda own, context: targets.append(context.positive) or own.logit.sum() * 0)
-    made.gate_losses(made.model.cut_gates, output, x, y)
+    gated.gate_losses(gated.model.cut_gates, output, x, y)
     assert all(torch.equal(positive, accepted) for positive in targets) and len(targets) == 2
     assert not any(positive.requires_grad for positive in targets)
 

@@ -12,9 +12,8 @@ from gatesearch import errors
 from gatesearch.data.scenes.types import Outline
 from gatesearch.errors import DataError
 
-RULE_OF_THREE = (
-    3.0  # without a false accept in T hours the rate is below 3 / T per hour, with 95 % confidence (Poisson)
-)
+# If T hours have no false accept, the rate is below 3 / T per hour with a confidence of 95 % (Poisson distribution).
+RULE_OF_THREE = 3.0
 ROUNDING_S = 1e-6
 TRAIN = "train"
 
@@ -31,9 +30,9 @@ def check_scenes(
             show that a detector stays below this rate. None for no such claim.
 
     Raises:
-        DataError: an event lies outside its scene or overlaps another event, a class is unknown or is a kind of
-            background, too, a scene has no events, sample rates differ, a recording, a speaker or a clip is in two
-            splits, or scenes are too short for the claim.
+        DataError: a scene has no events; an event lies outside its scene or overlaps another event; a class is unknown,
+            or is also a kind of background; sample rates differ; two splits share a recording, a speaker or a clip; or
+            scenes are too short for the claim.
     """
     if not scenes:
         raise DataError("scenes: there are none to check")
@@ -44,7 +43,7 @@ def check_scenes(
             rates = f"{scenes[0].name!r} is at {scenes[0].rate:g} Hz and scene {scene.name!r} at {scene.rate:g} Hz"
             raise DataError(f"scene {rates}; make them at one rate")
     for first, second in combinations(scenes, 2):
-        # Recordings without a split may be for different splits, so they may not be copies of each other either.
+        # Two recordings without a split may be for different splits. So they, too, must not share any sound.
         if first.split is None or first.split != second.split:
             _check_disjoint(first, second)
     if fa_per_hour is not None:

@@ -35,8 +35,8 @@ def load_motion(settings: Motion, split: SplitName, sample_rate: float | None) -
     ``subject`` [streams], ``sample_rate`` (Hz), and optionally ``device`` [streams].
 
     Raises:
-        UserError: the file does not exist or has another form, an activity, a device or a subject is unknown, there are
-            too few subjects, or the sample rate differs from the file's.
+        UserError: the file does not exist or has another form; an activity, a device or a subject is unknown; there are
+            too few subjects; or the sample rate differs from the file's.
     """
     where = f"sources.{settings.name}: {settings.root!r}"
     path = Path(settings.root).expanduser()

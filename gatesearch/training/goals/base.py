@@ -111,7 +111,7 @@ class Goal(Protocol):
             model: changed in place.
             split: the validation split.
             positive: whether each class is a positive, [classes].
-            operation: the targets for all gates together; None sets each gate alone.
+            operation: the targets for all gates together; None sets each gate without regard to the others.
 
         Returns:
             One line that says why the gates do not meet the targets; None if they do.

@@ -73,7 +73,7 @@ class Classification:
     def calibrate(
         self, model: GatedModel, split: FeatureSplit, positive: Tensor, operation: Operation | None = None
     ) -> str | None:
-        """Set each gate's threshold alone, on the samples that the gates before it let through."""
+        """Set the gates' thresholds one after another, each on the samples that the gates before it let through."""
         calibrate(model, split, positive)
         return None
 

@@ -298,12 +298,12 @@ def test_layers_that_read_the_whole_window_may_be_joined(channels, frames, hop, 
 
 @SETTINGS
 @given(st.integers(2, 6), st.integers(1, 6), st.integers(1, 3), st.integers(0, 99))
-def test_a_stage_without_some_channels_runs_by_hops(channels, kept, hop, seed):
+def test_a_stage_without_some_channels_runs_by_hops(channels, count, hop, seed):
     network = nn.Sequential(nn.Conv1d(3, channels, 3), nn.ReLU(), nn.Conv1d(channels, channels, 2)).eval()
     for weight in network.parameters():
         weight.data = integers(tuple(weight.shape), seed)[0].float()
-    keeps = sorted(range(channels), key=lambda i: (i * 7 + seed) % channels)[: min(kept, channels)]
-    stage = cut_channels(trace(network), torch.zeros(1, 3, 9), inputs=[0, 2], outputs=keeps).double()
+    remaining = sorted(range(channels), key=lambda i: (i * 7 + seed) % channels)[: min(count, channels)]
+    stage = cut_channels(trace(network), torch.zeros(1, 3, 9), inputs=[0, 2], outputs=remaining).double()
     hops = HopNetwork(trace_program(stage), (2, 9), time_axis=1, hop=hop)
     stream = integers((2, 9 + hop), seed + 1)
     with torch.no_grad():

@@ -91,12 +91,12 @@ def test_frames_of_one_time_meet_behind_a_branch_that_padded():
         "layer 'convs.1' pads nothing in time: 34 frames a window, not 40",
         "'shortcuts_1' is cut to 34 frames for 'add_1'",
     )
-    seen = []
+    outputs = []
     for each in (network, rewritten.network):
-        handle = each.get_submodule("pool").register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+        handle = each.get_submodule("pool").register_forward_pre_hook(lambda _, x: outputs.append(x[0]))
         each(torch.randn(1, 2, 40, generator=torch.Generator().manual_seed(1)))
         handle.remove()
-    torch.testing.assert_close(seen[0][:, :, 3:37], seen[1])  # away from the ends, padding changes nothing
+    torch.testing.assert_close(outputs[0][:, :, 3:37], outputs[1])  # away from the ends, padding changes nothing
 
 
 def test_a_network_whose_graph_stays_keeps_its_class_and_its_sites():

@@ -159,7 +159,7 @@ BY_HAND = {  # misses, false accepts
 
 
 @pytest.mark.parametrize("name", COUNTINGS)
-def test_each_published_rule_counts_as_by_hand(name: str) -> None:
+def test_each_published_rule_counts_the_events_computed_by_hand(name: str) -> None:
     counting = counting_rule(name)
     result = match(WORDS, CALLS, counting)
     assert (result.misses(counting), result.false_accepts) == BY_HAND[name]

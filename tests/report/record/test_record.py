@@ -19,7 +19,7 @@ from gatesearch.training import Classification
 CUT = PlacedGate.of("gc", "stem", keep=0.5)
 LAYERS = tuple(PlacedGate.of("pg", f"conv{i}", bits=8) for i in range(3))
 STOPS = {"positives that pass all gates", "noise stopped"}
-LEFT = "remaining MACs of gated layers"
+REMAINING_MACS = "remaining MACs of gated layers"
 
 
 def printed(capsys: pytest.CaptureFixture[str], *gates: PlacedGate) -> str:
@@ -49,10 +49,10 @@ def printed(capsys: pytest.CaptureFixture[str], *gates: PlacedGate) -> str:
 @pytest.mark.parametrize(
     ("gates", "there", "absent"),
     [
-        ((CUT,), STOPS, {LEFT}),
-        (LAYERS, {LEFT, "737 k", "421 k, 57.0 %", "pg@conv0, conv1, conv2(bits=8) on"}, STOPS),
-        ((CUT, *LAYERS), STOPS | {LEFT}, set()),
-        ((), {"expected MACs"}, STOPS | {LEFT}),
+        ((CUT,), STOPS, {REMAINING_MACS}),
+        (LAYERS, {REMAINING_MACS, "737 k", "421 k, 57.0 %", "pg@conv0, conv1, conv2(bits=8) on"}, STOPS),
+        ((CUT, *LAYERS), STOPS | {REMAINING_MACS}, set()),
+        ((), {"expected MACs"}, STOPS | {REMAINING_MACS}),
     ],
 )
 def test_rows_belong_to_the_gates_of_the_plan(

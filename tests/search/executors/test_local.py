@@ -28,20 +28,20 @@ TRIALS = 60
 SHORT, FULL = 4, 100  # numbers of kills
 
 
-def searched(folder: Path, seed: int, in_worker: bool = False) -> SearchResult:
-    """Start or resume a search; the file ``told`` gets a line for each trial that the search reports."""
+def run_search(folder: Path, seed: int, in_worker: bool = False) -> SearchResult:
+    """Start or resume a search; the file ``reports`` gets a line for each trial that the search reports."""
 
     def tell(trial: Trial) -> None:
-        note(folder / "told", f"{trial.number} {trial.plan.digest}")
+        note(folder / "reports", f"{trial.number} {trial.plan.digest}")
 
     evaluate = Quick(folder / "ended", 0.02 if in_worker else 0.003)
     local.MAX_FAILURES = 10**6  # kills may hit the same plan many times, and the plan must not fail because of them
-    chosen = SearchSettings(journal=folder / "study.journal", trials=TRIALS, proposals=400, seed=seed, on_trial=tell)
+    settings = SearchSettings(journal=folder / "study.journal", trials=TRIALS, proposals=400, seed=seed, on_trial=tell)
     executor = LocalWorkers(evaluate, workers=1) if in_worker else None
-    return engine.search(small(), price, evaluate, chosen, executor)
+    return engine.search(small(), price, evaluate, settings, executor)
 
 
-def forked(work: Callable[[], object]) -> int:
+def fork(work: Callable[[], object]) -> int:
     """Call ``work`` in a forked process, and return the id of that process."""
     pid = os.fork()
     if not pid:
@@ -54,7 +54,7 @@ def forked(work: Callable[[], object]) -> int:
     return pid
 
 
-def ended(pid: int, within: float) -> int | None:
+def wait_for_end(pid: int, within: float) -> int | None:
     """Wait for a process to end; return its status, or None if it still runs after ``within`` seconds."""
     until = time.monotonic() + within
     while time.monotonic() < until:
@@ -81,8 +81,8 @@ def lines(path: Path) -> list[str]:
 
 def unbroken(folder: Path, seed: int) -> SearchResult:
     folder.mkdir()
-    pid = forked(lambda: searched(folder, seed))
-    assert ended(pid, 120) == 0
+    pid = fork(lambda: run_search(folder, seed))
+    assert wait_for_end(pid, 120) == 0
     return engine.read(folder / "study.journal")
 
 
@@ -91,24 +91,24 @@ def kill_drivers(kills: int, tmp_path: Path) -> None:
     while done < kills:
         whole, folder = unbroken(tmp_path / f"whole-{seed}", seed), tmp_path / f"broken-{seed}"
         folder.mkdir()
-        here, kept, status = 0, SearchResult(()), None
+        here, earlier, status = 0, SearchResult(()), None
         while status is None:
-            pid = forked(lambda folder=folder, seed=seed: searched(folder, seed))  # type: ignore[misc]
-            status = ended(pid, dice.uniform(0.0, 0.6))
+            pid = fork(lambda folder=folder, seed=seed: run_search(folder, seed))  # type: ignore[misc]
+            status = wait_for_end(pid, dice.uniform(0.0, 0.6))
             if status is None and done < kills:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 here, done = here + 1, done + 1
             elif status is None:
-                status = ended(pid, 120)
+                status = wait_for_end(pid, 120)
                 assert status is not None
             journal = folder / "study.journal"
-            now = engine.read(journal) if journal.exists() else kept
+            now = engine.read(journal) if journal.exists() else earlier
             # The journal holds all earlier trials and all reported trials. They equal those of the unbroken search.
-            assert now.trials[: len(kept.trials)] == kept.trials == whole.trials[: len(kept.trials)]
-            assert set(lines(folder / "told")) <= {f"{trial.number} {trial.plan.digest}" for trial in now.trials}
-            kept = now
-        assert status == 0 and kept == whole and kept.front == whole.front
+            assert now.trials[: len(earlier.trials)] == earlier.trials == whole.trials[: len(earlier.trials)]
+            assert set(lines(folder / "reports")) <= {f"{trial.number} {trial.plan.digest}" for trial in now.trials}
+            earlier = now
+        assert status == 0 and earlier == whole and earlier.front == whole.front
         assert len(lines(folder / "ended")) <= len(lines(tmp_path / f"whole-{seed}" / "ended")) + here
         seed += 1
 
@@ -118,22 +118,22 @@ def kill_workers(kills: int, tmp_path: Path) -> None:
     while done < kills:
         whole, folder = unbroken(tmp_path / f"whole-{seed}", seed), tmp_path / f"broken-{seed}"
         folder.mkdir()
-        pid = forked(lambda folder=folder, seed=seed: searched(folder, seed, in_worker=True))  # type: ignore[misc]
+        pid = fork(lambda folder=folder, seed=seed: run_search(folder, seed, in_worker=True))  # type: ignore[misc]
         here, status = 0, None
         tried = lines(folder / "ended")
         while status is None:
             # A new worker takes seconds to start, so it has the time to try at least one plan.
             until = time.monotonic() + 60
             while status is None and len(lines(folder / "ended")) == len(tried) and time.monotonic() < until:
-                status = ended(pid, 0.01)
+                status = wait_for_end(pid, 0.01)
             if status is None:
-                status = ended(pid, dice.uniform(0.0, 0.3))
+                status = wait_for_end(pid, dice.uniform(0.0, 0.3))
             tried = lines(folder / "ended")
             for worker in workers(pid) if status is None and done < kills else ():
                 os.kill(worker, signal.SIGKILL)
                 here, done = here + 1, done + 1
-        kept = engine.read(folder / "study.journal")
-        assert status == 0 and kept == whole and kept.front == whole.front
+        earlier = engine.read(folder / "study.journal")
+        assert status == 0 and earlier == whole and earlier.front == whole.front
         assert len(lines(folder / "ended")) <= len(lines(tmp_path / f"whole-{seed}" / "ended")) + here
         seed += 1
 
@@ -154,10 +154,10 @@ def test_a_hundred_kills(kill: Callable[[int, Path], None], tmp_path: Path) -> N
 def test_plans_that_kill_their_workers_end_the_search_and_lose_nothing(tmp_path: Path) -> None:
     local.MAX_FAILURES = 1
     with pytest.raises(UserError, match=r"^search: 5 of 5 plans failed: 2 workers died while they tried it, .*-9$"):
-        chosen = SearchSettings(journal=tmp_path / "study.journal", trials=3, proposals=20, seed=0)
-        engine.search(small(), price, Quick(tmp_path / "ended"), chosen, LocalWorkers(_deadly, workers=1))
+        settings = SearchSettings(journal=tmp_path / "study.journal", trials=3, proposals=20, seed=0)
+        engine.search(small(), price, Quick(tmp_path / "ended"), settings, LocalWorkers(_deadly, workers=1))
     assert engine.read(tmp_path / "study.journal").complete == ()
-    assert ended(forked(lambda: searched(tmp_path, 0)), 120) == 0
+    assert wait_for_end(fork(lambda: run_search(tmp_path, 0)), 120) == 0
     assert len(engine.read(tmp_path / "study.journal").complete) == TRIALS
 
 
@@ -176,14 +176,14 @@ class Heavy:
 def test_a_worker_that_dies_while_it_starts_is_replaced(after_s: float, tmp_path: Path) -> None:
     settings = SearchSettings(journal=tmp_path / "study.journal", trials=2, proposals=40, seed=0)
     executor = LocalWorkers(Heavy(), workers=1)
-    pid = forked(lambda: engine.search(small(), price, Heavy(), settings, executor))
+    pid = fork(lambda: engine.search(small(), price, Heavy(), settings, executor))
     status = None
     while status is None and not (started := workers(pid)):
-        status = ended(pid, 0.005)
+        status = wait_for_end(pid, 0.005)
     assert status is None
     time.sleep(after_s)
     os.kill(started[0], signal.SIGKILL)
-    status = ended(pid, 120)
+    status = wait_for_end(pid, 120)
     if status is None:
         os.kill(pid, signal.SIGKILL)
     assert status == 0 and len(engine.read(tmp_path / "study.journal").complete) == 2

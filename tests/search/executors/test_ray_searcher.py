@@ -60,9 +60,9 @@ def test_running_trials_are_never_proposed_again(session: Session, tmp_path: Pat
         searcher.on_trial_complete(name, done(plans[name]))
         searcher.on_trial_complete(name, done(plans[name]))  # reported again, as for a trial that ran twice
     assert searcher.suggest("g") == GateSearcher.FINISHED
-    kept = engine.read(tmp_path / "study.journal").complete
-    assert [trial.plan for trial in kept] == [plans[name] for name in "fbdace"]
-    assert [trial.objectives for trial in kept] == [try_plan(plans[name]).objectives for name in "fbdace"]
+    stored = engine.read(tmp_path / "study.journal").complete
+    assert [trial.plan for trial in stored] == [plans[name] for name in "fbdace"]
+    assert [trial.objectives for trial in stored] == [try_plan(plans[name]).objectives for name in "fbdace"]
 
 
 def test_a_trial_that_a_scheduler_stopped_is_pruned(session: Session, tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ point = st.tuples(share, share, share)
 
 @given(st.lists(point, max_size=6), st.lists(point, min_size=1, max_size=4))
 def test_a_plan_without_uncertainty_improves_by_its_exact_volume(
-    front: list[tuple[float, ...]], asked: list[tuple[float, ...]]
+    front: list[tuple[float, ...]], candidates: list[tuple[float, ...]]
 ):
     before = pareto.hypervolume(front, REFERENCE)
-    expected = [pareto.hypervolume([*front, new], REFERENCE) - before for new in asked]
-    quality, costs = np.array([new[0] for new in asked]), np.array([new[1:] for new in asked])
-    belief = LogNormal(np.log(quality), np.zeros(len(asked)))
+    expected = [pareto.hypervolume([*front, new], REFERENCE) - before for new in candidates]
+    quality, costs = np.array([new[0] for new in candidates]), np.array([new[1:] for new in candidates])
+    belief = LogNormal(np.log(quality), np.zeros(len(candidates)))
     np.testing.assert_allclose(expected_improvement(belief, costs, front, REFERENCE), expected, atol=1e-6)
 
 

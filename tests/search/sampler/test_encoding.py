@@ -16,13 +16,13 @@ def gate(site: str, keep: float = 0.5, mode: str = "channel") -> PlacedGate:
     return PlacedGate.of("gc", site, mode=mode, keep=keep, recall=0.99)
 
 
-def test_a_gate_by_hand() -> None:
-    described = PlanEncoder(small()).encode_cut_gate(gate("stem", keep=0.5))
-    depth, thinned, *turned = described
-    assert depth == 1 / 3 and thinned == -math.log(0.5)
+def test_the_vector_of_a_gate_equals_one_written_by_hand() -> None:
+    vector = PlanEncoder(small()).encode_cut_gate(gate("stem", keep=0.5))
+    depth, channels_removed, *parameters = vector
+    assert depth == 1 / 3 and channels_removed == -math.log(0.5)
     # The kind gives 1. The mode, which is the first of two choices, gives 1 and 0. keep=0.5, which is the stronger of
     # two values, gives 1. The recall, which has one value, gives 0.
-    assert sorted(turned) == [0, 0, 1, 1, 1]
+    assert sorted(parameters) == [0, 0, 1, 1, 1]
 
 
 def test_the_encoding_depends_on_sites_but_not_on_cores() -> None:
@@ -34,7 +34,7 @@ def test_the_encoding_depends_on_sites_but_not_on_cores() -> None:
     assert len(features.encode_plan(GatePlan((), ("mcu",)))) == len(here)
 
 
-def test_layers_count_by_their_work() -> None:
+def test_a_layer_gate_changes_the_vector_by_the_macs_of_its_layer() -> None:
     layers = (
         LayerSite("a", "conv2d", (8, 8, 8), (8, 8, 8), 36864, 9),
         LayerSite("b", "linear", (64,), (8,), 4 * 512, 9),

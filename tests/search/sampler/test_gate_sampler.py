@@ -138,11 +138,11 @@ def studied_at_random(seed: int, trials: int) -> optuna.Study:
 def test_parallel_workers_propose_different_plans():
     study = studied(sampler(), 8)
     space = small()
-    asked = []
+    plans_priced = []
     for seed in range(6):  # each worker has a sampler of its own
         study.sampler = sampler(seed)
-        asked.append(space.propose(study.ask()))
-    assert len(set(asked)) == 6
+        plans_priced.append(space.propose(study.ask()))
+    assert len(set(plans_priced)) == 6
 
 
 def test_plans_that_their_cost_rules_out_are_not_proposed():
@@ -169,8 +169,8 @@ def test_gentle_gates_are_proposed_first_and_as_long_as_no_plan_is_feasible():
     assert second.gates in gentle[1:]
     result = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle), least=1.0))]
     assert set(result) == set(gentle)
-    kept = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle)))]
-    assert set(kept) != set(gentle)  # once a plan is feasible, the sampler proposes by its predictions
+    proposed = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle)))]
+    assert set(proposed) != set(gentle)  # once a plan is feasible, the sampler proposes by its predictions
     mcu = sampler(initial=[()], allowed=lambda plan: "block" not in {gate.site for gate in plan.gates})
     assert "block" not in str(plans(studied(mcu, 8, least=1.0)))
 
@@ -213,8 +213,8 @@ def test_the_surrogate_covers_layer_gates():
         return 0.1 + sum(0.1 * (gate["high_bits"] == 2) for gate in plan.gates if gate.site == "a")
 
     def cost(plan: GatePlan) -> tuple[float, float]:
-        left = 3 - sum(0.3 if gate["high_bits"] == 4 else 0.6 for gate in plan.gates)
-        return left, left
+        remaining = 3 - sum(0.3 if gate["high_bits"] == 4 else 0.6 for gate in plan.gates)
+        return remaining, remaining
 
     study = optuna.create_study(
         directions=["maximize", "minimize", "minimize"],

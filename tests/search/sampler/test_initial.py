@@ -24,10 +24,10 @@ def start(space: Space) -> list[dict[str, Scalar]]:
 
 def test_the_first_plans_are_no_gates_then_one_gentle_gate_at_each_site() -> None:
     space = small()
-    found = start(space)
-    assert [choice.get("site_0") for choice in found] == [None, "input", "stem", "block"]
-    assert found[0] == {"gates": 0, "core_0": "mcu"}
-    assert found[2] == {
+    params = start(space)
+    assert [choice.get("site_0") for choice in params] == [None, "input", "stem", "block"]
+    assert params[0] == {"gates": 0, "core_0": "mcu"}
+    assert params[2] == {
         "gates": 1, "site_0": "stem", "cut:stem:gc.mode": "channel", "cut:stem:gc.keep": 1.0,
         "core_0": "mcu", "core_1": "mcu",
     }  # fmt: skip
@@ -50,12 +50,12 @@ def test_some_first_plans_leave_cut_gates_to_the_sampler() -> None:
 def test_first_plans_have_each_layer_kind_gently_at_every_site_that_it_fits(together: bool, labels: list[str]) -> None:
     layers = (LayerSite("a", "conv2d", (3, 4, 4), (8, 4, 4), 100, 9), LayerSite("b", "linear", (8,), (8,), 64, 9))
     kinds = {"pg": {"bits": [4, 8], "high_bits": [2]}, "fbs": {"density": [0.5, 0.9]}}
-    found = start(small(kinds=kinds, max_gates=0, layer_sites=layers, together=together))
-    assert found[0] == {"gates": 0, "core_0": "mcu", **{f"{label}:kind": "none" for label in labels}}
-    assert [found[1][f"{label}:kind"] for label in labels] == ["pg"] * len(labels)
-    assert [found[1][f"{label}:pg.bits"] for label in labels] == [8] * len(labels)
-    assert found[2][f"{labels[0]}:kind"] == "fbs" and found[2][f"{labels[0]}:fbs.density"] == 0.9
-    assert len(found) == 3 and (together or found[2]["b:kind"] == "none")  # fbs fits convolutions alone
+    params = start(small(kinds=kinds, max_gates=0, layer_sites=layers, together=together))
+    assert params[0] == {"gates": 0, "core_0": "mcu", **{f"{label}:kind": "none" for label in labels}}
+    assert [params[1][f"{label}:kind"] for label in labels] == ["pg"] * len(labels)
+    assert [params[1][f"{label}:pg.bits"] for label in labels] == [8] * len(labels)
+    assert params[2][f"{labels[0]}:kind"] == "fbs" and params[2][f"{labels[0]}:fbs.density"] == 0.9
+    assert len(params) == 3 and (together or params[2]["b:kind"] == "none")  # fbs fits convolutions alone
 
 
 def test_a_search_begins_with_the_first_plans_and_does_not_repeat_them_on_resumption(tmp_path: Path) -> None:

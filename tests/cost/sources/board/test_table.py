@@ -66,8 +66,12 @@ def test_less_work_never_takes_longer(shipped: BoardTable) -> None:
         ("fbs_pg", "open", (("block", 16), ("group", 1), ("pieces", 1))),
     ):  # fmt: skip
         call = KernelCall(kernel, CONV.shape, variant)
-        taken = [costs.reading(call._replace(remaining=((name, share),))) for share in (0.25, 0.5, 0.75, 1.0)]
-        assert None not in taken and taken == sorted(taken, key=float) and taken[0] < taken[-1]  # type: ignore[arg-type]
+        costs_by_share = [costs.reading(call._replace(remaining=((name, share),))) for share in (0.25, 0.5, 0.75, 1.0)]
+        assert (
+            None not in costs_by_share
+            and costs_by_share == sorted(costs_by_share, key=float)
+            and costs_by_share[0] < costs_by_share[-1]
+        )  # type: ignore[arg-type]
     for kernel in ("lstm", "gru"):
         one = KernelCall(kernel, (1, 10, 64), (("parts", 1),), (("rich", 0.25),))
         dense, many = one._replace(remaining=(("rich", 1.0),)), one._replace(shape=(7, 10, 64))
@@ -134,9 +138,9 @@ def test_a_module_costs_its_calls_and_the_profiles_figure_for_the_rest() -> None
     priced = [costs.reading(call) for call in (depthwise, pointwise)]
     assert None not in priced
     by_hand = sum(filter(None, priced)) + 25 * 32 * 8 * core.timing.instructions_per_mac.value
-    taken = board.module_reading(core, costs, block, torch.zeros(1, 16, 5, 5))
-    assert taken == pytest.approx(by_hand)
-    assert core.timing.latency_us(taken) == pytest.approx(by_hand / core.timing.clock_mhz.value)
+    reading = board.module_reading(core, costs, block, torch.zeros(1, 16, 5, 5))
+    assert reading == pytest.approx(by_hand)
+    assert core.timing.latency_us(reading) == pytest.approx(by_hand / core.timing.clock_mhz.value)
 
 
 def test_a_profile_without_a_table_keeps_to_its_constant() -> None:

@@ -61,7 +61,7 @@ def test_a_table_has_a_reading_for_each_program_and_each_point_of_each_kernel(pr
     empty = convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1))
     result = profiler.measure(programs, empty, [Run(call, False), Run(call, True)], seconds=0.1)
     assert set(result.programs) == {"float32", "int8"}
-    assert all(taken > result.empty_us > 0 for taken in result.programs.values())
+    assert all(us > result.empty_us > 0 for us in result.programs.values())
     [(key, curve)] = result.kernels.curves.items()
     assert key == key_of(call) and curve.names == ("inputs", "outputs") and len(curve.points) == 4
     assert result.timings == 1 + 4 + (len(split_operators.split_all(programs)[1]) - 4) + 3

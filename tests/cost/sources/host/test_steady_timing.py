@@ -23,9 +23,9 @@ class MadeUp(Beat):
         self.beats = beats
 
     def __call__(self) -> float:
-        taken = next(self.beats)
-        self.fastest_us = min(self.fastest_us, taken)
-        return taken
+        duration = next(self.beats)
+        self.fastest_us = min(self.fastest_us, duration)
+        return duration
 
 
 class Clock:
@@ -51,8 +51,8 @@ def test_passes_go_on_until_two_of_each_call_agree(monkeypatch: pytest.MonkeyPat
     clock = Clock(monkeypatch)
     calls = {"quiet": always(10.0), "slow": iter([30.0, 20.0, 19.9] + [50.0] * 40)}
     groups = [{name: clock.taking(times)} for name, times in calls.items()]
-    found = spread(groups, 60.0, 0.0, rounds=1, beat=MadeUp(always(2.0)))
-    assert found.noisy == () and found.us == {"quiet": 10.0, "slow": pytest.approx(19.95)}
+    result = spread(groups, 60.0, 0.0, rounds=1, beat=MadeUp(always(2.0)))
+    assert result.noisy == () and result.us == {"quiet": 10.0, "slow": pytest.approx(19.95)}
     assert next(calls["slow"]) == 50.0  # the call was timed three times only
 
 
@@ -60,8 +60,8 @@ def test_calls_beside_a_slow_beat_do_not_count(monkeypatch: pytest.MonkeyPatch) 
     """In half of the rounds, other load makes beats 1.7 times and the call 1.3 times as long."""
     clock = Clock(monkeypatch)
     beats, times = cycle([2.0] * 6 + [3.4] * 5), cycle([10.0] * 5 + [13.0] * 5)  # one more beat than calls
-    found = spread([{"it": clock.taking(times)}], 60.0, 0.0, rounds=10, beat=MadeUp(beats))
-    assert found.us == {"it": 10.0} and found.noisy == () and found.beat_us == 2.0
+    result = spread([{"it": clock.taking(times)}], 60.0, 0.0, rounds=10, beat=MadeUp(beats))
+    assert result.us == {"it": 10.0} and result.noisy == () and result.beat_us == 2.0
 
 
 def test_earlier_beats_show_that_all_of_a_stretch_is_disturbed(
@@ -69,8 +69,8 @@ def test_earlier_beats_show_that_all_of_a_stretch_is_disturbed(
 ) -> None:
     clock, beat = Clock(monkeypatch), MadeUp(iter([2.0] + [3.0] * 100))
     beat()
-    found = spread([{"it": clock.taking(always(13.0))}], 0.0, 0.0, rounds=5, beat=beat)
-    assert found.us == {"it": 13.0} and found.noisy == ("it",)
+    result = spread([{"it": clock.taking(always(13.0))}], 0.0, 0.0, rounds=5, beat=beat)
+    assert result.us == {"it": 13.0} and result.noisy == ("it",)
 
 
 def test_medians_of_parts_add_up_to_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,8 +85,8 @@ def test_medians_of_parts_add_up_to_that_of_the_whole(monkeypatch: pytest.Monkey
 def test_timing_ends_at_its_budget_and_names_noisy_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     growing = (1.0 + step for step in range(1000))
-    found = spread([{"a": clock.taking(growing)}], 0.0, 0.0, rounds=5, beat=MadeUp(always(2.0)))
-    assert found.noisy == ("a",) and found.us == {"a": 3.0}
+    result = spread([{"a": clock.taking(growing)}], 0.0, 0.0, rounds=5, beat=MadeUp(always(2.0)))
+    assert result.noisy == ("a",) and result.us == {"a": 3.0}
 
 
 def test_the_time_of_a_loop_leaves_out_its_programs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,8 +97,8 @@ def test_the_time_of_a_loop_leaves_out_its_programs(monkeypatch: pytest.MonkeyPa
         loop()
         return 100_000
 
-    found = spread([{"loop": NetCall(call)}], 60.0, 0.0, rounds=5, beat=MadeUp(always(2.0)))
-    assert found.us == {"loop": 5.0}
+    result = spread([{"loop": NetCall(call)}], 60.0, 0.0, rounds=5, beat=MadeUp(always(2.0)))
+    assert result.us == {"loop": 5.0}
 
 
 def test_caches_are_filled_before_each_call_that_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,19 +45,19 @@ class QuietLayer:
 
     @classmethod
     def load(cls, arrays: Mapping[str, Array], library: Library) -> Self:
-        """Return the layer that consists of these arrays."""
+        """Return the layer from the arrays that :meth:`arrays` returned."""
         weights, bias = (np.ascontiguousarray(arrays[name]) for name in ("weights", "bias"))
         shape = [int(size) for size in arrays["shape"]]
         return cls(weights, bias, float(arrays["limit"]), bool(arrays["relu"]), shape, library)
 
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
         """Return the layer's only kernel call."""
-        columns, height = self.weights.shape
+        inputs, outputs = self.weights.shape
         arguments = (
             address(x),
             math.prod(self.shape[:-1]),
-            columns,
-            height,
+            inputs,
+            outputs,
             self.limit,
             address(self.weights),
             address(self.bias),
@@ -78,7 +78,7 @@ class QuietLayer:
 
 
 class QuietKernel(LayerKernel):
-    """The kernel of a linear layer that leaves out small inputs; its shape is (rows, inputs, outputs)."""
+    """The kernel of a linear layer that leaves out small inputs; the shape of a call is (rows, inputs, outputs)."""
 
     name = "quiet"
     source = Path(__file__).with_name("quiet.c")
@@ -101,14 +101,14 @@ class QuietKernel(LayerKernel):
 
     def work(self, call: KernelCall, tile: int) -> dict[str, float]:
         """Return how often each loop of the C code runs, by name; the estimated time is a weighted sum of these."""
-        rows, columns, height = call.shape
-        read = rows * columns * dict(call.remaining).get("read", 1.0)
+        rows, inputs, outputs = call.shape
+        read = rows * inputs * dict(call.remaining).get("read", 1.0)
         return {
             "call": 1.0,
-            "inputs": float(rows * columns),
+            "inputs": float(rows * inputs),
             "inputs read": read,
-            "products": read * height,
-            "outputs": float(rows * height),
+            "products": read * outputs,
+            "outputs": float(rows * outputs),
         }
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
@@ -120,9 +120,9 @@ class QuietKernel(LayerKernel):
 
         The call says which share of the inputs the kernel reads; the other inputs are zero.
         """
-        rows, columns, height = call.shape
-        x = generator.standard_normal((rows, columns)).astype(np.float32)
-        x[:, round(columns * dict(call.remaining)["read"]) :] = 0
-        weights = generator.standard_normal((columns, height)).astype(np.float32)
-        bias = generator.standard_normal(height).astype(np.float32)
-        return Sample(QuietLayer(weights, bias, 1e-6, relu=False, shape=(rows, height), library=library), x)
+        rows, inputs, outputs = call.shape
+        x = generator.standard_normal((rows, inputs)).astype(np.float32)
+        x[:, round(inputs * dict(call.remaining)["read"]) :] = 0
+        weights = generator.standard_normal((inputs, outputs)).astype(np.float32)
+        bias = generator.standard_normal(outputs).astype(np.float32)
+        return Sample(QuietLayer(weights, bias, 1e-6, relu=False, shape=(rows, outputs), library=library), x)
