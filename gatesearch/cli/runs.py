@@ -94,7 +94,7 @@ def export(folder: RunFolder = "", settings: ExportSettings = None) -> None:
 
     result = pipeline.resume(path, until="export", trust=trust)
     if target is not None:
-        assert result.bundle is not None  # the step before
+        assert result.bundle is not None  # the export step, which has run, makes it
         export_firmware(result.problem, result.bundle, Path(out) if out else path / FIRMWARE)
     _require_parity(result)
 

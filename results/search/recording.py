@@ -35,7 +35,7 @@ from gatesearch.training import Features, fit
 from gatesearch.training.calibration import calibrate_and_score
 from gatesearch.training.cascade import EVALUATION_BATCH
 from results.search import table
-from results.search.spaces import Recorded, trained
+from results.search.spaces import RecordedSpace, gates_to_train
 
 ROWS = "rows.jsonl"
 DIGITS = 6
@@ -50,7 +50,7 @@ class Recording(NamedTuple):
     folder: RunFolder
 
 
-def record(spec: Recorded, folder: RunFolder) -> Recording:
+def record(spec: RecordedSpace, folder: RunFolder) -> Recording:
     """Train every plan that is not recorded yet.
 
     Args:
@@ -69,7 +69,7 @@ def record(spec: Recorded, folder: RunFolder) -> Recording:
     pending = [gates for gates in trainings(problem.space, spec) if key(gates) not in done]
     with console.progress(len(pending), "trainings") as bar, (folder / ROWS).open("a") as file:
         for gates in pending:
-            row = {"trained": key(gates), **trained_row(run, spec, features, gates)}
+            row = {"trained": key(gates), **train_combination(run, spec, features, gates)}
             file.write(json.dumps(row, separators=(",", ":")) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -83,14 +83,15 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     with path.open("rb+") as file:
-        whole = file.read()
-        file.truncate(whole.rfind(b"\n") + 1)
-    return [json.loads(line) for line in whole[: whole.rfind(b"\n") + 1].splitlines()]
+        content = file.read()
+        complete_bytes = content.rfind(b"\n") + 1
+        file.truncate(complete_bytes)
+    return [json.loads(line) for line in content[:complete_bytes].splitlines()]
 
 
-def trainings(space: Space, spec: Recorded) -> list[tuple[PlacedGate, ...]]:
+def trainings(space: Space, spec: RecordedSpace) -> list[tuple[PlacedGate, ...]]:
     """Return the gates of every training, each combination once, ordered by the number of gates at cut sites."""
-    return list(dict.fromkeys(trained(plan, spec.after) for plan in space.plans()))
+    return list(dict.fromkeys(gates_to_train(plan, spec.after) for plan in space.plans()))
 
 
 def key(gates: Sequence[PlacedGate]) -> str:
@@ -98,22 +99,24 @@ def key(gates: Sequence[PlacedGate]) -> str:
     return GatePlan(tuple(gates)).digest
 
 
-def trained_row(run: Recording, spec: Recorded, features: Features, gates: Sequence[PlacedGate]) -> dict[str, Any]:
+def train_combination(
+    run: Recording, spec: RecordedSpace, features: Features, gates: Sequence[PlacedGate]
+) -> dict[str, Any]:
     """Train one combination of gates and measure its quality after the epochs of ``spec.at``."""
     problem = run.problem
-    plan = GatePlan(tuple(_complete(problem.space, gate) for gate in gates))
+    plan = GatePlan(tuple(_with_all_parameters(problem.space, gate) for gate in gates))
     plan = replace(plan, cores=(problem.device.core_names[0],) * (len(cut_gates(plan)) + 1))
     model = build_model(plan, problem, run.baseline)
     epochs: list[list[Reading]] = []
-    spent, ended = [0.0], 0
+    seconds, epochs_done = [0.0], 0
     started = time.process_time()
 
-    def read() -> None:
-        nonlocal started, ended
-        ended += 1
-        if ended not in spec.at:
+    def measure() -> None:
+        nonlocal started, epochs_done
+        epochs_done += 1
+        if epochs_done not in spec.at:
             return
-        spent.append(spent[-1] + time.process_time() - started)
+        seconds.append(seconds[-1] + time.process_time() - started)
         epochs.append(list(_readings(run, model, spec)))
         model.train()
         started = time.process_time()
@@ -127,22 +130,22 @@ def trained_row(run: Recording, spec: Recorded, features: Features, gates: Seque
         seed=training_seed(problem.recipe.seed, plan),
         goal=problem.goal,
         augment=problem.augment,
-        on_epoch=read,
+        on_epoch=measure,
     )
     return {
         "gates": [gate.to_dict() for gate in gates],
-        "seconds": [round(seconds, 3) for seconds in spent[1:]],
+        "seconds": [round(value, 3) for value in seconds[1:]],
         "epochs": epochs,
     }
 
 
-def _readings(run: Recording, model: GatedModel, spec: Recorded) -> Iterator[Reading]:
-    """Yield a model's quality on validation, for each combination of the parameters that are set after training."""
+def _readings(run: Recording, model: GatedModel, spec: RecordedSpace) -> Iterator[Reading]:
+    """Yield the validation quality for each combination of values of the parameters that are set after training."""
     problem, split = run.problem, run.problem.features.validation
-    offered = [_later(problem.space, gate, spec.after) for gate in cut_gates(model.plan)]
+    offered = [_choices_after_training(problem.space, gate, spec.after) for gate in cut_gates(model.plan)]
     if not any(offered):
         outcome = problem.goal.assess(model, split)
-        yield _rounded({"quality": outcome.value, "passed": outcome.passed, "layers": outcome.layers})
+        yield _round_values({"quality": outcome.value, "passed": outcome.passed, "layers": outcome.layers})
         return
     logits, answers = _outputs(model, split.features)
     positive, names = problem.features.positive, problem.features.kind_names
@@ -151,7 +154,7 @@ def _readings(run: Recording, model: GatedModel, spec: Recorded) -> Iterator[Rea
             for name, value in zip(choices, values, strict=True):
                 setattr(model.gate(k), name, value)
         outcome = calibrate_and_score(model, logits, answers, split, positive, names)
-        yield _rounded(
+        yield _round_values(
             {
                 "after": [list(values) for values in combination],
                 "quality": outcome.value,
@@ -173,14 +176,16 @@ def _outputs(model: GatedModel, features: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(logits), torch.cat(answers)
 
 
-def _later(space: Space, gate: PlacedGate, after: Mapping[str, Sequence[str]]) -> dict[str, Sequence[Any]]:
+def _choices_after_training(
+    space: Space, gate: PlacedGate, after: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[Any]]:
     """Return the choices of those parameters of a gate that are set after training, by name."""
     slot = next(slot for slot in space.cut_slots if slot.sites[0].name == gate.site)
     values = slot.values(gate.kind)
     return {name: values[name] for name in after.get(gate.kind, ())}
 
 
-def _complete(space: Space, gate: PlacedGate) -> PlacedGate:
+def _with_all_parameters(space: Space, gate: PlacedGate) -> PlacedGate:
     """Return a gate with all its parameters; each parameter that is set after training has its first choice."""
     slots = [slot for slot in space.cut_slots if slot.sites[0].name == gate.site and gate.kind in slot.kinds]
     missing = {name: values[0] for slot in slots for name, values in slot.values(gate.kind).items()}
@@ -195,15 +200,15 @@ def draw_clips(features: Features, clips: int | None, seed: int) -> Features:
     return replace(features, bank=features.bank[order], labels=features.labels[order])
 
 
-def _rounded(value: Any) -> Any:
+def _round_values(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, DIGITS)
     if isinstance(value, Mapping):
-        return {name: _rounded(inner) for name, inner in value.items()}
-    return [_rounded(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {name: _round_values(inner) for name, inner in value.items()}
+    return [_round_values(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def pack(spec: Recorded, run: Recording, path: Path, command: str) -> None:
+def pack(spec: RecordedSpace, run: Recording, path: Path, command: str) -> None:
     """Write a finished recording as a table, with the costs of every choice of cores."""
     problem = run.problem
     cost = build_cost_model(problem, run.baseline.backbone, run.folder)
@@ -212,14 +217,14 @@ def pack(spec: Recorded, run: Recording, path: Path, command: str) -> None:
     for gates in trainings(problem.space, spec):
         row = dict(recorded[key(gates)])
         del row["trained"]
-        whole = tuple(_complete(problem.space, gate) for gate in gates)
+        complete = tuple(_with_all_parameters(problem.space, gate) for gate in gates)
         row["cores"] = {}
-        for plan in problem.space.plans_for(whole):
-            priced = {"runs": _short(cost.run_costs(plan)), "broken": sorted(cost.violations(plan))}
+        for plan in problem.space.plans_for(complete):
+            costs = {"runs": _shorten(cost.run_costs(plan)), "broken": sorted(cost.violations(plan))}
             observed = [epoch[0]["layers"] for epoch in row["epochs"]]
             if any(observed):
-                priced["observed"] = [_short(cost.run_costs(plan, layers)) for layers in observed]
-            row["cores"][",".join(plan.cores)] = priced
+                costs["observed"] = [_shorten(cost.run_costs(plan, layers)) for layers in observed]
+            row["cores"][",".join(plan.cores)] = costs
         row["epochs"] = [[{k: v for k, v in r.items() if k != "layers"} for r in epoch] for epoch in row["epochs"]]
         packed.append(row)
     stamp = fingerprint()
@@ -240,6 +245,6 @@ def pack(spec: Recorded, run: Recording, path: Path, command: str) -> None:
     table.write(path, problem.space, cost.shares, packed, about)
 
 
-def _short(runs: Sequence[Sequence[float]]) -> list[list[float | None]]:
+def _shorten(runs: Sequence[Sequence[float]]) -> list[list[float | None]]:
     """Return costs rounded to seven digits; an infinite cost becomes None, because JSON has no infinity."""
     return [[float(f"{value:.7g}") if math.isfinite(value) else None for value in pair] for pair in runs]

@@ -11,7 +11,7 @@ from gatesearch.recipe import Recipe, load
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedSpace:
     """A search space of which every plan is trained and recorded in a table.
 
     Args:
@@ -38,7 +38,7 @@ class Recorded:
 EPOCHS = (1, 3, 9, 16)  # epochs at which successive halving by 3 compares trainings, and the last epoch
 
 RECORDED = {
-    "kws16": Recorded(
+    "kws16": RecordedSpace(
         "kws.yaml",
         (
             "device=three_core",  # the recorded prices are those of this device
@@ -55,7 +55,7 @@ RECORDED = {
         data="synthetic speech (eSpeak NG)",
         after={GC.name: ("recall",)},
     ),
-    "image16": Recorded(
+    "image16": RecordedSpace(
         "digits_hybrid.yaml",
         (
             "device=bit_serial",  # the recorded prices are those of this device
@@ -73,13 +73,13 @@ RECORDED = {
 }
 
 
-def trained(plan: GatePlan, after: Mapping[str, tuple[str, ...]]) -> tuple[PlacedGate, ...]:
+def gates_to_train(plan: GatePlan, after: Mapping[str, tuple[str, ...]]) -> tuple[PlacedGate, ...]:
     """Return the gates of a plan without the parameters that are set after training.
 
     Plans with equal gates in this sense share one training.
 
     >>> plan = GatePlan((PlacedGate.of("gc", "stem", keep=0.5, recall=0.99),), ("mcu", "npu"))
-    >>> [gate.params for gate in trained(plan, {"gc": ("recall",)})]
+    >>> [gate.params for gate in gates_to_train(plan, {"gc": ("recall",)})]
     [(('keep', 0.5),)]
     """
     return tuple(

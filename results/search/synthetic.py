@@ -59,7 +59,7 @@ def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
                     )
                     row.append(row[-1] * (1 - stopped))
             loss += 0.8 * (1 - gate["recall"])
-        key = _trained(plan)
+        key = _gates_to_train(plan)
         noise.setdefault(key, generator.normal(0, NOISE))
         whole = base + loss * (1 + 0.3 * len(plan.gates)) + noise[key]
         curves.setdefault(key, _lacking(epoch_generator, at))
@@ -71,7 +71,7 @@ def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
     return replace(real, name=name, at=at, seconds=seconds, errors=errors, costs=costs, passed=passed)
 
 
-def _trained(plan: GatePlan) -> tuple[object, ...]:
+def _gates_to_train(plan: GatePlan) -> tuple[object, ...]:
     return tuple((gate.kind, gate.site, gate["keep"], gate["mode"]) for gate in plan.gates)
 
 

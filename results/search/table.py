@@ -21,7 +21,7 @@ from gatesearch.search import pareto
 from gatesearch.search.slots import Slot, merge_values
 from gatesearch.search.space import Space
 from gatesearch.search.space_builder import build_space
-from results.search.spaces import trained
+from results.search.spaces import gates_to_train
 
 Array = npt.NDArray[np.float64]
 Passed = Mapping[str, Sequence[float]]
@@ -168,7 +168,7 @@ def read(path: Path, name: str) -> Table:
     plans = tuple(space.plans())
     training, errors, costs, passed, runs, allowed = [], [], [], [], [], []
     for plan in plans:
-        key = tuple(json.dumps(gate.to_dict(), sort_keys=True) for gate in trained(plan, after))
+        key = tuple(json.dumps(gate.to_dict(), sort_keys=True) for gate in gates_to_train(plan, after))
         training.append(row_of[key])
         row = tree["rows"][row_of[key]]
         values = [[gate[name] for name in after.get(gate.kind, ())] for gate in cut_gates(plan)]

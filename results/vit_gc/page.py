@@ -16,7 +16,7 @@ from results.whole_runs import SPEECH_PROTOCOL, percent
 
 Get = Callable[[Outcome], float]
 # Figures that the page gives for each prevalence: name, key, and the published figure.
-SWEPT = (
+SWEEP_FIGURES = (
     ("energy gain end to end", "gain_end_to_end", None),
     ("bound of any gate's gain", "bound", None),
     ("idealised gain", "gain_idealised", "158 to 30,000 (2405.01739, theoretical)"),
@@ -54,9 +54,11 @@ class KeywordTransformer(Benchmark):
             "one plan, negatives mixed as the recipe's stream"
         )
 
-        def row(name: str, get: Get, unit: str = "share", target: str | None = None, how: str = "measured") -> Row:
+        def row(
+            name: str, get: Get, unit: str = "share", target: str | None = None, provenance: str = "measured"
+        ) -> Row:
             values = {seed: float(get(outcome)) for seed, outcome in self.outcomes.items()}
-            return self.row(name, values, unit, protocol=protocol, provenance=how, target=target)
+            return self.row(name, values, unit, protocol=protocol, provenance=provenance, target=target)
 
         rows = [
             row("accuracy, ungated", lambda o: o.summary["baseline"]["accuracy"]),
@@ -79,7 +81,7 @@ class KeywordTransformer(Benchmark):
             row("answer agreement, ungated in int8", lambda o: o.int8["agreement"]),
         ]
         for prevalence in self._prevalences():
-            for name, key, published in SWEPT:
+            for name, key, published in SWEEP_FIGURES:
                 # An infinite gain is None and gets no row; the page prints "infinite".
                 if all(o.sweep(prevalence)[key] is not None for o in self.outcomes.values()):
                     get = partial(_gain, prevalence=prevalence, key=key)

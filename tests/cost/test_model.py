@@ -1,4 +1,4 @@
-"""Tests of the price of a plan: stages, links and memory compared with figures by hand, and bounds."""
+"""Tests of the price of a plan: stages, links and memory against figures computed by hand, and bounds."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def test_the_ungated_backbone_runs_on_the_cheapest_core_that_fits() -> None:
     assert nowhere.ungated()[0].cores == ("mcu",)  # no core fits; the comparison still needs an ungated price
 
 
-def test_a_core_too_small_for_every_plan(tmp_path: Path) -> None:
+def test_a_search_fails_where_the_core_is_too_small_for_every_plan(tmp_path: Path) -> None:
     kinds = {"gc": {"mode": ["channel"], "keep": [0.5], "recall": [0.99]}}
     space = build_space(SITES, ["mcu"], kinds, min_work=0, max_gates=1)
     small = model(device=device(sram_kib=0.01))

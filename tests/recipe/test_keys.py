@@ -20,7 +20,7 @@ from gatesearch.recipe.keys import list_rows
 from gatesearch.recipe.schema import Recipe
 
 DOCS = Path(__file__).parents[2] / "docs"
-OWN = [name for name in schemas.MODELS if name != "device"]
+DESCRIBED_MODELS = [name for name in schemas.MODELS if name != "device"]  # some keys of devices have no sentence
 
 UNITS = {
     "_ms": "(ms)",
@@ -46,13 +46,13 @@ def fields_of(model: type[BaseModel]) -> list[tuple[str, str]]:
     return fields
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", DESCRIBED_MODELS)
 def test_every_field_has_a_sentence(name: str) -> None:
     without = [key for key, text in fields_of(schemas.find_model(name)) if not text.endswith(".")]
     assert without == []
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", DESCRIBED_MODELS)
 def test_a_description_names_the_unit_that_its_key_ends_with(name: str) -> None:
     for key, text in fields_of(schemas.find_model(name)):
         for suffix, unit in UNITS.items():
@@ -60,7 +60,7 @@ def test_a_description_names_the_unit_that_its_key_ends_with(name: str) -> None:
                 assert any(each in text for each in unit.split("|")), key
 
 
-def test_every_key_of_a_recipe_has_a_row_with_a_default_or_must_be_written() -> None:
+def test_the_page_of_keys_has_a_row_for_every_key_of_a_recipe() -> None:
     rows = {row.key: row for row in list_rows(schemas.build_schema("recipe"))}
     assert set(rows) >= {".".join(key) for key in list_keys(Recipe)}
     assert (rows["training.epochs"].range, rows["training.epochs"].default) == (">= 1", "40")
@@ -85,8 +85,8 @@ def test_command_writes_schemas_and_page(tmp_path: Path, capsys: pytest.CaptureF
     assert (tmp_path / "recipes.md").is_file() and len(list((tmp_path / "schemas").iterdir())) == len(schemas.MODELS)
     capsys.readouterr()
     assert app.main(["schema", "plan"]) == 0
-    written: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert written["$id"] == "urn:gatesearch:plan:1"
+    schema: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert schema["$id"] == "urn:gatesearch:plan:1"
     with pytest.raises(UserError, match="unknown schema 'plam'; nearest: 'plan'"):
         schemas.build_schema("plam")
 

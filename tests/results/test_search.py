@@ -21,7 +21,7 @@ from results.search.page import SearchEngines
 from results.search.recording import ROWS, rows
 from results.search.replay import PROPOSALS, Budget, Replay, Step, volumes
 from results.search.replays import Outcome, _per_training
-from results.search.spaces import RECORDED, trained
+from results.search.spaces import RECORDED, gates_to_train
 from tests.search.small_spaces import small
 
 AFTER = {"gc": ["recall"]}
@@ -34,7 +34,7 @@ def small_table(tmp_path_factory: pytest.TempPathFactory) -> table.Table:
     """Return a table of the small space with two epochs; a gate at the input costs more quality than a deeper gate."""
     space, rows = small(kinds={"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.9, 0.99]}}), {}
     for plan in space.plans():
-        gates = trained(plan, AFTER)
+        gates = gates_to_train(plan, AFTER)
         row = rows.setdefault(gates, {"gates": [g.to_dict() for g in gates], "seconds": [1.0, 2.0], "cores": {}})
         runs = [[1.0, 1.0], *([0.5, 0.4] if core == "npu" else [1.0, 0.1] for core in plan.cores)]
         row["cores"][",".join(plan.cores)] = {"runs": runs, "broken": [] if plan.cores[0] == "mcu" else ["npu.sram"]}
@@ -58,7 +58,9 @@ def test_a_table_holds_every_plan_at_its_price(small_table: table.Table) -> None
     _, latency, energy = small_table.point(small_table.index[plan])
     assert (latency, energy) == pytest.approx((2 + 0.5 * reach, 1.1 + 0.4 * reach))
     one = {
-        small_table.training[i] for i, p in enumerate(small_table.plans) if trained(p, AFTER) == trained(plan, AFTER)
+        small_table.training[i]
+        for i, p in enumerate(small_table.plans)
+        if gates_to_train(p, AFTER) == gates_to_train(plan, AFTER)
     }
     assert len(one) == 1
 

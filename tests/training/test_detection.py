@@ -87,7 +87,7 @@ def test_a_network_that_detects_bursts_misses_none(problem):
     assert figures.passed == {"positive": (1.0,), "quiet": (1.0,)}
 
 
-def test_a_gate_that_stops_all_misses_all(problem):
+def test_a_gate_that_stops_every_hop_misses_every_event(problem):
     features, goal = problem
     gated = model(features, GatePlan((PlacedGate.of("gc", "input", mode="channel", keep=1.0, recall=0.9),)))
     calibrate(gated, features.validation, features.positive)
@@ -99,7 +99,7 @@ def test_a_gate_that_stops_all_misses_all(problem):
     assert figures.gated_summary()["early_stop_by_kind"] == {"quiet": 1.0}
 
 
-def test_the_detector_is_set_on_the_validation_stream(problem):
+def test_the_detector_is_tuned_on_the_validation_stream(problem):
     features, goal = problem
     network = model(features)
     validation, test = goal.assess(network, features.validation), goal.assess(network, features.test)
@@ -158,11 +158,11 @@ def test_figures_say_what_each_gate_stops_and_misses(problem, trained):
     assert sum(summary["misses_by_gate"].values()) == figures.figures.gate_misses
     assert summary["openings_per_hour"][-1] == pytest.approx(figures.activities[-1].openings * 3600 / HOP_S)
     trained.cut_gates[0].theta.fill_(float("inf"))
-    lost = goal.assess(trained, features.test).gated_summary()["misses_by_gate"]
-    assert sum(lost.values()) == 20
+    misses_by_gate = goal.assess(trained, features.test).gated_summary()["misses_by_gate"]
+    assert sum(misses_by_gate.values()) == 20
 
 
-def test_without_an_operation_each_hop_is_decided_alone(problem, trained):
+def test_without_targets_a_gate_decides_each_hop_by_itself(problem, trained):
     features, goal = problem
     goal.calibrate(trained, features.validation, features.positive)
     assert trained.stream is None
@@ -170,28 +170,28 @@ def test_without_an_operation_each_hop_is_decided_alone(problem, trained):
     assert (gate.smoothing, gate.hold, gate.threshold) == (1, 0, float(trained.cut_gates[0].theta))
 
 
-def test_all_gates_stay_open_where_none_keeps_the_misses(problem, trained):
+def test_all_gates_stay_open_if_no_setting_keeps_the_misses_within_the_limit(problem, trained):
     features, goal = problem
-    doubt = goal.calibrate(trained, features.validation, features.positive, operation(1.0, max_miss_rise=-0.5))
-    assert doubt is not None and "all gates stay open" in doubt
+    warning = goal.calibrate(trained, features.validation, features.positive, operation(1.0, max_miss_rise=-0.5))
+    assert warning is not None and "all gates stay open" in warning
     assert goal.assess(trained, features.validation).early_stop_rate == 0.0
 
 
 def test_a_model_runs_over_a_stream_once(problem, trained, monkeypatch):
     features, goal = problem
     goal = replace(goal, runs=StreamRuns())
-    count = []
+    batch_sizes = []
     forward = trained.forward
-    monkeypatch.setattr(trained, "forward", lambda batch: count.append(len(batch)) or forward(batch))
+    monkeypatch.setattr(trained, "forward", lambda batch: batch_sizes.append(len(batch)) or forward(batch))
     goal.calibrate(trained, features.validation, features.positive, operation())
     windows = len(features.validation.labels)  # calibration first sets thresholds on these
     goal.assess(trained, features.validation)
     goal.assess(trained, features.test)
     goal.manifest_entries(trained)
-    assert sum(count) == windows + len(features.validation.stream.features) + len(features.test.stream.features)
+    assert sum(batch_sizes) == windows + len(features.validation.stream.features) + len(features.test.stream.features)
 
 
-def test_limits_name_the_excess(problem):
+def test_a_limit_returns_by_how_much_the_figures_exceed_it(problem):
     features, goal = problem
     figures = goal.assess(model(features), features.validation)
     assert goal.limits["max_miss_rise"](figures, 1.0, 0.02) == pytest.approx(-0.02)
@@ -213,6 +213,6 @@ def test_a_split_of_windows_is_no_stream():
         ({"test": loud_scene("short", 2, seconds=0.4, bursts=0)}, "a window of 0.5 s; wanted: up to its 0.4 s"),
     ],
 )
-def test_scenes_that_cannot_be_judged_are_refused(changes, message):
+def test_scenes_without_an_event_or_a_whole_window_are_refused(changes, message):
     with pytest.raises((UserError, DataError), match=message):
         data(**changes)

@@ -18,8 +18,8 @@ from gatesearch.compile import flatbuffer
 
 Name = TypeVar("Name", bound=Hashable)
 MAX_SPLIT_OPERATORS = 24  # a model with more operators is timed as a whole
-MAX_TINY_VALUES = 512  # an operator on no more values takes about as long as the call itself
-MAX_SHAPE_BYTES = 64  # an integer constant of no more bytes is a shape, axes or the like
+MAX_TINY_VALUES = 512  # an operator on at most so many values takes about as long as the call itself
+MAX_SHAPE_BYTES = 64  # an integer constant of at most so many bytes is a shape, axes or the like
 INT32, INT64 = 2, 4  # TensorType in the schema of .tflite models
 PAD_OPS = ("PAD", "PADV2")
 CONVOLUTION_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D")
@@ -133,7 +133,7 @@ def _small_integer_bytes(parsed: Any, tensor: Any) -> bytes:
 
 
 def _submodel(parsed: Any, graph: Any, subset: Sequence[Any]) -> bytes:
-    """Return a model of consecutive operators only."""
+    """Return a model that has only the given operators, which are consecutive."""
     internal = {index for operator in subset[:-1] for index in operator.outputs}
     read = (index for operator in subset for index in operator.inputs if index >= 0 and index not in internal)
     variables = [index for index in dict.fromkeys(read) if not flatbuffer.is_constant(parsed, graph.tensors[index])]
@@ -162,12 +162,12 @@ def split_all(models: Mapping[Name, bytes]) -> tuple[dict[Name, list[str]], dict
 
 
 def interpolation_weights(operators: Mapping[str, Operator], max_timings: int) -> dict[str, list[tuple[float, str]]]:
-    """Choose operators to interpolate, so that at most ``max_timings`` are timed, and return their weights.
+    """Choose operators to interpolate, so that at most ``max_timings`` are timed if possible, and return their weights.
 
     Between two operators of a family, time is assumed to be linear in work. The operators with the least and with the
-    most work of a family are always timed, so more than ``max_timings`` may remain. Of the others, the operators with
-    the smallest expected error are interpolated first. So large matrix products come after all other operators, and
-    operators with much work come after operators with little work.
+    most work of a family are always timed, even if they are more than ``max_timings``. Of the others, the operators
+    with the smallest expected error are interpolated first. So large matrix products come after all other operators,
+    and operators with much work come after operators with little work.
 
     Returns:
         By key of an interpolated operator, the weights and keys of two timed operators of its family.
