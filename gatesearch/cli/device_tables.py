@@ -16,7 +16,7 @@ from gatesearch.devices import profile
 from gatesearch.devices.engine import ENGINES
 from gatesearch.devices.profile import Constant, Device
 
-SOURCE_INDENT = " " * 6
+SOURCE_INDENT, COLUMN_GAP = " " * 6, " " * 2
 
 
 def list_devices(as_json: bool = False) -> None:
@@ -27,8 +27,11 @@ def list_devices(as_json: bool = False) -> None:
             [{"name": each.name, "cores": each.core_names, "description": each.description} for each in devices]
         )
         return
-    rows = [(each.name, ", ".join(each.core_names), each.description) for each in devices]
-    console.table("devices", ("name", "cores", "description"), rows)
+    rows = [(each.name, ", ".join(each.core_names), _count_assumed(each), each.description) for each in devices]
+    console.table("devices", ("name", "cores", "assumed", "description"), rows)
+    console.say("assumed: how many of the device's constants have no source")
+    console.say("gatesearch devices NAME: each constant with its source")
+    console.say("gatesearch devices compare A B: the constants in which two devices differ")
 
 
 def show_device(name: str, as_json: bool = False) -> None:
@@ -41,17 +44,21 @@ def show_device(name: str, as_json: bool = False) -> None:
     if as_json:
         console.print_json(device.model_dump(mode="json"))
         return
+    width_characters = console.console().width
+    _say_paragraph(f"{device.name}: {device.description}", width_characters)
+    console.say()
     for title, constants in _groups(device):
         console.say(f"{device.name}: {title}")
-        for line in _list_lines(constants, today, console.console().width):
+        for line in _list_lines(constants, today, width_characters):
             console.say(line)
         console.say()
     from gatesearch.cost.sources import board
 
     for core in device.cores:
-        console.say(f"core {core.name}: engine {core.engine}: {ENGINES[core.engine].description}")
+        engine = f"engine {core.engine}: {ENGINES[core.engine].description}"
+        _say_paragraph(f"core {core.name}: {engine}", width_characters)
         if table := board.table_of(core):
-            console.say(f"core {core.name}: {table.summary}")
+            _say_paragraph(f"core {core.name}: {table.summary}", width_characters)
 
 
 def compare_devices(names: Sequence[str], as_json: bool = False) -> None:
@@ -81,7 +88,7 @@ def compare_devices(names: Sequence[str], as_json: bool = False) -> None:
 def _groups(device: Device) -> Iterator[tuple[str, list[tuple[str, Constant]]]]:
     """Yield a title and the constants of each core, each link and the sensor, with paths relative to it."""
     for core in device.cores:
-        clocks = f", clock {core.clock_names[0]}; clocks: {', '.join(core.clock_names[1:])}" if core.clocks else ""
+        clocks = f" at {' or '.join(core.clock_names)}" if core.clocks else ""
         yield f"core {core.name}{clocks}", profile.list_constants(core)
     for link in device.links:
         yield f"link {link.source} to {link.target}", profile.list_constants(link)
@@ -91,14 +98,32 @@ def _groups(device: Device) -> Iterator[tuple[str, list[tuple[str, Constant]]]]:
 def _list_lines(
     constants: Sequence[tuple[str, Constant]], today: datetime.date, width_characters: int
 ) -> Iterator[str]:
-    """Yield a row for each constant, and behind it the constant's source as indented lines."""
+    """Yield a row for each constant, and behind it the constant's source as indented lines.
+
+    The age of the source is a column of the rows, or precedes the source if the rows have no room for it.
+    """
     rows = [(path, _describe_value(one), one.provenance, _describe_age(one, today)) for path, one in constants]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    has_room = sum(widths) + len(COLUMN_GAP) * len(widths) <= width_characters
     for row, (_, constant) in zip(rows, constants, strict=True):
-        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        cells = row if has_room else row[:-1]
+        yield COLUMN_GAP + COLUMN_GAP.join(map(str.ljust, cells, widths)).rstrip()
+        source = _cite(constant) if has_room or not row[-1] else f"{row[-1]}: {_cite(constant)}"
         yield from textwrap.wrap(
-            _cite(constant), width_characters, initial_indent=SOURCE_INDENT, subsequent_indent=SOURCE_INDENT
+            source, width_characters, initial_indent=SOURCE_INDENT, subsequent_indent=SOURCE_INDENT
         )
+
+
+def _say_paragraph(text: str, width_characters: int) -> None:
+    """Print a text as lines of at most a width, indented from the second line on."""
+    for line in textwrap.wrap(text, width_characters, subsequent_indent=SOURCE_INDENT, break_on_hyphens=False):
+        console.say(line)
+
+
+def _count_assumed(device: Device) -> str:
+    """Return how many of a device's constants are assumed, such as ``1 of 15``."""
+    constants = [constant for _, group in _groups(device) for _, constant in group]
+    return f"{sum(each.provenance == 'assumed' for each in constants)} of {len(constants)}"
 
 
 def _pair_constants(first: Device, second: Device) -> Iterator[tuple[str, Constant | None, Constant | None]]:
@@ -125,7 +150,7 @@ def _describe_value(constant: Constant | None) -> str:
     """Return a value with its unit and, if the profile states one, its range."""
     if constant is None:
         return "-"
-    text = f"{format_cell(constant.value)} {constant.unit}"
+    text = f"{format_cell(constant.value)} {constant.unit.replace('instructions', 'instr.')}"  # fits 80 columns
     if constant.low is None and constant.high is None:
         return text
     low, high = map(format_cell, constant.ends)

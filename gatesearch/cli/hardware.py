@@ -29,7 +29,8 @@ def devices(names: DeviceNames = None, as_json: AsJson = False) -> None:
 
     if words[:1] == [COMPARE]:
         if len(words) != 3:
-            raise UserError(f"devices compare: {len(words) - 1} names; wanted two, as in: devices compare A B")
+            number = "1 name" if len(words) == 2 else f"{len(words) - 1} names"
+            raise UserError(f"devices compare: {number}, not two; write: devices compare A B")
         device_tables.compare_devices(words[1:], as_json)
     elif len(words) > 1:
         raise UserError(f"devices: {' '.join(words)}: more than one name; to compare two: devices compare A B")
