@@ -18,13 +18,14 @@ from gatesearch.devices.profile import Device, list_clock_slots
 from gatesearch.errors import UserError, nearest
 from gatesearch.frontends import Frontend
 from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
-from gatesearch.pipeline.stream_hops import HOPS, StreamHops, prepare_for_hops
+from gatesearch.pipeline.stream_hops import HOPS, HopKey, StreamHops, prepare_for_hops
 from gatesearch.recipe import Recipe
 from gatesearch.recipe.schema import Augment, Group
 from gatesearch.search.space import Space
 from gatesearch.search.space_builder import build_space
 from gatesearch.training import GOALS, Features, GateSettings, Goal, Schedule, prepare
 
+SCENES = "scenes"  # the data set whose hop a recipe writes under data.hop_ms
 FEW_CLIPS = 20  # number of clips in each class of a synthetic data set, if only the shapes of the data matter
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
 FEATURE_KEYS = ("time_masks", "time_width", "freq_masks", "freq_width")
@@ -159,7 +160,9 @@ def load_problem(
     output_shape = backbones.check_batches(backbone, features.train.features)
     hops, stream = None, features.validation.stream
     if stream is not None and recipe.goal == "detection" and recipe.stream.by == HOPS:
-        backbone, hops = prepare_for_hops(backbone, features.shape, frontend, stream.format.hop)
+        by_recipe = inputs is None and recipe.data.name == SCENES
+        key = HopKey("data.hop_ms", 1e3 / stream.format.rate) if by_recipe else HopKey("hop_s", 1 / stream.format.rate)
+        backbone, hops = prepare_for_hops(backbone, features.shape, frontend, stream.format.hop, key)
     sites, layers = cut_sites(backbone, example), layer_sites(backbone, example)
     if not sites or sites[0].macs_before + sites[0].macs_after == 0:
         raise UserError(f"backbone: {type(backbone).__name__}: no layer multiplies, so gates have no work to leave out")

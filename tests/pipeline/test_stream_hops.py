@@ -5,6 +5,7 @@ If a stride in time does not divide the hop, a backbone keeps one state for each
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 
 from gatesearch._lib import console
 from gatesearch.backbones.ds_cnn import DSCNN
+from gatesearch.errors import UserError
 from gatesearch.frontends import Frontend
 from gatesearch.frontends.identity import Identity
 from gatesearch.frontends.log_mel import LogMel
 from gatesearch.graph.hops import HopNetwork, Part
-from gatesearch.pipeline.stream_hops import StreamHops, late_catch_ups, prepare_for_hops
+from gatesearch.pipeline.stream_hops import MAX_PHASES, HopKey, StreamHops, late_catch_ups, prepare_for_hops
 from gatesearch.recipe import load, load_run, to_yaml
 from tests.cost.test_hop_table import model, plan
 
@@ -104,9 +106,42 @@ def test_a_layer_that_cannot_run_by_hops_is_named_and_the_run_uses_windows(
     assert reason in line and "goes on by whole windows" in line and "\n" not in line
 
 
-def test_a_hop_between_two_frames_and_a_front_end_without_frames_give_an_error_of_one_line() -> None:
-    _, hops, [line] = prepare(DSCNN(2, SHAPE, width=4, blocks=1), 500)
-    assert hops is None and "a frame begins every 320 samples" in line
+IN_MS = HopKey("data.hop_ms", 1e3 / 16_000)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 3000).filter(lambda hop: hop % 320))
+def test_a_hop_between_two_frames_is_refused_with_the_nearest_one_that_fits(hop: int) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(UserError) as caught:
+        prepare_for_hops(network, SHAPE, front_end(), hop, IN_MS)
+    line = str(caught.value)
+    assert line.startswith(f"data.hop_ms: {IN_MS.write(hop)}: {hop} samples, but a frame begins every 320 samples")
+    assert line.endswith(f"write {20 * max(1, round(hop / 320)):g}, or stream.by=windows")
+    assert prepare_for_hops(network, SHAPE, front_end(), 320 * max(1, round(hop / 320)), IN_MS)[1] is not None
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 5), min_size=2, max_size=2), st.integers(1, 12))
+def test_a_hop_that_strides_do_not_divide_is_refused_with_one_that_fits(strides: list[int], hop_frames: int) -> None:
+    first, second = strides
+    network = nn.Sequential(
+        nn.Conv2d(1, 2, 3, stride=(first, 1)), nn.Conv2d(2, 2, 1, stride=(second, 1)), nn.Flatten(1), nn.LazyLinear(2)
+    )
+    network(torch.zeros(2, *SHAPE))
+    phases = math.lcm(hop_frames, first * second) // hop_frames
+    try:
+        _, hops, _ = prepare(network, 320 * hop_frames)
+        assert hops is not None and hops.phases == phases
+    except UserError as error:
+        line = str(error)
+        assert phases > MAX_PHASES or phases * hop_frames >= 49
+        assert line.startswith(f"hop: {320 * hop_frames}: backbone: layer '") and "has a stride of" in line
+        choice = int(line.split("write ")[1].split(",")[0])
+        assert prepare(network, choice)[1] is not None
+
+
+def test_a_front_end_without_frames_gives_a_warning_of_one_line() -> None:
     with console.collect_warnings() as warnings:
         _, hops = prepare_for_hops(DSCNN(2, SHAPE, width=4, blocks=1), SHAPE, Identity(), 640)
     assert hops is None and "identity gives whole windows" in warnings[0]

@@ -22,6 +22,7 @@ from gatesearch.metrics.streams.events import Background, Event
 TRACK_SUFFIXES = (".txt", ".csv")
 ROUNDING_S = 0.001  # the last label may exceed the recording by this time, because label tracks round
 UNLABELLED = "recording"  # kind of background if no label of the track marks one
+RESERVED = ("recording", "background")  # kinds of what no label covers, here and in scenes of programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,8 @@ def read_recording(
         speaker: id of the speaker in the recording, with which checks find a speaker who is in two splits.
 
     Raises:
-        UserError: the file or the track cannot be read, a label lies outside the recording, two events overlap, or a
-            label is none of the classes.
+        UserError: the file or the track cannot be read, a label lies outside the recording, two events overlap, a label
+            is none of the classes, or a label is nearly a kind of background or another label, such as ``Noise``.
     """
     own_rate = wav.sample_rate(path)
     rate = rate or own_rate
@@ -139,6 +140,7 @@ def read_recording(
     labels = read_labels(track or find_track(path))
     kinds = [label for label in labels if label.text in KINDS and label.text not in (classes or ())]
     events = [label for label in labels if label not in kinds]
+    _check_names(events, classes or ())
     _check_labels(labels, events, seconds, classes)
     names = classes if classes is not None else sorted({label.text for label in events})
     own_events = tuple(
@@ -183,6 +185,38 @@ def _check_labels(
                 f"{after.place}: {after.text!r} starts at {after.start_s:g} s, and {before.text!r} of "
                 f"line {before.place.rpartition(':')[2]} ends at {before.end_s:g} s; events may not overlap"
             )
+
+
+def _check_names(events: Sequence[Label], classes: Sequence[str]) -> None:
+    """Refuse a text that differs from a kind of background, or from an earlier text, in its spelling alone.
+
+    It would become a class of its own, for which the device wakes.
+    """
+    own = {_plain(form): kind for kind in KINDS for form in (kind, f"{kind}s")}
+    for label in events:
+        if label.text in classes:
+            continue
+        plain = _plain(label.text)
+        if plain in RESERVED:
+            raise UserError(
+                f"{label.place}: {label.text!r} is the name of what no label covers; leave it without a label, or "
+                f"write a kind of background ({', '.join(KINDS)})"
+            )
+        other = own.setdefault(plain, label.text)
+        if other != label.text:
+            use = " for background" if other in KINDS else ""
+            raise UserError(
+                f"{label.place}: {label.text!r} is spelled nearly as {other!r}; write {other!r}{use}, or another name"
+            )
+
+
+def _plain(text: str) -> str:
+    """Return a text without what differs between spellings of one name.
+
+    >>> _plain("Near-Word"), _plain("near_word"), _plain("...")
+    ('nearword', 'nearword', '...')
+    """
+    return "".join(each for each in text.casefold() if each.isalnum()) or text
 
 
 def _kind_under(event: Label, kinds: Sequence[Label]) -> str:

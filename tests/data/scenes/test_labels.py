@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gatesearch._lib import console
 from gatesearch.data.scenes import check_scenes, read_recording
+from gatesearch.data.scenes.sources import KINDS
 from gatesearch.errors import UserError
 
 RATE = 8000
@@ -100,6 +103,48 @@ def test_a_bad_label_gives_an_error_of_one_line_that_names_its_line(recording: P
     with pytest.raises(UserError) as caught:
         read_recording(recording, classes=("yes", "no"))
     assert BAD[text] in str(caught.value)
+
+
+@st.composite
+def spellings(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, str]:
+    """Draw a name, and another spelling of it."""
+    name = draw(st.sampled_from(names))
+    letters = [draw(st.sampled_from([each.upper(), each])) for each in name]
+    text = "".join(letters).replace("_", draw(st.sampled_from(["-", " ", "", "_"])))
+    return name, text + draw(st.sampled_from(["", ".", "!", "s"] if name in KINDS else ["", ".", "!"]))
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pair=spellings(KINDS))
+def test_a_label_that_is_nearly_a_kind_of_background_is_refused(recording: Path, pair: tuple[str, str]) -> None:
+    kind, text = pair
+    write_track(recording, f"1\t2\tyes\n3\t4\t{text}\n")
+    if text == kind:
+        assert len(read_recording(recording).events) == 1
+        return
+    with pytest.raises(UserError) as caught:
+        read_recording(recording)
+    assert f"kitchen.txt:2: {text!r} is spelled nearly as {kind!r}; write {kind!r} for background" in str(caught.value)
+    assert read_recording(recording, classes=("yes", text)).events[1].label == text
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pair=spellings(("yes", "hey robin", "lights", "light")))
+def test_two_spellings_of_one_event_are_refused(recording: Path, pair: tuple[str, str]) -> None:
+    name, text = pair
+    write_track(recording, f"1\t2\t{name}\n3\t4\t{text}\n5\t6\tlight\n")
+    if text == name:
+        assert [event.label for event in read_recording(recording).events] == [name, name, "light"]
+        return
+    with pytest.raises(UserError, match=r"kitchen\.txt:\d: '.*' is spelled nearly as '.*'; write '.*', or another name"):
+        read_recording(recording)
+
+
+@pytest.mark.parametrize("text", ["background", "Background", "recording"])
+def test_the_kinds_of_what_no_label_covers_are_no_events(recording: Path, text: str) -> None:
+    write_track(recording, f"1\t2\t{text}\n3\t4\tyes\n")
+    with pytest.raises(UserError, match=rf"kitchen\.txt:1: '{text}' is the name of what no label covers"):
+        read_recording(recording)
 
 
 def test_a_track_that_is_missing_doubled_or_no_text_gives_an_error_of_one_line(recording: Path) -> None:
