@@ -61,6 +61,11 @@ class StreamDataset(Dataset):
             samples = f"{hop:g} samples at {self.sample_rate} Hz"
             raise DataError(f"{where}: hop_s is {self.hop_s:g}, which is {samples}; nearest: {near:g}")
         check_streams(self.streams, [name for name, wakes in zip(self.classes, self.positive, strict=True) if wakes])
+        if bool(self.is_positive(self.train.labels).all()):
+            raise DataError(
+                f"{where}: all {len(self.train)} windows of the train split have an event; wanted: some without one, "
+                f"by a positive_share below {self.positive_share:g}"
+            )
 
     @property
     def has_drawn_windows(self) -> bool:
@@ -101,6 +106,9 @@ def _check_samples(where: str, scene: Scene, window_s: float, window: tuple[int,
             f"{where}: a window of {window_s:g} s of scene {scene.name!r} has the shape {list(form)}, and the windows "
             f"have {list(window)}"
         )
+    if np.array_equal(samples.min(axis=0), samples.max(axis=0)):
+        value = "silent" if not samples[0].any() else "constant"
+        raise DataError(f"{where}: scene {scene.name!r} is {value} for all of its {scene.seconds:g} s; wanted: a signal")
     if samples.dtype.kind == "f" and not np.isfinite(samples).all():
         first = int(np.flatnonzero(~np.isfinite(samples).reshape(len(samples), -1).all(1))[0])
         raise DataError(f"{where}: scene {scene.name!r}: sample {first} is not finite, at {first / scene.rate:g} s")

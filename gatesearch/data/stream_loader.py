@@ -19,13 +19,14 @@ from gatesearch.data.scenes.load import LOADERS
 from gatesearch.data.scenes.spec import MAX_HOURS
 from gatesearch.data.scenes.speech_defaults import wake_word_sources
 from gatesearch.data.scenes.windows import draw_windows, window_length
-from gatesearch.data.stream_dataset import StreamDataset, check_streams
+from gatesearch.data.stream_dataset import ROUNDING_SAMPLES, StreamDataset, check_streams
 from gatesearch.data.types import SPLITS, Split
 from gatesearch.errors import UserError, quote, unknown
 
 HOURS = {"train": 1.0, "validation": 0.5, "test": 0.5}
 OWN_ARGUMENTS = ("progress", "only_shapes")  # arguments of the loader that no recipe sets
 MIN_WINDOWS = 10
+MAX_WINDOW_S = 3600.0
 # Length of a scene in hours, number of windows, and number of utterances, if only shapes matter.
 SHORT_H, SHORT_WINDOWS, SHORT_UTTERANCES = 0.2, 400, 8
 HELD_OUT_SHARE = 0.2  # windows of the validation split, and of the test split, for each training window
@@ -77,6 +78,10 @@ def load(
             raise UserError(f"data.hours.{split}: {quote(length)}; wanted: a number above 0, at most {MAX_HOURS}")
     if not isinstance(windows, int) or windows < MIN_WINDOWS:
         raise UserError(f"data.windows: {windows!r}; wanted: a whole number from {MIN_WINDOWS}")
+    _check_range("seconds", seconds, 0, MAX_WINDOW_S)
+    _check_range("hop_ms", hop_ms, 0, 1e3 * seconds)
+    _check_range("positive_share", positive_share, 0, 1, below=True)
+    _check_range("inside", inside, 0, 1)
     if only_shapes:
         sources, hours, windows = _few_utterances(sources), {split: SHORT_H for split in SPLITS}, SHORT_WINDOWS
     scenes, settings = {}, _check_drawing(drawing, sources, seed)
@@ -87,6 +92,9 @@ def load(
         if progress is not None:
             progress(number + 1, len(SPLITS))
         synthetic = clips.synthetic
+    rate = scenes["train"].rate
+    _check_whole("seconds", seconds, rate, f"{rate:g} Hz")
+    _check_whole("hop_ms", hop_ms, rate / 1e3, f"{rate:g} Hz")
     return from_scenes(
         scenes,
         name="scenes",
@@ -99,6 +107,22 @@ def load(
         inside=inside,
         seed=seed,
     )
+
+
+def _check_range(key: str, value: Any, least: float, most: float, below: bool = False) -> None:
+    """Refuse a value of a key that is no number above ``least`` and up to ``most``, or below ``most``."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and least < value <= most and not (below and value == most)):
+        limit = "below" if below else "at most"
+        raise UserError(f"data.{key}: {quote(value)}; wanted: a number above {least:g}, {limit} {most:g}")
+
+
+def _check_whole(key: str, value: float, rate: float, at: str) -> None:
+    """Refuse a length that is no whole number of samples; ``rate`` counts the samples of one unit of the key."""
+    count = value * rate
+    if round(count) < 1 or abs(count - round(count)) > ROUNDING_SAMPLES:
+        near = max(1, round(count)) / rate
+        raise UserError(f"data.{key}: {value:g} is {count:g} samples at {at}; nearest: {near:.12g}")
 
 
 def _few_utterances(sources: Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]] | None:

@@ -54,6 +54,8 @@ SCENE_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "background": ({"segments": (Background("speech", 0, 90),)}, "background 'speech' at 0 to 90 s lies outside"),
     "rate": ({"rate": 50.0}, "at 50 Hz; make them at one rate"),
     "same sound": ({"samples": make_scene(0).samples}, "share sound: 'scene0' and 'scene"),
+    "silent": ({"samples": np.zeros(RATE * SECONDS, np.int16)}, "is silent for all of its 40 s; wanted: a signal"),
+    "constant": ({"samples": np.full(RATE * SECONDS, -7, np.int16)}, "is constant for all of its 40 s; wanted: a si"),
     "other scale": ({"samples": noise("float32")}, "whose full scales differ; wanted: one type"),
     "two channels": ({"samples": noise("float32", 2).astype(np.int16)}, "has the shape [100, 2]"),
 }
@@ -61,6 +63,7 @@ SETTING_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "no hop": ({"hop_s": 0.0}, "hop_s is 0; wanted: above 0, at most 1"),
     "broken hop": ({"hop_s": 0.045}, "hop_s is 0.045, which is 4.5 samples at 100 Hz; nearest: 0.04"),
     "tiny hop": ({"hop_s": 1e-9}, "which is 1e-07 samples at 100 Hz; nearest: 0.01"),
+    "no negatives": ({"positive_share": 1.0}, "all 50 windows of the train split have an event; wanted: some without"),
     "few windows": ({"windows": 2}, "windows is 2; wanted: a whole number from 10"),
     "half windows": ({"windows": 20.5}, "windows is 20.5; wanted: a whole number from 10"),
     "no window": ({"window_s": float("nan")}, "a window of nan s; wanted: up to its 40 s"),

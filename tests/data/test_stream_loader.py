@@ -74,6 +74,17 @@ def test_the_recipe_s_events_or_the_only_folder_are_the_words(tmp_path: Path) ->
         ({"root": "{root}"}, "data.positives: wanted: the words to wake for; folders of"),
         ({"window": 3}, "data: unknown key 'window'; nearest: 'windows'"),
         ({"qqq": 3}, "data: unknown key 'qqq'; choices: event_db, events"),
+        ({"sources": [{"kind": "synthetic_noise", "clip": 3}]}, "data.sources.0.clip: unknown key 'clip'; nearest: 'cl"),
+        ({"events_per_hour": 0}, "data.events_per_hour: 0: should be greater than 0"),
+        ({"hop_ms": 0}, "data.hop_ms: 0; wanted: a number above 0, at most 1000"),
+        ({"hop_ms": -20.0}, "data.hop_ms: -20.0; wanted: a number above 0, at most 1000"),
+        ({"hop_ms": 300, "seconds": 0.25}, "data.hop_ms: 300; wanted: a number above 0, at most 250"),
+        ({"hop_ms": 33.3333}, "data.hop_ms: 33.3333 is 533.333 samples at 16000 Hz; nearest: 33.3125"),
+        ({"seconds": 0.99999}, "data.seconds: 0.99999 is 15999.8 samples at 16000 Hz; nearest: 1"),
+        ({"seconds": float("nan")}, "data.seconds: nan; wanted: a number above 0"),
+        ({"inside": 0}, "data.inside: 0; wanted: a number above 0, at most 1"),
+        ({"positive_share": 1.0}, "data.positive_share: 1.0; wanted: a number above 0, below 1"),
+        ({"positive_share": True}, "data.positive_share: True; wanted: a number"),
         ({"shares": {"quiet": 0.5}}, "data.shares: they add up to 0.5; wanted: 1"),
         ({"hours": {"train": 1.0, "validation": 1.0, "test": float("nan")}}, "data.hours.test: nan; wanted: a number"),
         ({"hours": {"train": 0, "validation": 1.0, "test": 1.0}}, "data.hours.train: 0; wanted: a number above 0"),
@@ -84,7 +95,7 @@ def test_impossible_wake_words_give_an_error_of_one_line(tmp_path: Path, changes
     root = str(write_words(tmp_path / "words", ("go", "left"), speakers=3))
     own = {key: root if value == "{root}" else value for key, value in changes.items()}
     with pytest.raises(UserError) as error:
-        load(None, **{**SHORT, **own})
+        load(**{**SHORT, **own})
     assert message in str(error.value) and "\n" not in str(error.value)
 
 

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from gatesearch.data.scenes.spec import MAX_HOURS, Entry, SplitName
 
 MAX_SAMPLE_RATE_HZ = 768_000
+OWN_RULE = "invalid"  # type of the errors that the validators of this module raise; their messages quote the value
 
 
 def _check_rising(values: tuple[float, float]) -> tuple[float, float]:
@@ -27,7 +28,7 @@ def _check_distinct(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _invalid(message: str, *keys: str) -> PydanticCustomError:
     """Build the error of a validator from a message and the keys that it is about, in the form that recipes read."""
-    return PydanticCustomError("invalid", "{message}", {"message": message, "keys": keys})
+    return PydanticCustomError(OWN_RULE, "{message}", {"message": message, "keys": keys})
 
 
 Kind = Literal["quiet", "environment", "speech", "near_word", "music", "noise"]
