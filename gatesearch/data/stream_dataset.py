@@ -108,7 +108,9 @@ def _check_samples(where: str, scene: Scene, window_s: float, window: tuple[int,
         )
     if np.array_equal(samples.min(axis=0), samples.max(axis=0)):
         value = "silent" if not samples[0].any() else "constant"
-        raise DataError(f"{where}: scene {scene.name!r} is {value} for all of its {scene.seconds:g} s; wanted: a signal")
+        raise DataError(
+            f"{where}: scene {scene.name!r} is {value} for all of its {scene.seconds:g} s; wanted: a signal"
+        )
     if samples.dtype.kind == "f" and not np.isfinite(samples).all():
         first = int(np.flatnonzero(~np.isfinite(samples).reshape(len(samples), -1).all(1))[0])
         raise DataError(f"{where}: scene {scene.name!r}: sample {first} is not finite, at {first / scene.rate:g} s")

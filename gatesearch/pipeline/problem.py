@@ -18,6 +18,7 @@ from gatesearch.devices.profile import Device, list_clock_slots
 from gatesearch.errors import UserError, nearest
 from gatesearch.frontends import Frontend
 from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
+from gatesearch.pipeline.stream_checks import check_gates_by_hops, check_sites, warn_of_short_streams
 from gatesearch.pipeline.stream_hops import HOPS, HopKey, StreamHops, prepare_for_hops
 from gatesearch.recipe import Recipe
 from gatesearch.recipe.schema import Augment, Group
@@ -25,6 +26,7 @@ from gatesearch.search.space import Space
 from gatesearch.search.space_builder import build_space
 from gatesearch.training import GOALS, Features, GateSettings, Goal, Schedule, prepare
 
+DETECTION = "detection"
 SCENES = "scenes"  # the data set whose hop a recipe writes under data.hop_ms
 FEW_CLIPS = 20  # number of clips in each class of a synthetic data set, if only the shapes of the data matter
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
@@ -159,7 +161,7 @@ def load_problem(
     example = features.train.features[:1]
     output_shape = backbones.check_batches(backbone, features.train.features)
     hops, stream = None, features.validation.stream
-    if stream is not None and recipe.goal == "detection" and recipe.stream.by == HOPS:
+    if stream is not None and recipe.goal == DETECTION and recipe.stream.by == HOPS:
         by_recipe = inputs is None and recipe.data.name == SCENES
         key = HopKey("data.hop_ms", 1e3 / stream.format.rate) if by_recipe else HopKey("hop_s", 1 / stream.format.rate)
         backbone, hops = prepare_for_hops(backbone, features.shape, frontend, stream.format.hop, key)
@@ -188,6 +190,11 @@ def load_problem(
         layer_names=recipe.space.layers.sites,
         together=recipe.space.layers.together,
     )
+    check_sites(space, recipe.space.kinds)
+    if hops is not None:
+        check_gates_by_hops(space)
+    if goal.name == DETECTION and not only_shapes:
+        warn_of_short_streams(features, recipe.stream.fa_per_hour)
     return Problem(
         recipe=recipe,
         data=dataset,

@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gatesearch._lib import console
 from gatesearch.cost.price import Price
 from gatesearch.metrics.streams import (
     Claim,
@@ -163,16 +162,13 @@ def compare_stream(
         power_mw=validation_uj / goal.validation.hop_s / 1e3,
     )
     rivals = train_rivals(inputs, problem.recipe.stream.rivals)
-    comparison = StreamComparison(
+    return StreamComparison(
         max_miss_rate=max_miss_rate,
         picked=best,
         rivals={name: judge_rival(problem, rival, max_miss_rate) for name, rival in rivals.models.items()},
         missing=rivals.missing,
         doubt=best.figures.doubt(Claim(fa_per_hour=goal.fa_per_hour)),
     )
-    if comparison.doubt is not None:
-        console.warn(f"test stream: {comparison.doubt}")
-    return comparison
 
 
 def judge_rival(problem: Problem, rival: Rival, max_miss_rate: float) -> StreamResult:

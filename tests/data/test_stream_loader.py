@@ -74,7 +74,10 @@ def test_the_recipe_s_events_or_the_only_folder_are_the_words(tmp_path: Path) ->
         ({"root": "{root}"}, "data.positives: wanted: the words to wake for; folders of"),
         ({"window": 3}, "data: unknown key 'window'; nearest: 'windows'"),
         ({"qqq": 3}, "data: unknown key 'qqq'; choices: event_db, events"),
-        ({"sources": [{"kind": "synthetic_noise", "clip": 3}]}, "data.sources.0.clip: unknown key 'clip'; nearest: 'cl"),
+        (
+            {"sources": [{"kind": "synthetic_noise", "clip": 3}]},
+            "data.sources.0.clip: unknown key 'clip'; nearest: 'cl",
+        ),
         ({"events_per_hour": 0}, "data.events_per_hour: 0: should be greater than 0"),
         ({"hop_ms": 0}, "data.hop_ms: 0; wanted: a number above 0, at most 1000"),
         ({"hop_ms": -20.0}, "data.hop_ms: -20.0; wanted: a number above 0, at most 1000"),

@@ -136,7 +136,9 @@ def test_two_spellings_of_one_event_are_refused(recording: Path, pair: tuple[str
     if text == name:
         assert [event.label for event in read_recording(recording).events] == [name, name, "light"]
         return
-    with pytest.raises(UserError, match=r"kitchen\.txt:\d: '.*' is spelled nearly as '.*'; write '.*', or another name"):
+    with pytest.raises(
+        UserError, match=r"kitchen\.txt:\d: '.*' is spelled nearly as '.*'; write '.*', or another name"
+    ):
         read_recording(recording)
 
 
