@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gatesearch.report.rows import RESULTS, Row, markdown_table
 from results.benchmark import Benchmark, Draw, describe_verdict, meets_target
-from results.boards import cycles, factors, plot, tables
+from results.boards import cycles_page, ethos_u_page, factors, plot, tables
 from results.boards.comparison import LARGEST_ERROR, Comparison, closest, compare, is_close
 from results.boards.cycles import Outcome
 from results.boards.ethos_u import NpuTime
@@ -26,10 +26,6 @@ PRICE_PROTOCOL = (
 COUNT_PROTOCOL = "every kernel call of the network, counted in QEMU; batch normalisations folded, int8"
 STREAM_PROTOCOL = (
     "price of front end and network for each hop of 32 ms; active power of the part's energy runs; floor read"
-)
-CYCLE_PROTOCOL = (
-    "latencies of {systems} systems of parts with Cortex-M4 or M33, {streams} streaming runs; each network left out in "
-    "turn; counted instructions, or their cycles by cortex-cycle-budget {version}"
 )
 
 
@@ -74,10 +70,8 @@ class Boards(Benchmark):
             rows += self._stream_rows(wake_word)
         for core, instructions in self.cores.items():
             rows += self._instruction_rows(core, instructions)
-        for outcome in self.outcomes:
-            rows += self._cycle_rows(outcome)
-        for time in self.npu_times:
-            rows += self._npu_rows(time)
+        rows += cycles_page.rows(self.outcomes, self.command)
+        rows += ethos_u_page.rows(self.npu_times, self.command)
         return rows
 
     def page(self) -> Mapping[str, object]:
@@ -111,11 +105,8 @@ class Boards(Benchmark):
             "streams": tables.streams(self.wake_words, self.comparisons),
             "active_powers": tables.active_powers(self.wake_words),
             "unpredicted": tables.unpredicted(self.published, self.cores, self.wake_words),
-            "cycle_latencies": tables.cycle_latencies(self.outcomes) if self.outcomes else "",
-            "cycle_streams": tables.cycle_streams(self.outcomes) if self.outcomes else "",
-            "cycle_version": cycles.version() if self.outcomes else "",
-            "cycle_spread": tables.cycle_spread(self.outcomes) if self.outcomes else "",
-            "npu_times": tables.npu_times(self.npu_times) if self.npu_times else "",
+            "cycle_comparison": cycles_page.values(self.outcomes),
+            "npu_times": ethos_u_page.table(self.npu_times),
             "npus": self.published.npus,
             "tools": tables.tools(self.cores),
         }
@@ -241,33 +232,3 @@ class Boards(Benchmark):
             )
         ]
         return [table, *rows]
-
-    def _cycle_rows(self, outcome: Outcome) -> list[Row]:
-        reference = self.outcomes[0]
-        figures: dict[str, tuple[float, str]] = {
-            "mean of the largest errors of latency": (outcome.mean_latency_error, "share"),
-            "mean size of the error of mean power": (outcome.mean_power_error, "share"),
-        }
-        if outcome is not reference:
-            better = float(outcome.better_systems(reference))
-            figures["systems with a smaller error of latency than with instructions"] = (better, "systems")
-        protocol = CYCLE_PROTOCOL.format(
-            systems=len(outcome.comparisons), streams=len(outcome.wake_words), version=cycles.version()
-        )
-        return [
-            self.row(f"{outcome.name}: {name}", {0: value}, unit, provenance="modelled", protocol=protocol)
-            for name, (value, unit) in figures.items()
-        ]
-
-    def _npu_rows(self, time: NpuTime) -> list[Row]:
-        name = f"{time.npu.title}, {time.task}, {time.npu.memories[time.memory]}"
-        protocol = (
-            f"Vela, {time.npu.accelerator}, {time.npu.system_config}, {time.memory}; random weights; "
-            f"published: {time.published_ms:g} ms. {time.npu.source}"
-        )
-        return [
-            self.row(f"{name}: time by Vela", {0: time.ms}, "ms", provenance="modelled", protocol=protocol),
-            self.row(
-                f"{name}: error of Vela's time", {0: time.error}, "share", provenance="modelled", protocol=protocol
-            ),
-        ]

@@ -8,9 +8,7 @@ from dataclasses import replace
 from gatesearch.report.rows import markdown_table
 from results.boards import factors
 from results.boards.calls import KINDS
-from results.boards.comparison import LARGEST_ERROR, Comparison, is_close
-from results.boards.cycles import Outcome
-from results.boards.ethos_u import NpuTime
+from results.boards.comparison import Comparison, is_close
 from results.boards.factors import ByTask
 from results.boards.instructions import STREAM, CoreInstructions, macs_by_kind
 from results.boards.networks import NETWORKS, WAKE_WORD
@@ -79,8 +77,8 @@ def latencies(comparisons: Sequence[Comparison]) -> str:
                 each.part.title,
                 describe(each.system),
                 *(f"{each.system.ms[task]:.4g} ({each.errors[task]:+.0%})" for task in TASKS),
-                _largest(each.errors),
-                _largest(each.counted_errors),
+                format_largest_error(each.errors),
+                format_largest_error(each.counted_errors),
                 f"{each.instructions_per_cycle:.3f}",
             ]
         )
@@ -131,8 +129,8 @@ def energies(comparisons: Sequence[Comparison]) -> str:
             describe(each.system),
             each.system.supply,
             *(f"{each.system.uj[task]:.4g} ({each.energy_errors[task]:+.0%})" for task in TASKS),
-            _largest(each.energy_errors),
-            _largest(each.power_errors),
+            format_largest_error(each.energy_errors),
+            format_largest_error(each.power_errors),
         ]
         for each in comparisons
         if set(each.system.uj) == set(TASKS)
@@ -220,52 +218,6 @@ def unpredicted(
     return lines
 
 
-def cycle_latencies(outcomes: Sequence[Outcome]) -> str:
-    """Return the largest error of each system's latencies with instructions, and with each estimate of cycles."""
-    lines = [
-        [each.part.title, describe(each.system), *(_largest(outcome.comparisons[index].errors) for outcome in outcomes)]
-        for index, each in enumerate(outcomes[0].comparisons)
-    ]
-    lines.append(["mean", "", *(f"{outcome.mean_latency_error:.1%}" for outcome in outcomes)])
-    better = [str(outcome.better_systems(outcomes[0])) for outcome in outcomes[1:]]
-    lines.append(["systems with a smaller error than with instructions", "", "", *better])
-    return markdown_table(["part", "system", *(outcome.name for outcome in outcomes)], lines)
-
-
-def cycle_streams(outcomes: Sequence[Outcome]) -> str:
-    """Return the errors of mean power and duty with instructions, and with each estimate of cycles."""
-    lines = []
-    for index, each in enumerate(outcomes[0].wake_words):
-        predictions = [outcome.wake_words[index] for outcome in outcomes]
-        errors = [f"{own.error:+.1%} ({own.duty / own.stream.duty - 1:+.0%})" for own in predictions]
-        lines.append([each.title, f"{each.stream.mhz:g}", *errors])
-    lines.append(["mean size of the error", "", *(f"{outcome.mean_power_error:.1%}" for outcome in outcomes)])
-    return markdown_table(["part", "MHz", *(outcome.name for outcome in outcomes)], lines)
-
-
-def cycle_spread(outcomes: Sequence[Outcome]) -> str:
-    """Return for each estimate by how much the networks' cycles per instruction differ at most, in words."""
-    return ", ".join(f"{outcome.spread(outcomes[0]):.0%} ({outcome.name})" for outcome in outcomes[1:])
-
-
-def npu_times(times: Sequence[NpuTime]) -> str:
-    """Return published and estimated times of the networks on NPUs."""
-    lines = []
-    for each in times:
-        error = f"{each.error:+.0%}"
-        lines.append(
-            [
-                f"{each.npu.title}, {each.npu.accelerator} at {each.npu.mhz:g} MHz",
-                each.npu.memories[each.memory],
-                each.task,
-                f"{1e3 * each.published_ms:.0f}",
-                f"{1e3 * each.ms:.0f}",
-                error if abs(each.error) <= LARGEST_ERROR else f"**{error}**",
-            ]
-        )
-    return markdown_table(["part", "memories", "network", "published us", "Vela us", "error"], lines)
-
-
 def tools(cores: Mapping[str, CoreInstructions]) -> list[str]:
     """Return a line for each core: compiler, emulator and digest of the kernels' sources."""
     return [
@@ -274,6 +226,7 @@ def tools(cores: Mapping[str, CoreInstructions]) -> list[str]:
     ]
 
 
-def _largest(errors: ByTask) -> str:
+def format_largest_error(errors: ByTask) -> str:
+    """Return the largest error in per cent, in bold type beyond the target."""
     text = f"{factors.largest(errors):.0%}"
     return text if is_close(errors) else f"**{text}**"
