@@ -20,6 +20,7 @@ from gatesearch.export.contract import CONTRACT, describe_contract
 from gatesearch.export.hop_stages import HopSetting, compile_hop_stages
 from gatesearch.export.stage_entry import StageWriter
 from gatesearch.export.thresholds import artifact_thresholds, copy_with_thresholds
+from gatesearch.export.vectors import VECTORS, VectorSource, write_vectors
 from gatesearch.model import GatedModel
 from gatesearch.runtime.manifest import MANIFEST
 from gatesearch.training import FeatureSplit
@@ -39,6 +40,7 @@ def write_bundle(
     describe: Callable[[GatedModel], Mapping[str, Any]] | None = None,
     input_range: tuple[float, float] | None = None,
     hops: HopSetting | None = None,
+    vectors: VectorSource | None = None,
 ) -> dict[str, Any]:
     """Write a model's bundle into a folder and return its manifest; the model is not changed.
 
@@ -61,6 +63,7 @@ def write_bundle(
             for any other front end.
         hops: how a stream runs the model by hops, which are the steps from one decision to the next; None for whole
             windows.
+        vectors: inputs from which test vectors are chosen; None for a bundle without vectors.
 
     Raises:
         UserError: a weight of the model is not finite.
@@ -93,8 +96,15 @@ def write_bundle(
             **described,
         }
         manifest[CONTRACT] = describe_contract(manifest)
-        write_whole(part / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
+        _write_manifest(part, manifest)
+        if vectors is not None:
+            manifest[VECTORS] = write_vectors(part, vectors)
+            _write_manifest(part, manifest)
     return manifest
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
 
 
 def artifacts(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

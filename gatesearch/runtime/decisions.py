@@ -94,12 +94,15 @@ class ChainDecisions:
         signal: the gate before the front end; None if there is none.
         classes: number of classes.
         hop: samples from decision to decision.
+
+    Attributes:
+        frontend: the front end.
     """
 
     def __init__(
         self, bundle: Bundle, frontend: BlockFrontend, signal: SignalDecisions | None, classes: int, hop: int
     ) -> None:
-        self._frontend, self._signal, self._classes, self._hop = frontend, signal, classes, hop
+        self.frontend, self._signal, self._classes, self._hop = frontend, signal, classes, hop
         stages = [f"stage {k}" for k in range(len(bundle.programs))]
         on_signal = [] if signal is None else ["gate on the signal"]
         self.usage = Usage(np.zeros(0, np.int64), dict.fromkeys([*on_signal, "front end", *stages], 0.0))
@@ -118,7 +121,7 @@ class ChainDecisions:
                 continue
             with self.usage.measure("front end"):
                 part = samples[first * self._hop : (last - 1) * self._hop + length]
-                windows = self._frontend.read(part, self._hops + first, last - first)
+                windows = self.frontend.read(part, self._hops + first, last - first)
             self.chain.run(windows, self._hops, first, posteriors[:last], stopped[:last])
         self._hops += count
         return Outputs(posteriors, stopped)

@@ -113,6 +113,12 @@ class HopChain:
             self._stages[k + 1].take(requantise(outputs[0], source, target))
         return outputs
 
+    def window(self, k: int) -> Array:
+        """Return the whole window that stage ``k`` has of its input at this hop."""
+        window = self._stages[k].window
+        assert window is not None  # the stage before has run at this hop
+        return window
+
     def close(self, k: int) -> None:
         """Close stage ``k`` and those after it at this hop, in all phases."""
         for chain in self._chains:

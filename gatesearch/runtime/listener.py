@@ -79,6 +79,7 @@ class Listener:
         frontend: function that maps samples, int16 [1, window], to features [1, *shape]; or a front end by hops.
 
     Attributes:
+        bundle: the bundle.
         hops: number of decisions so far.
         length: number of samples so far.
         clipped: number of samples at full scale so far.
@@ -91,6 +92,7 @@ class Listener:
     def __init__(self, bundle: Bundle, frontend: Callable[[Array], Array] | StreamFrontend | BlockFrontend) -> None:
         where = str(bundle.folder)
         settings, self.stream = read_detector(bundle.manifest, where)
+        self.bundle = bundle
         self._decisions = decide_stream(bundle, frontend, self.stream, len(settings.classes))
         self.unsupported = self._decisions.unsupported
         for k, reason in self.unsupported.items():
@@ -103,6 +105,17 @@ class Listener:
     def settings(self) -> DetectorSettings:
         """The settings of the detector."""
         return self._detector.settings
+
+    @property
+    def frontend(self) -> BlockFrontend:
+        """The front end that reads the windows of hops.
+
+        Raises:
+            UserError: the bundle is of an older version and reads each window by itself.
+        """
+        if isinstance(self._decisions, WindowDecisions):
+            raise UserError(f"{self.bundle.folder}: the bundle has no {STREAM_GATES}; export again")
+        return self._decisions.frontend
 
     @property
     def catch_ups(self) -> list[int]:

@@ -34,7 +34,11 @@ def open_listener(folder: Path, devices: bool = False, *, fixed_point: bool = Fa
         UserError: there is no bundle, or it has no detector; or no kernel computes the front end in fixed point.
     """
     engines = None if devices else {stage["core"]: HOST_ENGINE for stage in load_manifest(folder)["stages"]}
-    bundle = Bundle(folder, engines)
+    return open_bundle(Bundle(folder, engines), devices, fixed_point=fixed_point)
+
+
+def open_bundle(bundle: Bundle, devices: bool = False, *, fixed_point: bool = False) -> Listener:
+    """Return a listener on a loaded bundle, whose engines run the stages; see :func:`open_listener`."""
     frontend = restore(bundle.manifest["frontend"])
     if fixed_point:
         return Listener(bundle, fixed_frontend(frontend, bundle))

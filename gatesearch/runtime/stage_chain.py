@@ -132,11 +132,7 @@ class StageChain:
         return read_posteriors(outputs, self._bundle.programs[-1].outputs[0])
 
     def _scores(self, k: int, outputs: Array) -> Array:
-        """Return the model's logit for each logit e that a program exports, [hops]: center + (e - 3) half_width / 3."""
-        entry = self._bundle.manifest["stages"][k]["gate"]["logit"]
-        values = self._bundle.programs[k].outputs[1].dequantise(outputs).reshape(len(outputs), -1)[:, 0].astype(float)
-        scores: Array = entry["center"] + (values - LOGIT_MIDDLE) * entry["half_width"] / 3
-        return scores
+        return read_scores(self._bundle, k, outputs)
 
     def _leave(self, k: int, phases: list[Phase], posteriors: Array, stopped: Array) -> None:
         """Answer the hops that leave through the exit at gate ``k``, if it has one."""
@@ -150,6 +146,22 @@ class StageChain:
                     output = program(requantise(window, self._ends[k][1], program.inputs[0]))[0]
                     posteriors[hop] = read_posteriors(output, program.outputs[0])[0]
                     stopped[hop] = False
+
+
+def read_scores(bundle: Bundle, k: int, outputs: Array) -> Array:
+    """Return the scores of gate ``k``: the model's logit for each logit that its program exports, [hops].
+
+    An exported logit e stands for the model's logit center + (e - 3) half_width / 3.
+
+    Args:
+        bundle: the bundle.
+        k: index of the gate.
+        outputs: exported logits in the type of the program, [hops, ...].
+    """
+    entry = bundle.manifest["stages"][k]["gate"]["logit"]
+    values = bundle.programs[k].outputs[1].dequantise(outputs).reshape(len(outputs), -1)[:, 0].astype(float)
+    scores: Array = entry["center"] + (values - LOGIT_MIDDLE) * entry["half_width"] / 3
+    return scores
 
 
 def stretches(is_open: Array, first: int) -> Iterator[tuple[int, int, bool]]:

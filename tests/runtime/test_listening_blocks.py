@@ -182,8 +182,8 @@ def test_a_bundle_opens_with_the_engines_of_this_host_or_of_its_devices(loaded, 
     assert [program.engine for program in fast._decisions.chain._bundle.programs] == ["litert"] * 3
     engines = [program.engine for program in exact._decisions.chain._bundle.programs]
     assert engines == [stage["engine"] for stage in manifest["stages"]]
-    assert isinstance(fast._decisions._frontend, MelFrontend)
-    assert not isinstance(exact._decisions._frontend, FrontendStream | MelFrontend)
+    assert isinstance(fast.frontend, MelFrontend)
+    assert not isinstance(exact.frontend, FrontendStream | MelFrontend)
 
 
 def test_a_stage_without_kernels_is_named_once_and_listens(loaded, mel, monkeypatch, capsys):
