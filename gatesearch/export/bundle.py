@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gatesearch._lib import console
 from gatesearch._lib.files import write_whole
 from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError
@@ -98,9 +99,18 @@ def write_bundle(
         manifest[CONTRACT] = describe_contract(manifest)
         _write_manifest(part, manifest)
         if vectors is not None:
-            manifest[VECTORS] = write_vectors(part, vectors)
-            _write_manifest(part, manifest)
+            _add_vectors(part, manifest, vectors)
     return manifest
+
+
+def _add_vectors(folder: Path, manifest: dict[str, Any], vectors: VectorSource) -> None:
+    """Write test vectors into the folder of a bundle, and their entry into its manifest."""
+    try:
+        manifest[VECTORS] = write_vectors(folder, vectors)
+    except UserError as error:  # such as a front end of another package, which is not loaded without trust
+        console.warn(f"export: the bundle has no test vectors: {error}")
+        return
+    _write_manifest(folder, manifest)
 
 
 def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

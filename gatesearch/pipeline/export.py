@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ from gatesearch.export.hop_stages import HopSetting
 from gatesearch.export.hop_verify import MAX_HOPS, verify_hops
 from gatesearch.export.shortcomings import shortcomings
 from gatesearch.export.thresholds import copy_with_thresholds, read_thresholds
+from gatesearch.export.vectors import VectorSource, check_vectors, list_files
+from gatesearch.export.vectors.windows import MAX_SEARCHED
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.pick import BestPlan
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.stream_hops import late_catch_ups
+from gatesearch.pipeline.stream_sound import read_test_sound
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
 from gatesearch.training import digest_weights
@@ -66,7 +69,8 @@ def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder)
         console.say("export: lowering, quantising, compiling for each core")
         with tools_in_one_line():
             ungated = _write_ungated(problem, cost, best, folder)
-            write_bundle(problem, path, best.model, {"ungated": ungated, "made_from": bundle_inputs})
+            about = {"ungated": ungated, "made_from": bundle_inputs}
+            write_bundle(problem, path, best.model, about, vectors=vector_source(problem))
         folder.checksums.expect(BUNDLE_MANIFEST, (folder / BUNDLE_MANIFEST).read_bytes())
     manifest = load_manifest(path)
     for line in shortcomings(manifest, problem.recipe.export.formats, (folder / UNGATED).stat().st_size):
@@ -83,7 +87,7 @@ def _holds_bundle(folder: RunFolder, best: BestPlan, bundle_inputs: Mapping[str,
         # This read compares the digest, because a manifest with a changed number would still be valid.
         folder.read(BUNDLE_MANIFEST, bytes)
         manifest = load_manifest(path)
-        for artifact in bundles.artifacts(manifest):
+        for artifact in (*bundles.artifacts(manifest), *list_files(manifest)):
             read_artifact(path, artifact)
         if folder.read(UNGATED, bytes) is None:
             raise UserError(f"{folder / UNGATED}: no such file")
@@ -108,7 +112,7 @@ def verify(problem: Problem, bundle: PlanBundle) -> verification.Parity:
     if stream is not None and bundle.manifest.get("hops") is not None:
         by_hops = verify_hops(loaded, stream.features[:MAX_HOPS].numpy())
         (console.warn if by_hops.differences else console.say)(by_hops.describe())
-    return parity
+    return replace(parity, artifacts=(*parity.artifacts, *check_vectors(bundle.path)))
 
 
 def describe_parity(parity: verification.Parity) -> str:
@@ -121,8 +125,22 @@ def describe_parity(parity: verification.Parity) -> str:
     return f"verify: {agreement}\nverify: {describe_checks(parity.artifacts)}"
 
 
+def vector_source(problem: Problem) -> VectorSource:
+    """Return the inputs from which test vectors are chosen: windows of the test split, and the test stream's sound."""
+    return VectorSource(
+        windows=problem.data.test.inputs[:MAX_SEARCHED].numpy(),
+        features=problem.features.test.features[:MAX_SEARCHED].numpy(),
+        sound=read_test_sound(problem),
+    )
+
+
 def write_bundle(
-    problem: Problem, path: Path, model: GatedModel, about: Mapping[str, Any], formats: Sequence[str] | None = None
+    problem: Problem,
+    path: Path,
+    model: GatedModel,
+    about: Mapping[str, Any],
+    formats: Sequence[str] | None = None,
+    vectors: VectorSource | None = None,
 ) -> None:
     """Export a trained model, which is not changed; the manifest holds the entries of ``about``.
 
@@ -132,6 +150,7 @@ def write_bundle(
         model: the trained model.
         about: additional entries of the manifest.
         formats: additional formats; None for those of the recipe.
+        vectors: inputs from which test vectors are chosen; None for a bundle without vectors.
     """
     frontend: dict[str, Any] = problem.frontend.describe()
     bundles.write_bundle(
@@ -152,6 +171,7 @@ def write_bundle(
         describe=problem.goal.manifest_entries,
         input_range=problem.frontend.output_range,
         hops=None if problem.hops is None else HopSetting(problem.hops.frames, problem.hops.phases),
+        vectors=vectors,
     )
 
 

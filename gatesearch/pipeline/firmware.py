@@ -15,9 +15,9 @@ from gatesearch.export.firmware import write_firmware
 from gatesearch.export.firmware.check import check_firmware
 from gatesearch.kernels.arrays import Array
 from gatesearch.pipeline.export import PlanBundle
-from gatesearch.pipeline.listening import read_test_sound
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.stream_sound import read_test_sound
 from gatesearch.runtime.listener import DETECTOR
 
 FIRMWARE = "best/firmware"

@@ -9,16 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gatesearch._lib import console
 from gatesearch.cost.factory import tools_in_one_line
-from gatesearch.data import StreamDataset
 from gatesearch.errors import DataError, UserError
 from gatesearch.pipeline.export import UNGATED, PlanBundle, write_bundle
 from gatesearch.pipeline.pick import BestPlan
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.stream_sound import read_test_sound
 from gatesearch.runtime.listening_timing import ListeningTiming, time_listening
 
 LISTENING_FILE = "logs/listening.json"
@@ -49,15 +47,6 @@ def measure_listening(
         return None
     folder.write_json(LISTENING_FILE, {"weights": weights, **asdict(timing)})
     return timing
-
-
-def read_test_sound(problem: Problem) -> np.ndarray | None:
-    """Return the samples of the test stream, int16 [n]; None where it is no stream of sound."""
-    data = problem.data
-    if not isinstance(data, StreamDataset):
-        return None
-    samples = np.asarray(data.streams["test"].samples)
-    return samples if samples.ndim == 1 and samples.dtype == np.int16 else None
 
 
 def listening_entry(timing: ListeningTiming | None) -> dict[str, Any] | None:

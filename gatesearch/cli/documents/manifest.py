@@ -180,6 +180,39 @@ class MadeFrom(Document):
     formats: list[str] = Field(description="Formats that the recipe asked for.")
 
 
+class VectorFile(Document):
+    """One file of test vectors."""
+
+    path: str = Field(description="Path of the file, relative to the bundle's folder.")
+    bytes: int = Field(ge=0, description="Size of the file in bytes.")
+    sha256: str = Field(description="SHA-256 of the file in hexadecimal digits.")
+
+
+class VectorArray(VectorFile):
+    """A file of numbers, little-endian, the last axis fastest."""
+
+    dtype: str = Field(description="Type of the numbers, such as int16.")
+    shape: list[int] = Field(description="Shape of the array.")
+
+
+class VectorRows(Document):
+    """How the features of hops lie in their file, time first."""
+
+    window: int = Field(gt=0, description="Rows of the window of one decision.")
+    hop: int = Field(gt=0, description="Rows from one decision to the next.")
+
+
+class Vectors(Document):
+    """Test vectors: inputs, and what the bundle decides on them."""
+
+    kind: Literal["windows", "hops"] = Field(description="Single windows, or the hops of a stretch of sound.")
+    engines: list[Literal["litert", "reference"]] = Field(description="Kernels of LiteRT that ran each stage.")
+    inputs: VectorArray = Field(description="Raw samples: a window each, or a stretch of sound.")
+    features: VectorArray = Field(description="Inputs of the first stage: a window each, or rows that windows share.")
+    rows: VectorRows | None = Field(description="Rows of hops; null for windows.")
+    decisions: VectorFile = Field(description="JSON with a list of decisions, one for each window or hop.")
+
+
 class Manifest(Document):
     """manifest.json of a bundle."""
 
@@ -196,6 +229,7 @@ class Manifest(Document):
         default=None, description="How gates decide over a stream; for detection only."
     )
     contract: Contract | None = Field(default=None, description="Rules of decisions; absent in bundles of version 0.1.")
+    vectors: Vectors | None = Field(default=None, description="Test vectors; absent without a run.")
     recipe: str | None = Field(default=None, description="Name of the recipe; absent without a run.")
     synthetic_data: bool | None = Field(
         default=None, description="Whether the data were synthesised; absent without a run."

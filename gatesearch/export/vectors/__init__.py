@@ -5,7 +5,7 @@ features lie at a rounding border; ``files`` writes and reads; ``check`` decides
 """
 
 from gatesearch.export.vectors.check import check_vectors
-from gatesearch.export.vectors.files import VECTORS, write_vectors
+from gatesearch.export.vectors.files import VECTORS, list_files, write_vectors
 from gatesearch.export.vectors.source import VectorSource
 
-__all__ = ["VECTORS", "VectorSource", "check_vectors", "write_vectors"]
+__all__ = ["VECTORS", "VectorSource", "check_vectors", "list_files", "write_vectors"]

@@ -179,8 +179,8 @@ def _as_input(window: Array, axis: int | None) -> Array:
 def _count_hops(stream: StreamFormat, samples: int) -> int:
     """Return the number of hops of a stretch: some seconds, but no more samples than fit into a small file."""
     most = min(samples - max(SHIFTS_SAMPLES), MAX_INPUT_BYTES // 2)
-    wanted = max(8, round(STRETCH_S * stream.rate / stream.hop))
-    return 1 + max(0, min(wanted, (most - stream.window) // stream.hop))
+    count = max(8, round(STRETCH_S * stream.rate / stream.hop))
+    return 1 + max(0, min(count, (most - stream.window) // stream.hop))
 
 
 def _is_clear(folder: Path, vectors: Vectors) -> bool:
