@@ -10,8 +10,8 @@ A module of another package marks itself as delicate by an attribute, ``delicate
 vector quantiser, which may pick another code word because of one rounding.
 
 Gated layers and recurrent layers have no int8 form in a .tflite program. A gated layer computes with its own number of
-bits. A recurrent cell adds to its state at every step, and the rounding errors of eight bits would accumulate. On a
-core with kernels, the parts of a stage with gated layers may be in int8 (:mod:`gatesearch.compile.byte_parts`).
+bits. A recurrent cell adds to its state at every step, and the rounding errors of eight bits would accumulate. The
+parts of a stage that kernels run may be in int8 (:mod:`gatesearch.compile.byte_parts`); there, a state has 16 bits.
 """
 
 from __future__ import annotations

@@ -39,13 +39,18 @@ def part_to_bytes(part: Part, converter: Converter) -> bytes:
     return packed.getvalue()
 
 
-@torch.no_grad()
 def partition(stage: StageGraph) -> StageGraph:
-    """Return the stage with its parts.
+    """Return the stage with its parts, if its core runs kernels."""
+    return stage if stage.core is None or not stage.core.runs_kernels else cut_for_kernels(stage)
+
+
+@torch.no_grad()
+def cut_for_kernels(stage: StageGraph) -> StageGraph:
+    """Return the stage with its parts, whatever its core runs.
 
     Kernels also run recurrent layers without a gate, because an interpreter would run each step operator by operator.
     """
-    if stage.core is None or not stage.core.runs_kernels or not isinstance(stage.body, fx.GraphModule):
+    if not isinstance(stage.body, fx.GraphModule):
         return stage
     kernels = dict(stage.kernels)
     if any(isinstance(module, nn.RNNBase) for module in stage.body.modules()):

@@ -130,6 +130,15 @@ class Core(StrictModel):
         runs_float = self.engine == "kernels" and self.runs_float
         return "litert" if runs_float else ENGINES[self.engine].stand_in
 
+    def find_stand_in(self, arithmetic: str) -> Literal["litert", "tflm", "reference"]:
+        """Return the interpreter that runs a program of the core in a number format, ``"int8"`` or ``"float32"``.
+
+        TensorFlow Lite Micro lacks operators of gated and recurrent layers, whose programs are in float. A core with
+        engine ``kernels`` runs no such program, but kernels. LiteRT has all these operators.
+        """
+        is_other = self.engine == "kernels" and arithmetic == "float32" and self.stand_in == "tflm"
+        return "litert" if is_other else self.stand_in
+
     @property
     def artifact_engine(self) -> EngineName:
         """The engine that runs the files of a bundle.

@@ -67,7 +67,7 @@ def check_artifacts(bundle: Bundle, windows: Array) -> tuple[ArtifactCheck, ...]
     for k, run, exit_run in _run_stages(bundle, windows[:MAX_WINDOWS]):
         stage = bundle.manifest["stages"][k]
         in_parts = isinstance(bundle.programs[k], PartsProgram | BytePartsProgram)
-        parts = {part["program"]["path"] for part in stage.get("parts", ())}
+        parts = {part["program"]["path"] for part in (*stage.get("parts", ()), *stage.get("kernel_parts", ()))}
         for artifact in stage["artifacts"]:
             if artifact["path"] in parts:
                 checks.append(_check_part(bundle, artifact, in_parts))

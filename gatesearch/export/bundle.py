@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gatesearch._lib import console
 from gatesearch._lib.files import write_whole
@@ -22,7 +22,9 @@ from gatesearch.export.hop_stages import HopSetting, compile_hop_stages
 from gatesearch.export.stage_entry import StageWriter
 from gatesearch.export.thresholds import artifact_thresholds, copy_with_thresholds
 from gatesearch.export.vectors import VECTORS, VectorSource, write_vectors
+from gatesearch.gates import layer_gates
 from gatesearch.model import GatedModel
+from gatesearch.runtime.listener import DETECTOR
 from gatesearch.runtime.manifest import MANIFEST
 from gatesearch.training import FeatureSplit
 
@@ -75,9 +77,12 @@ def write_bundle(
     graphs, programs = [stage.graph for stage in stages], [stage.program for stage in stages]
     thresholds = artifact_thresholds(model, graphs, programs, validation, positive)
     described = {} if describe is None else describe(copy_with_thresholds(model, thresholds))
+    listens = DETECTOR in described
+    if listens and (layer_gates(model.plan) or _has_recurrent_layers(model)):
+        hops = None  # the kernels of these layers take whole windows, and prices assume it
     by_hops = None if hops is None else compile_hop_stages(stages, hops, input_range)
     with _replaced(folder) as part:
-        writer = StageWriter(part, model, formats)
+        writer = StageWriter(part, model, formats, listens)
         gates = [*thresholds, None]
         manifest = {
             "bundle": 1,
@@ -127,6 +132,10 @@ def artifacts(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         if stage.get("hops") is not None:
             entries += [stage["hops"]["step"], stage["hops"]["catch_up"]]
     return entries
+
+
+def _has_recurrent_layers(model: GatedModel) -> bool:
+    return any(isinstance(module, nn.RNNBase) for module in model.modules())
 
 
 def _check_finite(model: GatedModel) -> None:

@@ -64,6 +64,6 @@ def compile_stages(
 
 def _compile(graph: StageGraph, core: Core, input_range: tuple[float, float] | None) -> CompiledStage:
     blob = tflite.compile(graph, input_range)
-    program = Program(blob, core.stand_in)
+    program = Program(blob, core.find_stand_in(graph.arithmetic))
     light = None if graph.exit is None else _compile(graph.exit, core, program.outputs[0].range)
     return CompiledStage(graph=graph, tflite=blob, program=program, core=core, exit=light, input_range=input_range)

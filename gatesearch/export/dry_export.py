@@ -81,7 +81,8 @@ def try_cores(
 
 
 def _write_formats(stage: StageGraph, core: Core, blob: bytes, formats: Sequence[str]) -> None:
-    compiled = CompiledStage(graph=stage, tflite=blob, program=Program(blob, core.stand_in), core=core)
+    program = Program(blob, core.find_stand_in(stage.arithmetic))
+    compiled = CompiledStage(graph=stage, tflite=blob, program=program, core=core)
     for name in formats_of(core, formats):
         exporter(name).write(compiled)
     for part in partition(stage).parts:

@@ -110,7 +110,7 @@ def _compile(stage: CompiledStage, network: HopNetwork, before: tuple[float, flo
     rank = stage.graph.samples.ndim
     return HopStage(
         programs=programs,
-        step=Program(programs.step, stage.core.stand_in),
+        step=Program(programs.step, stage.program.engine),
         axis=channel_last_axis(frames.axis, rank),
         window=frames.count,
         fresh=frames.fresh,

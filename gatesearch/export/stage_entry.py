@@ -9,7 +9,8 @@ from typing import Any
 
 from gatesearch._lib.files import write_whole
 from gatesearch.compile import tflite
-from gatesearch.compile.byte_parts import write_parts
+from gatesearch.compile.byte_parts import PartFile, write_parts
+from gatesearch.compile.partition import cut_for_kernels
 from gatesearch.compile.signature import describe_signature
 from gatesearch.devices.profile import Core
 from gatesearch.export.compiled import CompiledStage
@@ -30,10 +31,12 @@ class StageWriter:
         folder: the folder of the bundle.
         model: the model whose stages are written.
         formats: formats besides .tflite; each core gets those of them that it runs.
+        listens: whether the bundle listens to a stream. Firmware and listeners run all stages by kernels, whatever
+            engine a core has. So a stage with gated or recurrent layers also gets int8 parts for kernels.
     """
 
-    def __init__(self, folder: Path, model: GatedModel, formats: Sequence[str]) -> None:
-        self.folder, self.model, self.formats = folder, model, formats
+    def __init__(self, folder: Path, model: GatedModel, formats: Sequence[str], listens: bool = False) -> None:
+        self.folder, self.model, self.formats, self.listens = folder, model, formats, listens
 
     def write(
         self, k: int, stage: CompiledStage, threshold: GateThreshold | None, hop_stage: HopStage | None = None
@@ -48,17 +51,20 @@ class StageWriter:
         """
         files = self._write_formats(k, stage)
         parts, in_float = self._write_parts(k, stage)
+        kernel_parts, obstacle = ([], in_float) if parts else self._write_kernel_parts(k, stage)
         channels = stage.graph.leaving
         return {
             "index": k,
             "core": stage.core.name,
-            "engine": stage.core.stand_in,
+            "engine": stage.program.engine,
             "arithmetic": stage.graph.arithmetic,
             "gated_layers": self._gated_layers(k, parts),
             "program": files[0],
             "parts": parts,
             "parts_in_float": in_float,
-            "artifacts": files + [part["program"] for part in parts],
+            "kernel_parts": kernel_parts,
+            "kernel_obstacle": obstacle,
+            "artifacts": files + [part["program"] for part in (*parts, *kernel_parts)],
             "input": _describe(stage.program.inputs[0]),
             "outputs": self._outputs(stage, gated=threshold is not None),
             "logit_offset": stage.graph.logit_offset,
@@ -131,13 +137,30 @@ class StageWriter:
         Returns:
             The entries of the parts, and why they are in float32; "" for int8, and for a stage without parts.
         """
+        files, in_float = write_parts(stage.graph, tflite.convert, stage.input_range, self.listens)
+        return self._write_files(k, stage, files), in_float
+
+    def _write_kernel_parts(self, k: int, stage: CompiledStage) -> tuple[list[dict[str, Any]], str]:
+        """Write the int8 parts of a stage that listens on a core whose engine runs no kernels.
+
+        Returns:
+            The entries of the parts, and why there are none although .tflite runs the stage in float; else "".
+        """
+        if not self.listens or stage.graph.arithmetic == "int8":
+            return [], ""
+        graph = cut_for_kernels(stage.graph)
+        if not graph.parts:
+            return [], "no kernel replaces its layers in float"
+        files, in_float = write_parts(graph, tflite.convert, stage.input_range, self.listens)
+        return ([], in_float) if in_float else (self._write_files(k, stage, files), "")
+
+    def _write_files(self, k: int, stage: CompiledStage, files: Sequence[PartFile]) -> list[dict[str, Any]]:
         entries = []
-        files, in_float = write_parts(stage.graph, tflite.convert, stage.input_range)
         for i, (entry, blob) in enumerate(files):
             form, suffix = ("tflite", ".tflite") if entry["kernel"] is None else ("kernel", ".npz")
             program = self._write(k, f"stage{k}_part{i}{suffix}", blob, stage.core, form)
             entries.append(entry | {"program": program})
-        return entries, in_float
+        return entries
 
     def _write(self, k: int, name: str, blob: bytes, core: Core, form: str) -> dict[str, Any]:
         path = self.folder / core.name / name

@@ -111,6 +111,11 @@ class Decision:
             packed = address(self._predictor._packed)
             self.c = CBoost(packed, *map(address, self._vectors), boost.winners, boost.block)
 
+    @property
+    def constants(self) -> Sequence[Array]:
+        """The arrays that C reads."""
+        return [self._predictor._packed, *self._vectors]
+
     def reference(self, mean: Array) -> tuple[Array, Array]:
         """Return the factors [c_out] and the winning groups, ascending, from the means of the input channels [c_in]."""
         factor = np.maximum(self.boost.phi @ mean + self.boost.rho, 0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ctypes import byref, c_float, c_int32, c_void_p
 from typing import ClassVar, NamedTuple
 
@@ -49,7 +49,7 @@ class CGated(ctypes.Structure):
 
 
 class GatedKernel(Kernel):
-    """The C functions that run gated layers between bytes."""
+    """The C functions that run gated and recurrent layers between bytes."""
 
     name = "gated_u8"
     source = SOURCES / "gated_u8.c"
@@ -57,6 +57,8 @@ class GatedKernel(Kernel):
     signatures: ClassVar[Signatures] = {
         "gated_u8_scratch": (SIZE, (SHAPE, INT, INT)),
         "gated_u8": (None, (SHAPE, ADDRESS, ADDRESS, ADDRESS, ADDRESS)),
+        "recurrence_u8_scratch": (SIZE, (ADDRESS,)),
+        "recurrence_u8": (None, (ADDRESS, ADDRESS, ADDRESS, ADDRESS)),
     }
 
 
@@ -64,6 +66,9 @@ class ByteLayer(ABC):
     """A gated layer from uint8 [h, w, c_in] to uint8 [h', w', c_out].
 
     Attributes:
+        operator: name of the C operator that runs the layer, and of its field with the layer's struct.
+        takes_any_grid: whether any byte of the input may represent 0; otherwise the byte 0 does.
+        zero_out: the byte of the output that represents 0.
         reads: sizes of the groups of input channels that the layer can skip.
         geometry: the geometry of the convolution.
         shape: the shape of the output.
@@ -71,6 +76,9 @@ class ByteLayer(ABC):
         scratch: memory of the C function.
     """
 
+    operator: ClassVar[str] = "gated"
+    takes_any_grid: ClassVar[bool] = False
+    zero_out: ClassVar[int] = 0
     kind: ClassVar[int]
     reads: ClassVar[tuple[int, ...]] = ()
     geometry: Geometry
@@ -102,6 +110,11 @@ class ByteLayer(ABC):
     @abstractmethod
     def _describe(self) -> CGated:
         """Return the C struct of the layer without its active inputs."""
+
+    @property
+    @abstractmethod
+    def constants(self) -> Sequence[Array]:
+        """The arrays that C reads."""
 
     @abstractmethod
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
@@ -169,6 +182,12 @@ class FBSBytes(ByteLayer):
             out=address(self.active.groups),
         )
 
+    @property
+    def constants(self) -> Sequence[Array]:
+        """The arrays that C reads."""
+        conv = self.conv.conv
+        return [*self.conv._decision.constants, conv._packed, conv._sums, conv.bias]
+
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
         """Return the output, computed in torch and numpy."""
         return self.conv.reference(x, None if active is None else active.groups)[0]
@@ -202,6 +221,11 @@ class FBSPGBytes(ByteLayer):
             split=ctypes.addressof(self.conv._split),
             out=address(self.active.groups),
         )
+
+    @property
+    def constants(self) -> Sequence[Array]:
+        """The arrays that C reads."""
+        return [*self.conv._decision.constants, self.conv._taps, self.conv._sums, self.conv.threshold]
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
         """Return the output, computed in torch and numpy."""
@@ -269,6 +293,12 @@ class PGBytes(ByteLayer):
             scale=address(self._scale),
             shift=address(self._shift),
         )
+
+    @property
+    def constants(self) -> Sequence[Array]:
+        """The arrays that C reads."""
+        conv = self.conv
+        return [conv._packed, conv._sums, conv._rows, conv._limit, conv._single, conv.bias, self._scale, self._shift]
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
         """Return the output, computed in torch and numpy, with the roundings of the C code."""

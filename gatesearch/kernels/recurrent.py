@@ -80,7 +80,7 @@ class RecurrentLayer:
         """Rebuild the layer from the arrays of a bundle."""
         cells: list[RecurrentStep] = []
         for k in range(sum(name.endswith(".bias_x") for name in arrays)):
-            input_weights, state_weights = _load_weights(arrays, f"{k}.x"), _load_weights(arrays, f"{k}.h")
+            input_weights, state_weights = load_weights(arrays, f"{k}.x"), load_weights(arrays, f"{k}.h")
             step = LSTMStep if input_weights.gates == LSTMStep.gates else GRUStep
             cells.append(step(input_weights, state_weights, arrays[f"{k}.bias_x"], arrays[f"{k}.bias_h"], library))
         return cls(cells, int(arrays["directions"]), int(arrays["steps"]))
@@ -149,7 +149,8 @@ def _weights(matrix: Factors) -> Dense | HMD | LowRank:
     return weights
 
 
-def _load_weights(arrays: Mapping[str, Array], prefix: str) -> Weights:
+def load_weights(arrays: Mapping[str, Array], prefix: str) -> Weights:
+    """Return the weights that :meth:`RecurrentLayer.arrays` stored under names with a prefix."""
     for form, names in FACTORS.items():
         if f"{prefix}.{names[0]}" in arrays:
             return form(*(np.ascontiguousarray(arrays[f"{prefix}.{name}"]) for name in names))

@@ -79,7 +79,7 @@ class Bundle(Cascade):
 
     def _stage(self, stage: Mapping[str, Any]) -> Runnable:
         """Return the runner of one stage: parts with native kernels if this host can run them, or else one program."""
-        engine, parts = self._engine(stage), stage.get("parts")
+        engine, parts = self._engine(stage), stage.get("parts") or stage.get("kernel_parts")
         reference = read_artifact(self.folder, stage["program"])
         if not parts or engine != "litert":
             return self._program(stage["program"], reference, engine)

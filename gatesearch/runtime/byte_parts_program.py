@@ -18,7 +18,7 @@ from gatesearch.compile import flatbuffer
 from gatesearch.compile.part_quantiser import read_grids
 from gatesearch.compile.signature import tensor_indices
 from gatesearch.kernels.arrays import address, aligned_zeros
-from gatesearch.kernels.gated_u8 import BYTE_LAYERS, ByteLayer
+from gatesearch.kernels.byte_layers import PART_LAYERS, PartLayer
 from gatesearch.kernels.library import Library
 from gatesearch.runtime.byte_operators import ByteOperators
 from gatesearch.runtime.cascade import Runnable
@@ -39,6 +39,12 @@ class BytePartsProgram:
         parts: descriptions of the parts from the manifest.
         blobs: content of the file of each part.
         library: the compiled kernels.
+
+    Attributes:
+        calls: the C operators of each call, in order.
+        values: the memory of each value between parts, by name.
+        results: the memory of the outputs, in order.
+        interpreted: why LiteRT runs a part in place of kernels, a line for each such part.
     """
 
     engine = "litert and kernels"
@@ -46,29 +52,31 @@ class BytePartsProgram:
     def __init__(self, parts: Sequence[Mapping[str, Any]], blobs: Sequence[bytes], library: Library) -> None:
         self._library, self._steps = library, list[Callable[[], object]]()
         self._pending = ByteOperators(library)
-        self._values: dict[str, Array] = {}
-        self._layers: dict[int, ByteLayer] = {}
+        self.calls: list[ByteOperators] = []
+        self.values: dict[str, Array] = {}
+        self.interpreted: list[str] = []
+        self._layers: dict[int, PartLayer] = {}
         for index, (part, blob) in enumerate(zip(parts, blobs, strict=True)):
             if part["kernel"] is None:
                 self._add_program(part, blob)
             else:
                 self._add_layer(index, part, blob)
         self._flush()
-        self.inputs: tuple[TensorSpec, ...] = (_input_spec(parts, blobs, self._values[INPUT].shape),)
-        self._outputs = [self._values[name] for name in parts[-1]["outputs"]]
+        self.inputs: tuple[TensorSpec, ...] = (_input_spec(parts, blobs, self.values[INPUT].shape),)
+        self.results = [self.values[name] for name in parts[-1]["outputs"]]
         self.outputs: tuple[TensorSpec, ...] = tuple(
-            _spec(name, self._values[name].shape, *grid)
+            _spec(name, self.values[name].shape, *grid)
             for name, grid in zip(parts[-1]["outputs"], read_grids(blobs[-1])[1], strict=True)
         )
 
     def __call__(self, x: Array) -> tuple[Array, ...]:
         """Run one window; see :meth:`gatesearch.runtime.program.Program.__call__`."""
-        source = self._values[INPUT]
+        source = self.values[INPUT]
         if x.shape != source.shape or x.dtype != np.int8:
             raise ValueError(f"input must be int8 {list(source.shape)}, found {x.dtype} {list(x.shape)}")
         np.bitwise_xor(x.view(np.uint8), SIGNED, out=source)
         self.invoke()
-        return tuple((value ^ SIGNED).view(np.int8) for value in self._outputs)
+        return tuple((value ^ SIGNED).view(np.int8) for value in self.results)
 
     def invoke(self) -> None:
         """Run the parts on the last input without copies in and out, for timing."""
@@ -82,13 +90,13 @@ class BytePartsProgram:
 
     def _value(self, name: str, shape: Sequence[int]) -> Array:
         """Return the memory of a value; a new value gets memory of this shape."""
-        if name not in self._values:
-            self._values[name] = aligned_zeros(tuple(map(int, shape)), np.uint8)
-        return self._values[name]
+        if name not in self.values:
+            self.values[name] = aligned_zeros(tuple(map(int, shape)), np.uint8)
+        return self.values[name]
 
     def _add_layer(self, index: int, part: Mapping[str, Any], blob: bytes) -> None:
         with np.load(io.BytesIO(blob), allow_pickle=False) as packed:
-            layer = BYTE_LAYERS[part["kernel"]]({name: packed[name] for name in packed.files}, self._library)
+            layer = PART_LAYERS[part["kernel"]]({name: packed[name] for name in packed.files}, self._library)
         self._layers[index] = layer
         [source], [target] = part["inputs"], part["outputs"]
         x, y = self._value(source, part["reads"]), self._value(target, (1, *layer.shape))
@@ -99,7 +107,8 @@ class BytePartsProgram:
     def _add_program(self, part: Mapping[str, Any], blob: bytes) -> None:
         try:
             self._add_operators(part, blob)
-        except Unsupported:
+        except Unsupported as error:
+            self.interpreted.append(str(error))
             self._add_interpreter(part, blob)
 
     def _add_operators(self, part: Mapping[str, Any], blob: bytes) -> None:
@@ -133,6 +142,7 @@ class BytePartsProgram:
         """Make one call of the C operators that were added last."""
         if self._pending:
             self._steps.append(self._pending.bind())
+            self.calls.append(self._pending)
             self._pending = ByteOperators(self._library)
 
 
@@ -150,7 +160,8 @@ def _input_spec(parts: Sequence[Mapping[str, Any]], blobs: Sequence[bytes], shap
     if part["kernel"] is None:
         return _spec(INPUT, shape, *read_grids(blob)[0][part["inputs"].index(INPUT)])
     with np.load(io.BytesIO(blob), allow_pickle=False) as packed:
-        return _spec(INPUT, shape, float(packed["level_in"]), -SIGNED)
+        zero = int(packed["zero_in"]) if "zero_in" in packed else 0
+        return _spec(INPUT, shape, float(packed["level_in"]), zero - SIGNED)
 
 
 def _spec(name: str, shape: tuple[int, ...], scale: float, zero_point: int) -> TensorSpec:

@@ -16,7 +16,7 @@ from gatesearch.kernels.library import Library, Shape
 from gatesearch.runtime.stage_memory import Memory, Tensor, find_runs
 
 # the kinds of operators in kernels.h
-CONV, DEPTHWISE, LARGEST, TABLE, MOVE, LARGEST_OF_RUNS, GATED, SUM, PRODUCT, MEAN, AVERAGE = range(11)
+CONV, DEPTHWISE, LARGEST, TABLE, MOVE, LARGEST_OF_RUNS, GATED, SUM, PRODUCT, MEAN, AVERAGE, RECURRENCE = range(12)
 SIGNED = 128  # kernels store an int8 value as an unsigned byte: the value plus 128
 LEAST_RUN = 4  # mean length of runs from which copying runs is faster than reading each value by its place
 
@@ -32,7 +32,7 @@ class COperator(ctypes.Structure):
         *((name, c_int32) for name in ("kind", "zero", "zero_out", "outputs", "count")),
         ("shape", Shape),
         *((name, c_void_p) for name in ("x", "y", "weights", "sums", "bias", "index", "scale", "shift", "scratch")),
-        *((name, c_void_p) for name in ("table", "gated", "z")),
+        *((name, c_void_p) for name in ("table", "gated", "recurrence", "z")),
         *((name, c_int32) for name in ("zero_z", "low", "high", "factor", "factor_z", "start", "bits", "of_runs")),
         *((name, c_float) for name in ("ratio", "offset")),
     )

@@ -342,7 +342,7 @@ static void steps_u8(int size, int columns, int hybrid) {
   whole("states", h, size, 1);
   m[0].gates = m[1].gates = 3;
   if (!hybrid) {
-    for (int k = 0; k < 3; k++) GS(gru_step_u8)(&m[0], &m[1], &tables, bias, bias + size, x, h, scratch);
+    for (int k = 0; k < 3; k++) GS(gru_step_u8)(&m[0], &m[1], &tables, bias, bias + size, x, h, c, scratch);
     whole("gru", h, size, 1);
   }
 }

@@ -15,7 +15,9 @@ TYPES: Mapping[str, str] = {
     "int8": "int8_t",
     "uint8": "uint8_t",
     "int16": "int16_t",
+    "uint16": "uint16_t",
     "int32": "int32_t",
+    "int64": "int64_t",
     "float32": "float",
     "float64": "double",
 }

@@ -105,7 +105,9 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
         f"const gs_plan gs_the_plan = {structure(fields)};",
         "",
     ]
-    header = _header(bundle.manifest["digest"], settings, stream, len(stages))
+    if programs.winner_bytes:
+        define.ram["winners of gated layers"] = programs.winner_bytes
+    header = _header(bundle.manifest["digest"], settings, stream, len(stages), programs.layers)
     return PlanText("\n".join(source), header, {"constants": define.arrays.bytes}, dict(define.ram))
 
 
@@ -150,8 +152,11 @@ def _define_detector(define: Definitions, settings: DetectorSettings) -> str:
     )
 
 
-def _header(digest: str, settings: DetectorSettings, stream: StreamFormat, stages: int) -> str:
+def _header(digest: str, settings: DetectorSettings, stream: StreamFormat, stages: int, layers: Sequence[str]) -> str:
     classes = "\n".join(f"#define GS_CLASS_{name} {k}" for k, name in enumerate(macro_names(settings.classes)))
+    kernels = "".join(
+        f"#define GS_HAS_{name.upper()} /* kernels.c compiles the kernels of such layers */\n" for name in layers
+    )
     return f"""/* Generated: the sizes of the trained plan. */
 #ifndef GS_PLAN_H
 #define GS_PLAN_H
@@ -165,7 +170,7 @@ def _header(digest: str, settings: DetectorSettings, stream: StreamFormat, stage
 #define GS_FIRST_SECONDS {settings.time_s(0)!r} /* time at which the window of hop 0 ends */
 #define GS_CLASSES {len(settings.classes)}
 {classes}
-
+{kernels}
 #endif
 """
 

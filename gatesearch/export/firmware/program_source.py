@@ -8,9 +8,12 @@ from ctypes import c_float, c_int32
 import numpy as np
 
 from gatesearch.export.firmware.arrays import ConstantArrays, structure
+from gatesearch.export.firmware.compiled_program import spread_runs
+from gatesearch.export.firmware.layer_source import LayerSource
 from gatesearch.export.firmware.memory_plan import Relocation, align, place_groups
-from gatesearch.export.firmware.program_image import ProgramImage, spread_runs, walk_pointers
+from gatesearch.export.firmware.program_image import ProgramImage, walk_pointers
 from gatesearch.kernels.arrays import Array
+from gatesearch.runtime.byte_operators import LAYER_OPERATORS
 from gatesearch.runtime.stage_memory import find_runs
 from gatesearch.runtime.stage_operators import CONV, MOVE, COperator
 
@@ -35,6 +38,8 @@ class ProgramSource:
         steps, blocks: largest numbers of steps, and of blocks of 16 output channels, of a convolution. An instruction
             set may need further scratch memory for each step and for each block.
         fills: the ranges of the arena with constant values: first place and values of each.
+        winner_bytes: memory for the winners of gated layers.
+        layers: the C operators of layers that the programs use: ``gated`` and ``recurrence``.
         text: the definitions of all tables of operators.
     """
 
@@ -62,14 +67,23 @@ class ProgramSource:
                     place = int(relocation.move(np.array([first]))[0])
                     self.fills.append((place, image.values((first, length))))
                 # No operator reads the other fills: convolutions pad by themselves.
-        self.text = "\n".join(self._operators(k, image) for k, image in enumerate(images))
+        self._layers = LayerSource(arrays)
+        self.layers = sorted({placed.layer.operator for image in images for placed in image.layers.values()})
+        tables = [self._operators(k, image) for k, image in enumerate(images)]
+        self.text = "\n".join([*self._layers.lines, *tables])
+        self.winner_bytes = self._layers.winner_bytes
         self._images = images
 
     def _operators(self, k: int, image: ProgramImage) -> str:
-        rows = ",\n".join("    " + self._operator(image, self._relocations[k], each) for each in image.operators)
+        pointers = {index: self._layers.define(image, placed) for index, placed in sorted(image.layers.items())}
+        rows = ",\n".join(
+            "    " + self._operator(image, self._relocations[k], each, pointers.get(index))
+            for index, each in enumerate(image.operators)
+        )
         return f"static const gs_op operators_{k}[{max(1, len(image.operators))}] = {{\n{rows or '    {0}'}}};"
 
-    def _operator(self, image: ProgramImage, relocation: Relocation, operator: COperator) -> str:
+    def _operator(self, image: ProgramImage, relocation: Relocation, operator: COperator, layer: str | None) -> str:
+        """Return the C initialiser of an operator; ``layer`` is the address of the layer that it runs."""
         fields: dict[str, object] = {
             name: np.float32(value) if kind is c_float else int(value)
             for name, kind, *_ in operator._fields_
@@ -80,12 +94,14 @@ class ProgramSource:
             place = image.find_place(address)
             if name == "scratch":
                 fields[name] = SCRATCH
+            elif name in LAYER_OPERATORS:
+                fields[name] = layer
             elif name == "x" and operator.index:  # its index holds places of the whole arena
                 fields[name] = ARENA
             elif place is not None:
                 fields[name] = f"{ARENA} + {int(relocation.move(np.array([place]))[0])}"
             elif name == "index":
-                index = self._index(operator, image.array(address), relocation)
+                index = self._index(operator, image.index(operator), relocation)
                 fields["count"] = len(index) if operator.kind == MOVE else operator.count
                 fields[name] = self._arrays.add(index)
             elif name == "weights" and operator.kind == CONV:

@@ -52,7 +52,7 @@ TEMPLATES: Mapping[str, str] = {
     "gatesearch.pdsc": "project/gatesearch.pdsc.j2",
 }
 _INCLUDE = re.compile(r'^#(?:include|define GS_[A-Z]+_FILE) "([^"]+)"', re.M)  # instruction sets define names of files
-_NOT_NEEDED = {"kit.h"}  # only programs that time kernels include it
+_NOT_NEEDED = {"kit.h", "gs_plan.h"}  # programs that time kernels include the first; a plan has the second
 
 
 @dataclass(frozen=True, slots=True)

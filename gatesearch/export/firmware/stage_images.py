@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gatesearch.errors import UserError
+from gatesearch.export.firmware.compiled_program import read_kernel, read_parts
 from gatesearch.export.firmware.program_image import ProgramImage
 from gatesearch.kernels.library import Library
 from gatesearch.runtime.bundle import Bundle, HopPrograms
+from gatesearch.runtime.byte_parts_program import BytePartsProgram
 from gatesearch.runtime.hop_kernel import HopKernel
 from gatesearch.runtime.program import Program
 from gatesearch.runtime.stage_operators import Unsupported
@@ -47,9 +49,15 @@ def compile_stages(bundle: Bundle, library: Library) -> list[StageImages]:
     for k, (program, hops) in enumerate(zip(bundle.programs, by_hops, strict=True)):
         following = by_hops[k + 1] if k + 1 < len(by_hops) else None
         axis = 0 if following is None else following.axis
-        if not isinstance(program, Program):
-            raise UserError(f"{bundle.folder}: stage {k} has gated layers in float; firmware takes int8 alone")
+        obstacle = bundle.manifest["stages"][k].get("kernel_obstacle")
+        if obstacle:
+            raise UserError(f"{bundle.folder}: firmware: stage {k} has no int8 program for kernels: {obstacle}")
         try:
+            if isinstance(program, BytePartsProgram):
+                stages.append(_in_parts(program))
+                continue
+            if not isinstance(program, Program):
+                raise Unsupported("its gated layers are in float; firmware takes int8 alone")
             stages.append(_whole(program, axis, library) if hops is None else _by_hops(program, hops, axis, library))
         except Unsupported as error:
             raise UserError(f"{bundle.folder}: firmware: stage {k}: {error}") from None
@@ -59,7 +67,14 @@ def compile_stages(bundle: Bundle, library: Library) -> list[StageImages]:
 def _whole(program: Program, axis: int, library: Library) -> StageImages:
     axes = [axis, *(0 for _ in program.outputs[1:])]
     kernel = HopKernel(program.model, program.inputs, program.outputs, (0, axes), library)
-    return StageImages(("catch_up",), [ProgramImage(kernel)], window=1, fresh=1, row=kernel.size, state_bytes=0)
+    return StageImages(
+        ("catch_up",), [ProgramImage(read_kernel(kernel))], window=1, fresh=1, row=kernel.size, state_bytes=0
+    )
+
+
+def _in_parts(program: BytePartsProgram) -> StageImages:
+    image = ProgramImage(read_parts(program))
+    return StageImages(("catch_up",), [image], window=1, fresh=1, row=image.input[1], state_bytes=0)
 
 
 def _by_hops(program: Program, hops: HopPrograms, axis: int, library: Library) -> StageImages:
@@ -71,6 +86,6 @@ def _by_hops(program: Program, hops: HopPrograms, axis: int, library: Library) -
     catch_up = HopKernel(
         hops.catch_up.model, hops.catch_up.inputs, hops.catch_up.outputs, (hops.axis, all_axes), library
     )
-    images = [ProgramImage(catch_up), ProgramImage(step)]
+    images = [ProgramImage(read_kernel(each)) for each in (catch_up, step)]
     row = int(np.prod(hops.step.inputs[0].shape)) // hops.fresh
     return StageImages(("catch_up", "step"), images, hops.window, hops.fresh, row, images[1].state[1])

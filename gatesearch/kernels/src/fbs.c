@@ -10,13 +10,12 @@
    gatesearch/kernels/fbs.py calls fbs_f32 and fbs_u8. With GS_KIT defined, the file instead holds prepare_fbs and
    run_fbs, for a program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
-#include "kernels.h"
+#include "predict.h"
 
 /* Return the bytes of scratch memory that fbs_f32 or fbs_u8 needs. */
 size_t GS(fbs_scratch)(const gs_conv *c) {
   const size_t in = GS_BLOCKS(c->c_in) * GS_BLOCK, out = GS_BLOCKS(c->c_out) * GS_BLOCK;
-  return GS_MAX(GS(conv_f32_scratch)(c), GS(conv_u8_scratch)(c)) + (2 * in + 4 * out) * sizeof(float) + 1024 +
-         GS(conv_f32_scratch)(&(gs_conv){1, 1, c->c_in, c->c_out, 1, 1, 1, 1, 0, 0, 1, 1});
+  return GS_MAX(GS(conv_f32_scratch)(c), GS(conv_u8_scratch)(c)) + (2 * in + 3 * out) * sizeof(float) + 1024;
 }
 
 /* Pick the winning blocks from the means u, list them in out, and compute for each of their channels the scale and
@@ -24,10 +23,8 @@ size_t GS(fbs_scratch)(const gs_conv *c) {
 static void decide(const gs_conv *c, const gs_fbs *f, const float *u, const int32_t *in, int n_in, int32_t *out,
                    float *scale, float *shift, char **at) {
   const int wide = GS_BLOCKS(c->c_out) * GS_BLOCK;
-  const gs_conv linear = {1, 1, c->c_in, c->c_out, 1, 1, 1, 1, 0, 0, 1, 1};
-  float *g = gs_reserve(at, wide * sizeof(float)), *one = gs_reserve(at, wide * sizeof(float));
-  for (int k = 0; k < wide; k++) one[k] = 1;
-  GS(conv_f32)(&linear, u, in, n_in, f->phi, NULL, 0, one, f->rho, 1, g, *at);
+  float *g = gs_reserve(at, wide * sizeof(float));
+  gs_predict(c, f, u, in, n_in, g);
   GS(winners)(g, c->c_out, f->winners, out);
   for (int i = 0; i < f->winners; i++) {
     for (int k = out[i] * GS_BLOCK; k < GS_MIN((out[i] + 1) * GS_BLOCK, c->c_out); k++) {

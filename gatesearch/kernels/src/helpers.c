@@ -1,7 +1,7 @@
-/* Helper functions for kernels that replace layers: rounding, normalising, clearing, and loops over time.
+/* Helper functions for kernels that replace layers: rounding, normalising and clearing.
 
-   Real values are float32 in C order. In gatesearch/kernels, pg.py calls levels_f32, spread_f32 and affine_f32, fbs.py
-   calls clear_f32, and recurrent.py calls recurrence. */
+   Real values are float32 in C order. In gatesearch/kernels, pg.py calls levels_f32, spread_f32 and affine_f32, and
+   fbs.py calls clear_f32. */
 #include "kernels.h"
 #include "simd.h"
 
@@ -71,24 +71,5 @@ void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *active, in
     }
     const int first = block * GS_BLOCK, size = GS_MIN(GS_BLOCK, channels - first);
     for (int p = 0; p < pixels; p++) memset(y + (size_t)p * channels + first, 0, size * sizeof(float));
-  }
-}
-
-/* Run all steps of an LSTM or GRU in one direction, from a state of zero. x is [steps][columns]. The state h after step
-   t is written to y + t stride. h and c hold the state; c is NULL for a GRU. */
-void GS(recurrence)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
-                    const float *x, int steps, int backwards, float *h, float *c, float *y, int stride,
-                    void *scratch) {
-  const int n = of_h->height;
-  memset(h, 0, n * sizeof(float));
-  if (c) memset(c, 0, n * sizeof(float));
-  for (int i = 0; i < steps; i++) {
-    const int t = backwards ? steps - 1 - i : i;
-    if (c) {
-      GS(lstm_step)(of_x, of_h, bias_x, x + (size_t)t * of_x->columns, h, c, scratch);
-    } else {
-      GS(gru_step)(of_x, of_h, bias_x, bias_h, x + (size_t)t * of_x->columns, h, scratch);
-    }
-    memcpy(y + (size_t)t * stride, h, n * sizeof(float));
   }
 }

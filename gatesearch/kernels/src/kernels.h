@@ -42,6 +42,7 @@ void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float 
      GS_MOVE     y holds count runs of x, one after the other; index[2 k] is where a run begins, index[2 k + 1] its length
      GS_LARGEST_OF_RUNS  y[i] is the largest of x[index[k] + i], for k from 0 to count - 1
      GS_GATED    y is the output of the layer that gated describes
+     GS_RECURRENCE  y is the output of the layer that recurrence describes
      GS_SUM      y[i] = ((x[i] factor + z[i] factor_z + start) >> bits) + zero_out
      GS_PRODUCT  y[i] = round((x[i] - zero) (z[i] - zero_z) ratio) + zero_out
      GS_MEAN     y[i] = round((s[i] - start) ratio + offset) + zero_out. s[i] is the sum of the values that GS_LARGEST
@@ -59,9 +60,11 @@ enum {
   GS_SUM,
   GS_PRODUCT,
   GS_MEAN,
-  GS_AVERAGE
+  GS_AVERAGE,
+  GS_RECURRENCE
 };
 struct gs_gated;
+struct gs_recurrence_u8;
 typedef struct {
   int32_t kind, zero, zero_out; /* zero and zero_out: the bytes of x and of y that represent 0 */
   int32_t outputs, count;       /* of all but convolutions: number of outputs, and of values for each output */
@@ -74,6 +77,7 @@ typedef struct {
   void *scratch;
   const uint8_t *table; /* [256] */
   const struct gs_gated *gated;
+  const struct gs_recurrence_u8 *recurrence;
   const uint8_t *z;     /* second input of a sum or a product */
   int32_t zero_z, low, high, factor, factor_z, start, bits, of_runs;
   float ratio, offset;
@@ -231,7 +235,23 @@ size_t GS(step_u8_scratch)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h);
 void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias,
                       const uint8_t *x, uint8_t *h, int16_t *c, void *scratch);
 void GS(gru_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias_x,
-                     const float *bias_h, const uint8_t *x, uint8_t *h, void *scratch);
+                     const float *bias_h, const uint8_t *x, uint8_t *h, int16_t *state, void *scratch);
+
+/* A cell of a recurrent layer in int8: one depth and one direction. */
+typedef struct {
+  gs_matrix_u8 of_x, of_h;
+  const float *bias_x, *bias_h; /* GRU: both; LSTM: bias_x is the sum of both */
+} gs_cell_u8;
+
+/* A whole recurrent layer in int8: an LSTM if lstm is set, else a GRU. */
+typedef struct gs_recurrence_u8 {
+  int32_t lstm, depth, directions, steps;
+  gs_tables tables;
+  const gs_cell_u8 *cells; /* [depth][directions] */
+} gs_recurrence_u8;
+
+size_t GS(recurrence_u8_scratch)(const gs_recurrence_u8 *r);
+void GS(recurrence_u8)(const gs_recurrence_u8 *r, const uint8_t *x, uint8_t *y, void *scratch);
 void GS(recurrence)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
                     const float *x, int steps, int backwards, float *h, float *c, float *y, int stride,
                     void *scratch);

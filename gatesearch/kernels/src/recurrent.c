@@ -8,7 +8,7 @@
    matrix. It then adds a weighted sum of the J columns b_j for each gate. A step reads each weight once, and reading
    the weights takes most of its time.
 
-   gatesearch/kernels/recurrent_step.py calls lstm_step and gru_step. With GS_KIT defined, the file instead holds
+   gatesearch/kernels/recurrent_step.py calls lstm_step and gru_step, recurrent.py calls recurrence. With GS_KIT defined, the file instead holds
    prepare_lstm, run_lstm, prepare_gru and run_gru, for a program that times kernels on a board (kit.h). */
 #ifndef GS_KIT
 #include "kernels.h"
@@ -181,6 +181,25 @@ void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bia
     const float reset = gs_sigmoid(zx[k] + zh[k]), update = gs_sigmoid(zx[n + k] + zh[n + k]);
     const float fresh = gs_tanh(zx[2 * n + k] + reset * zh[2 * n + k]);
     h[k] = (1.0f - update) * fresh + update * h[k];
+  }
+}
+
+/* Run all steps of an LSTM or GRU in one direction, from a state of zero. x is [steps][columns]. The state h after step
+   t is written to y + t stride. h and c hold the state; c is NULL for a GRU. */
+void GS(recurrence)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
+                    const float *x, int steps, int backwards, float *h, float *c, float *y, int stride,
+                    void *scratch) {
+  const int n = of_h->height;
+  memset(h, 0, n * sizeof(float));
+  if (c) memset(c, 0, n * sizeof(float));
+  for (int i = 0; i < steps; i++) {
+    const int t = backwards ? steps - 1 - i : i;
+    if (c) {
+      GS(lstm_step)(of_x, of_h, bias_x, x + (size_t)t * of_x->columns, h, c, scratch);
+    } else {
+      GS(gru_step)(of_x, of_h, bias_x, bias_h, x + (size_t)t * of_x->columns, h, scratch);
+    }
+    memcpy(y + (size_t)t * stride, h, n * sizeof(float));
   }
 }
 

@@ -1,11 +1,13 @@
-/* One step of an LSTM or GRU in int8, with weights that are dense or in hybrid matrix decomposition (HMD).
+/* LSTMs and GRUs in int8, with weights that are dense or in hybrid matrix decomposition (HMD).
 
    recurrent.c computes the same in float and explains HMD. The number formats are:
      x, h                       uint8; a value h of the state represents (h - 128) / 128
      products                   int32, then scaled in float to steps of 2^-12
      inputs of the activations  int16 in steps of 2^-12, from -8 to 8; so is the state c of an LSTM
+     state of a GRU             int16 in steps of 2^-15. Its bytes h multiply weights, but the next state is computed
+                                from all 16 bits: a state that moves by less than a byte's step still moves
      sigmoid, tanh              tables of int16 in steps of 2^-15, so that every processor computes the same bytes
-   No Python code calls these functions; tests/kernels/driver.c runs them on every instruction set. */
+   gatesearch/kernels/recurrent_u8.py calls recurrence_u8, and so does stage.c. */
 #include "kernels.h"
 #include "tile.h"
 
@@ -108,14 +110,16 @@ void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const 
   }
 }
 
-/* Replace the state h [height] of a GRU by the next state, for an input x [columns].
+/* Replace the state of a GRU, of which state [height] has 16 bits and h [height] the upper 8, by the next state, for an
+   input x [columns].
 
      n = tanh(n_x + r n_h)    h = (1 - z) n + z h
    For each gate, the function adds bias_x to the product of its rows with x, and bias_h to the product with h. r and z
    are the sigmoids of the sums of both; n_x and n_h are the two results for gate n. Rows of the gates are in torch's
    order, r z n (reset, update and fresh below). Biases are in steps of 2^-12. */
 void GS(gru_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias_x,
-                     const float *bias_h, const uint8_t *x, uint8_t *restrict h, void *scratch) {
+                     const float *bias_h, const uint8_t *x, uint8_t *restrict h, int16_t *restrict state,
+                     void *scratch) {
   const int n = of_h->height;
   char *at = scratch;
   float *restrict zx = gs_reserve(&at, (size_t)3 * n * sizeof(float));
@@ -129,6 +133,48 @@ void GS(gru_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const g
     const int32_t update = table_entry(tables->sigmoid, nearest(zx[n + k] + zh[n + k]));
     const int32_t inner = nearest(zx[2 * n + k]) + ((reset * nearest(zh[2 * n + k]) + (1 << 14)) >> 15);
     const int32_t fresh = table_entry(tables->tanh, inner < -32768 ? -32768 : inner > 32767 ? 32767 : inner);
-    h[k] = as_byte((32768 - update) * fresh + update * ((h[k] - 128) * 256));
+    const int32_t next = (32768 - update) * fresh + update * state[k];
+    state[k] = (int16_t)((next + (1 << 14)) >> 15);
+    h[k] = as_byte((int32_t)state[k] * 32768);
+  }
+}
+
+/* Return the number of units of a cell. */
+GS_INLINE int units_of(const gs_recurrence_u8 *r) { return r->cells->of_h.height; }
+
+/* Return the bytes of scratch memory that recurrence_u8 needs. */
+size_t GS(recurrence_u8_scratch)(const gs_recurrence_u8 *r) {
+  size_t step = 0;
+  for (int i = 0; i < r->depth * r->directions; i++) {
+    step = GS_MAX(step, GS(step_u8_scratch)(&r->cells[i].of_x, &r->cells[i].of_h));
+  }
+  const size_t sequence = (size_t)r->steps * r->directions * units_of(r);
+  return step + units_of(r) * (1 + sizeof(int16_t)) + (r->depth > 1 ? 2 * sequence : 0) + 256;
+}
+
+/* Run all steps of a recurrent layer from a state of zero, x [steps][columns] to y [steps][directions * units]. Cells of
+   the second direction read the steps backwards. */
+void GS(recurrence_u8)(const gs_recurrence_u8 *r, const uint8_t *x, uint8_t *y, void *scratch) {
+  const int n = units_of(r), wide = r->directions * n;
+  const size_t sequence = (size_t)r->steps * wide;
+  char *at = scratch;
+  uint8_t *h = gs_reserve(&at, n), *between[2] = {NULL, NULL};
+  int16_t *state = gs_reserve(&at, n * sizeof(int16_t));
+  for (int i = 0; i < 2 && r->depth > 1; i++) between[i] = gs_reserve(&at, sequence);
+  for (int layer = 0; layer < r->depth; layer++) {
+    uint8_t *to = layer + 1 == r->depth ? y : between[layer % 2];
+    for (int direction = 0; direction < r->directions; direction++) {
+      const gs_cell_u8 *cell = r->cells + layer * r->directions + direction;
+      memset(h, 128, n);
+      memset(state, 0, n * sizeof(int16_t));
+      for (int i = 0; i < r->steps; i++) {
+        const int t = direction ? r->steps - 1 - i : i;
+        const uint8_t *now = x + (size_t)t * cell->of_x.columns;
+        if (r->lstm) GS(lstm_step_u8)(&cell->of_x, &cell->of_h, &r->tables, cell->bias_x, now, h, state, at);
+        else GS(gru_step_u8)(&cell->of_x, &cell->of_h, &r->tables, cell->bias_x, cell->bias_h, now, h, state, at);
+        memcpy(to + (size_t)t * wide + direction * n, h, n);
+      }
+    }
+    x = to;
   }
 }

@@ -91,6 +91,9 @@ static void run_op(const gs_op *op) {
     case GS_GATED:
       GS(gated_u8)(&op->shape, op->gated, op->x, op->y, op->scratch);
       break;
+    case GS_RECURRENCE:
+      GS(recurrence_u8)(op->recurrence, op->x, op->y, op->scratch);
+      break;
     case GS_SUM:
       add_weighted(op, op->x, op->z, op->y);
       break;

@@ -9,8 +9,7 @@
 #define GS_CHOSEN_H
 
 #include "image.h"
-#include "kernels.h"
-#include "simd.h"
+#include "predict.h"
 
 /* Channels of a feature map: the active channels of an input, or the winning channels of an output. */
 typedef struct {
@@ -129,15 +128,13 @@ static void gs_largest(const float *g, int n, int count, int32_t *out) {
 GS_INLINE gs_channels gs_choose(const gs_conv *c, const gs_fbs *f, const float *x, const gs_channels *in, int32_t *out,
                             float **scale, float **shift, char **at) {
   const int wide = GS_BLOCKS(c->c_out) * GS_BLOCK;
-  const gs_conv linear = {1, 1, c->c_in, c->c_out, 1, 1, 1, 1, 0, 0, 1, 1};
   float *u = gs_reserve(at, c->c_in * sizeof(float)), *mean = gs_reserve(at, c->c_in * sizeof(float));
-  float *g = gs_reserve(at, wide * sizeof(float)), *one = gs_reserve(at, wide * sizeof(float));
+  float *g = gs_reserve(at, wide * sizeof(float));
   *scale = gs_reserve(at, wide * sizeof(float)), *shift = gs_reserve(at, wide * sizeof(float));
   GS(pool_f32)(x, c->h * c->w, in->n, NULL, 0, mean, NULL);
   memset(u, 0, c->c_in * sizeof(float));
   for (int i = 0; i < in->n; i++) u[in->channels[i]] = mean[i];
-  for (int k = 0; k < wide; k++) one[k] = 1;
-  GS(conv_f32)(&linear, u, NULL, 0, f->phi, NULL, 0, one, f->rho, 1, g, *at);
+  gs_predict(c, f, u, NULL, 0, g);
   if (f->block == 1) gs_largest(g, c->c_out, f->winners, out);
   else GS(winners)(g, c->c_out, f->winners, out);
   const gs_channels winners = gs_list_channels(out, f->winners, f->block, c->c_out, at);
@@ -152,10 +149,8 @@ GS_INLINE gs_channels gs_choose(const gs_conv *c, const gs_fbs *f, const float *
 
 /* Return the bytes of scratch memory that gs_choose and two lists of channels need. */
 GS_INLINE size_t gs_choose_scratch(const gs_conv *c) {
-  const gs_conv linear = {1, 1, c->c_in, c->c_out, 1, 1, 1, 1, 0, 0, 1, 1};
   const size_t in = GS_BLOCKS(c->c_in) * GS_BLOCK, out = GS_BLOCKS(c->c_out) * GS_BLOCK;
-  return GS(conv_f32_scratch)(&linear) + (2 * in + 4 * out) * sizeof(float) + gs_list_size(c->c_in) +
-         gs_list_size(c->c_out) + 1024;
+  return (2 * in + 3 * out) * sizeof(float) + gs_list_size(c->c_in) + gs_list_size(c->c_out) + 1024;
 }
 
 /* Return a copy [pixels][k->n] of the channels in k of x [pixels][channels]; if k has all channels, return x itself. */

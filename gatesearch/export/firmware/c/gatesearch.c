@@ -4,6 +4,7 @@
    arithmetic in the same order and precision. Neither uses fused multiply-adds. */
 #include "gatesearch.h"
 #include "gs_chain.h"
+#include "gs_plan.h"
 #include "simd.h"
 
 #ifdef __FAST_MATH__
@@ -83,6 +84,21 @@ void gatesearch_reset(void) {
   }
 }
 
+/* Return the bytes of scratch memory that an operator needs on this core, as far as they depend on the core. */
+static size_t find_scratch(const gs_op *op) {
+  if (op->kind == GS_CONV) return GS(conv_u8_scratch)(&op->shape);
+#ifdef GS_HAS_GATED
+  if (op->kind == GS_GATED) {
+    const gs_split *split = op->gated->split;
+    return GS(gated_u8_scratch)(&op->shape, op->gated->kind, split ? (1 + split->wide) * (1 + split->sign) : 1);
+  }
+#endif
+#ifdef GS_HAS_RECURRENCE
+  if (op->kind == GS_RECURRENCE) return GS(recurrence_u8_scratch)(op->recurrence);
+#endif
+  return 0;
+}
+
 int gatesearch_init(void) {
 #ifdef GS_HAS_WEIGHT_AT
   /* gs_plan.c holds the weights in this order: [places / 16][16 channels][16 places]. One place shows whether the
@@ -98,8 +114,7 @@ int gatesearch_init(void) {
     const gs_hops *programs[2] = {PLAN->stages[k].catch_up, PLAN->stages[k].step};
     for (int i = 0; i < 2; i++) {
       for (int32_t o = 0; programs[i] && o < programs[i]->n_ops; o++) {
-        const gs_op *op = programs[i]->ops + o;
-        if (op->kind == GS_CONV && GS(conv_u8_scratch)(&op->shape) > (size_t)PLAN->scratch_bytes) return -1;
+        if (find_scratch(programs[i]->ops + o) > (size_t)PLAN->scratch_bytes) return -1;
       }
     }
   }
