@@ -29,8 +29,8 @@ from tests.nets import CLASSES, NETS, build, with_trained_statistics
 
 def gated(model: nn.Module, shape: tuple[int, ...], names: Sequence[str] | None = None, **params) -> GatedModel:
     sites = cut_sites(model, torch.zeros(1, *shape))
-    chosen = [site.name for site in sites] if names is None else names
-    plan = GatePlan(tuple(PlacedGate.of("gc", name, **params) for name in chosen))
+    names = [site.name for site in sites] if names is None else names
+    plan = GatePlan(tuple(PlacedGate.of("gc", name, **params) for name in names))
     return GatedModel(model, plan, sites, CLASSES)
 
 

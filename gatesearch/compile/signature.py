@@ -60,10 +60,11 @@ def _describe(entries: Sequence[Any], tensors: Sequence[int]) -> list[dict[str, 
 def restore_outputs(model: bytes) -> bytes:
     """Return an int8 model whose graph returns the tensors that its signature names.
 
-    An operator may read an output of the model with another grid than the output's own, such as the grid of a
-    concatenation. The quantiser then inserts a conversion before that operator. It also makes the converted copy an
-    output of the graph, although the signature still names the original tensor. No engine can then run the signature.
-    The original tensor has the grid that the quantiser chose for the output.
+    A grid is the scale and the zero point of a quantised tensor. An operator may read an output of the model with
+    another grid than the output's own, such as the grid of a concatenation. The quantiser then inserts a conversion
+    before that operator. It also makes the converted copy an output of the graph, although the signature still names
+    the original tensor. No engine can then run the signature. The original tensor has the grid that the quantiser chose
+    for the output.
 
     Args:
         model: the model that the quantiser wrote.

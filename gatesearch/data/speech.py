@@ -17,7 +17,7 @@ from gatesearch.data.types import SPLITS, Dataset, Split
 from gatesearch.data.wav import Progress
 from gatesearch.errors import UserError
 
-LARGEST_REST_RATIO = 2.0  # largest size of a negative class of several folders, over the mean size of the positives
+MAX_NEGATIVE_RATIO = 2.0  # clips of a negative class of several folders, per clip of the mean positive class
 
 Files = list[tuple[str, int]]  # "<folder>/<file>", label
 
@@ -130,7 +130,7 @@ def _select(
         for split, split_files in files.items():
             labels = [file_label for _, file_label in split_files]
             own = [index for index, file_label in enumerate(labels) if file_label == label]
-            max_clips = int(LARGEST_REST_RATIO * _mean_positive(Counter(labels), positives))
+            max_clips = int(MAX_NEGATIVE_RATIO * _mean_positive(Counter(labels), positives))
             drop = set(rng.permutation(own)[max_clips:].tolist()) if len(own) > max_clips else set()
             before, after = before + len(own), after + len(own) - len(drop)
             files[split] = [file for index, file in enumerate(split_files) if index not in drop]

@@ -34,7 +34,7 @@ from gatesearch.search.space import Space
 
 SAMPLES = 64  # training windows that set the int8 ranges
 MAX_SITES = 6  # largest number of sites at which each variant is tried
-MAX_PROGRAMS = 1  # variants of each gate kind that are exported to a bundle; each takes some seconds
+MAX_COMPLETE_EXPORTS = 1  # variants of each gate kind that are exported to a bundle; each takes some seconds
 
 
 def dry_run(problem: Problem, folder: RunFolder) -> Problem:
@@ -82,10 +82,10 @@ def _try_all(problem: Problem) -> list[Refusal]:
         cores = _try_ungated(problem)
         bar.advance(note="ungated network")
         refusals: list[Refusal] = []
-        programs = Counter[str]()
+        variants_of_kind = Counter[str]()
         for variant, choices in variants.items():
-            programs[variant.kind] += 1
-            complete_export = programs[variant.kind] <= MAX_PROGRAMS
+            variants_of_kind[variant.kind] += 1
+            complete_export = variants_of_kind[variant.kind] <= MAX_COMPLETE_EXPORTS
             refusals += _try_variant(problem, variant, choices, cores, complete_export)
             bar.advance(note=variant.name)
     return refusals

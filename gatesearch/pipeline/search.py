@@ -107,7 +107,7 @@ def _warn_of_lost_trials(folder: RunFolder, study: Study, past: SearchResult) ->
     table = folder / "trials.csv"
     if not table.is_file():
         return
-    listed = len(table.read_bytes().splitlines()) - 1  # without the head
+    listed = len(table.read_bytes().splitlines()) - 1  # without the line of column names
     if listed > len(past.trials):
         console.warn(
             f"{show_place(study.place)}: holds {len(past.trials)} trials, and trials.csv lists {listed}; the others "

@@ -1,4 +1,8 @@
-"""The C operators of an int8 .tflite program, and the memory that they read and write."""
+"""The C operators of an int8 .tflite program, and the memory that they read and write.
+
+A place is the index of a value in the buffer that all tensors share (:mod:`gatesearch.runtime.stage_memory`). A run is
+a range of consecutive places.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +100,9 @@ class OperatorList:
         return {tensor.name.decode(): i for i, tensor in enumerate(self.graph.tensors)}[name]
 
     def reserve(self, count: int, tight: bool = False) -> int:
-        """Return the first of new places; the next ones begin on a cache line, or with ``tight`` right behind.
+        """Reserve ``count`` places and return the first; with ``tight``, the next reserved place follows without a gap.
+
+        Without ``tight``, it is the first place of a cache line.
 
         Raises:
             Unsupported: the reserved memory is too small for them.
@@ -113,7 +119,7 @@ class OperatorList:
 
         Args:
             tensor: index of the tensor.
-            axis: the axis along which memory is outermost.
+            axis: the outermost axis in memory, whose neighbours are farthest apart; the other axes keep their order.
             tight: whether the next tensor follows without a gap.
         """
         tensor_info = self.graph.tensors[tensor]
@@ -227,7 +233,7 @@ class OperatorList:
 
 
 def is_of_runs(index: Array) -> bool:
-    """Return whether each column of places [n, count] is a run of consecutive places, of two or more.
+    """Return whether each column of places [n, count] is one run of at least two places.
 
     >>> is_of_runs(np.array([[0, 9], [1, 10]])), is_of_runs(np.array([[0, 1], [2, 3]]))
     (True, False)

@@ -31,11 +31,12 @@ KERNELS, PRODUCTS = "C kernels, whole steps", "NumPy and SciPy, products alone"
 LATENCIES = "latency.json"
 # What each runtime computes in a step, for the page.
 RUNTIME_DESCRIPTIONS: Mapping[str, str] = {
-    KERNELS: "a step as the layer takes it, activations and all, each form of a matrix by its own float32 kernel: "
-    "dense rows in one product; hybrid ones in a product and two scaled additions a gate; low rank in a product and as "
-    "many scaled additions a gate as the rank; pruned ones as CSR with 16-bit columns",
-    PRODUCTS: "no C compiler was found. The products by the matrices alone, of BLAS for each factor and of SciPy for "
-    "CSR; a method that makes more calls from Python looks slower than kernels would be",
+    KERNELS: "each timing is a whole step of the layer, with its activation functions. Each form of a matrix has a "
+    "float32 kernel of its own. A dense matrix takes one product. A hybrid matrix takes a product, and two scaled "
+    "additions for each gate. A low-rank matrix takes a product, and as many scaled additions for each gate as its "
+    "rank. A pruned matrix is stored as CSR with 16-bit columns",
+    PRODUCTS: "no C compiler was found, so only the products with the matrices are timed: BLAS computes each factor, "
+    "SciPy computes CSR matrices. A method that makes more calls from Python looks slower than its kernel would be",
 }
 
 
@@ -61,14 +62,14 @@ def kernel_steps(layer: FactoredRNN) -> list[Call]:
 def steps(layer: FactoredRNN) -> list[Any]:
     """Return a kernel object for each depth and direction of a layer, in the order of PyTorch's weights."""
     kind = kernels.LSTMStep if layer.is_lstm else kernels.GRUStep
-    calls = []
+    steps = []
     for number in range(len(layer.cells)):
         input_factors, state_factors, biases = layer.cell_of(number)
         values = [bias.detach() for bias in biases] or np.zeros((2, layer.groups * layer.hidden), np.float32)
-        calls.append(
+        steps.append(
             kind(kernels.weights_from_factors(input_factors), kernels.weights_from_factors(state_factors), *values)
         )
-    return calls
+    return steps
 
 
 def numpy_products(layer: FactoredRNN) -> list[Call]:
@@ -103,22 +104,22 @@ def _hybrid(matrix: Factors, x: Array) -> Call:
     """
     assert isinstance(matrix, HybridMatrix)
     groups, blocks = matrix.groups, len(matrix.left)
-    rich, columns, right = (_array(part) for part in matrix.parts())
+    dense_rows, columns, right = (_array(part) for part in matrix.parts())
     rows = np.zeros((groups, blocks, matrix.columns), np.float32)
     for j, (begin, end) in enumerate(block_edges(matrix.columns, blocks)):
         rows[:, j, begin:end] = right[:, begin:end]
-    stacked = np.concatenate([rich, rows.transpose(1, 0, 2).reshape(-1, matrix.columns)])
-    count = len(rich)
+    stacked = np.concatenate([dense_rows, rows.transpose(1, 0, 2).reshape(-1, matrix.columns)])
+    count = len(dense_rows)
     products = np.empty(len(stacked), np.float32)
     scales = products[count:].reshape(blocks, groups, 1)
-    bottom, more = np.empty(columns.shape[1:], np.float32), np.empty(columns.shape[1:], np.float32)
+    bottom, block = np.empty(columns.shape[1:], np.float32), np.empty(columns.shape[1:], np.float32)
 
     def call() -> tuple[Array, Array]:
         np.dot(stacked, x, out=products)
         np.multiply(scales[0], columns[0], out=bottom)
         for j in range(1, blocks):
-            np.multiply(scales[j], columns[j], out=more)
-            np.add(bottom, more, out=bottom)
+            np.multiply(scales[j], columns[j], out=block)
+            np.add(bottom, block, out=bottom)
         return products[:count], bottom
 
     return call
@@ -126,16 +127,16 @@ def _hybrid(matrix: Factors, x: Array) -> Call:
 
 def _low_rank(matrix: Factors, x: Array) -> Call:
     assert isinstance(matrix, LowRankMatrix)
-    u, right = (_array(part) for part in matrix.parts())
-    rank = u.shape[2]
+    left, right = (_array(part) for part in matrix.parts())
+    rank = left.shape[2]
     inner = np.empty(len(right), np.float32)
     column = inner.reshape(matrix.groups, rank)
     out = np.empty((matrix.groups, matrix.rows), np.float32)
 
     def call() -> Array:
         np.dot(right, x, out=inner)
-        for g in range(len(u)):
-            np.dot(u[g], column[g], out=out[g])
+        for g in range(len(left)):
+            np.dot(left[g], column[g], out=out[g])
         return out
 
     return call

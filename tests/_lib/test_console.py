@@ -55,7 +55,9 @@ def test_the_remaining_time_follows_from_the_pace_of_this_session(capsys: pytest
     ]
 
 
-def test_plain_progress_of_unknown_length_that_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_progress_of_unknown_length_shows_the_elapsed_time_when_it_is_stopped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     clock = Clock()
     with pytest.raises(KeyboardInterrupt), console.progress(None, "data", clock=clock) as steps:
         clock.now = 75
@@ -78,7 +80,7 @@ def test_progress_on_a_terminal_may_nest(terminal: None, capsys: pytest.CaptureF
     assert "search" in err and "2/2" in err and "[loss] 0.1" in err
 
 
-def test_plain_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plain_table_aligns_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [("blocks.0 [1, 64]", 1234567, 0.123456, None, True), ("x", 1, 2.0, None, False)]
     console.table("sites [all]", ("site", "MACs", "share", "core", "ok"), rows)
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
@@ -97,7 +99,7 @@ def test_wide_tables_wrap_their_cells_and_lose_no_text(capsys: pytest.CaptureFix
     assert name in out and out.count("w") == 150 + 30 and out.count("many") == 30
 
 
-def test_table_on_a_terminal_and_without_rows(terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_without_rows_is_drawn_on_a_terminal(terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
     console.table("empty", ("a", "b"), [])
     assert "─" in capsys.readouterr().out
 

@@ -85,7 +85,7 @@ def test_a_missing_extra_is_one_line_and_status_2() -> None:
     assert "gatesearch run: needs litert_torch of the extra 'export': pip install 'gatesearch[export]'" in done.stderr
 
 
-def test_need_passes_installed_modules_and_names_the_extra_of_missing_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_need_accepts_installed_modules_and_names_the_extra_of_missing_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     plugins.need("report", "matplotlib")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(

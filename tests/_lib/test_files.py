@@ -40,7 +40,7 @@ def test_the_error_names_a_file_in_the_way(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a.bin", "file"}
 
 
-def test_reading_a_folder_or_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_reads_as_none_and_a_folder_is_an_error(tmp_path: Path) -> None:
     assert read_bytes(tmp_path / "a") is None
     with pytest.raises(DamagedFile, match="is a folder, not a file"):
         read_bytes(tmp_path)

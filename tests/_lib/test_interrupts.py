@@ -59,6 +59,6 @@ def test_an_error_raised_in_place_of_an_interrupt_is_an_interrupt() -> None:
     assert isinstance(error.value.__cause__, RuntimeError)
 
 
-def test_an_error_without_a_signal_passes() -> None:
+def test_an_error_without_a_signal_is_raised_unchanged() -> None:
     with pytest.raises(RuntimeError), interrupts.as_exceptions():
         raise RuntimeError

@@ -30,7 +30,7 @@ def test_minimum_is_not_above_the_median():
     assert 0 < result.minimum_us <= result.median_us
 
 
-def test_no_rounds_are_refused():
+def test_zero_rounds_are_refused():
     with pytest.raises(ValueError, match="at least 1"):
         timing.interleaved({}, rounds=0)
 

@@ -39,7 +39,7 @@ def make(name: str, **args) -> nn.Module:
     return build(name, num_classes=5, input_shape=(1, 49, 10), args=args)
 
 
-def test_a_name_of_an_entry_point():
+def test_a_backbone_is_built_by_the_name_of_its_entry_point():
     net = make("ds_cnn", width=16, blocks=2)
     assert isinstance(net, DSCNN)
     assert net(torch.zeros(2, 1, 49, 10)).shape == (2, 5)

@@ -34,7 +34,7 @@ def test_there_is_a_site_behind_the_tokens_and_behind_each_block():
     assert expected.items() <= sites.items()
 
 
-def test_macs_and_parameters_against_hand_counts():
+def test_macs_and_parameters_equal_hand_counts():
     model = kwt(blocks=1, class_token=False)
     site = cut_sites(model, torch.zeros(1, *SHAPE))[0]
     tokens, width, hidden = 12, 8, 16

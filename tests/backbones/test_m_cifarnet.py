@@ -38,7 +38,7 @@ def test_the_number_of_weights_is_as_published() -> None:
     assert sum(p.numel() for p in net.parameters()) == weights + 2 * 1088 + 10
 
 
-def test_gates_find_every_layer_with_its_norm_and_the_one_before() -> None:
+def test_every_layer_site_names_its_norm_its_activation_and_its_source_layer() -> None:
     sites = layer_sites(MCifarNet(), torch.zeros(1, 3, 32, 32))[:-1]
     assert [site.norm for site in sites] == [f"conv{i}.1" for i in range(8)]
     assert [site.activation for site in sites] == [f"conv{i}.2" for i in range(8)]
@@ -62,7 +62,7 @@ def test_any_size_of_image_ends_as_one_position(shape: tuple[int, ...]) -> None:
     assert hidden.shape == (2, 7)
 
 
-def test_small_images_keep_their_border() -> None:
+def test_images_below_32_pixels_are_padded_in_the_first_layer() -> None:
     sites = layer_sites(MCifarNet(10, (1, 8, 8), width=0.25), torch.zeros(1, 1, 8, 8))
     assert [site.shape for site in sites[:-1]] == [(16, 8, 8)] * 2 + [(32, 4, 4)] * 3 + [(48, 2, 2)] * 3
 

@@ -13,7 +13,7 @@ from gatesearch.testing.backbones import check_backbone
 
 
 @pytest.mark.parametrize("factory", [kws_lstm, kws_gru, har_bilstm])
-def test_conformance(factory):
+def test_every_recurrent_backbone_conforms(factory):
     shape = (1, 9, 10) if factory is not har_bilstm else (9, 6)
     check_backbone(lambda: factory(4, shape, hidden=6, depth=2, dropout=0.2), torch.randn(3, *shape), 4)
 
@@ -26,7 +26,7 @@ def test_conformance(factory):
         ("har_bilstm", (128, 6), 38_412, 128 * 2 * 4 * 64 * 70 + 128 * 12),
     ],
 )
-def test_sizes_by_name(name, shape, params, macs):
+def test_every_name_builds_a_network_of_the_expected_size(name, shape, params, macs):
     net = build(name, num_classes=12, input_shape=shape, args={})
     assert sum(p.numel() for p in net.parameters()) == params
     assert sum(site.macs for site in layer_sites(net, torch.zeros(1, *shape))) == macs

@@ -54,7 +54,7 @@ def test_a_bound_within_a_tenth_is_an_edge(place: float, edges: list[Edge]) -> N
     assert list(space.find_edges(replace(middle(space), rate=space.rate.value(place)))) == edges
 
 
-def test_an_edge_that_cannot_be_moved_is_none() -> None:
+def test_a_bound_at_its_limit_is_not_an_edge() -> None:
     space = Space()
     config = replace(middle(space), slack=1.0, decay=0.1, end=1e-3)
     assert not list(space.find_edges(config))

@@ -65,7 +65,7 @@ def test_two_points_give_no_fit() -> None:
     assert fit_trade_off([8, 16], [20, 10]) is None
 
 
-def test_the_three_regimes_of_the_hyperbola() -> None:
+def test_the_hyperbola_passes_through_three_regimes() -> None:
     true = TradeOff(10.0, 128.0)
     names = [name_regime(slope) for slope in local_slopes(BATCHES, [true.steps(batch) for batch in BATCHES])]
     assert names == ["perfect scaling"] * 1 + ["diminishing returns"] * 7 + ["maximal parallelism"]
@@ -107,7 +107,7 @@ def test_batch_sizes_that_rarely_reach_the_goal_have_no_upper_bound() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "critical", "chosen"),
+    ("steps", "critical", "expected"),
     [
         ([1000, 500, 250, 125], 1e5, 64),  # perfect scaling: the largest size
         ([10, 10, 10, 10], 0.1, 8),  # maximal parallelism: the smallest size
@@ -116,5 +116,7 @@ def test_batch_sizes_that_rarely_reach_the_goal_have_no_upper_bound() -> None:
         ([math.inf, 60, 35, math.inf], 200.0, 32),  # a size that did not reach the goal is never chosen
     ],
 )
-def test_the_batch_size_to_train_with(steps: list[float], critical: float, chosen: int) -> None:
-    assert choose_batch([8, 16, 32, 64], steps, critical) == chosen
+def test_the_studied_batch_size_that_fits_the_critical_one_is_chosen(
+    steps: list[float], critical: float, expected: int
+) -> None:
+    assert choose_batch([8, 16, 32, 64], steps, critical) == expected

@@ -73,7 +73,7 @@ def line_of(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2
     return err.removeprefix("gatesearch: ").rstrip("\n")
 
 
-def test_run(calls: Calls) -> None:
+def test_run_loads_the_recipe_with_its_overrides_and_starts_it_in_the_named_folder(calls: Calls) -> None:
     assert app.main(["run", "seed=3", "recipe=kws", "out=here", "training.epochs=2"]) == 0
     ((name, loaded_recipe, out),) = calls
     assert (name, loaded_recipe.seed, loaded_recipe.training.epochs, out) == ("pipeline.start", 3, 2, Path("here"))
@@ -94,7 +94,7 @@ def test_run_resumes_a_run_folder(calls: Calls, run_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["search", "retrain", "export", "verify"])
-def test_steps_take_a_run_folder(step: str, calls: Calls, run_dir: Path) -> None:
+def test_steps_go_on_with_a_run_folder(step: str, calls: Calls, run_dir: Path) -> None:
     assert app.main([step, str(run_dir)]) == 0
     assert calls == [("pipeline.resume", run_dir, step, False)]
 
@@ -122,7 +122,7 @@ def test_export_writes_firmware_where_it_is_asked_to(run_dir: Path, capsys: pyte
 
 
 @pytest.mark.parametrize("step", ["sites", "measure"])
-def test_steps_that_take_a_recipe(step: str, calls: Calls) -> None:
+def test_sites_and_measure_load_a_recipe(step: str, calls: Calls) -> None:
     assert app.main([step, "recipe=kws.yaml", "seed=2"]) == 0
     assert [(name, loaded_recipe.seed) for name, loaded_recipe, *_ in calls] == [(f"cli.{step}", 2)]
 
@@ -158,7 +158,7 @@ def test_show_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> No
     assert (document["seed"], document["space"]["gates"]) == (9, {"min": 0, "max": 3})
 
 
-def test_devices_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_devices_prints_json_with_hypothetical_devices_last(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["devices", "--json"]) == 0
     names = [row["name"] for row in json.loads(capsys.readouterr().out)]
     assert names[-2:] == ["bit_serial", "three_core"]  # hypothetical devices are last
@@ -184,7 +184,7 @@ def test_help_of_every_command_shows_an_example(capsys: pytest.CaptureFixture[st
             assert f"Example: gatesearch {name} " in capsys.readouterr().out
 
 
-def test_devices(capsys: pytest.CaptureFixture[str]) -> None:
+def test_devices_lists_all_devices_or_shows_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["devices"]) == 0
     assert "three_core" in capsys.readouterr().out
     assert app.main(["devices", "three_core"]) == 0
@@ -192,7 +192,7 @@ def test_devices(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown device 'tree_core'; nearest: 'three_core'" in line_of(capsys, "devices", "tree_core")
 
 
-def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_and_version_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["--version"]) == 0
     assert capsys.readouterr().out == f"gatesearch {__version__}\n"
     for arguments in ([], ["--help"], ["run", "--help"], ["bench", "--help"]):
@@ -240,7 +240,7 @@ def with_run(error: BaseException) -> BaseException:
     return error
 
 
-def test_disk_full(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_gives_the_command_that_goes_on(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     calls.trouble = with_run(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/kws-1/trials.csv"))
     message = line_of(capsys, "run", "recipe=kws")
     assert message.startswith("disk full while writing runs/kws-1/trials.csv; free space; go on with: ")
@@ -249,7 +249,7 @@ def test_disk_full(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     assert line_of(capsys, "run", "recipe=kws") == "disk full while writing the run folder; free space"
 
 
-def test_interrupt(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_gives_the_command_that_goes_on(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     calls.trouble = with_run(KeyboardInterrupt())
     message = line_of(capsys, "run", "recipe=kws", status=130)
     assert message == "interrupted; go on with: gatesearch run resume=runs/kws-1"
@@ -257,7 +257,9 @@ def test_interrupt(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     assert line_of(capsys, "run", "recipe=kws", status=130) == "interrupted"
 
 
-def test_interrupt_that_lightning_turned_into_an_exit(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exit_that_lightning_made_of_an_interrupt_counts_as_an_interrupt(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
     calls.trouble = with_run(SystemExit(1))
     calls.trouble.__context__ = KeyboardInterrupt()
     message = line_of(capsys, "run", "recipe=kws", status=130)

@@ -43,13 +43,13 @@ def answers(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         (["no-such-command", "x"], []),
     ],
 )
-def test_words_of_bash(
+def test_a_word_that_bash_split_is_completed(
     words: list[str], expected: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert answers(words, monkeypatch, capsys) == expected
 
 
-def test_all_recipes_behind_the_equals_sign(
+def test_all_recipes_are_offered_behind_the_equals_sign(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "digits_hybrid.yaml" in answers(["run", "recipe", "="], monkeypatch, capsys)

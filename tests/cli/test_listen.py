@@ -23,7 +23,7 @@ def test_a_pipe_gives_all_whole_samples(data: bytes, samples: int) -> None:
     assert together.astype("<i2").tobytes() == data[: len(data) // 2 * 2]
 
 
-def test_half_a_sample_at_the_end_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_half_a_sample_at_the_end_gives_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     list(listen._blocks(io.BytesIO(b"abc").read, 4))
     assert "ends in half a sample" in capsys.readouterr().err
 

@@ -86,7 +86,9 @@ def test_a_scene_is_made_shown_checked_and_made_again(folder: Path, capsys: pyte
     assert Path("again.wav").read_bytes() == Path("test.wav").read_bytes()
 
 
-def test_one_document_for_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_describes_a_scene_alike_after_make_show_and_check(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert app.main(["scene", "make", "scene.yaml", "a.json", "--json"]) == 0
     outline = json.loads(capsys.readouterr().out)
     assert app.main(["scene", "show", "a.json", "--json"]) == 0

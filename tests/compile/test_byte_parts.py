@@ -105,7 +105,7 @@ def test_a_stage_in_int8_computes_what_the_model_computes(names: list[str], seed
     np.testing.assert_array_equal(y, outputs(stage, windows)[1])
 
 
-def test_a_value_that_two_parts_read_and_a_pooling_that_litert_runs() -> None:
+def test_a_residual_stage_of_byte_parts_computes_what_its_program_computes() -> None:
     torch.manual_seed(0)
     stage, windows = compiled(Residual(), [("first.0", GATES["fbs blocks"]), ("second.0", GATES["fbs"])])
     program, y = outputs(stage, windows)

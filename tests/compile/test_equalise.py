@@ -84,12 +84,12 @@ def test_adaptive_maximum_pooling_is_pooling_with_a_kernel(size: object) -> None
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_average_pooling_that_counts_no_padding(stride: int) -> None:
+def test_average_pooling_that_counts_no_padding_keeps_its_function(stride: int) -> None:
     pool, x = nn.AvgPool2d(3, stride, 1, count_include_pad=False), torch.randn(2, 3, 7, 6)
     torch.testing.assert_close(rewrite_operators(nn.Sequential(pool))(x), pool(x))
 
 
-def test_a_shared_activation_between_layers_is_not_forgotten() -> None:
+def test_folding_norms_keeps_the_function_of_a_chain_with_a_shared_activation() -> None:
     act, norm = nn.ReLU(), nn.BatchNorm2d(2)
     norm.running_mean = torch.ones(2)
     block, x = nn.Sequential(nn.Conv2d(1, 2, 3), act, nn.Conv2d(2, 2, 3), act, norm).eval(), torch.randn(2, 1, 8, 8)

@@ -41,7 +41,9 @@ def with_other_constant(model: bytes, operator: int, factor: float) -> bytes:
 
 @settings(max_examples=3, deadline=None)
 @given(channels=st.integers(3, 8), factor=st.sampled_from([-1.0, 0.0, 1.02]))
-def test_a_program_with_another_constant_is_refused_behind_the_last_right_layer(channels: int, factor: float) -> None:
+def test_the_error_of_a_program_with_a_wrong_constant_names_the_last_layer_that_is_right(
+    channels: int, factor: float
+) -> None:
     net, x = network(channels), torch.randn(1, 2, 8, 8)
     model = tflite.convert(net, x)
     with torch.no_grad():
@@ -53,7 +55,7 @@ def test_a_program_with_another_constant_is_refused_behind_the_last_right_layer(
 
 @settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 99), kind=st.sampled_from(["fbs", "pg", "fbs_pg"]))
-def test_a_decision_that_rounding_turns_is_no_wrong_program_but_another_function_is(seed: int, kind: str) -> None:
+def test_a_gate_that_rounding_changes_is_accepted_but_another_function_is_refused(seed: int, kind: str) -> None:
     torch.manual_seed(seed)
     net, x = network(8), torch.randn(1, 2, 8, 8)
     [_, site, _] = layer_sites(net, x)

@@ -176,8 +176,8 @@ def test_removed_channels_give_the_masked_output_of_a_gate(name, data, keep, see
     backbone, shape = build(name)
     x = torch.randn(4, *shape)
     sites = cut_sites(backbone, x)
-    chosen = data.draw(st.sets(st.sampled_from(range(len(sites))), min_size=1).map(sorted))
-    plan = GatePlan(tuple(PlacedGate.of("gc", sites[i].name, keep=keep) for i in chosen))
+    indices = data.draw(st.sets(st.sampled_from(range(len(sites))), min_size=1).map(sorted))
+    plan = GatePlan(tuple(PlacedGate.of("gc", sites[i].name, keep=keep) for i in indices))
     model = GatedModel(backbone, plan, sites, CLASSES)
     torch.manual_seed(seed)
     for k in range(len(model.gates)):
@@ -217,7 +217,7 @@ def test_channels_are_restored_at_residual_edges_and_removed_in_the_branch():
 
 @pytest.mark.parametrize("padding", [0, 1, "same"])
 @pytest.mark.parametrize("groups", [1, C])
-def test_convolution_after_a_normalisation_that_makes_a_constant_of_zero(padding, groups):
+def test_a_zero_that_a_normalisation_makes_a_constant_becomes_part_of_the_bias_unless_padded(padding, groups):
     torch.manual_seed(0)
     stage = nn.Sequential(nn.BatchNorm2d(C), nn.Conv2d(C, C, 3, padding=padding, groups=groups))
     with_trained_statistics(stage, (C, 5, 5))
@@ -277,7 +277,7 @@ def test_a_flatten_of_some_axes_only_keeps_its_meaning():
 @pytest.mark.parametrize(
     "layer", [Applied(F.gelu, approximate="tanh"), nn.AvgPool2d(2, 1, divisor_override=1), nn.AvgPool2d(3, 1, 1)]
 )
-def test_the_constant_of_a_removed_channel_goes_through_layers_as_they_are_set(layer):
+def test_the_constant_of_a_removed_channel_goes_through_activations_with_their_settings(layer):
     torch.manual_seed(0)
     norm, last = nn.BatchNorm2d(C), nn.Conv2d(C, 4, 1)
     nn.init.constant_(norm.bias, -2.0)

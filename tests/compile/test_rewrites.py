@@ -40,7 +40,7 @@ def _trained(module: nn.Module) -> nn.Module:
         nn.Sequential(nn.Conv2d(2, 3, 3), nn.Sequential(nn.RReLU(0.1, 0.4))),
     ],
 )
-def test_the_function_stays_the_same(module):
+def test_rewritten_layers_compute_the_same_function(module):
     _trained(module)
     rewritten = rewrite_operators(copy.deepcopy(module))
     x = torch.randn(4, 2, 6, 6)

@@ -88,7 +88,7 @@ def test_a_gated_layer_saves_on_an_engine_that_skips() -> None:
     assert cost.bound(fbs_plan(cost)).energy.total_uj < cost.bound(dense).energy.total_uj
 
 
-def test_the_price_of_the_files_is_that_of_their_engine() -> None:
+def test_the_files_are_priced_for_the_engine_that_runs_them() -> None:
     cost = cost_on(one_core("three_core"))
     assert cost.device.cores[0].engine == "kernels"
     files = price_artifacts(cost)
@@ -116,7 +116,7 @@ def test_no_line_is_printed_if_the_price_is_that_of_the_files() -> None:
     assert list(describe_artifacts(cost, cut_plan(cost), PASSED)) == []
 
 
-def test_a_profile_that_names_no_engine_has_the_one_of_its_figures() -> None:
+def test_a_profile_that_names_no_engine_gets_the_one_that_its_figures_describe() -> None:
     raw = load("three_core").model_dump()
     for core in raw["cores"]:
         del core["engine"]

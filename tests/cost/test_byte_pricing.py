@@ -102,7 +102,7 @@ def test_layers_between_bytes_are_timed_for_convolutions_between_relus_alone() -
 
 
 @pytest.mark.skipif(native.load() is None, reason="no C compiler")
-def test_the_call_from_python_does_not_count() -> None:
+def test_timing_leaves_out_the_call_from_python() -> None:
     call = KernelCall("fbs", (4, 4, 16, 32, 1, 1, 1, 1, 0, 0, 1, 1), (), (("inputs", 1.0), ("outputs", 0.5)))
     [grid] = timed_grids([Run(call, reads_blocks=False, in_bytes=True)]).values()
     timed = next(iter(grid.calls.values()))

@@ -64,7 +64,7 @@ def test_reach_rises_with_every_pass_rate(stream, other):
     assert all(a <= b + 1e-12 for a, b in zip(reach(shares, passed), reach(shares, higher), strict=True))
 
 
-def test_reach_of_a_hand_computed_table():
+def test_reach_equals_hand_computed_figures():
     shares = {"positive": 0.1, "unknown": 0.1, "silence": 0.8}
     passed = {"positive": [0.99, 0.98], "unknown": [0.97, 0.5], "silence": [0.02, 0.1]}
     #           .1*.99   + .1*.97   + .8*.02     .1*.99*.98 + .1*.97*.5 + .8*.02*.1
@@ -86,7 +86,7 @@ def test_invalid_streams_are_refused(shares, passed, words):
         reach(shares, passed)
 
 
-def test_energy_and_latency_of_a_hand_computed_table():
+def test_energy_and_latency_equal_hand_computed_figures():
     stages = [
         StageCost("mcu", latency_us=1000.0, compute_uj=10.0),
         StageCost("npu", 400.0, 24.0, weights_uj=2.0, link_us=40.0, link_uj=0.4, wake_us=200.0, wake_uj=50.0),
@@ -139,14 +139,14 @@ def test_the_gain_is_bounded_by_the_cost_that_gates_cannot_avoid(cascade, fixed)
 
 
 @given(st.integers(1, 10_000), rates, rates, st.sampled_from([8, 16, 32]))
-def test_the_cheapest_encoding_crosses_a_link(elements, density, keep, precision):
+def test_a_link_carries_no_more_bits_than_any_encoding_needs(elements, density, keep, precision):
     bits = link_bits(elements, density * elements, keep * elements, precision)
     assert bits <= elements * precision
     assert bits <= elements * (1 + density * precision) + 1e-9
     assert bits <= keep * elements * precision + 1e-9
 
 
-def test_gains_have_limits():
+def test_a_gain_is_infinite_if_nothing_remains():
     assert gain_paper_style(0.9, 0.5) == pytest.approx(20.0)
     assert gain_paper_style(1.0, 0.0) == math.inf == front_end_bound(0.0)
 

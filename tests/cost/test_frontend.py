@@ -48,14 +48,14 @@ def test_a_frame_of_forty_bands_takes_far_less_than_100_000_instructions_on_a_co
 
 
 @pytest.mark.parametrize("front", [Louder(), LogMel(window_ms=1.0, stride_ms=1.0, fft=16, mel_bins=2), Identity()])
-def test_a_front_end_without_a_kernel_takes_the_rate_of_the_profile(front: Frontend) -> None:
+def test_a_front_end_without_a_kernel_is_priced_by_the_rate_of_the_profile(front: Frontend) -> None:
     core = profile.load("three_core").core("mcu")
     work = FrontendWork.on_core(front.fit(torch.randn(4, 16000)), core)
     assert work == FrontendWork(front.macs())
     assert work.latency_us(core) == core.timing.frontend_us(front.macs())
 
 
-def test_a_core_without_a_table_takes_the_rate_of_the_profile() -> None:
+def test_a_core_without_a_table_is_priced_by_the_rate_of_the_profile() -> None:
     core = profile.load("host").core("host")
     assert FrontendWork.on_core(LogMel(), core) == FrontendWork(LogMel().macs())
 

@@ -37,7 +37,7 @@ def test_readings_must_be_a_grid() -> None:
         Curve(("a", "b"), ((0.0, 0.0), (1.0, 1.0)), (1.0, 2.0))
 
 
-def test_costs_survive_json() -> None:
+def test_costs_are_the_same_after_json() -> None:
     costs = Recorded("measured", {("pg", GEOMETRY, (("bytes", 1), ("group", 16))): Curve(("open",), ((1.0,),), (3.0,))})
     again = Recorded.from_dict(json.loads(json.dumps(costs.to_dict())))
     assert again == costs and isinstance(again, KernelCosts)

@@ -129,7 +129,7 @@ def test_the_next_layer_reads_in_the_pattern_in_which_channels_were_suppressed(b
     assert changes["b"].cost(only) == (0.5 if block == 16 else 1.0)
 
 
-def test_bits_alone_or_all_channels_leave_the_next_layer_as_it_is() -> None:
+def test_a_gate_that_removes_no_channel_leaves_the_next_layer_as_it_is() -> None:
     for gate in (PlacedGate.of("pg", "a"), PlacedGate.of("fbs", "a", density=1.0)):
         assert list(layer_changes([gate], chain("a", "b"), {})) == ["a"]
 
@@ -158,12 +158,12 @@ BIT_SERIAL = device()
 
 
 @cache
-def cost_model(chosen: Device) -> CostModel:
+def cost_model(device: Device) -> CostModel:
     x = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
     cuts, layers = cut_sites(net(), x), layer_sites(net(), x)
     gates = [PlacedGate.of("gc", "any", mode="channel")]
-    table = build_table(net(), cuts, x, chosen, gates, layers)
-    return CostModel(chosen, table, cuts, FrontendWork(64), 0.001, {"positive": 1.0}, layers)
+    table = build_table(net(), cuts, x, device, gates, layers)
+    return CostModel(device, table, cuts, FrontendWork(64), 0.001, {"positive": 1.0}, layers)
 
 
 def price(model: CostModel, *gates: PlacedGate, observed: Mapping[str, Mapping[str, float]] | None = None) -> Any:
@@ -195,8 +195,8 @@ SPLIT_AT_3 = PlacedGate.of("pg", "conv3.0", bits=8, high_bits=4, mask="3d")
 def test_a_split_costs_a_second_layer_on_a_byte_core_and_less_than_one_on_a_bit_serial_core(sparsity: float) -> None:
     observed = {"conv3.0": {"weighted_sparsity": sparsity}}
     macs = find(cost_model(BYTES).layers, "conv3.0").macs
-    for chosen, more in ((BYTES, macs), (BIT_SERIAL, -macs * sparsity / 2)):
-        model = cost_model(chosen)
+    for device, more in ((BYTES, macs), (BIT_SERIAL, -macs * sparsity / 2)):
+        model = cost_model(device)
         dense, split = price(model), price(model, SPLIT_AT_3, observed=observed)
         assert split.expected_latency_us - dense.expected_latency_us == pytest.approx(micros(model, more), abs=1e-9)
         assert (split.energy.total_uj > dense.energy.total_uj) == (more > 0)
@@ -206,8 +206,8 @@ def test_a_split_costs_a_second_layer_on_a_byte_core_and_less_than_one_on_a_bit_
 
 def test_suppressed_channels_save_what_is_computed_by_hand() -> None:
     gate = PlacedGate.of("fbs", "conv3.0", density=0.5)
-    for chosen, share in ((BYTES, 1.0), (BIT_SERIAL, 0.5)):
-        model = cost_model(chosen)
+    for device, share in ((BYTES, 1.0), (BIT_SERIAL, 0.5)):
+        model = cost_model(device)
         own, behind = find(model.layers, "conv3.0"), find(model.layers, "conv4.0")
         work = work_of(own, gate)
         assert work.macs == own.shape_in[0] * own.channels + own.elements / 2
@@ -299,8 +299,8 @@ CHOICES = (
 def every_plan() -> list[GatePlan]:
     plans = []
     for row in product(CHOICES, repeat=len(NAMES)):
-        chosen = [(name, dict(choice)) for name, choice in zip(NAMES, row, strict=True) if choice is not None]
-        plans.append(GatePlan(tuple(PlacedGate.of(c.pop("kind"), name, **c) for name, c in chosen), ("serial",)))
+        gated = [(name, dict(choice)) for name, choice in zip(NAMES, row, strict=True) if choice is not None]
+        plans.append(GatePlan(tuple(PlacedGate.of(c.pop("kind"), name, **c) for name, c in gated), ("serial",)))
     return plans
 
 

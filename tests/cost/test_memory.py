@@ -118,8 +118,8 @@ def test_stages_that_lose_channels_take_the_memory_that_is_planned(data: st.Data
     first = data.draw(st.integers(0, len(names) - 1))
     second = data.draw(st.integers(first + 2, len(names) + 1))
     keeps = st.sampled_from([0.25, 0.4, 0.6, 0.75, 1.0])
-    chosen = [names[place] for place in (first, second) if place < len(names)]
-    assert_close(net, DS_CNN_SHAPE, tuple(gate(name, data.draw(keeps)) for name in chosen), cost)
+    gated_sites = [names[place] for place in (first, second) if place < len(names)]
+    assert_close(net, DS_CNN_SHAPE, tuple(gate(name, data.draw(keeps)) for name in gated_sites), cost)
 
 
 @settings(max_examples=2, deadline=None)

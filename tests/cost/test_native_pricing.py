@@ -198,7 +198,7 @@ def test_a_split_with_fast_readings_is_on_the_front(model: CostModel) -> None:
     assert micros(model, one) - micros(changed, one) == pytest.approx(SPLIT * DENSE_INT8 - 0.01)
 
 
-def test_the_table_survives_json(model: CostModel) -> None:
+def test_the_table_is_the_same_after_json(model: CostModel) -> None:
     assert Table.from_json(model.table.to_json()) == model.table
 
 

@@ -41,18 +41,18 @@ class StandInCosts:
 
 @cache
 def space_of(name: str, device: str) -> tuple[Space, tuple[LayerSite, ...]]:
-    chosen, on = recipe.load(f"{name}.yaml"), profile.load(device)
+    loaded, on = recipe.load(f"{name}.yaml"), profile.load(device)
     shape, classes = SHAPES[name]
     backbone = backbones.build(
-        chosen.backbone, num_classes=classes, input_shape=shape, args=chosen.backbone_args
+        loaded.backbone, num_classes=classes, input_shape=shape, args=loaded.backbone_args
     ).eval()
     x = torch.zeros(1, *shape)
     layers = layer_sites(backbone, x)
     space = build_space(
-        cut_sites(backbone, x), on.core_names, chosen.space.kinds, cut_names=chosen.space.sites,
-        core_names=chosen.space.cores, min_work=chosen.space.min_work, min_gates=chosen.space.gates.min,
-        max_gates=chosen.space.gates.max, layer_sites=layers, layer_names=chosen.space.layers.sites,
-        together=chosen.space.layers.together,
+        cut_sites(backbone, x), on.core_names, loaded.space.kinds, cut_names=loaded.space.sites,
+        core_names=loaded.space.cores, min_work=loaded.space.min_work, min_gates=loaded.space.gates.min,
+        max_gates=loaded.space.gates.max, layer_sites=layers, layer_names=loaded.space.layers.sites,
+        together=loaded.space.layers.together,
     )  # fmt: skip
     return space, layers
 
@@ -86,10 +86,10 @@ def test_each_gate_of_a_recipes_space_is_priced_by_kernels_or_programs_or_has_a_
 def test_every_layer_gate_of_a_shipped_space_has_a_kernel_where_a_core_runs_float(name: str, device: str) -> None:
     space, _ = space_of(name, device)
     kinds = {gate.kind for gate in space.layer_gates}
-    message = {(core, kind): basis for core, kind, basis, _ in bases(name, device) if kind in kinds}
+    basis_of = {(core, kind): basis for core, kind, basis, _ in bases(name, device) if kind in kinds}
     for core in profile.load(device).core_names:
         for kind in kinds:
-            basis = message[core, kind]
+            basis = basis_of[core, kind]
             if core in FLOAT_CORES:
                 assert basis.what == "kernels" and basis.provenance in ("measured", "simulated"), (core, kind, basis)
             else:
@@ -97,7 +97,7 @@ def test_every_layer_gate_of_a_shipped_space_has_a_kernel_where_a_core_runs_floa
     assert bool(kinds) == (name.endswith("hybrid") or name.endswith("hmd"))
 
 
-def test_a_gate_without_a_kernel_has_a_reason() -> None:
+def test_a_gate_without_a_kernel_is_listed_with_a_reason() -> None:
     space, layers = space_of("digits_hybrid", "host")
     [site] = [layer for layer in layers if layer.name == "conv3.0"]
     host, serial = profile.load("host").core("host"), profile.load("bit_serial").core("serial")

@@ -59,25 +59,25 @@ def test_no_recipe_is_forgotten() -> None:
 
 def model(name: str, device: str) -> tuple[CostModel, Space]:
     """Return the cost model and the search space of a recipe on a device, for an untrained backbone."""
-    chosen, on = recipe.load(f"{name}.yaml"), profile.load(device)
+    loaded, on = recipe.load(f"{name}.yaml"), profile.load(device)
     shape, classes = SHAPES[name]
     torch.manual_seed(0)
     backbone = backbones.build(
-        chosen.backbone, num_classes=classes, input_shape=shape, args=chosen.backbone_args
+        loaded.backbone, num_classes=classes, input_shape=shape, args=loaded.backbone_args
     ).eval()
     samples = torch.randn(4, *shape)
     sites, layers = cut_sites(backbone, samples[:1]), layer_sites(backbone, samples[:1])
     space = build_space(
-        sites, on.core_names, chosen.space.kinds, cut_names=chosen.space.sites, core_names=chosen.space.cores,
-        min_work=chosen.space.min_work, min_gates=chosen.space.gates.min, max_gates=chosen.space.gates.max,
-        layer_sites=layers, layer_names=chosen.space.layers.sites, together=chosen.space.layers.together,
+        sites, on.core_names, loaded.space.kinds, cut_names=loaded.space.sites, core_names=loaded.space.cores,
+        min_work=loaded.space.min_work, min_gates=loaded.space.gates.min, max_gates=loaded.space.gates.max,
+        layer_sites=layers, layer_names=loaded.space.layers.sites, together=loaded.space.layers.together,
     )  # fmt: skip
     searched = layers if space.layer_sites else ()
     table = build_table(backbone, space.cut_sites, samples, on, space.variants(), searched)
-    shares = {kind: share for kind, share in (chosen.stream.shares or {}).items() if share} or {"positive": 1.0}
+    shares = {kind: share for kind, share in (loaded.stream.shares or {}).items() if share} or {"positive": 1.0}
     costs = board.kernels_of(on)
     return CostModel(
-        on, table, space.cut_sites, FrontendWork(100_000), chosen.stream.period_s, shares, layers, costs
+        on, table, space.cut_sites, FrontendWork(100_000), loaded.stream.period_s, shares, layers, costs
     ), space
 
 
@@ -138,8 +138,8 @@ def test_gated_layers_are_priced_by_the_table_of_a_core_that_has_one() -> None:
     [call] = work_of(site, gate).kernels
     [change] = [change for name, change in layer_changes([gate], cost.layers, {}).items() if name == site.name]
     costs = cost.kernels["a64"]
-    [message] = change.kernels
-    reading, dense = costs.reading(message), cost.table.layers[site.name].readings["a64"]
+    [kernel_call] = change.kernels
+    reading, dense = costs.reading(kernel_call), cost.table.layers[site.name].readings["a64"]
     assert call.kernel == "fbs" and reading is not None
     bound, without = cost.bound(plan), replace(cost, kernels={}).bound(plan)
     core = cost.device.core("a64")

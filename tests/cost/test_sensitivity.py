@@ -101,7 +101,7 @@ def test_the_widest_swings_come_first_and_all_together_go_further() -> None:
     assert low <= result.nominal.gain <= high
 
 
-def test_scaling_touches_nothing_else() -> None:
+def test_scaling_changes_the_named_constants_only() -> None:
     before = load("three_core")
     after = scale_constants(before, {"cores.npu.wake_us": 1.5, "links.mcu-npu.mb_per_s": 0.5})
     changed = {

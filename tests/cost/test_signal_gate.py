@@ -28,7 +28,7 @@ def test_a_sum_takes_as_long_as_a_multiply_accumulate_of_the_front_end() -> None
     assert signal_gate_us(core, None, form("flatness")) == pytest.approx(62 * signal_gate_us(core, None, form()))
 
 
-def test_a_reading_of_the_core_counts_where_there_is_one() -> None:
+def test_a_reading_of_the_core_replaces_the_estimate() -> None:
     class Costs:
         provenance = "measured"
 

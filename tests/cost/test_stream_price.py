@@ -52,23 +52,23 @@ def test_a_part_that_opens_costs_a_window_and_then_hops() -> None:
 
 
 @given(activities())
-def test_more_openings_or_open_hops_never_cost_less(chosen: list[Activity]) -> None:
+def test_more_openings_or_open_hops_never_cost_less(activities: list[Activity]) -> None:
     def energy(own: list[Activity]) -> float:
         price = price_by_hops(WINDOWS, HOPS, own, device=device(), frontend_us=FRONTEND_US, period_s=0.04)
         return price.energy.total_uj
 
-    for k, activity in enumerate(chosen):
-        other = list(chosen)
+    for k, activity in enumerate(activities):
+        other = list(activities)
         other[k] = Activity(activity.open_share, activity.open_share)
-        assert energy(other) >= energy(chosen) - 1e-9
+        assert energy(other) >= energy(activities) - 1e-9
         other[k] = Activity(1.0, activity.openings)
-        assert energy(other) >= energy(chosen) - 1e-9
+        assert energy(other) >= energy(activities) - 1e-9
 
 
 @given(activities())
-def test_where_a_hop_costs_a_window_openings_cost_nothing(chosen: list[Activity]) -> None:
-    steady_front = [STEADY, STEADY, chosen[2]]
-    share = chosen[2].open_share
+def test_where_a_hop_costs_a_window_openings_cost_nothing(activities: list[Activity]) -> None:
+    steady_front = [STEADY, STEADY, activities[2]]
+    share = activities[2].open_share
     by_hops = model().price_stream(SPLIT, steady_front)
     by_windows = model().price(SPLIT, {kind: [1.0, share] for kind in SHARES})
     assert by_hops.energy.total_uj == pytest.approx(by_windows.energy.total_uj)

@@ -43,7 +43,7 @@ def test_surfaces_go_through_their_corners(a: float, b: float, c: float, d: floa
 
 
 @given(readings, readings, shares)
-def test_one_or_two_corners_leave_the_other_share_flat(a: float, b: float, share: float) -> None:
+def test_without_corners_of_a_share_the_cost_does_not_depend_on_it(a: float, b: float, share: float) -> None:
     assert Surface.fit({(1.0, 1.0): a})(0.3, 0.7) == pytest.approx(a)
     by_input = Surface.fit({(1.0, 1.0): a, (share, 1.0): b})
     by_output = Surface.fit({(1.0, 1.0): a, (1.0, share): b})
@@ -140,13 +140,13 @@ def test_a_space_without_the_input_site_still_starts_at_the_input(
     assert not any(name.endswith("@input") for name in table.heads)
 
 
-def test_steps_are_counted(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
+def test_a_table_takes_as_many_steps_as_it_has_components(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
     steps: list[None] = []
     build_table(backbone, sites, FEATURES, counting(), VARIANTS, on_step=lambda: steps.append(None))
     assert len(steps) == count_components(backbone, sites, FEATURES, VARIANTS) == 4 + 4 + 2 + 6 + 1
 
 
-def test_a_table_survives_json(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
+def test_a_table_is_the_same_after_json(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
     table = build_table(backbone, sites, FEATURES, counting(), VARIANTS)
     assert Table.from_json(table.to_json()) == table
 
@@ -185,12 +185,12 @@ def test_operators_that_vela_leaves_to_the_cpu_cannot_run_on_the_npu(monkeypatch
     }
 
 
-def test_names_of_variants() -> None:
+def test_a_variant_is_named_by_its_kind_and_mode() -> None:
     assert variant_of(PlacedGate.of("gc", "x", mode="channel", keep=0.5)) == "gc-channel"
     assert variant_of(PlacedGate.of("gc", "x")) == "gc"
 
 
-def test_a_table_of_three_cores() -> None:
+def test_real_tools_give_a_finite_reading_for_each_of_three_cores() -> None:
     """This test uses the real converter, compiler and interpreters, on a minimal network."""
     net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2)).eval()
     features = torch.randn(4, 1, 6, 4)

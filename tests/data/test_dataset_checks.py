@@ -46,7 +46,7 @@ def test_wrong_data_are_refused_in_one_line(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in DOUBTED for kind in DOUBTED[name].kinds])
-def test_a_doubt_is_a_warning(name: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doubtful_data_give_a_warning(name: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     raw = raw_dataset(0, kind)
     DOUBTED[name].apply(raw)
     _, lines = check(raw)

@@ -75,7 +75,7 @@ def test_a_file_of_another_form_gives_an_error_of_one_line(tmp_path, changed, me
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_no_file_and_no_npz(tmp_path):
+def test_a_missing_file_or_one_that_is_no_npz_is_refused(tmp_path):
     (tmp_path / "bad.npz").write_text("no")
     for name, message in (("none.npz", "no such file"), ("bad.npz", "cannot be read")):
         with pytest.raises(UserError, match=message):
@@ -89,7 +89,7 @@ def test_subjects_beyond_those_of_the_set_are_refused(key, value):
 
 
 @pytest.mark.skipif(not REAL.exists(), reason=f"no recorded windows at {REAL}; set GATESEARCH_HAR")
-def test_recorded_windows():
+def test_the_recorded_set_has_its_windows_classes_and_test_subjects():
     data = load_dataset("har", root=str(REAL))
     assert (len(data.train) + len(data.validation) + len(data.test), len(data.classes)) == (6334, 5)
     assert len(subjects(data.test)) == 6 and not subjects(data.test) & subjects(data.train)

@@ -73,7 +73,7 @@ SETTING_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("split", ["validation", "test"])
 @pytest.mark.parametrize("case", SCENE_FAULTS)
-def test_a_scene_that_would_give_a_wrong_figure_is_one_line(case: str, split: str) -> None:
+def test_a_scene_that_would_give_a_wrong_figure_gives_an_error_of_one_line(case: str, split: str) -> None:
     changes, message = SCENE_FAULTS[case]
     with pytest.raises(UserError) as caught:
         build(changes, split)
@@ -136,7 +136,7 @@ def test_a_wrong_setting_gives_an_error_of_one_line(case: str) -> None:
 
 
 @pytest.mark.parametrize("names", [("train",), ("train", "validation"), ("train", "validation", "test", "tset")])
-def test_other_splits_than_three_are_one_line(names: tuple[str, ...]) -> None:
+def test_other_splits_than_the_three_give_an_error_of_one_line(names: tuple[str, ...]) -> None:
     scenes = {name: make_scene(seed) for seed, name in enumerate(names)}
     with pytest.raises(UserError, match="wanted: one each for train, validation, test"):
         from_scenes(scenes, name="own", source="made", synthetic=True, windows=50)
@@ -162,7 +162,7 @@ def test_events_in_any_order_give_the_same_windows(order: list[int]) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(bounds=st.lists(st.integers(0, SECONDS), min_size=2, max_size=8, unique=True), offset=st.integers(0, 1))
-def test_a_window_of_unlabelled_background_has_no_kind_of_another_stretch(bounds: list[int], offset: int) -> None:
+def test_a_window_mostly_outside_labelled_stretches_has_the_kind_background(bounds: list[int], offset: int) -> None:
     bounds.sort()
     pairs = list(pairwise(bounds))[offset::2]
     scene = make_scene(0, segments=tuple(Background("speech", start, end) for start, end in pairs))

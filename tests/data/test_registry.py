@@ -68,7 +68,7 @@ def test_an_error_inside_a_data_set_is_not_reported_as_a_wrong_key() -> None:
         load_dataset("wrong", size=3)
 
 
-def test_a_function_by_its_import_path() -> None:
+def test_a_data_set_may_be_a_function_named_by_its_import_path() -> None:
     assert len(load_dataset(f"{__name__}:toy", size=3).train) == 3
     with pytest.raises(UserError, match=r"data\.name: tests\.data\.test_registry: unknown name 'toi'; nearest: 'toy'"):
         load_dataset(f"{__name__}:toi", size=3)

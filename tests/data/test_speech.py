@@ -202,7 +202,7 @@ def test_the_error_for_a_missing_root_names_the_nearest_folder(tree: Path) -> No
         load_tree(tree / "nowhere" / "else")
 
 
-def test_a_folder_without_folders(tmp_path: Path) -> None:
+def test_a_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no class folders"):
         load_tree(tmp_path)
 
@@ -241,34 +241,34 @@ def test_the_error_names_an_empty_class_folder(tree: Path) -> None:
     load_tree(tree)  # an empty folder that no class names is no error
 
 
-def test_a_list_that_names_a_missing_file(tree: Path) -> None:
+def test_a_list_that_names_a_missing_file_is_refused(tree: Path) -> None:
     with (tree / "testing_list.txt").open("a") as file:
         file.write("yes/speaker3_nohash_9.wav\n")
     with pytest.raises(UserError, match=r"testing_list.txt:5: no file .*; nearest: 'yes/speaker3_nohash_1.wav'"):
         load_tree(tree)
 
 
-def test_a_file_in_both_lists(tree: Path) -> None:
+def test_a_file_in_both_lists_is_refused(tree: Path) -> None:
     with (tree / "testing_list.txt").open("a") as file:
         file.write("yes/speaker2_nohash_1.wav\n")
     with pytest.raises(UserError, match=r"testing_list.txt:5: .*in both lists"):
         load_tree(tree)
 
 
-def test_one_list_without_the_other(tree: Path) -> None:
+def test_one_list_without_the_other_is_refused(tree: Path) -> None:
     (tree / "validation_list.txt").unlink()
     with pytest.raises(UserError, match=r"testing_list.txt is there but .*validation_list.txt is not"):
         load_tree(tree)
 
 
-def test_a_split_without_a_class(tree: Path) -> None:
+def test_a_split_without_a_class_is_refused(tree: Path) -> None:
     lines = (tree / "testing_list.txt").read_text().splitlines()
     (tree / "testing_list.txt").write_text("\n".join(line for line in lines if "bird" not in line))
     with pytest.raises(UserError, match=r"test split has no clip of class '_unknown_'.*testing_list.txt"):
         load_tree(tree)
 
 
-def test_real_speech_commands() -> None:
+def test_the_real_speech_commands_can_be_read() -> None:
     root = os.environ.get("GATESEARCH_SPEECH_COMMANDS")
     if not root:
         pytest.skip("GATESEARCH_SPEECH_COMMANDS does not name a Speech Commands folder")

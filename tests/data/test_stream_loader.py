@@ -56,7 +56,7 @@ def test_recordings_of_a_word_train_against_the_other_folders_or_synthetic_speec
     assert {event.label for event in data.streams["validation"].events} == {"robin"}
 
 
-def test_the_recipe_s_events_or_the_only_folder_are_the_words(tmp_path: Path) -> None:
+def test_the_wake_words_are_the_events_of_the_recipe_or_else_the_only_folder(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader")
     root = write_words(tmp_path / "words", ("stop", "go"), speakers=40)
     sources = [{"kind": "synthetic_speech", "events": ["stop"]}]

@@ -55,7 +55,7 @@ def test_the_data_set_is_marked_as_synthetic(data: Dataset) -> None:
     assert data.positive == (True, True, False, False)
 
 
-def test_shapes_and_counts(data: Dataset) -> None:
+def test_each_split_has_its_shapes_and_counts(data: Dataset) -> None:
     counts = {"train": 14, "validation": 3, "test": 3}
     for split, count in counts.items():
         part = getattr(data, split)

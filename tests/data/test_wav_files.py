@@ -57,7 +57,7 @@ FORMS: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_lists_of_other_systems_say_the_same(tree: Path, form: str) -> None:
+def test_lists_written_on_other_systems_give_the_same_splits(tree: Path, form: str) -> None:
     expected = names(load_tree(tree)[0])
     rewrite(tree, FORMS[form])
     assert names(load_tree(tree)[0]) == expected
@@ -69,7 +69,7 @@ def test_a_list_in_another_encoding_is_named(tree: Path) -> None:
         load_tree(tree)
 
 
-def test_speech_commands_without_a_word(tree: Path) -> None:
+def test_speech_commands_may_lack_a_word(tree: Path) -> None:
     for path in (tree / "bird").iterdir():
         path.unlink()
     (tree / "bird").rmdir()

@@ -131,25 +131,25 @@ def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_few_damaged_inputs(door: str, seeds: Seeds, sandbox: Path) -> None:
+def test_no_door_crashes_on_a_few_damaged_inputs(door: str, seeds: Seeds, sandbox: Path) -> None:
     try_many(door, draw(door, range(SHORT_FORM), seeds), sandbox)
 
 
 @pytest.mark.parametrize("door", HOSTILE)
-def test_a_few_hostile_inputs(door: str, seeds: Seeds, sandbox: Path) -> None:
+def test_no_door_crashes_on_a_few_hostile_inputs(door: str, seeds: Seeds, sandbox: Path) -> None:
     names = Random(f"{SEED} {door}").sample(sorted(HOSTILE[door]), SHORT_FORM)
     try_many(door, bind({name: HOSTILE[door][name] for name in names}, seeds), sandbox)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("door", HOSTILE)
-def test_every_hostile_input(door: str, seeds: Seeds, sandbox: Path) -> None:
+def test_no_door_crashes_on_any_hostile_input(door: str, seeds: Seeds, sandbox: Path) -> None:
     try_many(door, bind(HOSTILE[door], seeds), sandbox)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("door", DOORS)
-def test_many_damaged_inputs(door: str, seeds: Seeds, sandbox: Path) -> None:
+def test_no_door_crashes_on_many_damaged_inputs(door: str, seeds: Seeds, sandbox: Path) -> None:
     case = os.environ.get("GATESEARCH_DOORS_CASE")
     cases = range(int(case), int(case) + 1) if case else range(DOORS[door][1])
     try_many(door, draw(door, cases, seeds), sandbox)

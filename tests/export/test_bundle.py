@@ -191,7 +191,7 @@ def test_a_second_export_replaces_the_first(exported: Exported, tmp_path: Path, 
     assert Bundle(folder).manifest["stages"]  # after a failed export, the bundle before it is still there
 
 
-def test_no_gate_and_a_gate_at_the_input(tmp_path: Path) -> None:
+def test_a_bundle_may_have_no_gate_or_a_gate_at_the_input(tmp_path: Path) -> None:
     device, split, test = profile.load("three_core"), windows(120, seed=2), windows(120, seed=4)
     for plan in (
         GatePlan((), ("app",)),

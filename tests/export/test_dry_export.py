@@ -17,7 +17,7 @@ SHAPE = (1, 256, 1)
 
 
 @pytest.mark.parametrize("width", [0.25, 0.5, 1.0])
-def test_values_that_only_the_loss_sets_are_finite_before_the_export(width: float) -> None:
+def test_values_that_only_training_sets_are_made_finite_for_the_dry_export(width: float) -> None:
     torch.manual_seed(0)
     backbone, samples = Codec(SHAPE, width=8, strides=(4, 4), dimension=8, levels=2, codes=16), torch.randn(4, *SHAPE)
     plan = GatePlan((PlacedGate.of("dsl", "quantiser", share=0.5, width=width, keep=0.5),), ("host", "host"))

@@ -84,7 +84,7 @@ def test_fewer_parameters_are_fewer_bytes_of_the_program():
 
 
 @pytest.mark.parametrize("kind", [None, "hmd"])
-def test_onnx(kind):
+def test_the_onnx_file_agrees_with_the_network(kind):
     import onnxruntime
 
     model = model_of("lstm", kind)

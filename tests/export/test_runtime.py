@@ -100,7 +100,7 @@ def test_requantising_equals_dequantising_and_quantising(scale: float, zero: int
     np.testing.assert_array_equal(requantise(integers, source, target), target.quantise(source.dequantise(integers)))
 
 
-def test_parity_with_the_model(exported: Exported, bundle_run: Bundle) -> None:
+def test_the_bundle_agrees_with_the_model(exported: Exported, bundle_run: Bundle) -> None:
     steps: list[None] = []
     parity = verify(exported.model, bundle_run, exported.test.features, lambda: steps.append(None))
     assert parity.samples == len(steps) == len(parity.exits) == len(parity.labels) == 240
@@ -210,8 +210,8 @@ def test_kinds_that_the_stream_does_not_name_do_not_occur() -> None:
     drawn = draw_windows(
         split.features, split.kinds, ("positive", "_unknown_", "_silence_"), {"positive": 1.0000004}, 50, seed=0
     )
-    heard = split.features[split.kinds == 0]
-    assert all((heard == row).flatten(1).all(1).any() for row in drawn)
+    positives = split.features[split.kinds == 0]
+    assert all((positives == row).flatten(1).all(1).any() for row in drawn)
 
 
 def test_the_faster_of_two_programs_is_the_rival() -> None:

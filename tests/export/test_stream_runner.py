@@ -80,7 +80,7 @@ def test_a_stage_without_a_kernel_runs_in_the_interpreter(exported: Exported, mo
         assert "no kernel for" in listener.unsupported
 
 
-def test_streaming_tells_what_decides_it(listening: Bundle, exported: Exported) -> None:
+def test_the_measured_gain_follows_from_the_times_of_its_parts(listening: Bundle, exported: Exported) -> None:
     features = windows(40, seed=6).features
     ungated = (listening.folder / listening.manifest["stages"][1]["program"]["path"]).read_bytes()
     times = time_stream(listening, ungated, features, rounds=2)

@@ -102,7 +102,7 @@ def test_no_gradient_reaches_the_heavy_path_through_distillation_or_labels():
     assert all(p.grad is not None for p in gate.exit.parameters())
 
 
-def test_a_sample_that_counts_nothing_changes_no_label():
+def test_a_sample_of_weight_zero_does_not_change_the_quantile():
     gaps = torch.tensor([9.0, 1.0, 2.0])
     gates = [DSLGate((4, 8, 1), (1, 8, 1), share=0.5, width=1.0, keep=1.0) for _ in range(2)]
     final, output = torch.zeros(3, 1, 8, 1), GateOutput(torch.zeros(3, 4, 8, 1), torch.zeros(3), torch.ones(3, 1, 8, 1))

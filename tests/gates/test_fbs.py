@@ -405,7 +405,7 @@ def chain_macs(sites: list[LayerSite], density: float) -> tuple[float, float, in
         (0.3, 16.6, 10.5, 10.2),
     ],
 )
-def test_the_mac_table_of_m_cifarnet(density, millions, saving, with_own):
+def test_the_published_macs_of_m_cifarnet_are_reproduced(density, millions, saving, with_own):
     sites = cifarnet_sites()
     dense, own_at_1, params = chain_macs(sites, 1.0)
     assert (dense, own_at_1, params) == (174_301_824, 382_016, 143_552 + 1_088)
@@ -441,7 +441,7 @@ def test_work_equals_that_computed_by_hand_for_channels_blocks_and_observed_shar
     assert 0.6 <= layer.report()["density"] <= 0.8
 
 
-def test_sites_and_searched_parameters():
+def test_fbs_fits_convolutions_without_groups_and_offers_its_choices():
     kind = FBS()
     assert kind.site_type is LayerSite and isinstance(gate(nn.Conv2d(3, 8, 3)), LayerGate)
     net = nn.Sequential(

@@ -132,7 +132,7 @@ def test_the_lowered_head_equals_the_gate_in_evaluation_mode(shape, mode, keep):
         ((1, 12, 6), 1.0, 16 * 5 * 6 * 4 + 16 * 16 * 3 * 2 + 32 + 32, 16 * (5 * 6 + 16 * 3) + 2 * 32 + 32 + 32 + 1),
     ],
 )
-def test_work_against_hand_counts_and_the_lowered_head(shape, keep, macs, params):
+def test_the_work_equals_hand_counts_and_the_size_of_the_lowered_head(shape, keep, macs, params):
     placed = PlacedGate.of("gc", "here", keep=keep)
     work = work_of(site(shape), placed)
     assert (work.macs, work.params) == (macs, params)
@@ -203,7 +203,7 @@ def test_the_head_has_filters_for_raw_features_only():
         assert ChannelGC(shape, 1.0, 0.99).look(hidden) is hidden
 
 
-def test_activation_mode_is_a_shrinkage_by_channel():
+def test_the_activation_mode_shrinks_each_channel_by_its_own_amount():
     gate = ActivationGC((3, 2, 2), 0.5, 0.99)
     with torch.no_grad():
         gate.shrinkage.copy_(torch.tensor([-3.0, 0.0, 2.0]))

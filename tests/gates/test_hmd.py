@@ -54,13 +54,13 @@ def test_the_kinds_are_installed():
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_conformance(name, kind):
+def test_recurrent_kinds_conform(name, kind):
     layer, site, _ = placed(name, kind)
     check_gate(kind_of(kind), site, layer, factor=2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_conformance_in_the_place_of_a_linear_layer(kind):
+def test_the_kinds_conform_in_the_place_of_a_linear_layer(kind):
     layer = nn.Linear(30, 40)
     site = LayerSite("0", "linear", (30,), (40,), 1200, 1240)
     check_gate(kind_of(kind), site, layer, factor=3)
@@ -115,7 +115,7 @@ def test_every_matrix_has_the_same_rich_rows_and_the_parameters_that_the_work_sa
 
 
 @pytest.mark.parametrize("kind", ["hmd", "lmf"])
-def test_a_smaller_matrix_is_less_work_on_a_core_that_skips_nothing(kind):
+def test_a_smaller_matrix_costs_less_even_on_a_core_that_skips_no_work(kind):
     from gatesearch.cost.layers import layer_changes
     from gatesearch.devices.profile import Kernels
 
@@ -126,7 +126,7 @@ def test_a_smaller_matrix_is_less_work_on_a_core_that_skips_nothing(kind):
     assert -site.params < change.params_change < -0.5 * site.params
 
 
-def test_pruning_is_less_work_only_where_weights_can_be_skipped():
+def test_pruning_costs_less_only_where_weights_can_be_skipped():
     from gatesearch.cost.layers import layer_changes
     from gatesearch.devices.profile import Kernels
 

@@ -64,7 +64,7 @@ def constant(gate: PGLayer, threshold: float) -> PGLayer:
         (0.2508, 6.4952, 1.23),
     ],
 )
-def test_table_2_follows_from_its_sparsities(sparsity, printed, times):
+def test_the_bits_of_table_2_follow_from_its_sparsities(sparsity, printed, times):
     # Table 2 of Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies".
     average = average_bits(8, 2, sparsity)
     assert average == pytest.approx(printed, abs=5e-5 if printed != 4.23 else 5e-3)
@@ -575,7 +575,7 @@ def test_the_measured_share_is_the_priced_share():
     assert average == pytest.approx(average_bits(8, 2, report["sparsity"])) and 2 < average < 8
 
 
-def test_sites_and_searched_parameters():
+def test_pg_fits_layers_without_groups_and_offers_its_choices():
     net = nn.Sequential(
         nn.Conv2d(3, 40, 3),
         nn.ReLU(),

@@ -95,7 +95,7 @@ def test_split_is_clip_quantise_and_truncate_with_pact_s_gradients(magnitude):
     assert float(at_once[1]) == pytest.approx(float(((above - below) * weights).sum()) / 2e-6, rel=1e-6)
 
 
-def test_at_alpha_the_gradient_goes_to_the_input():
+def test_a_value_equal_to_alpha_passes_its_gradient_to_the_input():
     x = torch.tensor([2.0, -2.0], requires_grad=True)
     alpha = torch.tensor(2.0, requires_grad=True)
     split(x, alpha, torch.tensor(2.0), 8, 4).coarse.sum().backward()

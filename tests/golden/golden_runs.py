@@ -179,9 +179,9 @@ def _without(value: Any, where: str) -> Any:
 def differences(now: Any, recorded: Any, where: str = "", tolerance: float = EXACT) -> list[str]:
     """Return a line for each figure that differs from the recorded one; new keys are no difference."""
     if isinstance(recorded, dict) and isinstance(now, dict):
-        lost = [f"{where}.{key}: missing" for key in recorded if key not in now]
+        missing = [f"{where}.{key}: missing" for key in recorded if key not in now]
         shared = [key for key in recorded if key in now]
-        return lost + [
+        return missing + [
             text for key in shared for text in differences(now[key], recorded[key], f"{where}.{key}", tolerance)
         ]
     if isinstance(recorded, list) and isinstance(now, list):

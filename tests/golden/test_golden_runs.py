@@ -36,7 +36,7 @@ def test_a_run_without_asserts_gives_the_recorded_figures(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", golden_runs.SETTINGS)
-def test_a_record_agrees_with_itself_by_either_comparison(name: str) -> None:
+def test_a_record_equals_itself_and_differs_from_a_changed_one_in_both_comparisons(name: str) -> None:
     record = json.loads(golden_runs.record_path(name).read_text())
     assert golden_runs.differences(record, record) == []
     assert golden_runs.differences_elsewhere(record, record) == []
@@ -46,7 +46,7 @@ def test_a_record_agrees_with_itself_by_either_comparison(name: str) -> None:
     assert len(golden_runs.differences_elsewhere(changed, record)) == 1
 
 
-def test_a_record_holds_no_left_out_figure() -> None:
+def test_a_record_lacks_the_figures_that_are_left_out_and_says_so() -> None:
     for name in golden_runs.SETTINGS:
         record = json.loads(golden_runs.record_path(name).read_text())
         assert golden_runs._without(record["summary"], "") == record["summary"]

@@ -34,7 +34,7 @@ def test_a_rewritten_pool_computes_the_same_mean(
 
 @settings(max_examples=200, deadline=None)
 @given(kernel=st.tuples(SIZES, SIZES))
-def test_windows_without_overlap_stay_small_where_their_sides_have_factors(kernel: tuple[int, int]) -> None:
+def test_windows_without_overlap_are_split_into_factors_of_their_sides(kernel: tuple[int, int]) -> None:
     windows = factor_window(Window(kernel, kernel))
     taps = torch.tensor([window.taps for window in windows])
     assert int(taps.prod()) == kernel[0] * kernel[1]

@@ -92,7 +92,7 @@ def assigns(net: Any, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("change", [changes_by_method, changes_by_data, assigns])
-def test_memory_of_earlier_windows_is_refused(change: Any) -> None:
+def test_a_network_that_remembers_earlier_windows_is_refused(change: Any) -> None:
     net = Net(change)
     before = net.seen
     with pytest.raises(UserError, match=r"Net.* changes 'seen'.*no memory of earlier windows") as error:

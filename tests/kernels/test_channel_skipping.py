@@ -210,8 +210,8 @@ def test_precision_gating_takes_any_sign_and_eight_bits_of_weights(
     library: Library, mask: str, bits: int, high_bits: int, weight_bits: int, signed: bool
 ) -> None:
     torch.manual_seed(0)
-    chosen = PGParams(bits, high_bits, mask, weight_bits=weight_bits)
-    layer = PGConv2d(nn.Conv2d(12, 40, 3, padding=1), chosen).eval()
+    params = PGParams(bits, high_bits, mask, weight_bits=weight_bits)
+    layer = PGConv2d(nn.Conv2d(12, 40, 3, padding=1), params).eval()
     nn.init.normal_(layer.threshold, std=0.1)
     x = torch.randn(6, 7, 12) if signed else torch.rand(6, 7, 12)
     layer.range.seen.fill_(float(x.abs().max()))

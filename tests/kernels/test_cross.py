@@ -54,7 +54,7 @@ def agree(ours: list[str], expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", build.SETS["aarch64"])
-def test_cortex_a(tmp_path: Path, expected: list[str], name: str) -> None:
+def test_kernels_for_cortex_a_give_the_results_of_this_host(tmp_path: Path, expected: list[str], name: str) -> None:
     flags = ("-static", *build.SETS["aarch64"][name])
     agree(printed(tmp_path, "aarch64-linux-gnu-gcc", name, flags, ["qemu-aarch64", "-cpu", "max"]), expected)
 
@@ -68,7 +68,7 @@ def test_cortex_a(tmp_path: Path, expected: list[str], name: str) -> None:
         ("cortex-m55", "mps3-an547", ("-DSTACK=0x20080000", *AT_ZERO), "vmullb.s8"),
     ],
 )
-def test_cortex_m(
+def test_kernels_for_cortex_m_give_the_results_of_this_host(
     tmp_path: Path,
     expected: list[str],
     core: str,

@@ -40,7 +40,7 @@ def trained(c_in: int, c_out: int, density: float, seed: int, block: int = 16, n
     norm=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_equals_the_training_module(
+def test_the_kernel_equals_the_training_module(
     library: Library, c_in: int, c_out: int, density: float, norm: bool, seed: int
 ) -> None:
     layer = trained(c_in, c_out, density, seed, norm=norm)

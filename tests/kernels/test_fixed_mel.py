@@ -86,8 +86,8 @@ def test_a_stream_has_the_frames_of_the_whole_sound(library: Library, data: st.D
     stream, hops = FixedMelStream(fixed, library), data.draw(st.integers(1, 6))
     samples = data.draw(sounds(hops * fixed.stride))
     features = np.stack([stream.push(part) for part in samples.reshape(hops, fixed.stride)])
-    heard = np.concatenate([np.zeros(max(fixed.lag, 0), np.int16), samples])[max(-fixed.lag, 0) :]
-    assert np.array_equal(features, stream.frames(heard, hops))
+    delayed = np.concatenate([np.zeros(max(fixed.lag, 0), np.int16), samples])[max(-fixed.lag, 0) :]
+    assert np.array_equal(features, stream.frames(delayed, hops))
 
 
 def test_without_a_compiler_the_reference_runs(monkeypatch: pytest.MonkeyPatch, library: Library) -> None:

@@ -62,7 +62,7 @@ def kernel(
     singly=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_equals_the_integer_reference_bit_for_bit(
+def test_the_kernel_equals_the_integer_reference_bit_for_bit(
     library: Library,
     channels: tuple[int, int],
     image: tuple[int, int],
@@ -87,7 +87,7 @@ def test_equals_the_integer_reference_bit_for_bit(
 
 
 @pytest.mark.parametrize("mask", MASKS)
-def test_masks_from_none_to_all(library: Library, mask: str) -> None:
+def test_a_mask_opens_none_some_or_all_outputs(library: Library, mask: str) -> None:
     geometry = Geometry((6, 5), 20, 40, (3, 3), padding=(1, 1))
     outputs = 6 * 5 * 40
     everything, x = kernel(geometry, library, mask, quantile=None)
@@ -106,7 +106,7 @@ def test_the_dense_kernel_equals_the_gated_one_with_all_outputs_open(library: Li
 
 
 @pytest.mark.parametrize("mask", MASKS)
-def test_equals_the_training_module(library: Library, mask: str) -> None:
+def test_the_kernel_equals_the_training_module(library: Library, mask: str) -> None:
     torch.manual_seed(0)
     layer = PGConv2d(nn.Conv2d(12, 40, 3, padding=1), PGParams(8, 4, mask, weight_bits=7)).eval()
     nn.init.normal_(layer.threshold, std=0.1)

@@ -56,8 +56,8 @@ def test_stream_lists_the_windows_above_the_threshold(library: Library) -> None:
     layer = ConvU8(
         Geometry((1, 1), 4, 1), weight, "bytes", zero=128, scale=np.float32([0.02]), zero_out=120, library=library
     )
-    room, passed = np.zeros(12 + 4 + 1, np.uint8), np.zeros(50, np.int32)
-    base, index = room.ctypes.data, np.arange(12, dtype=np.int32)
+    memory, passed = np.zeros(12 + 4 + 1, np.uint8), np.zeros(50, np.int32)
+    base, index = memory.ctypes.data, np.arange(12, dtype=np.int32)
     pointers = (layer._packed, layer._sums, layer.bias)
     first = (base, base + 12, None, None, None, index.ctypes.data, None, None, None)
     second = (base + 12, base + 16, *(a.ctypes.data for a in pointers), None, layer.scale.ctypes.data)
@@ -65,8 +65,8 @@ def test_stream_lists_the_windows_above_the_threshold(library: Library) -> None:
         COperator(LARGEST, 0, 0, 4, 3, Shape(), *first),
         COperator(CONV, 128, 120, 0, 0, layer.geometry.c, *second, layer.shift.ctypes.data, layer._scratch.ctypes.data),
     )
-    message = CStream(addressof(ops), 2, 12, 50, 3, windows.ctypes.data, base, base + 16, passed.ctypes.data)
-    count = library.function("stream")(addressof(message))
+    stream = CStream(addressof(ops), 2, 12, 50, 3, windows.ctypes.data, base, base + 16, passed.ctypes.data)
+    count = library.function("stream")(addressof(stream))
     rows = (windows.max(2).astype(np.int16) + 128).astype(np.uint8)
     logits = np.array([layer.reference(row[None, None])[0, 0, 0] for row in rows]).astype(int) - 128
     assert 0 < count < 50 and passed[:count].tolist() == np.flatnonzero(logits > 3).tolist()
@@ -76,15 +76,15 @@ def test_a_lookup_table_maps_each_value_to_its_entry(library: Library) -> None:
     """The arrays of this test have no padding, so that sanitizers detect an access beyond their ends."""
     rng = np.random.default_rng(0)
     windows, table = np.arange(256).astype(np.uint8).view(np.int8).reshape(4, 64), rng.permutation(256).astype(np.uint8)
-    room, moved, passed = np.zeros(64, np.uint8), np.zeros(65, np.uint8), np.zeros(4, np.int32)
+    window, looked_up, passed = np.zeros(64, np.uint8), np.zeros(65, np.uint8), np.zeros(4, np.int32)
     index = np.append(rng.permutation(64), 63).astype(np.int32)
-    at = (room.ctypes.data, moved.ctypes.data, None, None, None, index.ctypes.data, None, None, None)
-    ops = (COperator * 1)(COperator(TABLE, 0, 0, 65, 1, Shape(), *at, table.ctypes.data))
-    arguments = (windows.ctypes.data, room.ctypes.data, moved.ctypes.data + 64, passed.ctypes.data)
-    message = CStream(addressof(ops), 1, 64, 4, 0, *arguments)
-    count = library.function("stream")(addressof(message))
+    pointers = (window.ctypes.data, looked_up.ctypes.data, None, None, None, index.ctypes.data, None, None, None)
+    ops = (COperator * 1)(COperator(TABLE, 0, 0, 65, 1, Shape(), *pointers, table.ctypes.data))
+    arguments = (windows.ctypes.data, window.ctypes.data, looked_up.ctypes.data + 64, passed.ctypes.data)
+    stream = CStream(addressof(ops), 1, 64, 4, 0, *arguments)
+    count = library.function("stream")(addressof(stream))
     values = table[windows.view(np.uint8) ^ 0x80]
-    assert moved.tolist() == values[3][index].tolist()
+    assert looked_up.tolist() == values[3][index].tolist()
     assert 0 < count < 4 and passed[:count].tolist() == np.flatnonzero(values[:, 63].astype(int) - 128 > 0).tolist()
 
 

@@ -58,14 +58,14 @@ def test_an_index_out_of_range_is_refused(name: str, sample: int, value: int) ->
 
 
 @pytest.mark.parametrize("name", ["exits", "predictions", "labels", "kinds"])
-def test_scores_are_no_indices(name: str) -> None:
+def test_scores_in_place_of_indices_are_refused(name: str) -> None:
     with pytest.raises(DataError, match=f"quality: {name} are torch.float32"):
         quality(**routed(**{name: torch.full((COUNT,), float("nan"))}))
     with pytest.raises(DataError, match=f"5 {name}"):
         quality(**routed(**{name: torch.zeros(5, dtype=torch.int64)}))
 
 
-def test_no_samples_have_no_figure() -> None:
+def test_figures_of_no_samples_are_refused() -> None:
     empty = torch.zeros(0, dtype=torch.int64)
     with pytest.raises(DataError, match="0 labels"):
         quality(**routed(exits=empty, predictions=empty, labels=empty, kinds=empty))

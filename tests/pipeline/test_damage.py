@@ -107,14 +107,14 @@ def list_cases(finished: Path) -> list[tuple[str, Callable[[Path, random.Random]
     return [(name, damage) for name in read_files(finished) for damage in DAMAGES]
 
 
-def test_some_damaged_files(finished: Path, tmp_path: Path) -> None:
+def test_some_damaged_files_end_in_an_error_or_the_same_result(finished: Path, tmp_path: Path) -> None:
     cases = random.Random(7).sample(list_cases(finished), SHORT)
     for number, (name, damage) in enumerate(cases):
         check(finished, tmp_path / str(number), name, damage, number)
 
 
 @pytest.mark.slow
-def test_every_damaged_file(finished: Path, tmp_path: Path) -> None:
+def test_every_damaged_file_ends_in_an_error_or_the_same_result(finished: Path, tmp_path: Path) -> None:
     failures = []
     for number, (name, damage) in enumerate(list_cases(finished)):
         folder = tmp_path / str(number)

@@ -96,7 +96,9 @@ def test_a_fallback_is_printed_and_in_the_summary(name: str, copy: Path, capsys:
     assert set(printed) <= set(stored) and len(stored) == len(set(stored))
 
 
-def test_other_data_and_other_weights_are_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_names_data_and_weights_that_changed_since_the_run_began(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     split = small_run.images().test
     changed = split.inputs.clone()
     changed[0, 0, 0, 0] += 1

@@ -250,17 +250,17 @@ def check_kills(
         pytest.param(kill_workers, WORKER_SIGNALS, id="worker"),
     ],
 )
-def test_a_few_kills(killer: Killer, kinds: tuple[int, ...], whole: Whole, tmp_path: Path) -> None:
+def test_a_few_kills_change_no_result(killer: Killer, kinds: tuple[int, ...], whole: Whole, tmp_path: Path) -> None:
     check_kills(len(kinds), killer, kinds, whole, tmp_path)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("part", [pytest.param(part, id=f"driver-{part}") for part in range(DRIVER_PARTS)])
-def test_kills_of_drivers(part: int, whole: Whole, tmp_path: Path) -> None:
+def test_kills_of_drivers_change_no_result(part: int, whole: Whole, tmp_path: Path) -> None:
     check_kills(KILLS_A_DRIVER_PART, kill_drivers, DRIVER_SIGNALS, whole, tmp_path, seed=1 + part)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("part", [pytest.param(part, id=f"worker-{part}") for part in range(WORKER_PARTS)])
-def test_kills_of_workers(part: int, whole: Whole, tmp_path: Path) -> None:
+def test_kills_of_workers_change_no_result(part: int, whole: Whole, tmp_path: Path) -> None:
     check_kills(KILLS_A_WORKER_PART, kill_workers, WORKER_SIGNALS, whole, tmp_path, seed=1 + part)

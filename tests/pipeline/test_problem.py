@@ -76,7 +76,7 @@ def test_without_augmentation_there_is_one_rendition(settings: tuple[str, ...], 
     assert torch.equal(plain.features.bank[:, 0], plain.features.train.features)
 
 
-def test_schedules(speech_problem: Problem) -> None:
+def test_baseline_search_and_retraining_have_schedules_of_their_own(speech_problem: Problem) -> None:
     assert (speech_problem.schedule().epochs, speech_problem.schedule().learning_rate) == (12, 0.01)
     searched = speech_problem.schedule(speech_problem.recipe.search)
     assert (searched.epochs, searched.learning_rate, searched.batch_size) == (1, 0.001, 5)
@@ -193,7 +193,7 @@ def test_layer_sites_are_searched_if_the_space_names_them(pictures: Problem) -> 
     assert len(pictures.space) == 18 + 5 + 16 + 1
 
 
-def test_images_without_augmentation() -> None:
+def test_images_may_have_no_augmentation() -> None:
     assert load_problem(digits("augment=null")).augment is None
     plain = load_problem(digits("augment.pad=0"))
     assert isinstance(plain.augment, data.ImageAugment)

@@ -121,7 +121,7 @@ def test_the_summary_says_how_the_gain_changes_with_assumed_constants(finished: 
     assert all(row["other_plan"] in (True, False) for row in sensitivity["constants"])
 
 
-def test_every_file_of_the_run_folder(finished: Path) -> None:
+def test_a_finished_run_has_every_expected_file(finished: Path) -> None:
     plan = json.loads((finished / "best" / "plan.json").read_text())
     files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     expected = {
@@ -143,7 +143,7 @@ def test_the_run_folder_holds_the_resolved_recipe(finished: Path, words: Path) -
     assert stored.name == "kws" and stored.training.epochs == 12
 
 
-def test_summary(finished: Path) -> None:
+def test_the_summary_has_its_keys_and_consistent_figures(finished: Path) -> None:
     summary = summary_of(finished)
     keys = {
         "": {"recipe", "seed", "seconds", "data", "baseline", "search", "best", "export"},
@@ -218,15 +218,17 @@ def test_steps_on_a_finished_run_train_nothing(
 def broken(gatesearch: Run, place: Path, finished: Path) -> InterruptedRun:
     """Return a run that was interrupted in the search and met a full disk after the retraining."""
     endings, trainings, pages = [], [], []
-    for arguments, at, file in (("out=broken", 3, "-"), ("resume=broken", 0, "model.ckpt"), ("resume=broken", 0, "-")):
+    # Training 1 is the baseline, and training 3 the second trial. "-" is in no file's name; 0 interrupts no training.
+    sessions = (("out=broken", 3, "-"), ("resume=broken", 0, "model.ckpt"), ("resume=broken", 0, "-"))
+    for argument, interrupted_training, unwritable_file in sessions:
         with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as err:
-            fits = Trainings(patch, at)  # the first training is the baseline, the third is the second trial
-            full(patch, file)
-            status = gatesearch(arguments) if "out=" in arguments else app.main(["run", arguments])
+            counted = Trainings(patch, interrupted_training)
+            fill_disk(patch, unwritable_file)
+            status = gatesearch(argument) if "out=" in argument else app.main(["run", argument])
         endings.append((status, last_line(err.getvalue())))
-        trainings.append(fits.count)
-        if file != "-":
-            assert not (place / "broken" / "best" / file).exists()
+        trainings.append(counted.count)
+        if unwritable_file != "-":
+            assert not (place / "broken" / "best" / unwritable_file).exists()
         assert app.main(["report", "broken"]) == 0
         pages.append((place / "broken" / "report.html").read_text())
     return InterruptedRun(place / "broken", endings, trainings, pages)
@@ -294,7 +296,7 @@ def test_an_unknown_step_is_refused(finished: Path) -> None:
         pipeline.resume(finished, until="exprot")
 
 
-def test_a_search_leaves_curves(finished: Path) -> None:
+def test_a_search_writes_curves_for_tensorboard(finished: Path) -> None:
     assert list((finished / "logs" / "search").glob("events.out.tfevents.*"))
 
 
@@ -307,14 +309,14 @@ def test_finished_trainings_are_not_repeated(broken: InterruptedRun) -> None:
 
 def test_a_run_that_was_cut_off_resumes_to_the_same_result(broken: InterruptedRun, finished: Path) -> None:
     assert rows_of(broken.folder / "trials.csv") == rows_of(finished / "trials.csv")
-    mine, unbroken = summary_of(broken.folder), summary_of(finished)
+    resumed, unbroken = summary_of(broken.folder), summary_of(finished)
     changing = {"seconds", "streaming", "export", "warnings"}
-    assert lasting_warnings(mine) == lasting_warnings(unbroken)
-    assert mine["search"] | {"seconds": 0} == unbroken["search"] | {"seconds": 0}
-    for group in set(mine) - changing - {"search"}:
-        assert mine[group] == unbroken[group], group
+    assert lasting_warnings(resumed) == lasting_warnings(unbroken)
+    assert resumed["search"] | {"seconds": 0} == unbroken["search"] | {"seconds": 0}
+    for group in set(resumed) - changing - {"search"}:
+        assert resumed[group] == unbroken[group], group
     same = {a["path"]: a["sha256"] for a in unbroken["export"]["artifacts"]}
-    assert {a["path"]: a["sha256"] for a in mine["export"]["artifacts"]} == same
+    assert {a["path"]: a["sha256"] for a in resumed["export"]["artifacts"]} == same
     assert (broken.folder / "report.html").exists()
 
 
@@ -329,7 +331,7 @@ def lasting_warnings(summary: dict[str, Any]) -> list[str]:
     ]
 
 
-def full(patch: pytest.MonkeyPatch, name: str) -> None:
+def fill_disk(patch: pytest.MonkeyPatch, name: str) -> None:
     """Make the disk full for files whose names contain ``name``."""
     write = Path.write_bytes
 
@@ -342,11 +344,11 @@ def full(patch: pytest.MonkeyPatch, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "baseline.ckpt", "table.json"])
-def test_a_disk_that_is_full(
+def test_a_full_disk_gives_the_command_that_goes_on(
     name: str, gatesearch: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        full(patch, name)
+        fill_disk(patch, name)
         error = line_of(capsys, gatesearch(f"out=full-{name}"))
     assert error.startswith("disk full while writing ") and f"resume=full-{name}" in error
 
@@ -382,30 +384,36 @@ def too_small(written: dict[str, Any]) -> None:
         (("stream.shares.positive=0.3",), "the shares add up to 1.2, not 1"),
     ],
 )
-def test_bad_recipes(
+def test_mistakes_in_recipes_give_an_error_of_one_line(
     settings: tuple[str, ...], line: str, gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert line in line_of(capsys, gatesearch(*settings, f"out={tmp_path / 'run'}"))
 
 
-def test_a_core_too_small_for_every_plan(gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_core_too_small_for_every_plan_ends_the_search(
+    gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     error = line_of(capsys, gatesearch(bad_device(too_small), "search.proposals=12", f"out={tmp_path / 'run'}"))
     assert error.startswith("search: none of ") and "npu.flash" in error
 
 
-def test_a_latency_that_no_plan_keeps(gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_latency_that_no_plan_keeps_ends_the_search(
+    gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = ("constraints.latency_ms=0.001", "search.proposals=12", f"out={tmp_path / 'run'}")
     error = line_of(capsys, gatesearch(*settings))
     assert error.startswith("search: none of ") and "(latency_ms)" in error
 
 
-def test_an_accuracy_that_no_plan_keeps(gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_constraints_on_quality_that_no_plan_keeps_end_the_search(
+    gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = ("constraints.min_recall=1.0", "space.kinds.gc.recall=[0.5]", "search.trials=1")
     error = line_of(capsys, gatesearch(*settings, f"out={tmp_path / 'run'}"))
     assert "none of 1 tried plans keeps the constraints on quality" in error
 
 
-def test_artifacts_that_differ_from_the_model(
+def test_artifacts_that_differ_from_the_model_fail_the_verification(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = (finished / "recipe.yaml").read_text()
@@ -425,14 +433,16 @@ def spoiled(words: Path, tmp_path: Path) -> Path:
     return tmp_path / "tones"
 
 
-def test_an_empty_class_folder(gatesearch: Run, spoiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_class_folder_is_refused(gatesearch: Run, spoiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for clip in (spoiled / "down").iterdir():
         clip.unlink()
     error = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'run'}"))
     assert error == f"data.positives: {spoiled / 'down'} holds no WAV file"
 
 
-def test_wav_files_that_cannot_be_used(gatesearch: Run, spoiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wav_files_that_cannot_be_used_are_refused(
+    gatesearch: Run, spoiled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     clip = sorted((spoiled / "up").iterdir())[0]
     wave, _ = soundfile.read(clip)
     clip.write_bytes(b"RIFF and nothing else")
@@ -446,7 +456,9 @@ def test_wav_files_that_cannot_be_used(gatesearch: Run, spoiled: Path, capsys: p
     assert "data.skip_bad_files=true" in error
 
 
-def test_a_folder_that_holds_a_run_already(gatesearch: Run, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_holds_a_run_already_is_refused(
+    gatesearch: Run, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     error = line_of(capsys, gatesearch("out=finished"))
     assert error == "out=finished: holds a run already; go on with it: gatesearch run resume=finished"
 
@@ -471,7 +483,7 @@ def trial(number: int, accuracy: float, latency: float, energy: float, feasible:
     return Trial(number, plan, "complete", Objectives(accuracy, latency, energy), feasible)
 
 
-def test_pick() -> None:
+def test_plans_are_ranked_by_the_picked_objective() -> None:
     trials = (trial(0, 0.9, 5, 9), trial(1, 0.8, 3, 8), trial(2, 0.7, 4, 7), trial(3, 0.95, 1, 1, feasible=False))
     digests = {
         objective: SearchResult(trials).rank_plans(objective)[0].number

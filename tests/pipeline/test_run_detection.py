@@ -95,15 +95,15 @@ def test_a_run_on_scenes_says_what_it_detects_and_its_bundle_listens(tmp_path: P
     assert "The test stream" in page and "20 events in" in page and "events detected, test stream" in page
     assert "fidelity" not in page
 
-    scene = loud_scene("heard", 9)
-    with wave.open(str(tmp_path / "heard.wav"), "wb") as file:
+    scene = loud_scene("recording", 9)
+    with wave.open(str(tmp_path / "recording.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes(scene.samples.tobytes())
     capsys.readouterr()
-    assert app.main(["listen", str(folder), str(tmp_path / "heard.wav")]) == 0
-    heard = capsys.readouterr()
-    assert "listened to" in heard.err
-    lines = heard.out.splitlines()
+    assert app.main(["listen", str(folder), str(tmp_path / "recording.wav")]) == 0
+    output = capsys.readouterr()
+    assert "listened to" in output.err
+    lines = output.out.splitlines()
     assert lines and all(line.split()[1] == "burst" for line in lines)

@@ -50,7 +50,7 @@ def test_files_are_written_and_replaced(folder: RunFolder) -> None:
     assert [path.name for path in (folder / "a").iterdir()] == ["b.txt"]
 
 
-def test_json(folder: RunFolder) -> None:
+def test_json_is_written_and_read_back(folder: RunFolder) -> None:
     assert folder.read_json("x.json") is None
     folder.write_json("x.json", {"a": [1, None]})
     assert folder.read_json("x.json") == {"a": [1, None]}
@@ -59,7 +59,7 @@ def test_json(folder: RunFolder) -> None:
     assert folder.read_json("x.json") == {"a": [1, None]}
 
 
-def test_tables(folder: RunFolder) -> None:
+def test_tables_are_written_and_read_back(folder: RunFolder) -> None:
     rows: list[dict[str, Any]] = [{"a": 1, "b": 'x, "y"'}, {"a": None, "b": "two\nlines"}]
     folder.write_csv("t.csv", ["a", "b"], rows)
     with (folder / "t.csv").open(newline="") as file:

@@ -63,7 +63,7 @@ def summary_of(folder: Path) -> dict[str, Any]:
     return result
 
 
-def test_summary(finished: Path) -> None:
+def test_the_summary_has_the_figures_of_images(finished: Path) -> None:
     summary, best = summary_of(finished), summary_of(finished)["best"]
     keys = {"recipe", "seed", "seconds", "data", "baseline", "search", "best", "export", "streaming"}
     assert keys <= set(summary)

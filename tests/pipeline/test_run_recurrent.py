@@ -52,7 +52,7 @@ def test_a_smaller_layer_is_picked_and_priced(finished: Path) -> None:
         assert summary["best"][ours] < 0.6 * summary["baseline"][theirs]
 
 
-def test_the_bundle_is_the_model(finished: Path) -> None:
+def test_the_bundle_agrees_with_the_model(finished: Path) -> None:
     parity = summary_of(finished)["export"]["parity"]
     assert parity["prediction_agreement"] == 1.0 and parity["samples"] == 100
     [stage] = Bundle(finished / "best" / "bundle").manifest["stages"]

@@ -36,9 +36,9 @@ def test_workers_and_one_process_give_equal_results(place: Path) -> None:
     settings = ["recipe=kws.yaml", f"data.root={root}", *tones.TINY, *six_plans]
     parallel = [*settings, "search.executor.workers=2", f"search.storage=sqlite:///{place}/studies.db"]
     for name, arguments in (("alone", settings), ("two", parallel)):
-        chosen = recipe.load("kws.yaml", arguments[1:])
-        RunFolder(place / name).write("recipe.yaml", recipe.to_yaml(chosen))
-        recipe.mark_run(place / name, chosen)  # a storage outside the folder needs this mark
+        loaded = recipe.load("kws.yaml", arguments[1:])
+        RunFolder(place / name).write("recipe.yaml", recipe.to_yaml(loaded))
+        recipe.mark_run(place / name, loaded)  # a storage outside the folder needs this mark
         assert app.main(["search", name]) == 0
     one, two = read_complete_trials(place / "alone"), read_complete_trials(place / "two")
     assert len(one) == len(two) == 6

@@ -137,7 +137,7 @@ def test_a_small_recipe_gets_defaults_and_plugins_take_further_keys() -> None:
     assert small.device == str(Path("my_device.yaml").absolute())
 
 
-def test_name_resolution(folder: Path) -> None:
+def test_a_name_is_looked_up_in_the_folder_before_the_shipped_recipes(folder: Path) -> None:
     assert recipe.find("kws", "recipes", "recipe").samefile(SHIPPED)
     (folder / "recipes").mkdir()
     (folder / "recipes" / "kws.yaml").write_text(TEXT.replace("seed: 0", "seed: 7"))
@@ -161,7 +161,7 @@ def test_space_is_found_beside_the_recipe_first(folder: Path) -> None:
     assert refusal(name="own/r.yaml") == "own/kws_gc.yaml: gates.maxx: unknown key 'maxx'; nearest: 'max'"
 
 
-def test_data_root_is_pinned(folder: Path) -> None:
+def test_the_data_folder_becomes_an_absolute_path(folder: Path) -> None:
     data = recipe.load("kws", ["data.root=sets/speech"]).data
     assert isinstance(data, Speech) and data.root == str(folder / "sets" / "speech")
 
@@ -250,7 +250,7 @@ def test_overrides_merge_and_the_last_wins() -> None:
         ("backbone_args.x={1: 2}", "key 1 is not text"),
     ],
 )
-def test_bad_override(override: str, line: str) -> None:
+def test_a_wrong_override_gives_an_error_of_one_line(override: str, line: str) -> None:
     assert line in refusal(override)
 
 
@@ -287,7 +287,7 @@ def test_keys_of_another_data_set_are_removed() -> None:
     assert "positives" not in data.arguments and data.arguments["depth"] == 3
 
 
-def test_bad_files() -> None:
+def test_a_damaged_recipe_gives_an_error_of_one_line() -> None:
     assert refusal_of("") == refusal_of("# nothing") == "empty"
     assert refusal_of("- 1") == "a list at its top level, where keys are expected"
     assert refusal_of("5") == "not a mapping of keys to values at its top level"
@@ -310,7 +310,7 @@ def test_yaml_booleans_in_place_of_words_are_explained() -> None:
     assert edited("{_silence_: [", "{no: [").endswith(trap)
 
 
-def test_unreadable_file(folder: Path) -> None:
+def test_a_link_to_itself_is_an_unknown_recipe(folder: Path) -> None:
     (folder / "loop.yaml").symlink_to("loop.yaml")
     assert refusal(name="loop.yaml").startswith("recipe: unknown recipe")
 

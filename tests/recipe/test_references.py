@@ -64,14 +64,14 @@ def test_the_environment_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "resolvers, which could read data outside the recipe, are not run" in refusal({"title": "${oc.env:SECRET}"})
 
 
-def test_an_override_is_named() -> None:
+def test_the_error_names_the_override() -> None:
     line = refusal({"seed": "${oc.env:HOME}"}, ("seed=${oc.env:HOME}",))
     assert line.startswith("override seed=${oc.env:HOME}: ")
 
 
 @pytest.mark.parametrize("width", [2, 9, 30])
 @pytest.mark.parametrize("kind", ["text", "list", "group"])
-def test_bombs_are_refused_at_once(kind: str, width: int) -> None:
+def test_references_that_multiply_without_end_are_refused_at_once(kind: str, width: int) -> None:
     def level(number: int) -> Any:
         reference = f"${{k{number}}}"
         if kind == "text":
@@ -95,7 +95,7 @@ def test_bombs_are_refused_at_once(kind: str, width: int) -> None:
         {"a": "${b.x}", "b": "${a}"},
     ],
 )
-def test_circles_are_refused(tree: dict[str, Any]) -> None:
+def test_references_in_a_circle_are_refused(tree: dict[str, Any]) -> None:
     assert "leads back to itself" in refusal(tree)
 
 

@@ -83,7 +83,7 @@ def test_a_run_folder_that_was_made_here_needs_no_trust(override: str, words: st
     recipe.load_run(folder / "elsewhere")
 
 
-def test_a_mark_is_of_one_recipe_and_one_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mark_holds_for_one_recipe_and_one_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = run_folder(*NAMED)
     mark = (path / trust.MARK_FILE).read_text()
     write_recipe(path / "recipe.yaml", "backbone=evil_module:Other")

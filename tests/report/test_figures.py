@@ -41,7 +41,9 @@ def test_figures_are_reproducible_and_do_not_change_the_users_settings(
     assert dict(mpl.rcParams) == before
 
 
-def test_front_png(record: dict[str, Any], empty: dict[str, Any], tmp_path: Path) -> None:
+def test_the_front_is_written_as_png_if_a_trial_was_trained(
+    record: dict[str, Any], empty: dict[str, Any], tmp_path: Path
+) -> None:
     path = figures.write_front_png(record, tmp_path / "front.png")
     assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="no trained trial"):

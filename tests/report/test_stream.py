@@ -106,7 +106,7 @@ RECORD = {
 }
 
 
-def test_a_row_for_the_plan_and_for_each_rival() -> None:
+def test_the_table_has_a_row_for_the_plan_and_for_each_rival() -> None:
     plan, by_hops, by_windows = read_plain(stream.build_table(RECORD))
     assert plan == {
         "name": "best plan, gated",
@@ -119,7 +119,7 @@ def test_a_row_for_the_plan_and_for_each_rival() -> None:
     assert (by_windows["name"], by_windows["miss_rate"][:5]) == ("ungated, every window", "8.0 %")
 
 
-def test_backgrounds_without_events_or_without_false_accepts() -> None:
+def test_backgrounds_may_have_no_event_or_no_false_accept() -> None:
     assert read_plain(stream.build_groups(RECORD)) == [
         {"kind": "quiet", "miss_rate": "50.0 %", "fa_per_hour": "0"},
         {"kind": "speech", "miss_rate": "no event", "fa_per_hour": "8"},

@@ -30,7 +30,7 @@ MACHINE = {"cpu": "a core", "cores": 2, "python": "3.11", "versions": {}}
         ("trials=3", "bench cluster: unknown key 'trials'; choices: executors, workers"),
     ],
 )
-def test_arguments(argument: str, message: str) -> None:
+def test_wrong_arguments_give_an_error_of_one_line(argument: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         results.run("cluster", [argument])
     assert str(error.value) == message

@@ -181,7 +181,7 @@ def test_the_first_convolution_is_not_quantised_and_the_classifier_has_no_gate()
     assert kinds["hybrid-4-2-d0.8"] == ["fbs"] + ["fbs_pg"] * 7
 
 
-def test_savings_of_the_whole_network() -> None:
+def test_savings_count_the_whole_network() -> None:
     net = MCifarNet()
     sites = layer_sites(net, torch.zeros(1, 3, 32, 32))
 

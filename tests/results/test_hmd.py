@@ -33,7 +33,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(RunFolder(tmp_path / "runs"), PROTOCOL, {"speech": None, "har": None})
 
 
-def test_every_method_at_every_factor_for_every_task():
+def test_there_is_a_row_for_every_method_factor_and_task():
     assert len(SPECS) == len(TASKS) * (1 + (len(METHODS) - 1) * len(FACTORS)) == 52
     assert set(tasks.LOADERS) == set(TASKS) == set(QUALITY)
 
@@ -53,7 +53,7 @@ def test_the_text_is_pythons_own_and_the_task_says_so():
     assert [len(task.splits[split][0]) for split in tasks.SPLITS] == [3200, 400, 400]
 
 
-def test_bits_a_character_of_a_network_with_zero_weights():
+def test_a_network_with_zero_weights_needs_the_bits_of_a_random_guess():
     task = load("lm", PROTOCOL, {})
     net = task.build(4, 0.0)
     with torch.no_grad():

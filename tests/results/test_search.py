@@ -142,7 +142,7 @@ def test_repeated_proposals_of_optuna_are_counted(small_table: table.Table) -> N
 
 
 @pytest.mark.parametrize("library", ["pymoo", "syne_tune"])
-def test_engines_of_other_libraries_replay(library: str, small_table: table.Table) -> None:
+def test_engines_of_other_libraries_run_on_a_replay(library: str, small_table: table.Table) -> None:
     pytest.importorskip(library, reason="extra bench is not installed")
     replay = Replay(small_table, 25)
     ENGINES["pymoo NSGA-II" if library == "pymoo" else "Syne Tune MO-ASHA"](replay, 0)
@@ -217,7 +217,9 @@ def test_the_tables_in_the_repository_are_complete() -> None:
         ("compare=0", "bench search: compare=0: not a whole number from 1"),
     ],
 )
-def test_wrong_arguments(argument: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_arguments_give_an_error_of_one_line(
+    argument: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as error:
         bench("search", [argument])

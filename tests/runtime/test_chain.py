@@ -199,7 +199,7 @@ def test_a_gate_on_the_signal_stands_only_where_it_pays() -> None:
     assert expensive.settings.signal is None
 
 
-def test_all_gates_stay_open_where_nothing_keeps_the_misses() -> None:
+def test_all_gates_stay_open_if_no_setting_keeps_the_misses_within_the_limit() -> None:
     scores = recording(2, noise=3.0)
     tuned = tune_chain(scores, DETECTOR, 0.0, 0.0, work)
     assert tuned.doubt is not None and "all gates stay open, which misses" in tuned.doubt

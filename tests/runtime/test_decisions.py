@@ -88,13 +88,13 @@ def test_detections_by_hops_are_those_of_whole_windows(bundle, frontend, seed, q
     on_signal = {"statistic": "level", "threshold": 12 * 65536.0, "smoothing": 1, "hold": 1} if signal else None
     entry = {STREAM_GATES: {"signal": on_signal, "gates": gates}}
     samples = sound(3.0, seed)
-    heard = []
+    results = []
     for by_hops in (True, False):
         listener = Listener(with_manifest(bundle, by_hops, **entry), FrontendStream(frontend))
         detections = [each for block in np.array_split(samples, 7) for each in listener.push(block)]
-        heard.append(([(each.label, each.time_s, each.confidence) for each in detections], listener.reached.tolist()))
-    assert heard[0] == heard[1]
-    assert heard[0][1][0] <= 1 + (len(samples) - RATE) // HOP
+        results.append(([(each.label, each.time_s, each.confidence) for each in detections], listener.reached.tolist()))
+    assert results[0] == results[1]
+    assert results[0][1][0] <= 1 + (len(samples) - RATE) // HOP
 
 
 def test_a_front_end_and_stages_catch_up_when_the_gate_on_the_signal_opens(bundle, frontend):

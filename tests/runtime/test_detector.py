@@ -76,7 +76,7 @@ def test_blocks_of_hops_equal_the_whole_recording_to_the_bit(
 
 
 @given(streams())
-def test_detections_keep_to_the_settings(stream: tuple[DetectorSettings, Any, Any]) -> None:
+def test_every_detection_agrees_with_the_settings(stream: tuple[DetectorSettings, Any, Any]) -> None:
     settings, outputs, stopped = stream
     detections = Detector(settings).detect(outputs, stopped)
     hops = [round((detection.time_s - settings.time_s(0)) / settings.hop_s) for detection in detections]
@@ -111,7 +111,7 @@ def test_a_threshold_has_to_be_exceeded() -> None:
     assert hops_of(settings_for(threshold=0.5), [0.5, 0.4, 0.51]) == [2]
 
 
-def test_a_mean_starts_from_silence() -> None:
+def test_a_mean_counts_hops_before_the_start_as_zeros() -> None:
     """After two loud hops, the mean over four hops is 0.5, because the buffer starts at zero, as in a device."""
     assert hops_of(settings_for(smoothing=4, threshold=0.6), [1.0, 1.0, 1.0, 0.0]) == [2]
 
@@ -143,12 +143,12 @@ def test_the_surest_class_is_reported() -> None:
     settings = DetectorSettings(("up", "down"), ("up", "down"), hop_s=0.1, threshold=(0.5, 0.9))
     outputs = np.array([[0.6, 0.8], [0.0, 0.0]])
     assert Detector(settings).detect(outputs) == [Detection("up", 0.1, 0.6)]  # "down" is below its threshold
-    even = replace(settings, threshold=0.5)
-    assert Detector(even).detect(outputs)[0].label == "down"
-    assert Detector(even).detect(np.array([[0.8, 0.8]]))[0].label == "up"
+    equal_thresholds = replace(settings, threshold=0.5)
+    assert Detector(equal_thresholds).detect(outputs)[0].label == "down"
+    assert Detector(equal_thresholds).detect(np.array([[0.8, 0.8]]))[0].label == "up"
 
 
-def test_a_window_ends_where_the_detection_is() -> None:
+def test_a_detection_has_the_time_at_which_its_window_ends() -> None:
     detection = Detector(settings_for(first_s=1.0)).push([0.9, 0.1])
     assert detection is not None and detection.time_s == 1.0
 

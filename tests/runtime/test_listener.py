@@ -45,25 +45,25 @@ def loudness(window):
 
 def listen(samples, blocks):
     listener = Listener(LoudBundle(), loudness)
-    heard = []
+    detections = []
     for block in np.split(samples, np.cumsum(blocks)):
-        heard += list(listener.push(block))
-    return listener, heard
+        detections += list(listener.push(block))
+    return listener, detections
 
 
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 999), blocks=st.lists(st.integers(0, 130), max_size=12))
-def test_blocks_of_any_size_give_the_detections_of_the_whole(seed, blocks):
+def test_blocks_of_any_size_give_the_detections_of_the_whole_recording(seed, blocks):
     rng = np.random.default_rng(seed)
     samples = (rng.standard_normal(1200) * np.repeat(rng.uniform(0, 30000, 12), 100)).clip(-32768, 32767)
     samples = samples.astype(np.int16)
-    listener, heard = listen(samples, [block for block in blocks if block])
+    listener, detections = listen(samples, [block for block in blocks if block])
     windows = np.lib.stride_tricks.sliding_window_view(samples, STREAM.window)[:: STREAM.hop]
     answers = [LoudBundle()(loudness(window)) for window in windows]
     outputs = np.array([np.exp(a.logits) / np.exp(a.logits).sum() if a.exit else [0, 0] for a in answers])
     expected = Detector(SETTINGS).detect(outputs, np.array([a.exit == 0 for a in answers]))
-    assert [(d.label, d.time_s) for d in heard] == [(d.label, d.time_s) for d in expected]
-    assert np.allclose([d.confidence for d in heard], [d.confidence for d in expected])
+    assert [(d.label, d.time_s) for d in detections] == [(d.label, d.time_s) for d in expected]
+    assert np.allclose([d.confidence for d in detections], [d.confidence for d in expected])
     assert listener.hops == len(windows)
     assert listener.reached.tolist() == [len(windows), sum(a.exit for a in answers)]
 
@@ -88,7 +88,7 @@ def test_samples_of_another_form_are_refused(samples):
         list(Listener(LoudBundle(), loudness).push(samples))
 
 
-def test_a_detector_survives_its_manifest():
+def test_a_detector_is_read_back_from_its_manifest():
     assert read_detector(LoudBundle.manifest, "toy") == (SETTINGS, STREAM)
 
 

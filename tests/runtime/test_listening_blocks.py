@@ -73,8 +73,8 @@ def mel_frontend(bundle: Bundle, mel: Mel, hop: int) -> MelFrontend:
 
 
 def listen(listener: Listener, samples: Array, cuts: list[int]) -> tuple[list, list[int], int]:
-    heard = [each for block in np.split(samples, np.cumsum(cuts)) for each in listener.push(block)]
-    return heard, listener.reached.tolist(), listener.hops
+    detections = [each for block in np.split(samples, np.cumsum(cuts)) for each in listener.push(block)]
+    return detections, listener.reached.tolist(), listener.hops
 
 
 def logits_of(bundle: Bundle, k: int, quantile: float) -> float:

@@ -55,7 +55,7 @@ def integers(shape: tuple[int, ...], seed: int) -> Array:
     is_constant=st.booleans(),
     seed=seeds,
 )
-def test_sums_and_products(name, shape, repeats, grids, activation, swaps, is_constant, seed):
+def test_sums_and_products_equal_those_of_litert(name, shape, repeats, grids, activation, swaps, is_constant, seed):
     options: Any = {"ADD": schema.AddOptionsT, "SUB": schema.SubOptionsT, "MUL": schema.MulOptionsT}[name]()
     options.fusedActivationFunction = activation
     small = tuple(1 if repeated else n for n, repeated in zip(shape, repeats, strict=True))
@@ -81,7 +81,7 @@ def test_sums_and_products(name, shape, repeats, grids, activation, swaps, is_co
     is_same=st.booleans(),
     seed=seeds,
 )
-def test_reductions_over_axes(name, shape, axes, keeps, grids, is_same, seed):
+def test_reductions_over_axes_equal_those_of_litert(name, shape, axes, keeps, grids, is_same, seed):
     options = schema.ReducerOptionsT()
     options.keepDims = keeps
     reduced = {axis % 4 for axis in axes}
@@ -101,7 +101,7 @@ def test_reductions_over_axes(name, shape, axes, keeps, grids, is_same, seed):
     zero=zeros,
     seed=seeds,
 )
-def test_poolings_over_windows(name, shape, kernel, strides, scale, zero, seed):
+def test_poolings_over_windows_equal_those_of_litert(name, shape, kernel, strides, scale, zero, seed):
     options: Any = schema.Pool2DOptionsT()
     kernel = tuple(min(size, n) for size, n in zip(kernel, shape[1:3], strict=True))
     options.filterHeight, options.filterWidth = kernel
@@ -119,7 +119,7 @@ OPTIONS = {"LEAKY_RELU": schema.LeakyReluOptionsT, "HARD_SWISH": schema.HardSwis
 
 @COUNT
 @given(name=st.sampled_from(UNARY), grids=st.tuples(*[st.tuples(scales, zeros)] * 2), shape=images, seed=seeds)
-def test_functions_of_one_value(name, grids, shape, seed):
+def test_functions_of_one_value_equal_those_of_litert(name, grids, shape, seed):
     options: Any = OPTIONS[name]() if name in OPTIONS else None
     if name == "LEAKY_RELU":
         options.alpha = 0.1

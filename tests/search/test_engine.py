@@ -251,7 +251,7 @@ def test_a_search_without_a_feasible_plan_gives_an_error_of_one_line(tmp_path: P
     )
 
 
-def test_values_survive_the_journal(tmp_path: Path) -> None:
+def test_values_are_the_same_when_read_from_the_journal(tmp_path: Path) -> None:
     result = run(tmp_path / "study.journal", Evaluate(), trials=3)
     for mine, again in zip(result.trials, engine.read(tmp_path / "study.journal").trials, strict=True):
         assert astuple(mine) == astuple(again) and isinstance(again, Trial)

@@ -97,12 +97,12 @@ def test_sites_stand_in_the_order_of_the_data() -> None:
 
 
 @given(st.randoms(use_true_random=False))
-def test_plans_are_canonical(generator: random.Random) -> None:
+def test_gates_and_cores_of_a_plan_stand_in_the_order_of_the_space(generator: random.Random) -> None:
     space = small()
     plan = space.propose(RandomTrial(generator))
     names = [s.name for s in space.cut_sites]
-    at = [names.index(gate.site) for gate in plan.gates]
-    assert at == sorted(set(at)) and len(plan.cores) == len(plan.gates) + 1
+    places = [names.index(gate.site) for gate in plan.gates]
+    assert places == sorted(set(places)) and len(plan.cores) == len(plan.gates) + 1
     assert all(space.cores.index(a) <= space.cores.index(b) for a, b in pairwise(plan.cores))
     again = GatePlan.from_json(plan.to_json())
     assert again == plan and hash(again) == hash(plan) and again.digest == plan.digest
@@ -137,7 +137,7 @@ def test_min_work_removes_sites_except_those_that_are_named() -> None:
     assert [s.name for s in small(min_work=0.5, cut_names=["stem"]).cut_sites] == ["stem"]
 
 
-def test_variants_are_the_code_paths() -> None:
+def test_a_space_lists_a_variant_for_each_mode_of_its_gates() -> None:
     assert [dict(v.params) for v in small().variants()] == [{"mode": "channel"}, {"mode": "activation"}]
     only = small(kinds={"gc": {"mode": ["activation"]}})
     # The input has one channel, where the mode of a gate is always "channel".
@@ -196,7 +196,7 @@ def two_kinds(monkeypatch: pytest.MonkeyPatch) -> dict[str, GateKind[Any, Any]]:
     return result  # type: ignore[return-value]
 
 
-def test_kinds_that_differ_by_site(two_kinds: dict[str, GateKind[Any, Any]]) -> None:
+def test_kinds_may_differ_by_site(two_kinds: dict[str, GateKind[Any, Any]]) -> None:
     space = small(kinds={"gc": {"mode": ["channel"], "keep": [1.0], "recall": [0.9, 0.99]}, "picky": {}})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     plans = set()
@@ -206,11 +206,11 @@ def test_kinds_that_differ_by_site(two_kinds: dict[str, GateKind[Any, Any]]) -> 
     # A gate has 2 choices at input, 2 + 2 at stem and 2 + 3 at block. Cores have 2 choices for one stage, 3 for two
     # stages and 4 for three stages.
     assert len(space) == 2 + 3 * (2 + 4 + 5) + 4 * (2 * 4 + 2 * 5 + 4 * 5)
-    generator = RandomTrial(random.Random(1))
-    assert len({space.propose(generator) for _ in range(20000)}) == len(space)
+    trial = RandomTrial(random.Random(1))
+    assert len({space.propose(trial) for _ in range(20000)}) == len(space)
 
 
-def test_sites_where_no_kind_can_go(two_kinds: dict[str, GateKind[Any, Any]]) -> None:
+def test_sites_that_fit_no_kind_are_left_out_or_refused_if_named(two_kinds: dict[str, GateKind[Any, Any]]) -> None:
     assert [s.name for s in small(kinds={"picky": {}}).cut_sites] == ["stem", "block"]
     with pytest.raises(UserError, match=r"space.sites: no gate of picky can go at 'input', shape \[1, 6, 4\]"):
         small(kinds={"picky": {}}, cut_names=["input"])
@@ -292,7 +292,7 @@ def test_a_space_with_clocks_enumerates_each_plan_once(changes: dict[str, Any], 
         params = space.describe(plan)
         assert space.read(params) == plan and set(params) <= space.param_names
         assert GatePlan.from_json(plan.to_json()) == plan
-    # A first point is left out of a plan, so the plans at first points keep their digests.
+    # A plan does not name a core's first clock, so plans at first clocks have the digests of plans without clocks.
     assert {plan.digest for plan in plans} >= {plan.digest for plan in without.plans()}
 
 

@@ -40,7 +40,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
     return run(tmp_path_factory.mktemp("unbroken") / "study.journal")
 
 
-def test_a_trial_is_one_entry(tmp_path: Path, unbroken: SearchResult) -> None:
+def test_each_trial_is_one_entry_of_the_journal(tmp_path: Path, unbroken: SearchResult) -> None:
     run(tmp_path / "study.journal")
     entries = [json.loads(line) for line in (tmp_path / "study.journal").read_text().splitlines()]
     assert len(entries) == 2 + len(unbroken.trials)  # two entries for the study and the names of its objectives
@@ -91,7 +91,7 @@ def test_a_second_driver_is_refused_and_a_reader_is_not(tmp_path: Path, unbroken
 
 
 @pytest.mark.parametrize("line", ["not JSON", '{"op_code":6', "[1, 2]", '{"op":"foreign"}'])
-def test_a_journal_with_a_broken_line(line: str, tmp_path: Path) -> None:
+def test_a_broken_line_of_a_journal_is_named(line: str, tmp_path: Path) -> None:
     journal = tmp_path / "study.journal"
     run(journal)
     lines = journal.read_text().splitlines()
@@ -106,24 +106,24 @@ def test_a_journal_with_a_broken_line(line: str, tmp_path: Path) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(lost=st.integers(1, 3000), filler=st.sampled_from([b"", b"\0" * 64, b'{"op_code":6,"wor', b"\xff\xfe"]))
+@given(cut_bytes=st.integers(1, 3000), filler=st.sampled_from([b"", b"\0" * 64, b'{"op_code":6,"wor', b"\xff\xfe"]))
 def test_a_torn_end_of_a_journal_is_repaired_with_a_warning(
-    lost: int, filler: bytes, tmp_path_factory: pytest.TempPathFactory, unbroken: SearchResult
+    cut_bytes: int, filler: bytes, tmp_path_factory: pytest.TempPathFactory, unbroken: SearchResult
 ) -> None:
     journal = tmp_path_factory.mktemp("torn") / "study.journal"
     run(journal)
     whole = journal.read_bytes()
-    lost = min(lost, len(whole) - 1)
-    journal.write_bytes(whole[: len(whole) - lost] + filler)
+    cut_bytes = min(cut_bytes, len(whole) - 1)
+    journal.write_bytes(whole[: len(whole) - cut_bytes] + filler)
     stored = engine.read(journal).trials
     assert stored == unbroken.trials[: len(stored)]
     with collect_warnings() as warnings:
         assert run(journal) == unbroken
-    is_cut_off = bool(filler) or (lost > 1 and not whole[: len(whole) - lost].endswith(b"\n"))
+    is_cut_off = bool(filler) or (cut_bytes > 1 and not whole[: len(whole) - cut_bytes].endswith(b"\n"))
     assert len(warnings) == is_cut_off and all("its last line was cut off" in line for line in warnings)
 
 
-def test_sqlite(tmp_path: Path, unbroken: SearchResult) -> None:
+def test_a_search_on_sqlite_resumes_to_the_same_result(tmp_path: Path, unbroken: SearchResult) -> None:
     url = f"sqlite:///{tmp_path}/studies.db"
     assert run(url, trials=4, study="a").trials == unbroken.trials[: len(run(url, trials=4, study="a").trials)]
     assert run(url, study="a") == engine.read(url, "a") == unbroken
@@ -138,7 +138,7 @@ def test_sqlite(tmp_path: Path, unbroken: SearchResult) -> None:
         run(url, study="a")
 
 
-def test_a_database_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_database_gives_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^storage=sqlite:////nowhere/x\.db: .*unable to open database file") as error:
         engine.read("sqlite:////nowhere/x.db")
     assert len(str(error.value).splitlines()) == 1
@@ -171,7 +171,7 @@ def _installed(name: str) -> str | None:
 
 
 @pytest.mark.slow
-def test_postgresql(server: str, unbroken: SearchResult) -> None:
+def test_a_search_on_postgresql_resumes_to_the_same_result(server: str, unbroken: SearchResult) -> None:
     run(server, trials=4)
     assert run(server) == engine.read(server) == unbroken
     with (

@@ -54,7 +54,7 @@ def of_table(rows: list[tuple[int, int, int]], gates: int = 2):
     return quality(exits, answers, labels, POSITIVE, kinds, KINDS, gates)
 
 
-def test_formulas_against_a_hand_computed_table():
+def test_figures_equal_hand_computed_ones():
     result = of_table(TABLE)
     assert result.accuracy == pytest.approx(7 / 12)
     assert result.accuracy_all_classes == pytest.approx(4 / 12)

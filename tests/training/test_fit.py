@@ -124,7 +124,7 @@ def test_ctrl_c_reaches_the_caller_and_the_signal_handler_is_restored(features: 
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_deterministic_for_a_seed_and_different_for_another(features: Features):
+def test_equal_seeds_give_equal_weights_and_another_seed_others(features: Features):
     schedule = Schedule(epochs=2, batch_size=16)
     models = [half() for _ in range(3)]
     for one, seed in zip(models, (5, 5, 6), strict=True):
@@ -253,10 +253,10 @@ def test_an_average_of_any_decay_is_as_good_as_the_last_weights_in_any_number_of
 
 @given(decay=st.floats(0, 0.99999), steps=st.integers(1, 10**6))
 def test_the_first_half_of_a_training_has_less_than_one_percent_of_the_average(decay: float, steps: int) -> None:
-    chosen = averaging_decay(decay, steps)
-    assert 0 <= chosen <= decay
-    assert chosen == 0 or chosen ** (steps / 2) < 0.01
-    assert chosen == decay or steps * (1 - decay) < 10 + 1e-6  # long trainings keep the decay as it is
+    shortened = averaging_decay(decay, steps)
+    assert 0 <= shortened <= decay
+    assert shortened == 0 or shortened ** (steps / 2) < 0.01
+    assert shortened == decay or steps * (1 - decay) < 10 + 1e-6  # long trainings keep the decay as it is
 
 
 @pytest.mark.parametrize("rate", [1e9, 1e30])

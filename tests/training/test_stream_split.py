@@ -69,7 +69,7 @@ def test_windows_that_share_frames_equal_windows_read_alone(frame, stride, frame
     assert ((shared - alone).abs() > 0.5 * step).float().mean() < 0.01
 
 
-def test_a_hop_between_frames_is_read_window_by_window():
+def test_a_hop_that_frames_do_not_divide_is_read_window_by_window():
     front = log_mel(50, 20, 0.25).fit(sound(2.5).view(10, 250))
     samples = sound(2.0)
     assert torch.equal(window_features(samples, front, 250, 30), front(samples.unfold(0, 250, 30)))
@@ -83,7 +83,7 @@ def test_motion_keeps_its_channels():
     assert torch.equal(windows[1], samples[4:12])
 
 
-def test_kinds_of_windows():
+def test_a_window_has_the_kind_of_its_event_or_background():
     front = build("wave").fit(sound(1.0).view(1, -1))
     stream = read_stream(scene(), front, window_s=1.0, hop_s=0.5, kinds=KINDS)
     # Windows end at 1.0, 1.5, ... 6.0 s; those that overlap the event from 2.0 to 2.5 s are positive.

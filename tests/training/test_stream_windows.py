@@ -38,9 +38,9 @@ def test_a_window_of_the_stream_has_the_features_and_the_label_of_its_samples(fe
         alone = front(samples[None, start : start + round(WINDOW_S * RATE)])
         torch.testing.assert_close(windows.features[index], alone[0], atol=1e-5, rtol=1e-5)
         begin, end = start / RATE, start / RATE + WINDOW_S
-        whole = any(begin - 1e-9 <= event.start_s and event.end_s <= end + 1e-9 for event in events)
-        touched = any(begin < event.end_s and event.start_s < end for event in events)
-        assert int(windows.labels[index]) == (0 if whole else PARTIAL if touched else 1)
+        holds_event = any(begin - 1e-9 <= event.start_s and event.end_s <= end + 1e-9 for event in events)
+        overlaps_event = any(begin < event.end_s and event.start_s < end for event in events)
+        assert int(windows.labels[index]) == (0 if holds_event else PARTIAL if overlaps_event else 1)
 
 
 @settings(max_examples=30, deadline=None)
@@ -86,13 +86,13 @@ def test_data_without_a_training_stream_train_on_their_samples():
     assert prepare(changed, log_mel().fit(dataset.train.inputs), augment=None, renditions=1, seed=0).windows is None
 
 
-def test_windows_that_share_no_frames_train_as_they_are():
+def test_without_shared_frames_the_samples_of_the_data_set_are_trained():
     dataset = data(windows=40)
     front = build("wave").fit(dataset.train.inputs)
     assert prepare(dataset, front, augment=None, renditions=1, seed=0).windows is None
 
 
-def test_windows_are_drawn_for_a_training_without_augmentation_alone():
+def test_windows_are_drawn_only_for_a_training_without_augmentation():
     dataset = data(windows=40)
     front = log_mel().fit(dataset.train.inputs)
     augmented = prepare(dataset, front, augment=torch.nn.Identity(), renditions=2, seed=0)
@@ -113,21 +113,21 @@ def gated(features):
     return GatedModel(network, GatePlan(), cut_sites(network, features.train.features[:1]), (2,))
 
 
-def test_hard_negatives_are_the_negatives_that_the_network_takes_most_for_events(features):
+def test_hard_negatives_are_the_negatives_with_the_highest_posterior_of_an_event(features):
     model, windows = gated(features).eval(), features.windows
     hard = find_hard_negatives(model, windows, features.positive)
     candidates = windows.negatives[:: round(HOP_S / 0.05)]
     with torch.no_grad():
         posterior = model(windows.features[candidates]).logits.softmax(1)[:, 0]
-    looked_at = min(len(candidates), 4 * windows.count)
-    assert len(hard) == round(0.01 * looked_at)
+    examined = min(len(candidates), 4 * windows.count)
+    assert len(hard) == round(0.01 * examined)
     assert torch.isin(hard, candidates).all()
     # Random candidates were examined and their hardest hundredth returned, so few of all candidates may be harder.
     threshold = posterior[torch.isin(candidates, hard)].min()
     assert (posterior > threshold).float().mean() < 0.1
 
 
-def test_a_training_without_hard_negatives_mines_none(features):
+def test_a_training_looks_for_hard_negatives_only_if_the_schedule_has_a_share_for_them(features):
     fit(gated(features), features, Schedule(epochs=4, batch_size=20), GateSettings(), seed=1)
     assert len(features.windows.hard) == 0
 
@@ -142,7 +142,7 @@ def test_a_short_training_draws_the_hard_negatives_of_the_baseline(features):
     assert share >= min(0.5, 8 * 2 / len(negatives)) - 0.02
 
 
-def test_a_training_mines_halfway_and_goes_on_from_its_checkpoint_alike(features, tmp_path):
+def test_a_resumed_training_finds_the_same_hard_negatives_halfway(features, tmp_path):
     def train(epochs_first: int | None) -> dict[str, torch.Tensor]:
         torch.manual_seed(3)
         model, settings_ = gated(features), GateSettings()
@@ -172,7 +172,7 @@ def test_a_training_mines_halfway_and_goes_on_from_its_checkpoint_alike(features
         assert torch.equal(weights, resumed[name]), name
 
 
-def test_scenes_of_other_rates_are_refused_in_training_too():
+def test_a_scene_of_another_rate_is_refused():
     slow = loud_scene("slow", 0)
     changed = type(slow)(**{**{name: getattr(slow, name) for name in slow.__dataclass_fields__}, "rate": RATE // 2})
     with pytest.raises(Exception, match="Hz"):

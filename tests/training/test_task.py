@@ -58,7 +58,7 @@ def test_the_rate_rises_to_its_peak_and_falls_to_zero_along_half_a_cosine():
 
 
 @pytest.mark.parametrize("alpha", [0.0, 2.0])
-def test_the_loss_is_cross_entropy_and_each_gates_own(features: Features, alpha, monkeypatch):
+def test_the_loss_is_cross_entropy_plus_the_loss_of_each_gate(features: Features, alpha, monkeypatch):
     gated = task(Schedule(label_smoothing=0.1), GateSettings(alpha=alpha, beta=0.5), keep=None)
     monkeypatch.setattr(gated, "log", lambda *_, **__: None)
     gated.eval()

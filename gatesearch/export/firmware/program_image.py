@@ -141,12 +141,12 @@ class ProgramImage:
     def split_groups(self) -> tuple[list[Group], list[Group]]:
         """Return the groups whose values last for one run, and the groups whose values last from hop to hop."""
         lasting_ranges = [each for each in (self.state, *self.fills) if each[1]]
-        passing: list[Group] = []
+        temporary: list[Group] = []
         lasting: list[Group] = []
         for group in self.lifetimes().groups():
             holds = any(group.first <= first < group.first + group.size for first, _ in lasting_ranges)
-            (lasting if holds else passing).append(group)
-        return passing, lasting
+            (lasting if holds else temporary).append(group)
+        return temporary, lasting
 
 
 def walk_pointers(operator: COperator) -> Iterator[tuple[str, int]]:

@@ -35,8 +35,9 @@ class ProgramSource:
     Attributes:
         arena_bytes: size of the arena.
         scratch_bytes: memory that the operators need while they run.
-        steps, blocks: largest numbers of steps, and of blocks of 16 output channels, of a convolution. An instruction
-            set may need further scratch memory for each step and for each block.
+        steps, blocks: largest numbers of steps, and of blocks of 16 output channels, of a convolution. A step
+            multiplies 16 input channels at one tap. An instruction set may need further scratch memory for each step
+            and block.
         fills: the ranges of the arena with constant values: first place and values of each.
         winner_bytes: memory for the winners of gated layers.
         layers: the C operators of layers that the programs use: ``gated`` and ``recurrence``.
@@ -46,19 +47,19 @@ class ProgramSource:
     def __init__(self, images: Sequence[ProgramImage], arrays: ConstantArrays) -> None:
         self._arrays = arrays
         split = [image.split_groups() for image in images]
-        plans = [place_groups(passing) for passing, _ in split]
+        plans = [place_groups(temporary) for temporary, _ in split]
         self.arena_bytes = align(max((size for _, size in plans), default=0))
         self.scratch_bytes = max((image.scratch_bytes for image in images), default=0)
         self.steps = max((image.steps for image in images), default=0)
         self.blocks = max((image.blocks for image in images), default=0)
         self.fills: list[tuple[int, Array]] = []
         self._relocations: list[Relocation] = []
-        for image, (passing, lasting), (places, _) in zip(images, split, plans, strict=True):
+        for image, (temporary, lasting), (places, _) in zip(images, split, plans, strict=True):
             lasting_places = []
             for group in lasting:
                 lasting_places.append(self.arena_bytes)
                 self.arena_bytes += align(group.size)
-            groups, new = [*passing, *lasting], [*places, *lasting_places]
+            groups, new = [*temporary, *lasting], [*places, *lasting_places]
             order = sorted(range(len(groups)), key=lambda i: groups[i].first)
             relocation = Relocation.build([groups[i] for i in order], [new[i] for i in order])
             self._relocations.append(relocation)

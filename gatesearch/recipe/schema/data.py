@@ -135,8 +135,8 @@ class Augment(Group):
     gain_db: Range = Field(default=(-6, 6), description="Lowest and highest change of level, in decibels (dB).")
     time_masks: Natural = Field(
         default=0,
-        description="Masked stretches of time in each window (SpecAugment); on 3,000 real clips one cost 2 points of "
-        "accuracy and two cost 5.",
+        description="Masked stretches of time in each window (SpecAugment); on 3,000 real clips, one mask cost 2 "
+        "points of accuracy and two masks cost 5.",
     )
     time_width: Natural = Field(default=6, description="Largest width of a masked stretch of time, in frames.")
     freq_masks: Natural = Field(default=0, description="Masked bands of coefficients in each window (SpecAugment).")

@@ -53,7 +53,7 @@ def test_the_same_settings_draw_the_same_scene_and_another_seed_another() -> Non
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32))
-def test_the_ratio_of_an_event_is_the_one_in_the_mix(seed: int) -> None:
+def test_the_ratio_in_the_specification_is_the_ratio_in_the_mix(seed: int) -> None:
     """The power of an event is compared with the power of the background pieces under the event."""
     spec, sources = draw_sound(short_settings(seed=seed), make_sources()), make_sources()
     clips = ClipSequence(spec.clips, sources)
@@ -215,7 +215,7 @@ def test_a_damaged_file_gives_an_error_of_one_line(key: str, tmp_path: Path) -> 
     assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
 
 
-def test_a_file_of_years_gives_an_error_of_one_line(tmp_path: Path) -> None:
+def test_a_file_that_lasts_for_years_gives_an_error_of_one_line(tmp_path: Path) -> None:
     tree = json.loads(render_spec(draw_sound(short_settings(), make_sources())))
     path = tmp_path / "scene.json"
     path.write_text(json.dumps(tree | {"samples": 2**40}))

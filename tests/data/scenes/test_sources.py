@@ -168,7 +168,7 @@ def test_bad_classes_of_a_source_give_an_error_of_one_line(case: str, words: Pat
     assert message in str(caught.value)
 
 
-def test_names_without_a_speaker_and_crops_of_silence_are_doubts(tmp_path: Path) -> None:
+def test_names_without_a_speaker_and_crops_of_silence_give_warnings(tmp_path: Path) -> None:
     for folder in ("yes", "_silence_"):
         (tmp_path / "own" / folder).mkdir(parents=True)
         for number in range(40):
@@ -194,7 +194,7 @@ def test_one_folder_under_two_names_is_still_one(words: Path) -> None:
         check_scenes([first, second])
 
 
-def test_sound_has_whole_samples_a_second(words: Path) -> None:
+def test_a_sample_rate_of_sound_that_is_no_whole_number_is_refused(words: Path) -> None:
     with pytest.raises(UserError, match=r"sample_rate: 1000\.5 Hz; sound has a whole number"):
         load_sources(settings_of(sample_rate=1000.5))
 

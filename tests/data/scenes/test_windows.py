@@ -89,7 +89,7 @@ def test_no_returned_window_holds_part_of_an_event(seed: int, inside: float, win
     assert sum(windows.classes[label] in scene.classes for label in windows.labels) == 30
 
 
-def test_every_event_takes_its_turn_and_offsets_differ() -> None:
+def test_every_event_is_drawn_equally_often_at_different_offsets() -> None:
     scene = make_scene(draw_scene(short_settings(), make_sources()), make_sources())
     windows = draw_windows(scene, 1.0, 40, seed=1, positive_share=1.0)
     numbers = [

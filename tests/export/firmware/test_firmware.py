@@ -106,12 +106,12 @@ def test_any_sound_is_decided_alike_after_a_reset(firmware, process, sounds):
     sound = np.ascontiguousarray(np.concatenate([make_sound(1.5, seed=1), *parts]))
     expected = [(each.label, each.time_s, np.float32(each.confidence)) for each in listener.push(sound)]
     reset()
-    heard, detection, names = [], Detection(), listener.settings
+    answers, detection, names = [], Detection(), listener.settings
     for first in range(0, len(sound) - hop + 1, hop):
         if run(ctypes.c_void_p(sound.ctypes.data + 2 * first), ctypes.byref(detection)):
             label = names.classes[detection.label]
-            heard.append((label, names.time_s(detection.hop), np.float32(detection.confidence)))
-    assert heard == expected
+            answers.append((label, names.time_s(detection.hop), np.float32(detection.confidence)))
+    assert answers == expected
 
 
 def test_a_decision_that_differs_fails_the_check(firmware, tmp_path):

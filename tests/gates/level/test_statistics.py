@@ -92,7 +92,7 @@ def test_full_scale_and_the_longest_window_do_not_overflow() -> None:
     assert int(window_statistic("spread", loud, 8)[0]) / 2**FRACTION_BITS == pytest.approx(exact / 2, abs=LOG_ERROR)
 
 
-def test_windows_that_cannot_be_are_refused() -> None:
+def test_impossible_windows_and_unknown_statistics_are_refused() -> None:
     samples = np.zeros((1, 100), np.int16)
     with pytest.raises(UserError, match="a window of 100 samples holds no frame of 320"):
         window_statistic("spread", samples, 320)

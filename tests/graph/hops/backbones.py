@@ -14,13 +14,13 @@ BINS = 3
 class Residual(nn.Module):
     """x + layer(x), for a layer without padding; x loses the same frames as the layer's output."""
 
-    def __init__(self, layer: nn.Module, lost: int) -> None:
+    def __init__(self, layer: nn.Module, lost_frames: int) -> None:
         super().__init__()
-        self.layer, self.lost = layer, lost
+        self.layer, self.lost_frames = layer, lost_frames
 
     def forward(self, x: Tensor) -> Tensor:
-        first = self.lost // 2
-        return x[:, :, first : x.shape[2] - (self.lost - first)] + self.layer(x)
+        first = self.lost_frames // 2
+        return x[:, :, first : x.shape[2] - (self.lost_frames - first)] + self.layer(x)
 
 
 class Branches(nn.Module):

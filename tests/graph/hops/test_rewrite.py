@@ -81,7 +81,7 @@ def last_window(network: nn.Module, stream: Tensor, frames: int) -> Tensor:
     return whole[:, :, -window.shape[2] :].contiguous().mean(2)
 
 
-def test_frames_of_one_time_meet_behind_a_branch_that_padded():
+def test_a_shortcut_is_cut_to_the_frames_of_a_branch_whose_padding_is_removed():
     torch.manual_seed(0)
     network = Padded([3, 5], [1, 1], 1).eval()
     rewritten = rewrite_for_hops(network, (2, 40), time_axis=1)

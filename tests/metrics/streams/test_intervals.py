@@ -34,7 +34,7 @@ def test_binomial_bounds_are_clopper_and_pearsons(data: st.DataObject, total: in
     assert binomial_interval(count, total, confidence) == pytest.approx((exact.low, exact.high), abs=1e-9)
 
 
-def test_six_of_fifty_is_as_tables_say() -> None:
+def test_the_interval_of_six_of_fifty_is_that_of_published_tables() -> None:
     assert binomial_interval(6, 50) == pytest.approx((0.0453, 0.2431), abs=5e-5)
 
 

@@ -94,7 +94,7 @@ def test_a_layer_lies_in_the_stage_of_its_block() -> None:
     }
 
 
-def test_figures_of_the_summary() -> None:
+def test_the_summary_lists_gated_layers_and_their_total_macs() -> None:
     table = layers.layer_rows(GatePlan((HYBRID,), ("serial",)), cost("bit_serial"), OBSERVED)
     assert layers.gated_layers(table) == [{"site": "3", "kind": "fbs_pg", "sparsity": 0.85, "density": 0.5}]
     totals = layers.total_macs(table)

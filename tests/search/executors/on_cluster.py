@@ -26,12 +26,12 @@ def main(folder: Path, trials: int, kill_after: int) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     second = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    message: list[int] = []
+    trial_numbers: list[int] = []
     threads = []
 
     def record_trial(trial: Trial) -> None:
-        message.append(trial.number)
-        if sum(1 for _ in message) == kill_after:
+        trial_numbers.append(trial.number)
+        if len(trial_numbers) == kill_after:
             # Half a second later, the next trials run on both nodes, so the node is killed while it runs a trial.
             threads.append(threading.Timer(0.5, cluster.remove_node, (second,), {"allow_graceful": False}))
             threads[-1].start()

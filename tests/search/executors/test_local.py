@@ -140,13 +140,13 @@ def kill_workers(kills: int, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", [kill_drivers, kill_workers])
-def test_a_few_kills(kill: Callable[[int, Path], None], tmp_path: Path) -> None:
+def test_a_few_kills_lose_no_trial(kill: Callable[[int, Path], None], tmp_path: Path) -> None:
     kill(SHORT, tmp_path)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("kill", [kill_drivers, kill_workers])
-def test_a_hundred_kills(kill: Callable[[int, Path], None], tmp_path: Path) -> None:
+def test_a_hundred_kills_lose_no_trial(kill: Callable[[int, Path], None], tmp_path: Path) -> None:
     kill(FULL, tmp_path)
 
 

@@ -31,7 +31,7 @@ def evaluate(plan: GatePlan) -> Evaluated:
     return Evaluated(Objectives(accuracy, costs[0], costs[1]), {"accuracy": 0.82 - accuracy}, {REACH_ATTR: passed})
 
 
-def chosen(name: str, seed: int) -> choice.SamplerFactory:
+def sampler_of(name: str, seed: int) -> choice.SamplerFactory:
     if name != "gate":
         return choice.build_optuna_sampler(name, seed)
     ours = GateSampler(small(), runs, shares=SHARES, seed=seed)
@@ -41,7 +41,7 @@ def chosen(name: str, seed: int) -> choice.SamplerFactory:
 def run(journal: Path, name: str, trials: int, seed: int = 1) -> SearchResult:
     return search(
         small(), lambda plan: {}, evaluate,
-        SearchSettings(journal=journal, trials=trials, proposals=200, seed=seed, sampler=chosen(name, seed)),
+        SearchSettings(journal=journal, trials=trials, proposals=200, seed=seed, sampler=sampler_of(name, seed)),
     )  # fmt: skip
 
 

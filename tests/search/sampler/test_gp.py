@@ -40,7 +40,7 @@ def test_equal_observations_are_predicted_everywhere():
     assert mean[0, 0] == 2.0 and deviation[0, 0] < 1e-6
 
 
-def test_one_observation_without_inputs():
+def test_without_inputs_the_mean_of_the_observations_is_predicted():
     mean, _ = GaussianProcess(np.zeros((2, 0)), np.array([[1.0], [3.0]])).predict(np.zeros((1, 0)))
     assert mean[0, 0] == pytest.approx(2.0)
 
@@ -54,13 +54,13 @@ def test_several_quantities_share_their_hyperparameters_and_keep_their_scales():
     assert deviation[0, 1] == pytest.approx(50 * deviation[0, 0], rel=0.3)
 
 
-def test_hyperparameters_are_fitted_seldom_and_do_not_depend_on_the_first_call():
+def test_hyperparameters_are_fitted_at_few_sizes_and_equal_those_of_a_new_process():
     generator = np.random.default_rng(3)
     inputs = generator.uniform(-1, 1, (25, 2))
     values = inputs[:, :1] ** 2
     fits: dict = {}
     for count in range(4, 26):
-        along = GaussianProcess(inputs[:count], values[:count], fits)
+        grown = GaussianProcess(inputs[:count], values[:count], fits)
     assert 2 <= len(fits) <= 8
-    at_once = GaussianProcess(inputs, values)
-    np.testing.assert_array_equal(along.predict(inputs[:3])[0], at_once.predict(inputs[:3])[0])
+    new = GaussianProcess(inputs, values)
+    np.testing.assert_array_equal(grown.predict(inputs[:3])[0], new.predict(inputs[:3])[0])

@@ -1,5 +1,9 @@
 /* Runs a plan on a stream, hop by hop: gate on the signal, front end, stages with gates between them, detector.
 
+   A stage that runs at every hop computes the new frames only, from a state that it keeps. A stage whose gate was
+   closed has no state. When the gate opens, the stage catches up: it computes a whole window. If a stride in time does
+   not divide the hop, a stage has several phases with a state each, and the hops take the phases in turn.
+
    gatesearch's Python runtime makes the same decisions bit for bit. It runs the same kernels, and does all other
    arithmetic in the same order and precision. Neither uses fused multiply-adds. */
 #include "gatesearch.h"
@@ -58,7 +62,7 @@ static int push_score(const gs_gate *gate, gate_state *state, double score) {
   return 1;
 }
 
-/* Close the stages from k on: they forget their states. */
+/* Close stage k and all later stages: they forget their states. */
 static void close_stages(int32_t k) {
   for (; k < PLAN->n_stages; k++) {
     if (now.open >> k & 1) gatesearch_on_stage(k, 0);
@@ -139,7 +143,7 @@ static void compute_frames(int64_t first, int32_t n) {
   }
 }
 
-/* Bring the window of features up to a hop. Frames that an earlier hop computed are kept.
+/* Move the window of features on to a hop. Frames that an earlier hop computed are kept.
 
    Without a gate on the signal, the front end runs at every hop, so that the ring need not hold a whole window. It also
    runs at the hops before the first whole window; their numbers are negative. */

@@ -87,7 +87,7 @@ BACKBONES = [
 
 
 @pytest.mark.parametrize(("name", "shape"), BACKBONES)
-def test_the_calls_of_a_backbone_are_all_of_its_work(name: str, shape: tuple[int, ...]) -> None:
+def test_the_calls_of_a_backbone_contain_all_of_its_macs(name: str, shape: tuple[int, ...]) -> None:
     backbone = build(name, num_classes=4, input_shape=shape, args={}).eval()
     example = torch.zeros(1, *shape)
     with torch.no_grad(), CallCounter(backbone) as counter:
@@ -143,7 +143,7 @@ def test_a_module_costs_its_calls_and_the_profiles_figure_for_the_rest() -> None
     assert core.timing.latency_us(reading) == pytest.approx(by_hand / core.timing.clock_mhz.value)
 
 
-def test_a_profile_without_a_table_keeps_to_its_constant() -> None:
+def test_a_profile_without_a_table_uses_its_constant() -> None:
     timing = profile.load("three_core").core("mcu").timing
     assert isinstance(timing, profile.Instructions)
     plain = timing.model_copy(update={"table": None})
@@ -192,5 +192,5 @@ def test_a_table_that_breaks_the_schema_gives_an_error_of_one_line(key: str, val
     assert str(error.value).startswith("own.json: ") and message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_table_survives_json(shipped: BoardTable) -> None:
+def test_a_table_is_the_same_after_json(shipped: BoardTable) -> None:
     assert tables.parse("text", shipped.to_json()) == shipped

@@ -49,7 +49,7 @@ def test_programs_of_other_libraries_are_converted_again(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_random_numbers_go_on_as_if_nothing_was_loaded(tmp_path: Path, cached: bool) -> None:
+def test_loading_does_not_change_the_random_state(tmp_path: Path, cached: bool) -> None:
     if cached:
         fixed_programs.load(Converter(), tmp_path)
     torch.manual_seed(3)

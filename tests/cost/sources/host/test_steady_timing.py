@@ -56,7 +56,7 @@ def test_passes_go_on_until_two_of_each_call_agree(monkeypatch: pytest.MonkeyPat
     assert next(calls["slow"]) == 50.0  # the call was timed three times only
 
 
-def test_calls_beside_a_slow_beat_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_next_to_a_slow_beat_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """In half of the rounds, other load makes beats 1.7 times and the call 1.3 times as long."""
     clock = Clock(monkeypatch)
     beats, times = cycle([2.0] * 6 + [3.4] * 5), cycle([10.0] * 5 + [13.0] * 5)  # one more beat than calls
