@@ -70,7 +70,7 @@ def test_a_plan_costs_the_same_whatever_was_priced_before(plan: GatePlan) -> Non
 
 
 def test_a_gate_with_an_exit_costs_the_same_whatever_was_priced_before() -> None:
-    model = test_exits.priced()
+    model = test_exits.cost_model()
     other = GatePlan((PlacedGate.of("dsl", "stem", share=0.5, width=0.5, keep=1.0),), test_exits.PLAN.cores)
     for plan in (test_exits.PLAN, other, test_exits.PLAN):
         assert model.run_costs(plan) == replace(model).run_costs(plan)

@@ -78,7 +78,7 @@ def test_where_a_hop_costs_a_window_openings_cost_nothing(activities: list[Activ
 
 
 def test_an_exit_runs_at_the_hops_that_the_next_stage_does_not_run() -> None:
-    cost = exits.priced()
+    cost = exits.cost_model()
     price = cost.price_stream(exits.PLAN, [STEADY, STEADY, Activity(0.25, 0.05)])
     by_windows = cost.price(exits.PLAN, exits.LEAVING)
     assert price.exits == {0: pytest.approx(by_windows.exits[0])}

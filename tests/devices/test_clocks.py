@@ -74,9 +74,9 @@ def test_the_core_of_the_sensor_rests_at_its_floor_and_a_run_adds_the_difference
     assert device.resting_mw == {"mcu": 4.0, "npu": 0.01, "app": 0.02}
     assert device.added_uj(device.core("mcu"), 1000.0) == pytest.approx(10.0 - 4.0)
     assert device.added_uj(device.core("npu"), 1000.0) == pytest.approx(60.0)
-    old = load()
-    assert old.resting_mw["mcu"] == old.core("mcu").idle_mw.value
-    assert old.added_uj(old.core("mcu"), 1000.0) == old.core("mcu").compute_uj(1000.0)
+    without_floor = load()
+    assert without_floor.resting_mw["mcu"] == without_floor.core("mcu").idle_mw.value
+    assert without_floor.added_uj(without_floor.core("mcu"), 1000.0) == without_floor.core("mcu").compute_uj(1000.0)
 
 
 @pytest.mark.parametrize(

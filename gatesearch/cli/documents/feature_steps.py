@@ -46,7 +46,7 @@ class MelStep(Document):
     hertz_per_bin: float = Field(description="Frequency of bin b is b times this.")
     mel_factor: float = Field(description="mel(f) = mel_factor ln(1 + f / mel_hertz).")
     mel_hertz: float = Field(description="See mel_factor.")
-    edges: list[float] = Field(description="Edges of the triangles in mel; triangle i starts at i and ends at i + 2.")
+    edges: list[float] = Field(description="Edges in mel; triangle i starts at edge i and ends at edge i + 2.")
 
 
 class LogStep(Document):
@@ -58,7 +58,7 @@ class LogStep(Document):
 
 
 class CosineStep(Document):
-    """Take the DCT-II of each frame: the weight of band b in k is sqrt(2 / bands) cos(pi / bands (b + 1/2) k)."""
+    """Take the DCT-II of each frame; band b has the weight sqrt(2 / bands) cos(pi / bands (b + 1/2) k) in output k."""
 
     operation: Literal["cosine"] = Field(description="Name of the step.")
     count: int = Field(gt=0, description="Coefficients that stay, from the first.")
@@ -75,7 +75,7 @@ class LevelStep(Document):
     """Divide the samples by their root mean square."""
 
     operation: Literal["level"] = Field(description="Name of the step.")
-    least: float = Field(description="Least divisor.")
+    least: float = Field(description="Smallest divisor; a smaller root mean square is replaced by it.")
 
 
 class NormaliseStep(Document):
@@ -92,7 +92,7 @@ class GridStep(Document):
     step: float = Field(gt=0, description="Difference of two neighbouring features.")
     lowest: int = Field(description="Least feature, in steps.")
     highest: int = Field(description="Largest feature, in steps.")
-    ties: Literal["even"] = Field(description="Where halves go.")
+    ties: Literal["even"] = Field(description="How halves are rounded: to the even multiple.")
 
 
 FeatureStep = Annotated[
@@ -112,7 +112,7 @@ FeatureStep = Annotated[
 
 
 class FittedFrontend(Document):
-    """The fitted front end; a plug-in's may have further keys."""
+    """The fitted front end; that of a plug-in may have further keys."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
