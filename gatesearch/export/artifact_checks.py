@@ -15,6 +15,7 @@ import numpy.typing as npt
 from gatesearch.compile.tflite import channel_first
 from gatesearch.errors import first_line
 from gatesearch.export.exporters import exporter
+from gatesearch.export.hop_checks import compare_hop_programs
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.byte_parts_program import BytePartsProgram
 from gatesearch.runtime.cascade import Runnable, requantise
@@ -23,6 +24,7 @@ from gatesearch.runtime.parts_program import PartsProgram
 from gatesearch.runtime.tensor_spec import TensorSpec
 
 MAX_WINDOWS = 8  # windows that each file runs
+HOP_WINDOWS = 2  # windows of the stream that programs by hops run
 MAX_ERROR_SHARE = 0.1  # largest accepted root mean square difference, as a share of the output's range
 Array = npt.NDArray[Any]
 
@@ -46,8 +48,12 @@ class ArtifactCheck:
 
 @dataclass(frozen=True, slots=True)
 class _StageRun:
-    """A run of one stage or exit on some windows; inputs and outputs are in float, channels first."""
+    """A run of one stage or exit on some windows; inputs and outputs are in float, channels first.
 
+    ``arrivals`` are the inputs as the program takes them.
+    """
+
+    arrivals: Sequence[Array]
     inputs: Sequence[Array]
     outputs: Sequence[tuple[Array, ...]]
     specs: Sequence[TensorSpec]
@@ -64,6 +70,7 @@ def check_artifacts(bundle: Bundle, windows: Array) -> tuple[ArtifactCheck, ...]
         UserError: a file is missing, or its sha256 differs from that in the manifest.
     """
     checks: list[ArtifactCheck] = []
+    by_hops = bundle.hop_programs()
     for k, run, exit_run in _run_stages(bundle, windows[:MAX_WINDOWS]):
         stage = bundle.manifest["stages"][k]
         in_parts = isinstance(bundle.programs[k], PartsProgram | BytePartsProgram)
@@ -79,6 +86,11 @@ def check_artifacts(bundle: Bundle, windows: Array) -> tuple[ArtifactCheck, ...]
             for artifact in light["artifacts"]:
                 ran = artifact["path"] == light["program"]["path"]
                 checks.append(_check(bundle, artifact, light["program"], exit_run, ran))
+        hops = by_hops[k]
+        if hops is not None:
+            problems = compare_hop_programs(bundle.programs[k], hops, run.arrivals[:HOP_WINDOWS])
+            for name, problem in zip(("step", "catch_up"), problems, strict=True):
+                checks.append(ArtifactCheck(stage["hops"][name]["path"], "tflite", "run", problem))
     return tuple(checks)
 
 
@@ -114,6 +126,7 @@ def _run_stages(bundle: Bundle, windows: Array) -> Iterator[tuple[int, _StageRun
 
 def _record(program: Runnable, inputs: Sequence[Array], outputs: Sequence[tuple[Array, ...]]) -> _StageRun:
     return _StageRun(
+        arrivals=inputs,
         inputs=[channel_first(program.inputs[0].dequantise(x)) for x in inputs],
         outputs=[
             tuple(channel_first(spec.dequantise(y)) for spec, y in zip(program.outputs, values, strict=True))

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from gatesearch.compile.tflite import channel_last
+from gatesearch.export.hop_checks import equals_last_frames
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import Array, requantise
 from gatesearch.runtime.hop_chain import HopChain
 
 MAX_HOPS = 200
 OPEN_SHARE = 0.8  # share of hops at which the check opens a gate; a gate that decides by itself may never close
-FLOAT_TOLERANCE = 1e-4  # for float outputs: a library may sum a smaller tensor in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def verify_hops(bundle: Bundle, windows: Array, on_hop: Callable[[], None] | Non
         runs = _count_open(random, len(bundle.programs)) if hop else len(bundle.programs)
         for k, expected in enumerate(_window_outputs(bundle, window, runs)):
             pairs = zip(chain.run(k), expected, strict=True)
-            differences += sum(not _equal(output, whole) for output, whole in pairs)
+            differences += sum(not equals_last_frames(output, whole) for output, whole in pairs)
         chain.close(runs)
         if on_hop is not None:
             on_hop()
@@ -86,11 +86,3 @@ def _window_outputs(bundle: Bundle, window: Array, stages: int) -> Iterator[tupl
         yield outputs
         if k + 1 < stages:
             window = requantise(outputs[0], program.outputs[0], bundle.programs[k + 1].inputs[0])
-
-
-def _equal(output: Array, whole: Array) -> bool:
-    """Compare the output of a hop with the output of the whole window; a hop may output only the last frames."""
-    index = tuple(slice(size - own, None) for size, own in zip(whole.shape, output.shape, strict=True))
-    if np.issubdtype(output.dtype, np.integer):
-        return bool(np.array_equal(output, whole[index]))
-    return bool(np.allclose(output, whole[index], rtol=FLOAT_TOLERANCE, atol=FLOAT_TOLERANCE))

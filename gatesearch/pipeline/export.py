@@ -115,14 +115,16 @@ def verify(problem: Problem, bundle: PlanBundle) -> verification.Parity:
     return replace(parity, artifacts=(*parity.artifacts, *check_vectors(bundle.path)))
 
 
-def describe_parity(parity: verification.Parity) -> str:
-    """Return lines that say how far the artifacts agree with the model, and how each file was checked."""
+def print_parity(parity: verification.Parity) -> None:
+    """Print how far the artifacts agree with the model, and how each file was checked; files that did not run warn."""
     if parity.prediction_agreement is None:
         outputs = f"outputs to {parity.output_snr_db:.1f} dB"
     else:
         outputs = f"answers on {parity.prediction_agreement:.2%}"
     agreement = f"gates agree on {parity.gate_agreement:.2%}, {outputs} of {parity.samples} test samples"
-    return f"verify: {agreement}\nverify: {describe_checks(parity.artifacts)}"
+    console.say(f"verify: {agreement}")
+    did_run = all(check.check == "run" for check in parity.artifacts)
+    (console.say if did_run else console.warn)(f"verify: {describe_checks(parity.artifacts)}")
 
 
 def vector_source(problem: Problem) -> VectorSource:

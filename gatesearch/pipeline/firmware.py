@@ -13,6 +13,7 @@ from gatesearch._lib.files import digest
 from gatesearch.errors import UserError
 from gatesearch.export.firmware import write_firmware
 from gatesearch.export.firmware.check import check_firmware
+from gatesearch.export.firmware.image import EMULATED
 from gatesearch.kernels.arrays import Array
 from gatesearch.pipeline.export import PlanBundle
 from gatesearch.pipeline.problem import Problem
@@ -31,6 +32,7 @@ class FirmwareRecord:
     Args:
         folder: the folder, relative to the run folder.
         flash, ram: bytes of constants and of working memory by part, without code and stack.
+        images: flash and RAM by part of the linked image, and its stack, for each core that could be measured.
         hops, detections: number of hops, and of detections, in the golden vectors.
         check: the line that the check on this host printed; None if the check could not run, or failed.
     """
@@ -40,6 +42,7 @@ class FirmwareRecord:
     ram: dict[str, int]
     hops: int
     detections: int
+    images: list[dict[str, Any]]
     check: str | None = None
 
 
@@ -72,7 +75,7 @@ def build_firmware(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> F
 
 def _load(bundle: PlanBundle, folder: RunFolder) -> FirmwareRecord | None:
     stored = folder.load(FIRMWARE_FILE, json.loads, "the firmware is written again")
-    if stored is None or stored["made_from"] != _describe_origin(bundle):
+    if stored is None or stored["made_from"] != _describe_origin(bundle) or "images" not in stored["firmware"]:
         return None
     changed = _find_changed(folder / FIRMWARE, stored["files"])
     if changed is not None:
@@ -82,7 +85,7 @@ def _load(bundle: PlanBundle, folder: RunFolder) -> FirmwareRecord | None:
 
 
 def _write(bundle: PlanBundle, folder: RunFolder, sound: Array) -> FirmwareRecord:
-    firmware = write_firmware(bundle.path, folder / FIRMWARE, sound)
+    firmware = write_firmware(bundle.path, folder / FIRMWARE, sound, tuple(EMULATED))
     console.say(firmware.describe())
     record = FirmwareRecord(
         folder=FIRMWARE,
@@ -90,6 +93,7 @@ def _write(bundle: PlanBundle, folder: RunFolder, sound: Array) -> FirmwareRecor
         ram=dict(firmware.ram),
         hops=firmware.hops,
         detections=firmware.detections,
+        images=[asdict(image) for image in firmware.images],
     )
     entry = {
         "made_from": _describe_origin(bundle),
@@ -132,5 +136,5 @@ def export_firmware(problem: Problem, bundle: PlanBundle, folder: Path) -> None:
     """
     if bundle.manifest.get(DETECTOR) is None:
         raise UserError("target=firmware: only runs on streams of sound have firmware; wanted: goal: detection")
-    console.say(write_firmware(bundle.path, folder, read_test_sound(problem)).describe())
+    console.say(write_firmware(bundle.path, folder, read_test_sound(problem), tuple(EMULATED)).describe())
     console.say(f"firmware: make check on this host: {check_firmware(folder)}")

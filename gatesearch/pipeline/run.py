@@ -17,7 +17,7 @@ from gatesearch.errors import UserError, unknown
 from gatesearch.export.verify import list_shortfalls
 from gatesearch.pipeline.best_record import assess_best
 from gatesearch.pipeline.dry_run import dry_run
-from gatesearch.pipeline.export import describe_parity, export, verify
+from gatesearch.pipeline.export import export, print_parity, verify
 from gatesearch.pipeline.final_record import build_record, write_record
 from gatesearch.pipeline.firmware import build_firmware
 from gatesearch.pipeline.listening import measure_listening
@@ -148,7 +148,7 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
             return result
 
         parity = timed(verify, problem, bundle)
-        console.say(describe_parity(parity))
+        print_parity(parity)
         shortfalls = list_shortfalls(parity, **recipe.verify.model_dump())
         for line in shortfalls:
             console.warn(line)

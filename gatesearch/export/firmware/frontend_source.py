@@ -46,12 +46,13 @@ def define_ring(define: Definitions, mel: Mel, stream: StreamFormat, has_signal_
     """Define the ring buffer of the newest samples, and return its fields of ``gs_plan``.
 
     With a gate on the signal, the front end computes a whole window when this gate opens, so the ring holds a whole
-    window. Otherwise each hop computes only its own frames, and the ring holds the samples of these frames.
+    window. Otherwise each hop computes only its own frames, and the ring holds the samples of these frames, and those
+    that were read since the window ended, where a window is no whole number of hops.
     """
     step, size = count_frames(mel, stream), stream.window
     if step and not has_signal_gate:
         size -= (mel.shape[0] - step) * mel.frontend.stride
-    size = max(size, stream.hop)
+    size = max(size + -stream.window % stream.hop, stream.hop)
     return {"ring_size": size, "ring": define.memory("int16_t", "ring", size, "samples")}
 
 

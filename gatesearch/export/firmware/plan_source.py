@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
 
 import numpy as np
 
 from gatesearch.errors import UserError
 from gatesearch.export.firmware.arrays import number, structure
+from gatesearch.export.firmware.c_names import macro_names, string
 from gatesearch.export.firmware.definitions import Definitions
 from gatesearch.export.firmware.frontend_source import define_frontend, define_ring, define_signal_gate, open_frontend
 from gatesearch.export.firmware.program_source import ARENA, SCRATCH, ProgramSource
@@ -24,6 +27,8 @@ from gatesearch.runtime.listener import StreamFormat, read_detector
 from gatesearch.runtime.posteriors import list_powers
 
 EMPTY = np.zeros(1, np.uint8)  # C has no empty arrays
+MAX_BITS = 32  # gatesearch.c stores one bit for each stage, and for each phase of a stage
+MAX_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +62,14 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
     where = str(bundle.folder)
     settings, stream = read_detector(bundle.manifest, where)
     chain = read_chain(bundle.manifest, where)
-    _check(bundle, chain, stream)
+    phases = bundle.manifest["hops"]["phases"] if bundle.manifest.get("hops") else 1
+    _check(bundle, chain, stream, phases)
     mel = open_frontend(bundle, library)
     stages = compile_stages(bundle, library)
     define = Definitions()
     images = [image for stage in stages for image in stage.images]
     programs = ProgramSource(images, define.arrays)
     scratch = max(programs.scratch_bytes, mel.scratch_bytes)
-    phases = bundle.manifest["hops"]["phases"] if bundle.manifest.get("hops") else 1
     fields = {
         "hop": stream.hop,
         "window": stream.window,
@@ -87,8 +92,8 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
     }
     define.ram |= {"arena": programs.arena_bytes, "scratch": scratch}
     sizes = f"{scratch} + {programs.steps} * GS_STEP_ROOM + {programs.blocks} * GS_BLOCK_ROOM"
-    labels = ", ".join(f'"{_escape(name)}"' for name in settings.classes)
-    source = [
+    labels = ", ".join(string(name) for name in settings.classes)
+    definitions = [
         "/* Generated: the trained plan. gs_chain.h describes the structures. */",
         "#include <math.h>",
         '#include "gs_chain.h"',
@@ -107,7 +112,11 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
     ]
     if programs.winner_bytes:
         define.ram["winners of gated layers"] = programs.winner_bytes
-    header = _header(bundle.manifest["digest"], settings, stream, len(stages), programs.layers)
+    # The header and the source of two plans do not compile together.
+    key = f"0x{hashlib.sha256(repr(definitions).encode()).hexdigest()[:8]}u"
+    mismatch = '#error "gs_plan.h and gs_plan.c are of different plans: copy both"'
+    source = [*definitions[:4], f"#if GS_PLAN_KEY != {key}", mismatch, "#endif", *definitions[4:]]
+    header = _header(bundle.manifest, settings, stream, stages=len(stages), layers=programs.layers, key=key)
     return PlanText("\n".join(source), header, {"constants": define.arrays.bytes}, dict(define.ram))
 
 
@@ -119,7 +128,10 @@ def _fill(define: Definitions, place: int, values: Array) -> str:
     return structure(fields)
 
 
-def _check(bundle: Bundle, chain: ChainSettings, stream: StreamFormat) -> None:
+def _check(bundle: Bundle, chain: ChainSettings, stream: StreamFormat, phases: int) -> None:
+    for count, name in ((len(bundle.programs), "stages"), (phases, "phases")):
+        if count > MAX_BITS:
+            raise UserError(f"{bundle.folder}: the plan has {count} {name}; firmware runs at most {MAX_BITS}")
     if any(program is not None for program in bundle.exits):
         raise UserError(f"{bundle.folder}: firmware does not support exits of gates, and a gate of the plan has one")
     if stream.window % stream.hop and chain.signal is not None:
@@ -146,13 +158,21 @@ def _define_detector(define: Definitions, settings: DetectorSettings) -> str:
             "thresholds": define.constants("double", "thresholds", [number(each) for each in thresholds.tolist()]),
             "smoothing": settings.smoothing,
             "hits": settings.hits,
-            "refractory": settings.refractory_hops,
+            "refractory": min(settings.refractory_hops, MAX_INT32),
             **{name: define.memory("double", name, count, "detector") for name, count in values.items()},
         },
     )
 
 
-def _header(digest: str, settings: DetectorSettings, stream: StreamFormat, stages: int, layers: Sequence[str]) -> str:
+def _header(
+    manifest: Mapping[str, Any],
+    settings: DetectorSettings,
+    stream: StreamFormat,
+    *,
+    stages: int,
+    layers: Sequence[str],
+    key: str,
+) -> str:
     classes = "\n".join(f"#define GS_CLASS_{name} {k}" for k, name in enumerate(macro_names(settings.classes)))
     kernels = "".join(
         f"#define GS_HAS_{name.upper()} /* kernels.c compiles the kernels of such layers */\n" for name in layers
@@ -161,7 +181,10 @@ def _header(digest: str, settings: DetectorSettings, stream: StreamFormat, stage
 #ifndef GS_PLAN_H
 #define GS_PLAN_H
 
-#define GS_PLAN_DIGEST "{digest}"
+#define GS_VERSION {string(metadata.version("gatesearch"))}
+#define GS_PLAN_DIGEST {string(manifest["digest"])}
+#define GS_WEIGHTS_DIGEST {string(manifest.get("made_from", {}).get("weights", ""))}
+#define GS_PLAN_KEY {key} /* gs_plan.c holds the same number */
 #define GS_RATE {stream.rate} /* samples per second */
 #define GS_HOP {stream.hop} /* samples that each call of gatesearch_process reads */
 #define GS_WINDOW {stream.window} /* samples in the window of one decision */
@@ -173,17 +196,3 @@ def _header(digest: str, settings: DetectorSettings, stream: StreamFormat, stage
 {kernels}
 #endif
 """
-
-
-def macro_names(classes: Sequence[str]) -> list[str]:
-    """Return the end of each class's macro: its name in capitals; classes with the same one get their index as well.
-
-    >>> macro_names(["stop", "near word", "near_word"])
-    ['STOP', 'NEAR_WORD_1', 'NEAR_WORD_2']
-    """
-    names = [re.sub("[^A-Z0-9]", "_", name.upper()) for name in classes]
-    return [f"{name}_{k}" if names.count(name) > 1 else name for k, name in enumerate(names)]
-
-
-def _escape(name: str) -> str:
-    return name.replace("\\", "\\\\").replace('"', '\\"')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from gatesearch._lib.files import write_whole
 from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
+from gatesearch.export.firmware.image import ImageSize, measure_images
 from gatesearch.export.firmware.plan_source import PlanText, write_plan
 from gatesearch.export.firmware.vectors import choose_stretch, trace_hops, vectors_text
 from gatesearch.kernels import native
@@ -36,7 +37,11 @@ PLACES: Mapping[str, str] = {
     "src/kernels.c": "kernels.c",
     "test/check.c": "project/check.c",
     "test/startup.c": "project/startup.c",
+    "test/size.awk": "project/size.awk",
     "examples/listen.c": "examples/listen.c",
+    "examples/wav.h": "examples/wav.h",
+    "examples/serial/board.c": "examples/board.c",
+    "examples/serial/stream.py": "examples/stream.py",
     "examples/zephyr/main.c": "examples/zephyr_main.c",
     "examples/arduino/gatesearch_sketch.ino": "examples/gatesearch_sketch.ino",
     "Makefile": "project/Makefile",
@@ -51,6 +56,9 @@ TEMPLATES: Mapping[str, str] = {
     "library.properties": "project/library.properties.j2",
     "gatesearch.pdsc": "project/gatesearch.pdsc.j2",
 }
+GENERATED = ("src/gs_plan.c", "src/gs_plan.h", "test/vectors.h")
+BUILT = ("listen", "board")  # programs that the Makefile builds
+SUMS = "SHA256SUMS"
 _INCLUDE = re.compile(r'^#(?:include|define GS_[A-Z]+_FILE) "([^"]+)"', re.M)  # instruction sets define names of files
 _NOT_NEEDED = {"kit.h", "gs_plan.h"}  # programs that time kernels include the first; a plan has the second
 
@@ -64,6 +72,7 @@ class Firmware:
         flash, ram: bytes of constants and of working memory, by part; code and stack are not among them.
         hops: number of hops in the golden vectors.
         detections: number of detections in the golden vectors.
+        images: the linked image for each measured core.
     """
 
     folder: Path
@@ -71,26 +80,31 @@ class Firmware:
     ram: Mapping[str, int]
     hops: int
     detections: int
+    images: tuple[ImageSize, ...] = ()
 
     def describe(self) -> str:
-        """Return one line with the folder, its memory and the number of golden hops."""
-        return (
+        """Return a line with the folder, its memory and the number of golden hops, and a line for each image."""
+        head = (
             f"firmware: {self.folder}: {sum(self.flash.values()) / 1024:.1f} KiB of constants, "
             f"{sum(self.ram.values()) / 1024:.1f} KiB of RAM; {self.hops} golden hops, {self.detections} detections"
         )
+        return "\n".join([head, *(image.describe() for image in self.images)])
 
 
-def write_firmware(bundle: Path, folder: Path, sound: Array | None = None) -> Firmware:
+def write_firmware(bundle: Path, folder: Path, sound: Array | None = None, cores: Sequence[str] = ()) -> Firmware:
     """Write the firmware of a bundle; an older folder is replaced once the new one is complete.
 
     Args:
         bundle: the folder of a bundle of a run with goal detection.
         folder: the folder to write.
         sound: sound of the test stream, from which golden vectors are taken, int16 [n]; None for seeded noise.
+        cores: the cores for which the linked image is measured, see :func:`~gatesearch.export.firmware.image`.
 
     Raises:
-        UserError: the bundle has no detector, or a part of it has no kernel; or this host has no C compiler.
+        UserError: the bundle has no detector, or a part of it has no kernel; or this host has no C compiler; or the
+            folder holds files that are not firmware.
     """
+    _check_replaceable(folder)
     need("firmware", "jinja2")
     library = native.load()
     if library is None:
@@ -106,13 +120,42 @@ def write_firmware(bundle: Path, folder: Path, sound: Array | None = None) -> Fi
         for name, content in _files(text):
             write_whole(part / name, content)
         write_whole(part / "test" / "vectors.h", vectors_text(stretch, vectors))
-        for name, content in _rendered(manifest["digest"], text):
+        images = measure_images(part, cores)
+        for name, content in _rendered(manifest["digest"], text, images):
             write_whole(part / name, content)
+        _write_sums(part)
         if folder.exists():
             folder.rename(Path(place) / "old")
         part.rename(folder)
     detections = sum(vector.label >= 0 for vector in vectors)
-    return Firmware(folder, text.flash, text.ram, hops=len(vectors), detections=detections)
+    return Firmware(folder, text.flash, text.ram, hops=len(vectors), detections=detections, images=images)
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to replace a folder that holds other files than those of firmware and of its build."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"firmware: {folder}: is a file; wanted: a folder for the firmware")
+    own = {*PLACES, *CLOCK, *TEMPLATES, *BUILT, SUMS, *GENERATED, *read_sums(folder)}
+    for path in sorted(each for each in folder.rglob("*") if not each.is_dir()):
+        name = path.relative_to(folder).as_posix()
+        if name not in own and not name.startswith(("build/", "kernels/")):
+            raise UserError(f"firmware: {folder} would be replaced, and holds {name}; name a new or an empty folder")
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file of a firmware folder when it was written, by path; empty if it is not known."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
+
+
+def _write_sums(folder: Path) -> None:
+    """Write the sha256 of each file of a folder, as ``sha256sum`` does."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    sums = (f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
+    write_whole(folder / SUMS, "".join(sums))
 
 
 def _files(text: PlanText) -> Iterator[tuple[str, str]]:
@@ -139,7 +182,7 @@ def kernel_files() -> list[Path]:
     return [files[name] for name in sorted(files)]
 
 
-def _rendered(digest: str, text: PlanText) -> Iterator[tuple[str, str]]:
+def _rendered(digest: str, text: PlanText, images: Sequence[ImageSize]) -> Iterator[tuple[str, str]]:
     version = metadata.version("gatesearch")
     import jinja2
 
@@ -153,10 +196,12 @@ def _rendered(digest: str, text: PlanText) -> Iterator[tuple[str, str]]:
         "sha256": plan,
         "flash": text.flash,
         "ram": text.ram,
+        "images": images,
         "licence": LICENCE,
     }
     for name, template in TEMPLATES.items():
-        yield name, environment.get_template(template).render(values) + "\n"
+        lines = environment.get_template(template).render(values).splitlines()
+        yield name, "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def _noise() -> Array:

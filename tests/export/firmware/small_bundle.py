@@ -18,6 +18,8 @@ from gatesearch.runtime.open_listener import open_listener
 from tests.export.hop_model import export_by_hops
 from tests.runtime.test_listening_blocks import RATE, SIGNAL, detector
 
+FRAME_STRIDE = 320  # samples from one frame to the next
+
 
 def place_gates(mode: str) -> GatePlan:
     """Return a plan with two gates; ``activation`` gates subtract, ``channel`` gates remove channels."""
@@ -46,12 +48,16 @@ def export_listening(
     waves = np.stack([make_sound()[first : first + RATE] for first in range(0, 3 * RATE, RATE // 20)])
     frontend = LogMel(mel_bins=10).fit(torch.from_numpy(waves))
     features = frontend(torch.from_numpy(waves))
-    bundle = export_by_hops(folder, place_gates(mode), hop=hop // 320, phases=phases, theta=None, features=features)
+    bundle = export_by_hops(
+        folder, place_gates(mode), hop=hop // FRAME_STRIDE, phases=phases, theta=None, features=features
+    )
     settings = replace(detector(hop), threshold=0.15)
     manifest = bundle.manifest | {
         "frontend": frontend.describe(),
         DETECTOR: describe_detector(settings, StreamFormat(rate=RATE, window=RATE, hop=hop)),
     }
+    if hop % FRAME_STRIDE:  # no whole number of frames: each hop computes whole windows
+        manifest |= {"hops": None, "stages": [stage | {"hops": None} for stage in manifest["stages"]]}
 
     def write(thresholds: Sequence[float], on_signal: bool) -> None:
         entries = [

@@ -26,12 +26,13 @@ from tests.export.firmware.small_bundle import export_listening, make_sound
 pytestmark = pytest.mark.skipif(
     native.load() is None or shutil.which("make") is None, reason="needs make and a compiler"
 )
-TOOLS = {"qemu_aarch64": ("aarch64-linux-gnu-gcc", "qemu-aarch64")}
 CASES = {
     "one phase": (640, 1, False, ((0.5, 1, 0), (0.3, 2, 3))),
     "behind a gate on the signal": (640, 1, True, ((0.4, 3, 2), (0.3, 1, 1))),
     "a gate that subtracts": (640, 1, False, ((0.4, 2, 1), (0.4, 1, 1)), "activation"),
     "two phases": (320, 2, True, ((0.5, 2, 1), (0.3, 1, 0))),
+    "a window that is no whole number of hops": (1280, 1, False, ((0.5, 1, 0), (0.3, 2, 3))),
+    "a hop that is no whole number of frames": (500, 1, False, ((0.5, 1, 0), (0.3, 2, 3))),
 }
 
 
@@ -50,8 +51,10 @@ def make(folder: Path, target: str) -> str:
 
 
 def describe_operators(firmware: Firmware) -> set[str]:
-    """Return the operators of the first stage's step program in the bundle of a firmware."""
-    file = flatbuffer.read((firmware.folder.parent / "bundle" / "mcu" / "stage0_step.tflite").read_bytes())
+    """Return the operators of the first stage's step program, or else of its only program."""
+    folder = firmware.folder.parent / "bundle" / "mcu"
+    step = folder / "stage0_step.tflite"
+    file = flatbuffer.read((step if step.exists() else folder / "stage0.tflite").read_bytes())
     return {flatbuffer.operator_name(file, operator) for operator in file.subgraphs[0].operators}
 
 
@@ -64,7 +67,7 @@ def test_every_hop_equals_the_python_runtime(firmware):
 
 
 class Detection(ctypes.Structure):
-    _fields_ = (("label", ctypes.c_int32), ("confidence", ctypes.c_float), ("hop", ctypes.c_int32))
+    _fields_ = (("label", ctypes.c_int32), ("confidence", ctypes.c_float), ("hop", ctypes.c_int64))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +92,7 @@ def process(firmware):
 
 
 SOUNDS = st.lists(
-    st.tuples(st.integers(0, 999), st.sampled_from([0, 1, 30, 900, 9000, 40000]), st.integers(1, 40)), max_size=5
+    st.tuples(st.integers(0, 999), st.sampled_from([0, 1, 30, 900, 9000, 40000, 1e9]), st.integers(1, 40)), max_size=5
 )
 
 
@@ -159,7 +162,7 @@ def test_a_front_end_or_an_operator_without_a_kernel_is_named(tmp_path, monkeypa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("core", ["qemu_m4", "qemu_m55", "qemu_aarch64"])
+@pytest.mark.parametrize("core", ["qemu_m4", "qemu_m33", "qemu_m55", "qemu_aarch64"])
 def test_emulated_cores_decide_every_hop_alike(firmware, core):
     needed = (
         ("aarch64-linux-gnu-gcc", "qemu-aarch64")
@@ -169,19 +172,3 @@ def test_emulated_cores_decide_every_hop_alike(firmware, core):
     if any(shutil.which(name) is None for name in needed):
         pytest.skip(f"needs {' and '.join(needed)}")
     assert f"PASS {firmware.hops} hops" in make(firmware.folder, core)
-
-
-def test_the_examples_compile(firmware):
-    """The Zephyr application and the Arduino sketch are compiled against stubs, which checks only their types."""
-    examples, stubs = firmware.folder / "examples", Path(__file__).parent / "stubs"
-    paths = ["-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{stubs}", "-Iinclude", "-Isrc"]
-    commands = [
-        ["cc", *paths, str(examples / "zephyr" / "main.c")],
-        ["cc", *paths, str(examples / "listen.c")],
-    ]
-    if shutil.which("c++"):
-        sketch = str(examples / "arduino" / "gatesearch_sketch.ino")
-        commands.append(["c++", *paths, "-include", "Arduino.h", "-x", "c++", sketch])
-    for command in commands:
-        done = subprocess.run(command, cwd=firmware.folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr

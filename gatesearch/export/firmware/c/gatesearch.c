@@ -25,9 +25,10 @@ typedef struct {
 
 static struct {
   int64_t read;             /* samples so far */
-  int32_t hop, next_hop;    /* decisions so far; the first hop at which the next detection is allowed */
-  int32_t frames_hop;       /* the hop at which the front end ran last; -1: never */
+  int64_t hop, next_hop;    /* decisions so far; the first hop at which the next detection is allowed */
+  int64_t frames_hop;       /* the hop at which the front end ran last; -1: never */
   int32_t at;               /* place in the ring of the next sample */
+  int32_t ready;            /* whether gatesearch_init has succeeded */
   gate_state signal, gates[MAX_STAGES];
   uint32_t alive[MAX_STAGES];    /* bit p: the stage has the state of phase p */
   uint32_t open;                  /* bit k: stage k ran at the last hop */
@@ -39,7 +40,9 @@ __attribute__((weak)) void gatesearch_on_stage(int stage, int opens) {
   (void)opens;
 }
 
-const char *gatesearch_label(int32_t label) { return PLAN->labels[label]; }
+const char *gatesearch_label(int32_t label) {
+  return label >= 0 && label < PLAN->detector->classes ? PLAN->labels[label] : "";
+}
 
 gs_activity gatesearch_activity(void) { return now.activity; }
 
@@ -75,8 +78,10 @@ static void close_stages(int32_t k) {
 void gatesearch_reset(void) {
   const gs_detector *d = PLAN->detector;
   gs_level *level = PLAN->level;
+  const int32_t ready = now.ready;
   close_stages(0);
   memset(&now, 0, sizeof(now));
+  now.ready = ready;
   now.frames_hop = -1;
   now.activity.last_stage = GS_WAITING;
   memset(d->outputs, 0, (size_t)(d->smoothing * d->positives) * sizeof(double));
@@ -104,6 +109,7 @@ static size_t find_scratch(const gs_op *op) {
 }
 
 int gatesearch_init(void) {
+  now.ready = 0;
 #ifdef GS_HAS_WEIGHT_AT
   /* gs_plan.c holds the weights in this order: [places / 16][16 channels][16 places]. One place shows whether the
      kernels read the same order. */
@@ -122,7 +128,9 @@ int gatesearch_init(void) {
       }
     }
   }
-  return GS(mel_scratch)(PLAN->frontend->mel) > (size_t)PLAN->scratch_bytes ? -1 : 0;
+  if (GS(mel_scratch)(PLAN->frontend->mel) > (size_t)PLAN->scratch_bytes) return -1;
+  now.ready = 1;
+  return 0;
 }
 
 /* Compute n frames, the first of which begins with sample number first. They become the last rows of the front end's
@@ -147,16 +155,16 @@ static void compute_frames(int64_t first, int32_t n) {
 
    Without a gate on the signal, the front end runs at every hop, so that the ring need not hold a whole window. It also
    runs at the hops before the first whole window; their numbers are negative. */
-static void run_frontend(int32_t hop) {
+static void run_frontend(int64_t hop) {
   const gs_frontend *f = PLAN->frontend;
   int32_t n = f->frames;
   if (f->step && !PLAN->signal) {
-    n = GS_MIN(f->step, hop * f->step + f->frames);
+    n = (int32_t)GS_MIN(f->step, hop * f->step + f->frames);
   } else if (f->step && now.frames_hop >= 0 && hop - now.frames_hop <= f->frames / f->step) {
-    n = GS_MIN(n, (hop - now.frames_hop) * f->step);
+    n = (int32_t)GS_MIN(n, (hop - now.frames_hop) * f->step);
   }
   if (n <= 0) return;
-  compute_frames((int64_t)hop * PLAN->hop + (int64_t)(f->frames - n) * f->mel->stride, n);
+  compute_frames(hop * PLAN->hop + (int64_t)(f->frames - n) * f->mel->stride, n);
   now.frames_hop = hop;
 }
 
@@ -200,8 +208,8 @@ static const int8_t *pass_frames(int32_t k, int32_t phase, int caught_up) {
 }
 
 /* Run the stages as far as their gates let them; return whether the last one ran. */
-static int run_stages(int32_t hop) {
-  const int32_t phase = hop % PLAN->phases;
+static int run_stages(int64_t hop) {
+  const int32_t phase = (int32_t)(hop % PLAN->phases);
   const int8_t *window = PLAN->frontend->window;
   for (int32_t k = 0; k < PLAN->n_stages; k++) {
     const gs_stage *s = PLAN->stages + k;
@@ -240,7 +248,7 @@ static void read_outputs(double *out, int stopped) {
 }
 
 /* Add the posteriors of a hop to the detector, and return whether it detects a class at this hop. */
-static int detect(int32_t hop, int stopped, gs_detection *detection) {
+static int detect(int64_t hop, int stopped, gs_detection *detection) {
   const gs_detector *d = PLAN->detector;
   const int32_t n = d->positives;
   double *output = d->outputs + (d->smoothing - 1) * n, *smoothed = d->smoothed + (d->hits - 1) * n;
@@ -273,16 +281,27 @@ static void keep_samples(const int16_t *samples) {
   now.read += PLAN->hop;
 }
 
+/* Return the number of the newest hop whose window is complete; it is negative before the first window. The division
+   rounds down, because a window need not be a whole number of hops. */
+static int64_t last_hop(void) {
+  const int64_t samples = now.read - PLAN->window;
+  return (samples - (samples < 0 ? PLAN->hop - 1 : 0)) / PLAN->hop;
+}
+
 int gatesearch_process(const int16_t *samples, gs_detection *detection) {
   int64_t statistic = 0;
   int stopped = 1;
+  gs_detection unread;
+  if (!detection) detection = &unread;
+  detection->label = -1, detection->confidence = 0.0f, detection->hop = -1;
+  if (!now.ready || !samples) return -1;
   keep_samples(samples);
   now.activity.last_stage = GS_WAITING, now.activity.caught_up = 0;
   if (PLAN->level) statistic = GS(level)(PLAN->level, samples, PLAN->hop);
   const int is_steady = !PLAN->signal && PLAN->frontend->step;
-  if (is_steady) run_frontend((int32_t)((now.read - PLAN->window) / PLAN->hop));
+  if (is_steady) run_frontend(last_hop());
   if (now.read < PLAN->window) return 0;
-  const int32_t hop = now.hop++;
+  const int64_t hop = now.hop++;
   now.activity.last_stage = GS_SIGNAL;
   if (PLAN->signal && !push_score(PLAN->signal, &now.signal, (double)statistic)) {
     close_stages(0);

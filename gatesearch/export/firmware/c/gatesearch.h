@@ -13,11 +13,11 @@ extern "C" {
 #endif
 
 /* A detection: the class (GS_CLASS_...), its confidence from 0 to 1, and the number of the hop. The hop of the first
-   decision is number 0. */
+   decision is number 0. Without a detection, class and hop are -1. */
 typedef struct {
   int32_t label;
   float confidence;
-  int32_t hop;
+  int64_t hop;
 } gs_detection;
 
 /* What happened at the last hop: the last stage that ran, and the stages that caught up. last_stage is
@@ -30,7 +30,7 @@ typedef struct {
   uint32_t caught_up; /* bit k: stage k computed a whole window, because its gate opened */
 } gs_activity;
 
-/* Prepare the detector; call it before the first hop.
+/* Prepare the detector; call it before the first hop. A second call also forgets the stream.
 
    Returns 0, or -1 if the kernels of this build need more memory than the plan reserves. */
 int gatesearch_init(void);
@@ -38,7 +38,10 @@ int gatesearch_init(void);
 /* Forget the stream: the next hop is the first one of a new stream. */
 void gatesearch_reset(void);
 
-/* Read the next GS_HOP samples. Returns 1 and fills *detection if a word was detected, else 0. */
+/* Read the next GS_HOP samples, and fill *detection, unless detection is NULL.
+
+   Returns 1 if a word was detected, else 0. Returns -1, and reads nothing, if samples is NULL or if gatesearch_init has
+   not succeeded. */
 int gatesearch_process(const int16_t *samples, gs_detection *detection);
 
 /* Return what happened at the last hop. */
@@ -48,7 +51,7 @@ gs_activity gatesearch_activity(void);
    Define a function of this name to wake a core or a power domain; it replaces the library's empty one. */
 void gatesearch_on_stage(int stage, int opens);
 
-/* Return the name of a class. */
+/* Return the name of a class; an empty text for a number that is no class. */
 const char *gatesearch_label(int32_t label);
 
 #ifdef __cplusplus

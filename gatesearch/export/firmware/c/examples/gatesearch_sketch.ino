@@ -34,7 +34,7 @@ void loop() {
   if (ready < 0) return;
   const int now = ready;
   ready = -1;
-  if (gatesearch_process(ring[now], &detection)) {
+  if (gatesearch_process(ring[now], &detection) > 0) {
     digitalWrite(LED_BUILTIN, !digitalRead(LED_BUILTIN));
     Serial.println(gatesearch_label(detection.label));
   }

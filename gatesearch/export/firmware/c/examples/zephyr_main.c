@@ -26,7 +26,7 @@ int main(void) {
     void *samples;
     uint32_t size;
     if (dmic_read(microphone, 0, &samples, &size, 1000)) continue;
-    if (size == BLOCK && gatesearch_process(samples, &detection)) {
+    if (size == BLOCK && gatesearch_process(samples, &detection) > 0) {
       printk("%s\n", gatesearch_label(detection.label));
       gpio_pin_toggle_dt(&led);
     }

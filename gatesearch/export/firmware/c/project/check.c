@@ -2,7 +2,7 @@
    caught up, and the detection. Prints PASS or the first difference.
 
    With GS_COUNT defined, it also prints the mean instructions of hops by the last stage that ran. The emulator's timer
-   counts them (clock.h). The emulator has no pipeline and no caches, so the counts are instructions, not cycles. */
+   counts them (clock.h); one of its ticks is GS_NUMERATOR / GS_DENOMINATOR instructions. The emulator has no pipeline and no caches, so the counts are instructions, not cycles. */
 #include <stdio.h>
 #include "gatesearch.h"
 #include "gs_plan.h"
@@ -46,13 +46,13 @@ int main(void) {
 #ifdef GS_COUNT
     const uint64_t before = gs_now();
 #endif
-    const int found = gatesearch_process(gs_vector_samples + hop * GS_HOP, &detection);
+    const int found = gatesearch_process(gs_vector_samples + hop * GS_HOP, &detection) > 0;
     const gs_activity activity = gatesearch_activity();
 #ifdef GS_COUNT
     if (!activity.caught_up) spent[activity.last_stage + 2] += gs_now() - before, hops[activity.last_stage + 2]++;
     else if (gs_now() - before > caught) caught = (uint32_t)(gs_now() - before);
 #endif
-    const int label = found ? (int)detection.label : -1;
+    const int label = (int)detection.label;
     if (activity.last_stage != v->last_stage || activity.caught_up != v->caught_up || label != v->label ||
         (found && detection.confidence != v->confidence)) {
       printf("FAIL hop %d: last stage %d (%d), caught up %u (%u), class %d (%d)\n", hop, (int)activity.last_stage,
@@ -65,14 +65,14 @@ int main(void) {
   const int stack = used_stack();
   for (int k = 0; k < GS_STAGES + 2; k++) {
     if (!hops[k]) continue;
-    const unsigned mean = (unsigned)(spent[k] / hops[k] * GS_DENOMINATOR / GS_NUMERATOR);
+    const unsigned mean = (unsigned)(spent[k] / hops[k] * GS_NUMERATOR / GS_DENOMINATOR);
     if (k == 0) printf("before the first window: ");
     else if (k == 1) printf("stopped by the gate on the signal: ");
     else printf("up to stage %d: ", k - 2);
     printf("%u instructions a hop, %u hops\n", mean, (unsigned)hops[k]);
   }
   printf("stack: %d bytes\n", stack);
-  if (caught) printf("longest hop with a catch-up: %u instructions\n", (unsigned)((uint64_t)caught * GS_DENOMINATOR / GS_NUMERATOR));
+  if (caught) printf("longest hop with a catch-up: %u instructions\n", (unsigned)((uint64_t)caught * GS_NUMERATOR / GS_DENOMINATOR));
 #endif
   printf("PASS %d hops, %d detections\n", GS_VECTORS, detections);
   return 0;
