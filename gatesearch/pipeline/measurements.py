@@ -15,6 +15,7 @@ from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.host import executable
 from gatesearch.pipeline.export import UNGATED, UNGATED_AS_CONVERTED, PlanBundle, calibration_features
+from gatesearch.pipeline.firmware import FirmwareRecord
 from gatesearch.pipeline.pick import BestPlan
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
@@ -85,19 +86,30 @@ def measure_stream(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> S
     return time_stream(Bundle(bundle.path, engines), pick_fastest(ungated), windows)
 
 
-def warn_of_engines(cost: CostModel, best: BestPlan) -> None:
+def warn_of_engines(cost: CostModel, best: BestPlan, firmware: FirmwareRecord | None = None) -> None:
     """Warn if the best plan's files need another engine than its price assumes.
+
+    Firmware runs gatesearch's kernels, which the price of a microcontroller assumes. If it holds the whole plan, the
+    lines are no warnings: they say what the .tflite files cost instead.
 
     Args:
         cost: the cost model of the plan's device.
         best: the best plan, with its pass rates and gate reports from the search.
+        firmware: the firmware of the plan, if it has one; it is a program for one core.
     """
     details = best.trial.details
-    if "passed" in details:
-        plan = best.trial.plan
-        price = partial(price_details, plan=plan, details=details)
-        for line in describe_artifacts(cost, plan, details["passed"], details["layers"], price):
+    if "passed" not in details:
+        return
+    plan = best.trial.plan
+    price = partial(price_details, plan=plan, details=details)
+    lines = list(describe_artifacts(cost, plan, details["passed"], details["layers"], price))
+    if firmware is None or len(set(plan.cores)) > 1:
+        for line in lines:
             console.warn(line)
+    elif lines:
+        console.say(f"{firmware.folder} runs the kernels that the price assumes; with the .tflite files instead:")
+        for line in lines:
+            console.say(line)
 
 
 def _parse_times(text: bytes) -> PathTimes:

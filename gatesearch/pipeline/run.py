@@ -156,7 +156,7 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
         result = replace(result, parity=parity, shortfalls=shortfalls)
         if until == "report":
             stream = timed(measure_stream, problem, bundle, folder)
-            timed(warn_of_engines, cost, best)
+            timed(warn_of_engines, cost, best, firmware)
             listening = timed(measure_listening, problem, bundle, best, folder)
             outputs = RunOutputs(
                 problem=problem,
