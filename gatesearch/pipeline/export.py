@@ -31,6 +31,7 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.stream_hops import late_catch_ups
 from gatesearch.pipeline.stream_sound import read_test_sound
+from gatesearch.report.model_card import CARD, render_card
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
 from gatesearch.training import digest_weights
@@ -71,6 +72,7 @@ def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder)
             ungated = _write_ungated(problem, cost, best, folder)
             about = {"ungated": ungated, "made_from": bundle_inputs}
             write_bundle(problem, path, best.model, about, vectors=vector_source(problem))
+        folder.write(f"{BUNDLE}/{CARD}", render_card(load_manifest(path), None))  # the report adds the figures
         folder.checksums.expect(BUNDLE_MANIFEST, (folder / BUNDLE_MANIFEST).read_bytes())
     manifest = load_manifest(path)
     for line in shortcomings(manifest, problem.recipe.export.formats, (folder / UNGATED).stat().st_size):

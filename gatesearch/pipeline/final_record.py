@@ -14,7 +14,7 @@ from gatesearch.export.bundle import artifacts as list_artifacts
 from gatesearch.export.verify import Parity
 from gatesearch.pipeline.artifact_comparison import compare_artifacts, read_ungated_format
 from gatesearch.pipeline.best_record import BestFigures, describe_best, describe_energy
-from gatesearch.pipeline.export import UNGATED, PlanBundle
+from gatesearch.pipeline.export import BUNDLE, UNGATED, PlanBundle
 from gatesearch.pipeline.firmware import firmware_entry
 from gatesearch.pipeline.listening import listening_entry
 from gatesearch.pipeline.opening_record import opening_record, read_histories, reference_point
@@ -26,6 +26,7 @@ from gatesearch.pipeline.stream_comparison import StreamComparison
 from gatesearch.pipeline.stream_prices import measured_plan
 from gatesearch.pipeline.stream_record import stream_entry
 from gatesearch.report import write_page
+from gatesearch.report.model_card import CARD, render_card
 from gatesearch.report.record import RunRecord, exits, gates, sensitivity
 from gatesearch.report.record import layers as layer_parts
 from gatesearch.report.record.trials import add_plans, learning_curves, trial_rows
@@ -153,9 +154,11 @@ def _compare_files(outputs: RunOutputs, figures: BestFigures, folder: RunFolder)
 
 
 def write_record(record: RunRecord, problem: Problem, bundle: PlanBundle, folder: RunFolder) -> None:
-    """Write summary.json, record.json and report.html, and print the table that ends a run."""
+    """Write summary.json, record.json, the bundle's card and report.html, and print the table that ends a run."""
     folder.write_json("summary.json", record.summary)
     folder.write_json("record.json", record.details)
+    card = render_card(bundle.manifest, record.summary, record.details["constants"])
+    folder.write(f"{BUNDLE}/{CARD}", card)
     page = write_page(folder.path)
     quality_rows = problem.goal.summary_rows(record.details["reference"], record.summary["best"])
     print_summary(record, quality_rows, problem.device.name, str(bundle.path))

@@ -121,12 +121,22 @@ def test_the_summary_says_how_the_gain_changes_with_assumed_constants(finished: 
     assert all(row["other_plan"] in (True, False) for row in sensitivity["constants"])
 
 
+def test_the_card_of_the_bundle_has_the_figures_of_the_summary(finished: Path) -> None:
+    summary, card = summary_of(finished), (finished / "best" / "bundle" / "README.md").read_text()
+    assert card.startswith(f"# {summary['recipe']}: model card\n") and summary["best"]["digest"] in card
+    assert f"| accuracy | {100 * summary['best']['accuracy']:.1f} %" in card
+    assert f"{summary['data']['test']:,} tested it" in " ".join(card.split())
+    assert "decision on each of the windows" in " ".join(card.split())
+    assert all(" ".join(line.split()) in " ".join(card.split()) for line in summary["warnings"])
+
+
 def test_a_finished_run_has_every_expected_file(finished: Path) -> None:
     plan = json.loads((finished / "best" / "plan.json").read_text())
     files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     expected = {
         "recipe.yaml", "study.journal", "trials.csv", "pareto.csv", "baseline.ckpt", "report.html", "summary.json",
-        "best/plan.json", "best/model.ckpt", "best/bundle/manifest.json",
+        "best/plan.json", "best/model.ckpt", "best/bundle/manifest.json", "best/bundle/README.md",
+        *(f"best/bundle/vectors/{name}" for name in ("inputs.bin", "features.bin", "decisions.json")),
         *(f"best/bundle/{core}/stage{k}.tflite" for k, core in enumerate(plan["cores"])),
         *(f"best/bundle/{core}/stage{k}_vela.tflite" for k, core in enumerate(plan["cores"]) if core == "npu"),
         *(f"best/bundle/{core}/stage{k}.onnx" for k, core in enumerate(plan["cores"]) if core == "app"),

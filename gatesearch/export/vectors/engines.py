@@ -23,7 +23,7 @@ def vector_engines(manifest: Mapping[str, Any], host: bool) -> dict[str, str]:
     engines: dict[str, str] = {}
     for stage in manifest["stages"]:
         fast = HOST_ENGINE if host or stage["engine"] == HOST_ENGINE else REFERENCE
-        engine = REFERENCE if stage.get("parts") else fast
+        engine = REFERENCE if stage.get("parts") or stage.get("kernel_parts") else fast
         if engines.get(stage["core"]) != REFERENCE:
             engines[stage["core"]] = engine
     return engines
