@@ -13,7 +13,7 @@ from gatesearch.pipeline.measurements import warn_of_engines
 from gatesearch.plan import GatePlan
 from tests.cost.test_artifacts import PASSED, cost_on, cut_plan, one_core
 
-FIRMWARE = FirmwareRecord(folder="best/firmware", flash={}, ram={}, hops=1, detections=0)
+FIRMWARE = FirmwareRecord(folder="best/firmware", flash={}, ram={}, hops=1, detections=0, images=[])
 
 
 def warnings_of(plan: GatePlan, cost: Any, firmware: FirmwareRecord | None) -> list[str]:
