@@ -48,12 +48,12 @@ class ListeningTiming:
 
     @property
     def windows_ratio(self) -> float:
-        """How many times less time the gated plan takes than whole windows at a hop of 20 ms."""
+        """The time of whole windows at a hop of 20 ms, divided by the time of the gated plan."""
         return self.short_hop_windows_s / self.gated_s
 
     @property
     def hops_ratio(self) -> float:
-        """How many times less time the gated plan takes than the ungated network by hops."""
+        """The time of the ungated network by hops, divided by the time of the gated plan."""
         return self.hops_s / self.gated_s
 
 

@@ -215,8 +215,8 @@ def _precision(times: Times | None) -> str:
     split = times["8/4 m2-16 0.7"] / times["int8 dense"]
     return (
         f"{markdown_table(columns, lines)}\n\n"
-        f"Dense 16x8: {times['16/8 dense']:.0f} us; the first phase with its decision is {closed:.2f} of it. "
-        f"A split in 8/4 (M2 of 16, sparsity .7) takes {split:.2f} times as long as the own int8 layer. "
+        f"Dense 16x8: {times['16/8 dense']:.0f} us; the first phase with its decision takes {closed:.2f} of this time. "
+        f"A split in 8/4 (M2 of 16, sparsity .7) takes {split:.2f} times as long as gatesearch's dense int8 layer. "
         f"The split 16/8 (M2 of 16, sparsity .7) takes {times['16/8 m2-16 0.7']:.0f} us, the split 8/4 "
         f"{times['8/4 m2-16 0.7']:.0f} us; {_fastest(times, 'fp32')}, {_fastest(times, 'int8')}."
     )

@@ -81,7 +81,7 @@ def test_a_stage_is_priced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     cut, layer = CUTS["conv2"][0], LAYERS["conv1.0"][0]
     for cores in combinations_with_replacement(CORES, 2):
         model.run_costs(GatePlan((cut, layer), cores))
-    priced = []
-    monkeypatch.setattr(type(model), "_price_stage", lambda *arguments: priced.append(arguments))
+    calls = []
+    monkeypatch.setattr(type(model), "_price_stage", lambda *arguments: calls.append(arguments))
     model.run_costs(GatePlan((CUTS["conv2"][1], layer), ("mcu", "app")))  # differs only in recall
-    assert not priced
+    assert not calls
