@@ -21,8 +21,8 @@ from gatesearch.runtime.gate_choices import find_thresholds, gate_choices
 from gatesearch.runtime.stream_gate import StreamGateSettings
 
 MAX_PREFIXES = 16  # largest number of chains on the front that are continued with the next gate
-# The search lets a chain miss more events than allowed: more by this share, or by this number if the number is larger.
-# A detector that is tuned for the chain afterwards may detect some of these events.
+# The search keeps chains that miss up to so many events more than allowed: this share of the allowed misses, or this
+# number if it is larger. A detector that is tuned for the chain afterwards may detect some of these events.
 SPARE_SHARE, MIN_SPARE = 0.5, 2
 OPEN = StreamGateSettings(threshold=-math.inf)
 
@@ -79,23 +79,24 @@ class ChainSearch:
         No other chain beats a chain of the front in both price and misses. The last chain of the front has all gates
         open. If no window holds an event, it is the only one, because thresholds cannot be chosen without events.
         """
-        every, count = np.ones(len(self.scores.posteriors), bool), self.scores.gates.shape[1]
+        every_hop, count = np.ones(len(self.scores.posteriors), bool), self.scores.gates.shape[1]
         marks = self.held.mark()
         can_set = bool(marks.any())
-        front, others = [self._measure(ChainSettings(()), (every, every))], list[Prefix]()
+        front, others = [self._measure(ChainSettings(()), (every_hop, every_hop))], list[Prefix]()
         if self.scores.signal and can_set:
             tables = {name: find_thresholds(values, marks) for name, values in self.scores.signal.items()}
             others = self._extend(front, partial(self._signal_choices, tables))
             front = self._select(front, others, is_last=not count)
         for k in range(count):
-            passing = [self._measure(_add(each.settings, OPEN), (*each.runs, each.runs[-1])) for each in front]
+            with_open_gate = [self._measure(_add(each.settings, OPEN), (*each.runs, each.runs[-1])) for each in front]
             if can_set:
                 table = find_thresholds(self.scores.gates[:, k], marks)
                 others = self._extend(front, partial(self._stage_choices, k, table))
-                passing = self._select(passing, others, is_last=k + 1 == count)
-            front = passing
-        chosen = {id(chain) for chain in front}
-        return front, [chain for chain in others if id(chain) not in chosen]
+                front = self._select(with_open_gate, others, is_last=k + 1 == count)
+            else:
+                front = with_open_gate
+        ids_of_front = {id(chain) for chain in front}
+        return front, [chain for chain in others if id(chain) not in ids_of_front]
 
     def _signal_choices(self, tables: Mapping[str, Thresholds], prefix: Prefix) -> Iterator[tuple[ChainSettings, Runs]]:
         for statistic, thresholds in tables.items():
@@ -112,26 +113,26 @@ class ChainSearch:
         for prefix in front:
             for settings, runs in choices(prefix):
                 chain = self._measure(settings, runs)
-                keeps = chain.misses <= self._most_misses() and chain.recall >= self.min_gate_recall - 1e-9
-                if keeps and chain.price < prefix.price:
+                keeps_limits = chain.misses <= self._most_misses() and chain.recall >= self.min_gate_recall - 1e-9
+                if keeps_limits and chain.price < prefix.price:
                     chains.append(chain)
         return chains
 
-    def _select(self, passing: Sequence[Prefix], others: Sequence[Prefix], *, is_last: bool) -> list[Prefix]:
+    def _select(self, with_open_gate: Sequence[Prefix], others: Sequence[Prefix], *, is_last: bool) -> list[Prefix]:
         """Return the front of price and misses, cheapest first, and then the chain with all gates open.
 
         Args:
-            passing: chains whose last gate is open; the last of these chains has all gates open.
+            with_open_gate: chains whose last gate is open; the last of these chains has all gates open.
             others: other chains.
             is_last: whether no further gate follows; if one does, at most :data:`MAX_PREFIXES` chains stay.
         """
         front: list[Prefix] = []
-        for chain in sorted([*passing, *others], key=lambda chain: (chain.price, chain.misses)):
+        for chain in sorted([*with_open_gate, *others], key=lambda chain: (chain.price, chain.misses)):
             if not front or chain.misses < front[-1].misses:
                 front.append(chain)
         if not is_last and len(front) > MAX_PREFIXES:
             front = [front[index] for index in np.linspace(0, len(front) - 1, MAX_PREFIXES).round().astype(int)]
-        return [*(chain for chain in front if chain is not passing[-1]), passing[-1]]
+        return [*(chain for chain in front if chain is not with_open_gate[-1]), with_open_gate[-1]]
 
     def _most_misses(self) -> int:
         return self.max_misses + max(MIN_SPARE, round(SPARE_SHARE * self.max_misses))

@@ -43,10 +43,10 @@ def network() -> nn.Module:
 
 def check_rivals(stream: dict) -> None:
     """Check the rivals of a run: all except ``smaller_ungated``, because the network has no argument for its width."""
-    rivals, wish = stream["rivals"], SETTINGS["stream"]["fa_per_hour"]
+    rivals, allowed_rate = stream["rivals"], SETTINGS["stream"]["fa_per_hour"]
     assert list(rivals) == ["ungated_hops", "ungated_windows", "level_gate", "hand_placed"]
     assert "cannot be made smaller" in stream["missing_rivals"]["smaller_ungated"]
-    assert all(row["validation"]["fa_per_hour"] <= wish for row in rivals.values())
+    assert all(row["validation"]["fa_per_hour"] <= allowed_rate for row in rivals.values())
     assert rivals["ungated_hops"]["miss_rate"] == rivals["ungated_windows"]["miss_rate"]
     assert rivals["ungated_hops"]["mean_power_mw"] <= rivals["ungated_windows"]["mean_power_mw"]
     gate = rivals["level_gate"]["signal_gate"]

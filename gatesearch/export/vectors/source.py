@@ -35,7 +35,7 @@ class Vectors:
         engines: the LiteRT kernels that ran each stage, ``"litert"`` or ``"reference"``.
         inputs: raw windows [n, *input_shape], or a stretch of sound [samples].
         features: inputs of the first stage, in its type and layout: [n, *shape] for windows, [rows, *rest] for hops.
-        rows: for hops, the rows of ``features`` in a window, and from one hop to the next.
+        rows: for hops, two numbers of rows of ``features``: of a window, and from one window to the next.
         decisions: one entry for each window or hop, as JSON-ready values.
     """
 

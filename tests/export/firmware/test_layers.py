@@ -16,7 +16,7 @@ from gatesearch.backbones.recurrent import RecurrentNet
 from gatesearch.compile.byte_parts import NotInBytes, check_in_bytes
 from gatesearch.compile.stage import Part, StageGraph
 from gatesearch.export.firmware import write_firmware
-from gatesearch.export.firmware.vectors import trace_hops
+from gatesearch.export.firmware.vectors import WAITING, trace_hops
 from gatesearch.kernels import native
 from gatesearch.plan import PlacedGate
 from tests.export.firmware.layer_bundle import export_layers, play
@@ -55,7 +55,7 @@ def convolutions(width: int = 32) -> DSCNN:
 
 def test_a_recurrent_backbone_behind_a_gate_decides_alike(tmp_path):
     gate = PlacedGate.of("gc", "input", mode="channel", keep=1.0, recall=1.0)
-    assert decide(tmp_path, recurrent("gru", 20), (gate,)) == {-2, 0, 1}
+    assert decide(tmp_path, recurrent("gru", 20), (gate,)) == {WAITING, 0, 1}
 
 
 LAYERS = {
@@ -66,7 +66,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_a_gated_layer_decides_alike(tmp_path, kind):
-    assert decide(tmp_path, convolutions(), (LAYERS[kind],)) == {-2, 0}
+    assert decide(tmp_path, convolutions(), (LAYERS[kind],)) == {WAITING, 0}
 
 
 def test_recurrent_layers_are_in_float_unless_a_bundle_listens():

@@ -61,7 +61,8 @@ def sampler(seed: int = 0, **changes: object) -> GateSampler:
     return GateSampler(small(), runs, **arguments)  # type: ignore[arg-type]
 
 
-def studied(own: GateSampler, trials: int, study: optuna.Study | None = None, least: float = 0.75) -> optuna.Study:
+def run_study(own: GateSampler, trials: int, study: optuna.Study | None = None, least: float = 0.75) -> optuna.Study:
+    """Run trials of a study with a sampler, and return the study; ``least`` is the least feasible accuracy."""
     study = study or optuna.create_study(directions=["maximize", "minimize", "minimize"])
     study.sampler = own
     space = small()
@@ -101,20 +102,20 @@ class TestOptunaMultiObjective(MultiObjectiveSamplerTestCase):
 def test_no_plan_is_repeated_before_all_were_proposed():
     own = sampler()
     everything = len(small())
-    result = plans(studied(own, everything))
+    result = plans(run_study(own, everything))
     assert len(set(result)) == everything
 
 
 def test_the_same_seed_and_trials_give_the_same_proposal_in_a_resumed_study():
-    whole = plans(studied(sampler(3), 20))
-    study = studied(sampler(3), 9)
+    whole = plans(run_study(sampler(3), 20))
+    study = run_study(sampler(3), 9)
     cut_off = study.ask()
     study.tell(cut_off, state=TrialState.FAIL)
-    resumed = studied(sampler(3), 11, study)
+    resumed = run_study(sampler(3), 11, study)
     assert [
         p for t, p in zip(resumed.trials, [t.user_attrs.get("plan") for t in resumed.trials], strict=True) if p
     ] == whole
-    assert plans(studied(sampler(4), 20)) != whole
+    assert plans(run_study(sampler(4), 20)) != whole
 
 
 def test_gate_sampler_finds_the_best_plans_sooner_than_random_search():
@@ -124,55 +125,55 @@ def test_gate_sampler_finds_the_best_plans_sooner_than_random_search():
         points = [(1 - t.values[0], t.values[1], t.values[2]) for t in study.trials if t.values and t.values[0] >= 0.75]
         return pareto.hypervolume([points[i] for i in pareto.front(points)], REFERENCE)
 
-    best = volume(studied(sampler(), len(small())))
-    guided = [volume(studied(sampler(seed), 14)) for seed in range(5)]
-    chance = [volume(studied_at_random(seed, 14)) for seed in range(5)]
+    best = volume(run_study(sampler(), len(small())))
+    guided = [volume(run_study(sampler(seed), 14)) for seed in range(5)]
+    chance = [volume(run_random_study(seed, 14)) for seed in range(5)]
     assert sum(guided) > sum(chance)
     assert sorted(guided)[2] > 0.95 * best
 
 
-def studied_at_random(seed: int, trials: int) -> optuna.Study:
-    return studied(optuna.samplers.RandomSampler(seed), trials)  # type: ignore[arg-type]
+def run_random_study(seed: int, trials: int) -> optuna.Study:
+    return run_study(optuna.samplers.RandomSampler(seed), trials)  # type: ignore[arg-type]
 
 
 def test_parallel_workers_propose_different_plans():
-    study = studied(sampler(), 8)
+    study = run_study(sampler(), 8)
     space = small()
-    plans_priced = []
+    proposed = []
     for seed in range(6):  # each worker has a sampler of its own
         study.sampler = sampler(seed)
-        plans_priced.append(space.propose(study.ask()))
-    assert len(set(plans_priced)) == 6
+        proposed.append(space.propose(study.ask()))
+    assert len(set(proposed)) == 6
 
 
 def test_plans_that_their_cost_rules_out_are_not_proposed():
-    study = studied(sampler(allowed=lambda plan: "npu" not in plan.cores), 12)
+    study = run_study(sampler(allowed=lambda plan: "npu" not in plan.cores), 12)
     assert not any("npu" in GatePlan.from_json(plan).cores for plan in plans(study))
 
 
 def test_trials_of_another_space_are_ignored():
     study = optuna.create_study(directions=["maximize", "minimize", "minimize"])
     study.optimize(lambda t: (t.suggest_float("x", 0, 1), 1.0, 1.0), n_trials=6)
-    assert len(studied(sampler(), 5, study).trials) == 11
+    assert len(run_study(sampler(), 5, study).trials) == 11
 
 
 def test_the_first_plans_use_the_cheapest_cores():
     initial = [(), (PlacedGate.of("gc", "block", mode="channel", keep=1.0, recall=0.99),)]
-    result = [GatePlan.from_json(plan) for plan in plans(studied(sampler(initial=initial), 3))]
+    result = [GatePlan.from_json(plan) for plan in plans(run_study(sampler(initial=initial), 3))]
     assert result[0] == GatePlan((), ("mcu",)) and result[1].gates == initial[1]
     assert result[2].gates not in initial
 
 
 def test_gentle_gates_are_proposed_first_and_as_long_as_no_plan_is_feasible():
     gentle = simplest_gates(small())
-    second = GatePlan.from_json(plans(studied(sampler(initial=[()]), 2))[1])
+    second = GatePlan.from_json(plans(run_study(sampler(initial=[()]), 2))[1])
     assert second.gates in gentle[1:]
-    result = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle), least=1.0))]
+    result = [GatePlan.from_json(plan).gates for plan in plans(run_study(sampler(), len(gentle), least=1.0))]
     assert set(result) == set(gentle)
-    proposed = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle)))]
+    proposed = [GatePlan.from_json(plan).gates for plan in plans(run_study(sampler(), len(gentle)))]
     assert set(proposed) != set(gentle)  # once a plan is feasible, the sampler proposes by its predictions
     mcu = sampler(initial=[()], allowed=lambda plan: "block" not in {gate.site for gate in plan.gates})
-    assert "block" not in str(plans(studied(mcu, 8, least=1.0)))
+    assert "block" not in str(plans(run_study(mcu, 8, least=1.0)))
 
 
 def test_if_cores_trade_latency_for_energy_gates_are_tried_on_several():
@@ -200,7 +201,7 @@ def test_a_plan_that_cannot_be_priced_is_not_proposed():
         return [(np.inf, np.inf)] * (len(plan.cores) + 1) if "npu" in plan.cores else runs(plan)
 
     own = GateSampler(small(), impossible_costs, shares=SHARES)
-    result = [GatePlan.from_json(plan) for plan in plans(studied(own, 15))]
+    result = [GatePlan.from_json(plan) for plan in plans(run_study(own, 15))]
     assert not any("npu" in plan.cores for plan in result)
 
 
@@ -253,6 +254,7 @@ class Draws(optuna.samplers.RandomSampler):
 
 
 def watched_sampler(**changes: object) -> tuple[GateSampler, list[str]]:
+    """Return a sampler, and a list that grows by the name of each parameter that the sampler draws at random."""
     own, draws = sampler(**{"candidates": 30, **changes}), Draws()  # type: ignore[arg-type]
     own._random = draws
     return own, draws.names
@@ -274,7 +276,7 @@ def test_threads_propose_different_plans_and_draw_none_at_random():
 
 def test_a_pickled_sampler_makes_the_same_proposals():
     own = GateSampler(small(), runs, shares=SHARES, seed=5)
-    study = studied(own, 6)
+    study = run_study(own, 6)
     copy = pickle.loads(pickle.dumps(own))
     assert copy.propose(study, 6) == own.propose(study, 6)
 
@@ -293,5 +295,5 @@ def test_other_directions_are_refused_where_plans_are_proposed(directions: list[
 
 def test_one_sampler_serves_two_studies():
     own = sampler(3)
-    first = plans(studied(own, 8))
-    assert plans(studied(own, 8)) == first
+    first = plans(run_study(own, 8))
+    assert plans(run_study(own, 8)) == first

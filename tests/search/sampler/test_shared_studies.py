@@ -30,7 +30,7 @@ from tests.search.sampler.test_gate_sampler import (
     price,
     runs,
     sampler,
-    studied,
+    run_study,
     watched_sampler,
 )
 from tests.search.small_spaces import small
@@ -85,7 +85,7 @@ def new_study_with_name(name: str) -> optuna.Study:
 @pytest.mark.parametrize("fixed", [{"gates": 1}, {"gates": 2, "core_0": "npu"}, {"core_0": "mcu"}, {"site_0": "block"}])
 def test_an_enqueued_trial_gets_the_best_plan_with_its_parameters(fixed: dict[str, object]) -> None:
     own, drawn = watched_sampler()
-    study = studied(own, 8)
+    study = run_study(own, 8)
     study.enqueue_trial(fixed)
     study.optimize(objective, n_trials=1)
     assert not drawn and all(study.trials[-1].params[name] == value for name, value in fixed.items())
@@ -102,7 +102,7 @@ def test_parameters_that_another_sampler_fixes_are_part_of_the_plan() -> None:
     assert not drawn and len(set(plans)) == 10 and all(plan and len(plan.gates) == 2 for plan in plans)
 
 
-def test_own_parameters_are_drawn_and_those_with_a_name_of_the_space_refused() -> None:
+def test_parameters_of_the_objective_are_drawn_but_refused_if_the_space_has_their_name() -> None:
     study = new_study()
     trial = study.ask()
     assert 0 <= trial.suggest_float("learning_rate", 0, 1) <= 1 and trial.suggest_int("width", 8, 16) in range(8, 17)
@@ -141,7 +141,7 @@ def test_an_accuracy_in_percent_is_refused() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(FATES, max_size=14))
-def test_no_plan_is_proposed_twice_whatever_the_states_of_trials(fates: list[str]) -> None:
+def test_no_plan_is_proposed_twice_whatever_happens_to_its_trial(fates: list[str]) -> None:
     study, space = new_study(), small()
     plans = []
     for fate in fates:
@@ -165,7 +165,7 @@ def objective_values(plan: GatePlan) -> tuple[float, float, float]:
 
 
 def test_the_sampler_learns_from_trials_of_an_older_study() -> None:
-    older = studied(sampler(1), 12)
+    older = run_study(sampler(1), 12)
     study = new_study()
     study.add_trials(older.trials)
     proposed = small().propose(study.ask())
@@ -176,22 +176,22 @@ def test_the_sampler_learns_from_trials_of_an_older_study() -> None:
 
 def test_two_studies_of_one_name_do_not_mix() -> None:
     own = sampler(3)
-    first = studied(own, 8, new_study(own))
-    second = studied(own, 8, new_study(own))
+    first = run_study(own, 8, new_study(own))
+    second = run_study(own, 8, new_study(own))
     assert [plan_of(trial) for trial in first.trials] == [plan_of(trial) for trial in second.trials]
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda own: pickle.loads(pickle.dumps(own))])
 def test_a_copy_proposes_what_the_sampler_proposes(duplicate: object) -> None:
     own = GateSampler(small(), runs, shares=SHARES, seed=5)
-    study = studied(own, 9)
+    study = run_study(own, 9)
     twin = duplicate(own)  # type: ignore[operator]
     assert twin.propose(study, 9) == own.propose(study, 9)
 
 
 def test_a_trial_that_another_copy_of_the_sampler_began_keeps_its_plan() -> None:
     own = GateSampler(small(), runs, shares=SHARES)
-    study = studied(own, 5)
+    study = run_study(own, 5)
     trial = study.ask()
     study.sampler = pickle.loads(pickle.dumps(own))
     claimed = GatePlan.from_json(study.trials[-1].system_attrs["gatesearch:plan"])
@@ -232,7 +232,6 @@ def test_processes_on_one_storage_propose_different_plans(kind: str, tmp_path: P
 
 
 def test_a_proposal_after_thousands_of_trials_takes_milliseconds() -> None:
-
     space, generator = small(max_gates=3, kinds=MANY_CHOICES), Random(0)
     study = optuna.create_study(directions=DIRECTIONS)
     for gates in dict.fromkeys(Candidates(space).draw_evenly(6000, generator)):
