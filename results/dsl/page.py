@@ -49,17 +49,19 @@ FIGURES = (
     Figure("heavy over light with the part that always runs, MACs", "x", lambda o: _heavy_over_light(o["best"])),
     Figure("resident parameters", "", lambda o: o["best"].get("resident_params")),
     Figure("parameters without gates", "", lambda o: o["baseline"]["params"]),
-    Figure("MACs a window, less", "share", lambda o: _saved(o["best"]["expected_macs"], o["baseline"]["macs"])),
-    Figure("time a window on this host, less", "share", lambda o: _time_saved(o), "0.265"),
     Figure(
-        "energy of computation a window, less",
+        "share saved of the MACs a window", "share", lambda o: _saved(o["best"]["expected_macs"], o["baseline"]["macs"])
+    ),
+    Figure("share saved of the time a window on this host", "share", lambda o: _time_saved(o), "0.265"),
+    Figure(
+        "share saved of the energy of computation a window",
         "share",
         lambda o: _saved(o["compute_uj"], o["ungated_compute_uj"]),
         "0.214",
         "modelled",
     ),
     Figure(
-        "energy a window with idle power and sensor, less",
+        "share saved of the energy a window, with idle power and sensor",
         "share",
         lambda o: _saved(o["best"]["expected_energy_uj"], o["baseline"]["energy_uj"]),
         "0.214",

@@ -71,9 +71,9 @@ def test_finished_runs_are_not_repeated_and_the_page_is_written_after_each_run(p
     assert "gatesearch bench dsl fsdd=FSDD.npz seeds=0,1 training.epochs=2" in page and "/some" not in page
     rows = {row["name"]: row for row in json.loads((place / "results/dsl/rows.json").read_text())}
     assert rows["fsdd: fidelity, routed by the switch"]["values"] == [0.5, 0.6]
-    assert rows["fsdd: time a window on this host, less"]["value"] == pytest.approx(0.25)
-    assert rows["fsdd: time a window on this host, less"]["target"] == "0.265"
-    assert rows["fsdd: energy of computation a window, less"]["provenance"] == "modelled"
+    assert rows["fsdd: share saved of the time a window on this host"]["value"] == pytest.approx(0.25)
+    assert rows["fsdd: share saved of the time a window on this host"]["target"] == "0.265"
+    assert rows["fsdd: share saved of the energy of computation a window"]["provenance"] == "modelled"
     assert (place / "results/dsl/dsl.png").stat().st_size > 10_000
 
 

@@ -25,7 +25,7 @@ Row = dict[str, Any]
 def build_table(record: Record) -> list[Row]:
     """Return the rows of the table: label, gated and ungated figure, difference, provenance."""
     best, reference = read(record, "best"), read(record, "reference")
-    how_known = build_provenance(record)
+    provenance = build_provenance(record)
     rows = _list_quality(record)
     macs = read(best, "expected_macs"), read(reference, "macs")
     rows.append(_build_cost(f"MACs per {decision_name(record)}", macs, None, ["measured", "assumed"]))
@@ -33,9 +33,9 @@ def build_table(record: Record) -> list[Row]:
     if dense:
         rows.append(_build_cost("MACs of gated layers", (left, dense), None, ["measured"]))
     latency = read(best, "expected_latency_us"), read(reference, "expected_latency_us")
-    rows.append(_build_cost(f"latency per {decision_name(record)}", latency, "s", how_known["latency"]))
+    rows.append(_build_cost(f"latency per {decision_name(record)}", latency, "s", provenance["latency"]))
     energy = read(best, "expected_energy_uj"), read(reference, "expected_energy_uj")
-    rows.append(_build_cost(f"energy per {decision_name(record)}", energy, "J", how_known["energy"]))
+    rows.append(_build_cost(f"energy per {decision_name(record)}", energy, "J", provenance["energy"]))
     if can_stop(record):
         rows += _list_stops(record)
     return rows

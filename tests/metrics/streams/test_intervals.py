@@ -21,14 +21,14 @@ def test_poisson_bounds_are_chi_square_quantiles(count: int, hours: float, confi
     assert low < count / hours < high
 
 
-def test_no_false_accept_is_below_three_by_the_hours() -> None:
+def test_without_a_false_accept_the_upper_bound_is_three_divided_by_the_hours() -> None:
     low, high = poisson_interval(0, 4.0)
     assert low == 0 and high == pytest.approx(3 / 4, rel=0.002)
     assert stats.poisson.pmf(0, high * 4.0) == pytest.approx(0.05)
 
 
 @given(st.data(), st.integers(1, 400), confidences)
-def test_binomial_bounds_are_clopper_and_pearsons(data: st.DataObject, total: int, confidence: float) -> None:
+def test_binomial_bounds_are_those_of_clopper_and_pearson(data: st.DataObject, total: int, confidence: float) -> None:
     count = data.draw(st.integers(0, total))
     exact = stats.binomtest(count, total).proportion_ci(confidence, method="exact")
     assert binomial_interval(count, total, confidence) == pytest.approx((exact.low, exact.high), abs=1e-9)

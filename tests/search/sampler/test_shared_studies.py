@@ -28,9 +28,9 @@ from tests.search.sampler.test_gate_sampler import (
     accuracy,
     passed,
     price,
+    run_study,
     runs,
     sampler,
-    run_study,
     watched_sampler,
 )
 from tests.search.small_spaces import small
