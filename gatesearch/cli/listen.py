@@ -141,12 +141,12 @@ def _blocks(read: Callable[[int], bytes], samples: int) -> Iterator[Array]:
 def _in_time(blocks: Iterator[Array], rate: int) -> Iterator[Array]:
     """Yield the blocks of a microphone, and print a line when the computation falls behind the microphone."""
     started: float | None = None
-    heard, late = 0, False
+    samples, late = 0, False
     for block in blocks:
         now = time.monotonic()
         started = now - len(block) / rate if started is None else started
-        heard += len(block)
-        behind_s = now - started - heard / rate
+        samples += len(block)
+        behind_s = now - started - samples / rate
         if (behind_s > LATE_S) != late:
             late = not late
             line = f"{behind_s:.1f} s behind the microphone: sound may be lost" if late else "in time again"

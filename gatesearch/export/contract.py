@@ -13,7 +13,7 @@ import numpy as np
 from gatesearch.gates.level import SignalFormat, signal_frame
 from gatesearch.gates.level.integers import INDEX_BITS, LOG_ONE
 from gatesearch.gates.level.statistics import BINS, FILTER_BITS, FRACTION_BITS, POINTS
-from gatesearch.runtime.cascade import SAME_GRID_TOLERANCE, least_answer
+from gatesearch.runtime.cascade import SAME_GRID_TOLERANCE, unsure_class
 from gatesearch.runtime.chain import SignalGate, read_chain
 from gatesearch.runtime.detector import DetectorSettings
 from gatesearch.runtime.listener import DETECTOR, StreamFormat, read_detector
@@ -37,7 +37,7 @@ def describe_contract(manifest: Mapping[str, Any]) -> dict[str, Any]:
             "class": "argmax",
             "floor": manifest["stages"][-1]["logit_offset"],
             "rises": "largest > floor",
-            "otherwise": least_answer(manifest["positive"]),
+            "otherwise": unsure_class(manifest["positive"]),
         },
         "stream": None if manifest.get(DETECTOR) is None else _describe_stream(manifest),
     }

@@ -18,7 +18,7 @@ import numpy as np
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile.tflite import channel_first, channel_last
 from gatesearch.errors import DataError, UserError, first_line, quote
-from gatesearch.runtime.cascade import Answer, Array, Cascade, Runnable, least_answer
+from gatesearch.runtime.cascade import Answer, Array, Cascade, Runnable, unsure_class
 from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
 from gatesearch.runtime.program import Program
 
@@ -69,7 +69,7 @@ class Bundle(Cascade):
             exits=[self._exit(stage) for stage in stages[:-1]],
             thresholds=[gate["theta_integer"] for gate in gates],
             answers=[gate["answer"] for gate in gates],
-            unsure=least_answer(positive),
+            unsure=unsure_class(positive),
             logit_offset=stages[-1]["logit_offset"],
         )
         self._check_fit()

@@ -119,10 +119,10 @@ class Cascade:
         return largest if output[largest] > self.logit_offset else self.unsure
 
 
-def least_answer(positive: Sequence[bool]) -> int:
+def unsure_class(positive: Sequence[bool]) -> int:
     """Return the class of a window in which no class logit is above the floor: the first class that is no positive.
 
-    >>> least_answer([True, False, False])
+    >>> unsure_class([True, False, False])
     1
     """
     return list(positive).index(False) if False in positive else 0

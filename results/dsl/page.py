@@ -41,7 +41,7 @@ FIGURES = (
     Figure("fidelity, codec without gates", "share", lambda o: o["baseline"]["quality"]),
     Figure("fidelity, all heavy", "share", lambda o: o["best"]["quality_all_heavy"]),
     Figure("fidelity, routed by the switch", "share", lambda o: o["best"]["quality"]),
-    Figure("fidelity, as many drawn at random", "share", lambda o: o["best"]["quality_random"]),
+    Figure("fidelity, as large a share routed at random", "share", lambda o: o["best"]["quality_random"]),
     Figure("fidelity, all light", "share", lambda o: o["best"]["quality_all_light"]),
     Figure("signal to noise, routed", "dB", lambda o: o["best"]["snr_db"]),
     Figure("heavy over light, MACs", "x", lambda o: o["best"].get("heavy_over_light_macs"), "12.3"),
@@ -76,7 +76,7 @@ BARS: Mapping[str, Callable[[Outcome], float]] = {
     "light share on validation within .02 of the target": lambda o: (
         0.02 - abs(o["validation_share"] - GatePlan.from_dict(o["plan"]).gates[0]["share"])
     ),
-    "routed better than as many at random, test": lambda o: o["best"]["quality"] - o["best"]["quality_random"],
+    "routed better than as large a share at random, test": lambda o: o["best"]["quality"] - o["best"]["quality_random"],
     "routed better than all light, test": lambda o: o["best"]["quality"] - o["best"]["quality_all_light"],
     "routed no better than all heavy, test": lambda o: o["best"]["quality_all_heavy"] - o["best"]["quality"],
     "share of the time saved on this host": lambda o: _time_saved(o),
@@ -148,7 +148,7 @@ class Codec(Benchmark):
         for name in names:
             seeds = len(self.outcomes.get(name, {}))
             heads.append(f"{name}, {seeds} seed{'s' * (seeds > 1)}" if seeds else name)
-        return markdown_table(["", "known", *heads, "published"], lines)
+        return markdown_table(["", "provenance", *heads, "published"], lines)
 
     def _bar_table(self) -> str:
         named = [(name, seed) for name, by_seed in self.outcomes.items() for seed in by_seed]

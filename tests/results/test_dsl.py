@@ -81,7 +81,7 @@ def test_missed_targets_are_printed(place: Path, monkeypatch):
     monkeypatch.setattr(dsl.measure, "measure", lambda recipe, _: outcome((0.5, 0.6)[recipe.seed]))
     results.run("dsl", ["seeds=0,1"])
     page = (place / "results/dsl/README.md").read_text()
-    assert "| routed better than as many at random, test | yes, +0.0600 | yes, +0.1600 |" in page
+    assert "| routed better than as large a share at random, test | yes, +0.0600 | yes, +0.1600 |" in page
     assert "| routed no better than all heavy, test | yes, +0.0300 | **no**, -0.0700 |" in page
     rows = {row["name"]: row for row in json.loads((place / "results/dsl/rows.json").read_text())}
     whole = rows["synthetic: heavy over light with the part that always runs, MACs"]

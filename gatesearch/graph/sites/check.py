@@ -67,8 +67,9 @@ def _check_cuts(backbone: nn.Module, example: torch.Tensor, cuts: Sequence[CutSi
             raise _moved(
                 backbone,
                 site,
-                f"node {site.node!r} has shape {_text(present[0])} behind {present[1]:,} and before {present[2]:,} "
-                f"MACs, the site {_text(site.shape)} behind {site.macs_before:,} and before {site.macs_after:,}",
+                f"node {site.node!r} has shape {_text(present[0])}, with {present[1]:,} MACs up to it and "
+                f"{present[2]:,} after it; the site has shape {_text(site.shape)}, with {site.macs_before:,} and "
+                f"{site.macs_after:,}",
             )
     order = [list(before).index(site.node) for site in cuts]
     if order != sorted(order):

@@ -1,4 +1,4 @@
-/* The structures in which gs_plan.c describes a plan to gatesearch.c. */
+/* The structures in which gs_plan.c describes a plan to gatesearch.c, which explains catching up and phases. */
 #ifndef GS_CHAIN_H
 #define GS_CHAIN_H
 
@@ -22,7 +22,7 @@ typedef struct {
   double center, half_width;
 } gs_logit;
 
-/* A stage.
+/* A stage. Its program for a hop is called step.
      catch_up  the program that computes a whole window: its outputs, and the state from which step goes on
      step      the program that computes the new frames of a hop; NULL: catch_up computes every hop
      window    frames of a whole window;  fresh: frames of a hop;  row: values of a frame
