@@ -56,7 +56,7 @@ def fixed_mel_tables(front: FittedMel, scale: float, zero_point: int) -> FixedMe
     bins, mels = weights.shape
     runs = filter_runs(weights)
     points = front.fft // 2
-    # Binary logarithm of the factor by which the steps before the logarithm multiply samples of full scale 1.
+    # The steps before the logarithm multiply samples, of full scale 1, by 2^bits.
     bits = 15 + WEIGHT_BITS + WINDOWED_BITS - 1 - 2 * len(spans(points))
     offset = round(LOG_OFFSET * 2**bits)
     centre = offset.bit_length() + 15
@@ -103,7 +103,7 @@ class _Output:
         Args:
             front: the front end.
             scale, zero_point: the quantisation of the features.
-            octaves: binary logarithm of the filter's sum for which a device's logarithm is 0.
+            octaves: binary logarithm of the sum of a filter at which the logarithm in fixed point is 0.
         """
         step = front.std.double().cpu().numpy() * scale
         dct: Tensor | None = getattr(front, "dct", None)

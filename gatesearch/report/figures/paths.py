@@ -1,4 +1,8 @@
-"""Figures of the light and the heavy path: quality of each way to route windows, and classes by path."""
+"""Figures of the light and the heavy path: quality of each way to route windows, and classes by path.
+
+A gate with a switch sends easy windows to a small decoder, the light path, and the others through the rest of the
+network, the heavy path.
+"""
 
 from __future__ import annotations
 
