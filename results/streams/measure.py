@@ -12,7 +12,7 @@ from gatesearch.recipe import Recipe, load
 from results.whole_runs import finish_run
 
 RECIPE = "wake_word.yaml"
-DEVICE = ("device=three_core",)  # override: the figures of the page are of this device
+DEVICE = "three_core"  # device of the page's main figures
 OUTCOME = "outcome.json"
 # Word that replaces the user's own path in published commands, by argument.
 SOURCES: Mapping[str, str] = {"words": "SPEECH_COMMANDS", "talk": "SPEECH_NEGATIVES", "sounds": "esc10.npz"}
@@ -33,15 +33,16 @@ RATES = (2.0, 12.0)  # false accepts per hour at which the page gives the misses
 Outcome = Mapping[str, Any]
 
 
-def load_recipe(roots: Mapping[str, str], seed: int, overrides: Sequence[str]) -> Recipe:
-    """Return the recipe of a seed; its scenes are mixed from recordings if their paths are given.
+def load_recipe(roots: Mapping[str, str], seed: int, overrides: Sequence[str], device: str = DEVICE) -> Recipe:
+    """Return the recipe of a seed on a device; its scenes are mixed from recordings if their paths are given.
 
     Raises:
         UserError: some of the three paths are given, but not all; or an override is wrong.
     """
     seeds = [f"seed={seed}", f"data.seed={seed}"]
+    on_device = f"device={device}"
     if not roots:
-        return load(RECIPE, [*DEVICE, *overrides, *seeds])
+        return load(RECIPE, [on_device, *overrides, *seeds])
     for name in SOURCES:
         if name not in roots:
             raise UserError(f"bench streams: {name}: wanted: {name}={SOURCES[name]} beside {', '.join(sorted(roots))}")
@@ -51,7 +52,7 @@ def load_recipe(roots: Mapping[str, str], seed: int, overrides: Sequence[str]) -
         {"kind": "archive", "name": "sounds", "root": roots["sounds"]},
         {"kind": "synthetic_noise", "seed": seed},
     ]
-    return load(RECIPE, [f"data.sources={json.dumps(sources)}", *DEVICE, *REAL, *overrides, *seeds])
+    return load(RECIPE, [f"data.sources={json.dumps(sources)}", on_device, *REAL, *overrides, *seeds])
 
 
 def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gatesearch.report.rows import RESULTS, Row, markdown_table
 from gatesearch.report.stream_names import NAMES
 from results.benchmark import NOT_RUN, Benchmark, Draw, describe_machine
 from results.streams.measure import RATES, Outcome, misses_at
+from results.streams.parts import PART_TARGETS, part_figures
 
 UNGATED = "ungated_hops"
 Get = Callable[[Outcome], "float | None"]
@@ -23,7 +25,7 @@ class Streams(Benchmark):
     """The benchmark of the wake-word detector.
 
     Args:
-        command: command that repeats the benchmark.
+        command: command that repeats the benchmark, if no outcome of the page's own device states one.
         outcomes: outcomes by the name of the run; if there are runs on recordings, runs on synthetic scenes are
             omitted.
         results: folder of all benchmarks.
@@ -32,9 +34,11 @@ class Streams(Benchmark):
     name = "streams"
 
     def __init__(self, command: str, outcomes: Mapping[str, Outcome], results: Path = RESULTS) -> None:
-        super().__init__(command, results)
-        real = {name: outcome for name, outcome in outcomes.items() if name.startswith("real-")}
-        self.outcomes = real or outcomes
+        own = {name: each for name, each in outcomes.items() if name.startswith(("real-", "synthetic-"))}
+        real = {name: each for name, each in own.items() if name.startswith("real-")}
+        self.outcomes = real or own
+        self.on_parts = {name: each for name, each in outcomes.items() if name not in own}
+        super().__init__(next((each["command"] for each in self.outcomes.values()), command), results)
 
     def rows(self) -> list[Row]:
         """Return the figures of the picked plan, of the ungated detector and of each other method."""
@@ -49,6 +53,24 @@ class Streams(Benchmark):
             present = {seed: value for seed, value in values.items() if value is not None}
             if present:
                 rows.append(self.row(name, present, unit, protocol=protocol, provenance=provenance, target=target))
+        return rows + self._rows_of_parts()
+
+    def _rows_of_parts(self) -> list[Row]:
+        """Return the figures of runs on other devices, each with the command of its run."""
+        rows = []
+        for run, outcome in self.on_parts.items():
+            device, _, seed = run.rpartition("-")
+            protocol = f"test scene of {outcome['stream']['hours']:g} h, recordings; see section {run} of the page"
+            for name, unit, provenance, value in part_figures(outcome):
+                row = self.row(
+                    f"{device}, {name}",
+                    {int(seed): value},
+                    unit,
+                    protocol=protocol,
+                    provenance=provenance,
+                    target=PART_TARGETS.get((device, name)),
+                )
+                rows.append(replace(row, command=outcome["command"]))
         return rows
 
     @property
@@ -108,6 +130,7 @@ class Streams(Benchmark):
         return {
             "synthetic": self._is_synthetic,
             "sections": [_section(name, outcome) for name, outcome in self.outcomes.items()],
+            "parts": [{**_section(name, each), "command": each["command"]} for name, each in self.on_parts.items()],
             "figures": markdown_table(
                 ["figure", "median", "each seed", "target"],
                 [
@@ -118,6 +141,7 @@ class Streams(Benchmark):
                         row.target or "",
                     ]
                     for row in self.rows()
+                    if row.name.partition(",")[0] not in {name.rpartition("-")[0] for name in self.on_parts}
                 ],
             ),
             "machine": describe_machine(fingerprint()),
@@ -212,6 +236,7 @@ def _section(name: str, outcome: Outcome) -> Mapping[str, object]:
         "missing": stream.get("missing_rivals", {}),
         "tried": outcome["search"]["evaluated"],
         "duration": format_duration(outcome["seconds"]),
+        "revision": outcome["revision"],
         "table": markdown_table(columns, lines),
         "stops": markdown_table(["stopped, by background", *kinds], stops),
         "warnings": outcome.get("warnings", []),

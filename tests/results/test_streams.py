@@ -15,6 +15,8 @@ from results.streams.measure import load_recipe
 
 PATHS = {"words": "/some/where/words", "talk": "/some/where/talk", "sounds": "/some/where/esc10.npz"}
 
+PERFECT = {"perfect_gates": {"mean_power_mw": 0.85, "macs_per_hop": 100.0}}
+
 
 def entry(miss_rate: float, power_mw: float, open_share: float = 1.0) -> dict[str, Any]:
     stage = {"name": "stage 0", "open_share": open_share, "openings_per_hour": 30.0}
@@ -77,6 +79,30 @@ def test_each_seed_runs_once_and_the_page_compares_the_rivals(place: Path, monke
     assert ungated["values"] == [0.1, 0.1]
     assert rows["picked minus ungated, misses"]["value"] == pytest.approx(0.005)
     assert (place / "results/streams/det.png").stat().st_size > 0
+
+
+def test_a_run_on_a_real_part_has_a_section_and_rows_of_its_own(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = []
+
+    def fake(recipe: Any, folder: Any) -> dict[str, Any]:
+        devices.append(recipe.device)
+        result = outcome(power_mw=0.9)
+        steady = {"name": "idle and sensor", "open_share": 1.0, "openings_per_hour": 0.0, "power_mw": 0.8}
+        result["stream"]["picked"]["parts"].insert(0, steady)
+        return result | {"stream": result["stream"] | {"picked": result["stream"]["picked"] | PERFECT}}
+
+    monkeypatch.setattr(streams.measure, "measure", fake)
+    paths = [f"{name}={path}" for name, path in PATHS.items()]
+    results.run("streams", paths)
+    results.run("streams", [*paths, "device=stm32u385", "search.trials=6"])
+    assert devices == ["three_core", "stm32u385"]
+    rows = {row["name"]: row for row in json.loads((place / "results/streams/rows.json").read_text())}
+    power = rows["stm32u385, gated: mean power"]
+    assert power["value"] == 0.9 and power["target"] == "<= 1.0"
+    assert "device=stm32u385 search.trials=6" in power["command"]
+    assert "device=" not in rows["best plan, gated: mean power"]["command"]
+    page = (place / "results/streams/README.md").read_text()
+    assert "## stm32u385-0: a real part" in page and page.count("| stm32u385, ") == 0
 
 
 def test_recordings_take_the_place_of_synthetic_sources() -> None:
