@@ -21,6 +21,7 @@ from gatesearch.errors import UserError
 from gatesearch.export import dry_export
 from gatesearch.export.exporters import exporter
 from gatesearch.export.fault import describe_reason, find_operation, suggest_substitute
+from gatesearch.export.firmware.dry_compile import find_obstacle
 from gatesearch.gates import layer_gates
 from gatesearch.graph.repeatable import check_repeatable
 from gatesearch.model import GatedModel
@@ -80,13 +81,18 @@ def _try_all(problem: Problem) -> list[Refusal]:
     with console.progress(1 + len(variants), "dry run") as bar:
         check_repeatable(problem.backbone, problem.features.train.features[:2])
         cores = _try_ungated(problem)
+        _try_firmware(problem, GatePlan((), cores[-1:]))
         bar.advance(note="ungated network")
         refusals: list[Refusal] = []
         variants_of_kind = Counter[str]()
         for variant, choices in variants.items():
             variants_of_kind[variant.kind] += 1
             complete_export = variants_of_kind[variant.kind] <= MAX_COMPLETE_EXPORTS
-            refusals += _try_variant(problem, variant, choices, cores, complete_export)
+            refused = _try_variant(problem, variant, choices, cores, complete_export)
+            refusals += refused
+            gates = choices[0][1]
+            if complete_export and not refused and layer_gates(GatePlan(gates)):
+                _try_firmware(problem, GatePlan(gates, _cores_for(problem, gates, cores)))
             bar.advance(note=variant.name)
     return refusals
 
@@ -118,6 +124,18 @@ def _try_ungated(problem: Problem) -> tuple[str, ...]:
     for name, reason in errors.items():
         console.warn(f"dry run: the ungated network does not run on {name}: {describe_reason(reason)}")
     return cores
+
+
+def _try_firmware(problem: Problem, plan: GatePlan) -> None:
+    """Print a warning if firmware cannot run the untrained network with the gates of a plan."""
+    if problem.features.validation.stream is None:
+        return  # only runs on streams have firmware
+    samples = problem.features.train.features[:SAMPLES]
+    model = dry_export.prepare_untrained(_model(problem, plan), samples)
+    obstacle = find_obstacle(model, samples, problem.device, problem.frontend.output_range)
+    if obstacle is not None:
+        with_gates = "".join(f" with {gate.kind} at {gate.site}" for gate in plan.gates)
+        console.warn(f"dry run: no firmware for the network{with_gates}: {obstacle}")
 
 
 def _refuse_network(network: nn.Module, problem: Problem, error: Exception) -> UserError:

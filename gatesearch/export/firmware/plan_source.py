@@ -15,8 +15,9 @@ from gatesearch.export.firmware.arrays import number, structure
 from gatesearch.export.firmware.c_names import macro_names, string
 from gatesearch.export.firmware.definitions import Definitions
 from gatesearch.export.firmware.frontend_source import define_frontend, define_ring, define_signal_gate, open_frontend
+from gatesearch.export.firmware.program_image import ProgramImage
 from gatesearch.export.firmware.program_source import ARENA, SCRATCH, ProgramSource
-from gatesearch.export.firmware.stage_images import compile_stages
+from gatesearch.export.firmware.stage_images import compile_exits, compile_stages
 from gatesearch.export.firmware.stage_source import define_stages
 from gatesearch.kernels.arrays import Array
 from gatesearch.kernels.library import Library
@@ -67,7 +68,9 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
     mel = open_frontend(bundle, library)
     stages = compile_stages(bundle, library)
     define = Definitions()
+    exits = compile_exits(bundle, library)
     images = [image for stage in stages for image in stage.images]
+    images += [image for image in exits if image is not None]
     programs = ProgramSource(images, define.arrays)
     scratch = max(programs.scratch_bytes, mel.scratch_bytes)
     fields = {
@@ -78,11 +81,12 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
         "n_stages": len(stages),
         **define_signal_gate(define, chain.signal, stream),
         "frontend": define_frontend(define, mel, stream, bundle.programs[0].inputs[0], SCRATCH),
-        "stages": define_stages(define, bundle, stages, programs, chain.gates, phases),
+        "stages": define_stages(define, bundle, stages, exits, programs, chain.gates, phases),
         "powers": define.arrays.add(list_powers(bundle.programs[-1].outputs[0].scale)),
         "detector": _define_detector(define, settings),
         "labels": "labels",
         "passed": define.memory("int8_t", "passed", max(len(image.outputs) for image in images), "outputs"),
+        **_define_leaving(define, exits),
         "arena": ARENA,
         "fills": define.constants(
             "gs_fill", "fills", [_fill(define, *each) for each in programs.fills or [(0, EMPTY)]]
@@ -120,6 +124,12 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
     return PlanText("\n".join(source), header, {"constants": define.arrays.bytes}, dict(define.ram))
 
 
+def _define_leaving(define: Definitions, exits: Sequence[ProgramImage | None]) -> dict[str, str]:
+    """Define the memory for the window of an exit, and return its field of ``gs_plan``."""
+    sizes = [image.input[1] for image in exits if image is not None]
+    return {"leaving": define.memory("int8_t", "leaving", max(sizes), "exits of gates")} if sizes else {}
+
+
 def _fill(define: Definitions, place: int, values: Array) -> str:
     """Return the initialiser of a range of the arena with constant values; equal values are written as one number."""
     fields: dict[str, object] = {"place": place, "length": len(values), "value": int(values[0])}
@@ -132,8 +142,6 @@ def _check(bundle: Bundle, chain: ChainSettings, stream: StreamFormat, phases: i
     for count, name in ((len(bundle.programs), "stages"), (phases, "phases")):
         if count > MAX_BITS:
             raise UserError(f"{bundle.folder}: the plan has {count} {name}; firmware runs at most {MAX_BITS}")
-    if any(program is not None for program in bundle.exits):
-        raise UserError(f"{bundle.folder}: firmware does not support exits of gates, and a gate of the plan has one")
     if stream.window % stream.hop and chain.signal is not None:
         raise UserError(
             f"{bundle.folder}: with a gate on the signal, firmware needs a window that is a whole number of hops; the "

@@ -64,6 +64,28 @@ def compile_stages(bundle: Bundle, library: Library) -> list[StageImages]:
     return stages
 
 
+def compile_exits(bundle: Bundle, library: Library) -> list[ProgramImage | None]:
+    """Return the program of each gate's exit; None for a gate without one.
+
+    Raises:
+        UserError: no kernel computes an operator of an exit; the message names both.
+    """
+    by_hops = bundle.hop_programs() if bundle.manifest.get("hops") else [None] * len(bundle.programs)
+    images: list[ProgramImage | None] = []
+    for k, (program, hops) in enumerate(zip(bundle.exits, by_hops[1:], strict=True)):
+        if program is None:
+            images.append(None)
+            continue
+        assert isinstance(program, Program)
+        try:
+            axes = (0 if hops is None else hops.axis, [0])
+            kernel = HopKernel(program.model, program.inputs, program.outputs, axes, library)
+        except Unsupported as error:
+            raise UserError(f"{bundle.folder}: firmware: exit of gate {k}: {error}") from None
+        images.append(ProgramImage(read_kernel(kernel)))
+    return images
+
+
 def _whole(program: Program, axis: int, library: Library) -> StageImages:
     axes = [axis, *(0 for _ in program.outputs[1:])]
     kernel = HopKernel(program.model, program.inputs, program.outputs, (0, axes), library)

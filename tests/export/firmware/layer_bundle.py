@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import subprocess
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from gatesearch.compile import tflite
 from gatesearch.devices import profile
 from gatesearch.export.bundle import write_bundle
 from gatesearch.frontends.log_mel import LogMel
@@ -52,7 +54,7 @@ def export_layers(
         backbone, GatePlan(tuple(gates), tuple(cores)), cuts, len(CLASSES), layers=layer_sites(backbone, features[:1])
     )
     with torch.no_grad():
-        for _ in range(10):
+        for _ in range(60):
             output = model.train()(features)  # running statistics and ranges
     model.eval()
     for k, gate in enumerate(output.gates):
@@ -61,7 +63,7 @@ def export_layers(
     stream = StreamFormat(rate=RATE, window=RATE, hop=hop)
     entries = {
         DETECTOR: describe_detector(settings, stream),
-        STREAM_GATES: {"signal": None, "gates": [{"threshold": -np.inf, "smoothing": 1, "hold": 0}] * (len(cores) - 1)},
+        STREAM_GATES: {"signal": None, "gates": [{"threshold": -1e9, "smoothing": 1, "hold": 0}] * (len(cores) - 1)},
     }
     manifest = write_bundle(
         folder,
@@ -78,15 +80,36 @@ def export_layers(
     )
     if cores[1:]:
         scores = read_scores(folder, make_sound())[0]
-        manifest[STREAM_GATES]["gates"][0]["threshold"] = float(np.unique(scores)[-2])
+        manifest[STREAM_GATES]["gates"][0]["threshold"] = float(np.unique(scores)[-2:][0])
         (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
+
+
+def add_exit(folder: Path, k: int) -> None:
+    """Give gate ``k`` of a bundle an exit: a linear layer on the window of the stage behind the gate."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    stage, spec = manifest["stages"][k], manifest["stages"][k + 1]["input"]
+    _, height, width, channels = spec["shape"]
+    torch.manual_seed(k)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(height * width * channels, len(CLASSES)))
+    # The samples have a wider range than the window, so that the exit reads another scale.
+    samples = 150 * spec["scale"] * (2 * torch.rand(64, channels, height, width) - 1)
+    blob = tflite.quantise(tflite.convert(network.eval(), (samples[:1],)), tflite.channel_last(samples.numpy()))
+    path = folder / stage["core"] / f"stage{k}_exit.tflite"
+    path.write_bytes(blob)
+    program = stage["program"] | {
+        "path": str(path.relative_to(folder)),
+        "bytes": len(blob),
+        "sha256": hashlib.sha256(blob).hexdigest(),
+    }
+    stage["gate"]["exit"] = {"program": program, "artifacts": [program], "input": spec, "outputs": {"output": spec}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 class Detection(ctypes.Structure):
     """The C struct ``gs_detection`` of gatesearch.h."""
 
-    _fields_ = (("label", ctypes.c_int32), ("confidence", ctypes.c_float), ("hop", ctypes.c_int32))
+    _fields_ = (("label", ctypes.c_int32), ("confidence", ctypes.c_float), ("hop", ctypes.c_int64))
 
 
 class Activity(ctypes.Structure):
@@ -108,7 +131,7 @@ def play(firmware: Path, sound: np.ndarray, hop: int) -> list[tuple[int, int, in
     for first in range(0, len(sound) - hop + 1, hop):
         detects = library.gatesearch_process(ctypes.c_void_p(sound.ctypes.data + 2 * first), ctypes.byref(detection))
         activity = library.gatesearch_activity()
-        label, confidence = (detection.label, detection.confidence) if detects else (-1, 0.0)
+        label, confidence = (detection.label, detection.confidence) if detects == 1 else (-1, 0.0)
         rows.append((activity.last_stage, activity.caught_up, label, confidence))
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,21 +20,26 @@ from gatesearch.export.firmware import write_firmware
 from gatesearch.export.firmware.vectors import WAITING, trace_hops
 from gatesearch.kernels import native
 from gatesearch.plan import PlacedGate
-from tests.export.firmware.layer_bundle import export_layers, play
-from tests.export.firmware.small_bundle import make_sound
+from gatesearch.runtime.listener import DETECTOR
+from tests.export.firmware.layer_bundle import add_exit, export_layers, play
+from tests.export.firmware.small_bundle import export_listening, make_sound
 
 pytestmark = pytest.mark.skipif(
     native.load() is None or shutil.which("cc") is None or shutil.which("make") is None, reason="needs a compiler"
 )
-SHAPE = (1, 49, 10)
+SHAPE, HOP = (1, 49, 10), 1600
 POINTWISE = ("blocks.0.pointwise.0", "blocks.1.pointwise.0")
 
 
-def decide(folder: Path, backbone: nn.Module, gates: tuple[PlacedGate, ...], seed: int = 3) -> set[int]:
+def decide(folder: Path, backbone: nn.Module, gates: tuple[PlacedGate, ...]) -> set[int]:
+    """Compare firmware with the listener on the bundle of a network; return the last stages that ran at its hops."""
+    return compare(export_layers(folder / "bundle", backbone, gates, HOP), HOP)
+
+
+def compare(bundle: Path, hop: int) -> set[int]:
     """Compare every hop of firmware and of the listener on four seconds of noise; return the last stages that ran."""
-    hop, sound = 1600, make_sound(4.0, seed)
-    bundle = export_layers(folder / "bundle", backbone, gates, hop)
-    firmware = write_firmware(bundle, folder / "firmware", sound)
+    sound = make_sound()
+    firmware = write_firmware(bundle, bundle.parent / "firmware", sound)
     expected = [
         (each.last_stage, each.caught_up, each.label, float(np.float32(each.confidence)))
         for each in trace_hops(bundle, sound)
@@ -67,6 +73,25 @@ LAYERS = {
 @pytest.mark.parametrize("kind", LAYERS)
 def test_a_gated_layer_decides_alike(tmp_path, kind):
     assert decide(tmp_path, convolutions(), (LAYERS[kind],)) == {WAITING, 0}
+
+
+def test_a_gate_that_answers_early_decides_alike_on_whole_windows(tmp_path):
+    gate = PlacedGate.of("gc", "blocks.0", mode="channel", keep=0.5, recall=0.97)
+    bundle = export_layers(tmp_path / "bundle", convolutions(), (gate,), HOP)
+    add_exit(bundle, 0)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert len(manifest["stages"][0]["channels"]) < 32  # channels are cut away behind the gate
+    assert compare(bundle, HOP) == {-2, 0, 1}
+
+
+def test_gates_that_answer_early_decide_alike_by_hops(tmp_path):
+    bundle = export_listening(tmp_path / "bundle", 320, 2, False, ((0.5, 2, 1), (0.3, 1, 0)))
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest[DETECTOR] |= {"threshold": 0.02, "hits": 1, "refractory_s": 0.02}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    add_exit(bundle, 0)
+    add_exit(bundle, 1)
+    assert compare(bundle, 320) == {-2, 0, 1, 2}
 
 
 def test_recurrent_layers_are_in_float_unless_a_bundle_listens():

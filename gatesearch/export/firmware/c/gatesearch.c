@@ -207,8 +207,15 @@ static const int8_t *pass_frames(int32_t k, int32_t phase, int caught_up) {
   return window;
 }
 
-/* Run the stages as far as their gates let them; return whether the last one ran. */
-static int run_stages(int64_t hop) {
+/* Run the exit of a gate on the window of the stage behind the gate, of count values. */
+static void run_exit(const gs_exit *exit, const int8_t *window, int32_t count) {
+  for (int32_t i = 0; exit->table && i < count; i++) PLAN->leaving[i] = exit->table[window[i] + 128];
+  GS(hops)(exit->program, exit->table ? PLAN->leaving : window, 0, 1, PLAN->passed);
+}
+
+/* Run the stages as far as their gates let them. If the last one ran, or an exit, PLAN->passed holds the outputs for the
+   classes; return the powers of these outputs. Return NULL if a gate without an exit stopped the hop. */
+static const float *run_stages(int64_t hop) {
   const int32_t phase = (int32_t)(hop % PLAN->phases);
   const int8_t *window = PLAN->frontend->window;
   for (int32_t k = 0; k < PLAN->n_stages; k++) {
@@ -218,7 +225,7 @@ static int run_stages(int64_t hop) {
     now.activity.last_stage = k;
     const int caught_up = run_program(k, phase, window);
     if (caught_up) now.activity.caught_up |= (uint32_t)1 << k;
-    if (!s->gate) return 1;
+    if (!s->gate) return PLAN->powers;
     const gs_stage *next = s + 1;
     const int32_t passed = (caught_up || !next->step ? next->window : next->fresh) * next->row;
     const gs_logit *g = s->gate;
@@ -227,28 +234,31 @@ static int run_stages(int64_t hop) {
     window = pass_frames(k, phase, caught_up);
     if (!is_open) {
       close_stages(k + 1);
-      return 0;
+      if (!g->exit) return NULL;
+      run_exit(g->exit, window, next->window * next->row);
+      return g->exit->powers;
     }
   }
-  return 0;
+  return NULL;
 }
 
-/* Write to out the posterior of each positive class: its power divided by the sum of the powers of all classes. If a
-   gate stopped the hop, all posteriors are 0. */
-static void read_outputs(double *out, int stopped) {
+/* Write to out the posterior of each positive class: its power divided by the sum of the powers of all classes. If there
+   are no powers, because a gate stopped the hop, all posteriors are 0. */
+static void read_outputs(double *out, const float *powers) {
   const gs_detector *d = PLAN->detector;
   const int8_t *logits = PLAN->passed;
   float sum = 0.0f;
   int8_t largest = logits[0];
-  for (int32_t c = 1; c < d->classes && !stopped; c++) largest = GS_MAX(largest, logits[c]);
-  for (int32_t c = 0; c < d->classes && !stopped; c++) sum += PLAN->powers[largest - logits[c]];
+  for (int32_t c = 1; c < d->classes && powers; c++) largest = GS_MAX(largest, logits[c]);
+  for (int32_t c = 0; c < d->classes && powers; c++) sum += powers[largest - logits[c]];
   for (int32_t p = 0; p < d->positives; p++) {
-    out[p] = stopped ? 0.0 : (double)(PLAN->powers[largest - logits[d->columns[p]]] / sum);
+    out[p] = powers ? (double)(powers[largest - logits[d->columns[p]]] / sum) : 0.0;
   }
 }
 
-/* Add the posteriors of a hop to the detector, and return whether it detects a class at this hop. */
-static int detect(int64_t hop, int stopped, gs_detection *detection) {
+/* Add the posteriors of a hop to the detector, and return whether it detects a class at this hop. powers is what
+   run_stages returned. */
+static int detect(int64_t hop, const float *powers, gs_detection *detection) {
   const gs_detector *d = PLAN->detector;
   const int32_t n = d->positives;
   double *output = d->outputs + (d->smoothing - 1) * n, *smoothed = d->smoothed + (d->hits - 1) * n;
@@ -256,7 +266,7 @@ static int detect(int64_t hop, int stopped, gs_detection *detection) {
   double best = 0.0;
   memmove(d->outputs, d->outputs + n, (size_t)((d->smoothing - 1) * n) * sizeof(double));
   memmove(d->smoothed, d->smoothed + n, (size_t)((d->hits - 1) * n) * sizeof(double));
-  read_outputs(output, stopped);
+  read_outputs(output, powers);
   for (int32_t p = 0; p < n; p++) {
     double total = d->outputs[p], least;
     for (int32_t i = 1; i < d->smoothing; i++) total += d->outputs[i * n + p];
@@ -290,7 +300,7 @@ static int64_t last_hop(void) {
 
 int gatesearch_process(const int16_t *samples, gs_detection *detection) {
   int64_t statistic = 0;
-  int stopped = 1;
+  const float *powers = NULL;
   gs_detection unread;
   if (!detection) detection = &unread;
   detection->label = -1, detection->confidence = 0.0f, detection->hop = -1;
@@ -307,7 +317,7 @@ int gatesearch_process(const int16_t *samples, gs_detection *detection) {
     close_stages(0);
   } else {
     if (!is_steady) run_frontend(hop);
-    stopped = !run_stages(hop);
+    powers = run_stages(hop);
   }
-  return detect(hop, stopped, detection);
+  return detect(hop, powers, detection);
 }

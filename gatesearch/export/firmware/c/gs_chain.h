@@ -13,13 +13,24 @@ typedef struct {
   double *scores; /* [smoothing] */
 } gs_gate;
 
+/* The answer of a gate for a hop that it stops: a small program reads the window of the next stage.
+     table   converts values of that window to the scale of the program, [256]; NULL: the scales are equal
+     powers  as in gs_plan, for the outputs of the program */
+typedef struct {
+  const gs_hops *program;
+  const int8_t *table;
+  const float *powers;
+} gs_exit;
+
 /* A gate between stages. The stage before it writes an int8 logit; scale and zero are those of its quantisation. The
-   score of the gate is center + (scale (logit - zero) - 3) half_width / 3. */
+   score of the gate is center + (scale (logit - zero) - 3) half_width / 3. exit is NULL if a hop that the gate stops has
+   no answer. */
 typedef struct {
   gs_gate gate;
   float scale;
   int32_t zero;
   double center, half_width;
+  const gs_exit *exit;
 } gs_logit;
 
 /* A stage. Its program for a hop is called step.
@@ -77,6 +88,7 @@ typedef struct {
   const gs_detector *detector;
   const char *const *labels;
   int8_t *passed;          /* the outputs of a stage */
+  int8_t *leaving;         /* the window of an exit on the scale of its program; NULL: no exit has another scale */
   uint8_t *arena;
   const gs_fill *fills;
   int32_t n_fills, scratch_bytes;
