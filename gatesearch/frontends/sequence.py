@@ -11,10 +11,11 @@ from gatesearch._lib.tensors import to_float
 from gatesearch.errors import UserError
 from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_and_std
 from gatesearch.frontends.feature_steps import SCALE, Step
+from gatesearch.graph.hops.frames import Frames
 
 
 class SensorSequence(NormalisingFrontend):
-    """Averages and normalises windows, [N, steps, axes] to [N, steps // average, axes].
+    """Averages and normalises windows, [N, steps, axes] to [N, frames, axes] with steps // average frames.
 
     A step is one time step. An axis is one signal of a sensor, such as the acceleration in x. Every axis gets mean 0
     and standard deviation 1 on the training split.
@@ -22,6 +23,8 @@ class SensorSequence(NormalisingFrontend):
     Args:
         average: number of consecutive steps whose mean becomes one step; a remainder at the end of the window is cut
             off.
+        channel: whether the features get a channel axis, [N, 1, frames, axes], as networks of 2-D convolutions read
+            them.
 
     Raises:
         UserError: ``average`` is below 1 or no integer.
@@ -36,15 +39,51 @@ class SensorSequence(NormalisingFrontend):
     expects = "windows [steps, axes]"
     dimensions = 2
 
-    def __init__(self, average: int = 1) -> None:
+    def __init__(self, average: int = 1, channel: bool = False) -> None:
         super().__init__()
         if isinstance(average, bool) or not isinstance(average, int) or average < 1:
             raise UserError(f"frontend.average: {average!r} does not fit; wanted: 1 or more steps")
         self.arguments["average"] = self.average = average
+        self.channel = channel
+        if channel:
+            self.arguments["channel"] = True
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Return normalised windows, [N, steps, axes] -> [N, steps // average, axes]."""
-        return self.normalise(self._average_steps(windows))
+        """Return normalised windows, [N, steps, axes] -> [N, frames, axes] or [N, 1, frames, axes]."""
+        features = self.normalise(self._average_steps(windows))
+        return features.unsqueeze(1) if self.channel else features
+
+    def hop_frames(self, hop: int) -> Frames:
+        """Return the time axis of the features for a hop of ``hop`` time steps.
+
+        Raises:
+            UserError: the hop is no multiple of ``average``.
+        """
+        if hop < 1 or hop % self.average:
+            nearest = max(1, round(hop / self.average)) * self.average
+            raise UserError(
+                f"hops: hop: {hop} samples, but a frame begins every {self.average} samples; nearest choice: {nearest}"
+            )
+        return Frames(axis=1 + self.channel, count=self._frames, hop=hop // self.average)
+
+    def hop_state(self, window: Tensor) -> Tensor:
+        """Return the end of a window [N, steps, axes] that no frame reads, [N, fewer than ``average``, axes]."""
+        return window[:, self._frames * self.average :]
+
+    def step(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of the frames that end in a hop, and the next state."""
+        frames = self.hop_frames(samples.shape[1])
+        both = torch.cat([state, samples], 1)
+        first = (frames.hop - frames.fresh) * self.average
+        return self(both[:, first : first + frames.fresh * self.average]), both[:, samples.shape[1] :]
+
+    def hop_macs(self, hop: int) -> int:
+        """Return the multiply-accumulates of the fresh frames of a hop."""
+        return self.macs() * self.hop_frames(hop).fresh // max(1, self._frames)
+
+    @property
+    def _frames(self) -> int:
+        return self.input_shape[0] // self.average
 
     def _average_steps(self, windows: Tensor) -> Tensor:
         steps = windows.shape[1] // self.average
@@ -66,11 +105,11 @@ class SensorSequence(NormalisingFrontend):
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of one window's features (steps, axes); empty before :meth:`fit`."""
+        """Shape of one window's features (frames, axes) or (1, frames, axes); empty before :meth:`fit`."""
         if not self.input_shape:
             return ()
-        steps, axes = self.input_shape
-        return (steps // self.average, axes)
+        shape = (self._frames, self.input_shape[1])
+        return (1, *shape) if self.channel else shape
 
     def macs(self) -> int:
         """Return the multiply-accumulates of a window; 0 before :meth:`fit`.
@@ -80,9 +119,8 @@ class SensorSequence(NormalisingFrontend):
         """
         if not self.input_shape:
             return 0
-        steps, axes = self.output_shape
         averaged = self.average if self.average > 1 else 0
-        return steps * axes * (1 + averaged)
+        return self._frames * self.input_shape[1] * (1 + averaged)
 
     def feature_steps(self) -> list[Step]:
         """Return the steps as data: scale, average, and normalise every axis."""

@@ -18,6 +18,7 @@ from gatesearch.data.scenes.window_labels import Indices, label_backgrounds
 from gatesearch.errors import UserError
 from gatesearch.frontends import Frontend
 from gatesearch.gates.level import SignalFormat, signal_frame, signal_statistics
+from gatesearch.graph.hops import Frames
 from gatesearch.metrics.streams import Background, Event
 from gatesearch.runtime.detector import Array
 from gatesearch.runtime.listener import StreamFormat
@@ -120,27 +121,32 @@ def window_features(samples: Tensor, frontend: Frontend, window: int, hop: int) 
         window: length of a window in samples.
         hop: length of a hop in samples.
     """
-    stride = frame_stride(frontend, hop)
-    if stride is None:
+    fresh = _read_frames(frontend, hop)
+    if fresh is None:
         windows = samples.unfold(0, window, hop).movedim(-1, 1)  # [hops, window, ...]
         return torch.cat([frontend(to_float(chunk)) for chunk in windows.split(CHUNK)])
-    count = frontend.output_shape[1]
+    count, stride, axis = fresh.count, hop // fresh.hop, fresh.axis - 1
     # Number of samples that the front end reads for a single frame.
     tail = window - (count - 1) * stride
     total = 1 + (len(samples) - tail) // stride
     starts = range(0, total, CHUNK)
     pieces = [samples[start * stride : (min(start + CHUNK, total) - 1) * stride + tail] for start in starts]
-    frames = torch.cat([frontend(to_float(piece)[None])[0, 0] for piece in pieces])  # [frames, features]
-    return frames.unfold(0, count, hop // stride).transpose(1, 2).unsqueeze(1)
+    frames = torch.cat([frontend(to_float(piece)[None])[0].movedim(axis, 0) for piece in pieces])  # [frames, *rest]
+    return frames.unfold(0, count, hop // stride).movedim(-1, 1 + axis)
 
 
 def frame_stride(frontend: Frontend, hop: int) -> int | None:
     """Return the number of samples from one frame to the next; None if windows share no frames."""
+    frames = _read_frames(frontend, hop)
+    return None if frames is None else hop // frames.hop
+
+
+def _read_frames(frontend: Frontend, hop: int) -> Frames | None:
+    """Return the time axis of the features; None if windows share no frames."""
     try:
-        frames = frontend.hop_frames(hop)
+        return frontend.hop_frames(hop)
     except UserError:  # the hop is no whole number of frames
         return None
-    return None if frames is None else hop // frames.hop
 
 
 def _kinds(scene: Scene, starts: Indices, window: int, ends_s: Array, kinds: Sequence[str]) -> Array:

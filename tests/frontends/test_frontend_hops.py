@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatesearch.errors import UserError
-from gatesearch.frontends import MFCC, Frontend, Identity, LogMel, Waveform
+from gatesearch.frontends import MFCC, Frontend, Identity, LogMel, Waveform, restore
+from gatesearch.frontends.sequence import SensorSequence
 from gatesearch.graph.hops import HopNetwork
 
 RATE = 4000
@@ -46,6 +47,28 @@ def test_frames_of_a_hop_are_those_of_the_whole_window_bit_for_bit(kind, argumen
         whole = frontend(stream[:, k * hop : k * hop + samples])
         assert torch.equal(features, whole[:, :, frames.first_fresh :])
         assert frontend.hop_macs(hop) * frames.count == frontend.macs() * frames.fresh
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 7), st.booleans(), st.integers(1, 12), st.integers(0, 40), st.integers(0, 99), st.integers(1, 3))
+def test_frames_of_motion_are_those_of_the_whole_window_bit_for_bit(average, channel, frames_a_hop, more, seed, count):
+    steps, hop = average + more, frames_a_hop * average
+    generator = torch.Generator().manual_seed(seed)
+    stream = 9 * torch.randn(count, steps + 4 * hop, 6, generator=generator)
+    frontend = SensorSequence(average, channel).fit(stream[:, :steps])
+    frames = frontend.hop_frames(hop)
+    assert frontend.output_shape[frames.axis - 1] == frames.count
+    state = frontend.hop_state(stream[:, :steps])
+    for k in range(1, 5):
+        features, state = frontend.step(stream[:, steps + (k - 1) * hop : steps + k * hop], state)
+        whole = frontend(stream[:, k * hop : k * hop + steps])
+        assert torch.equal(features, whole.narrow(frames.axis, frames.first_fresh, frames.fresh))
+        assert frontend.hop_macs(hop) * frames.count == frontend.macs() * frames.fresh
+    restored = restore(frontend.describe())
+    assert torch.equal(restored(stream[:, :steps]), frontend(stream[:, :steps]))
+    if average > 1:
+        with pytest.raises(UserError, match=f"a frame begins every {average} samples; nearest choice: "):
+            frontend.hop_frames(hop + 1)
 
 
 @pytest.mark.parametrize("frontend", [Identity(), Waveform()])
