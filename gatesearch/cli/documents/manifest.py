@@ -153,6 +153,13 @@ class Stage(Document):
     parts_in_float: str = Field(
         default="", description="Why the parts are in float32; empty if they are in int8, or if there are none."
     )
+    kernel_parts: list[Part] = Field(
+        default_factory=list,
+        description="Int8 parts for kernels of a stage that listens on a core whose engine runs no kernels.",
+    )
+    kernel_obstacle: str = Field(
+        default="", description="Why such a stage has no int8 parts; empty if it has them or needs none."
+    )
     artifacts: list[Artifact] = Field(description="All files of the stage.")
     input: Tensor = Field(description="Input of the program.")
     outputs: dict[str, Tensor] = Field(description="Outputs of the program by name.")

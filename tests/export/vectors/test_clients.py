@@ -164,18 +164,27 @@ STATISTICS = st.sampled_from([None, "level", "spread", "flatness"])
 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
-@given(gates=GATES, statistic=STATISTICS, share=st.floats(0, 0.5), seed=st.integers(0, 999))
-def test_hops_of_drawn_gates(listening, clients, gates, statistic, share, seed):
+@given(
+    gates=GATES,
+    statistic=STATISTICS,
+    share=st.floats(0, 0.5),
+    seed=st.integers(0, 999),
+    arithmetic=st.sampled_from(["float32", "fixed_point"]),
+)
+def test_hops_of_drawn_gates(listening, clients, gates, statistic, share, seed, arithmetic):
     sound = make_sound(6.0, seed)
-    set_gates(listening, sound, gates, statistic, share)
+    set_gates(listening, sound, gates, statistic, share, arithmetic)
     decisions = check_bundle(clients, "listen", listening)
     assert all(("signal" in each) == (statistic is not None) for each in decisions)
 
 
-def set_gates(folder: Path, sound: np.ndarray, gates: list, statistic: str | None, share: float) -> None:
+def set_gates(
+    folder: Path, sound: np.ndarray, gates: list, statistic: str | None, share: float, arithmetic: str
+) -> None:
     """Set the gates so that a share of hops lies below each threshold, and write new test vectors."""
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
+    manifest["frontend"]["arithmetic"] = arithmetic
     entries = [{"threshold": -1e300, "smoothing": smoothing, "hold": hold} for _, smoothing, hold in gates]
     manifest[STREAM_GATES] = {"signal": None, "gates": entries}
     path.write_text(json.dumps(manifest))
