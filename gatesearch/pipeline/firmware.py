@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gatesearch._lib import console
 from gatesearch._lib.files import digest
+from gatesearch.devices.profile import Core
 from gatesearch.errors import UserError
 from gatesearch.export.firmware import write_firmware
-from gatesearch.export.firmware.check import check_firmware
+from gatesearch.export.firmware.check import NotRunError, check_firmware
 from gatesearch.export.firmware.image import EMULATED
 from gatesearch.kernels.arrays import Array
 from gatesearch.pipeline.export import PlanBundle
+from gatesearch.pipeline.firmware_memory import describe_shortages
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.stream_sound import read_test_sound
@@ -34,7 +36,9 @@ class FirmwareRecord:
         flash, ram: bytes of constants and of working memory by part, without code and stack.
         images: flash and RAM by part of the linked image, and its stack, for each core that could be measured.
         hops, detections: number of hops, and of detections, in the golden vectors.
+        shortages: a line for each memory of its core that is too small.
         check: the line that the check on this host printed; None if the check could not run, or failed.
+        problem: why the check failed; None if it passed or could not run.
     """
 
     folder: str
@@ -43,7 +47,9 @@ class FirmwareRecord:
     hops: int
     detections: int
     images: list[dict[str, Any]]
+    shortages: list[str] = field(default_factory=list)
     check: str | None = None
+    problem: str | None = None
 
 
 def build_firmware(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> FirmwareRecord | None:
@@ -60,14 +66,19 @@ def build_firmware(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> F
     record = _load(bundle, folder)
     if record is None:
         try:
-            record = _write(bundle, folder, sound)
+            record = _write(problem, bundle, folder, sound)
         except UserError as error:
             console.warn(f"firmware: not written: {str(error).removeprefix('firmware: ')}")
             return None
+    for line in record.shortages:
+        console.warn(line)
     try:
         record = replace(record, check=check_firmware(folder / FIRMWARE))
+    except NotRunError as error:
+        console.warn(str(error))
     except UserError as error:
         console.warn(str(error))
+        record = replace(record, problem=str(error))
     else:
         console.say(f"firmware: make check on this host: {record.check}")
     return record
@@ -75,7 +86,7 @@ def build_firmware(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> F
 
 def _load(bundle: PlanBundle, folder: RunFolder) -> FirmwareRecord | None:
     stored = folder.load(FIRMWARE_FILE, json.loads, "the firmware is written again")
-    if stored is None or stored["made_from"] != _describe_origin(bundle) or "images" not in stored["firmware"]:
+    if stored is None or stored["made_from"] != _describe_origin(bundle) or "shortages" not in stored["firmware"]:
         return None
     changed = _find_changed(folder / FIRMWARE, stored["files"])
     if changed is not None:
@@ -84,7 +95,7 @@ def _load(bundle: PlanBundle, folder: RunFolder) -> FirmwareRecord | None:
     return FirmwareRecord(**stored["firmware"])
 
 
-def _write(bundle: PlanBundle, folder: RunFolder, sound: Array) -> FirmwareRecord:
+def _write(problem: Problem, bundle: PlanBundle, folder: RunFolder, sound: Array) -> FirmwareRecord:
     firmware = write_firmware(bundle.path, folder / FIRMWARE, sound, tuple(EMULATED))
     console.say(firmware.describe())
     record = FirmwareRecord(
@@ -94,6 +105,7 @@ def _write(bundle: PlanBundle, folder: RunFolder, sound: Array) -> FirmwareRecor
         hops=firmware.hops,
         detections=firmware.detections,
         images=[asdict(image) for image in firmware.images],
+        shortages=describe_shortages(_find_core(problem, bundle), firmware),
     )
     entry = {
         "made_from": _describe_origin(bundle),
@@ -102,6 +114,11 @@ def _write(bundle: PlanBundle, folder: RunFolder, sound: Array) -> FirmwareRecor
     }
     folder.write_json(FIRMWARE_FILE, entry)
     return record
+
+
+def _find_core(problem: Problem, bundle: PlanBundle) -> Core:
+    """Return the core of the front end, which runs the firmware."""
+    return problem.device.core(bundle.manifest["plan"]["cores"][0])
 
 
 def _describe_origin(bundle: PlanBundle) -> dict[str, str]:
@@ -136,5 +153,8 @@ def export_firmware(problem: Problem, bundle: PlanBundle, folder: Path) -> None:
     """
     if bundle.manifest.get(DETECTOR) is None:
         raise UserError("target=firmware: only runs on streams of sound have firmware; wanted: goal: detection")
-    console.say(write_firmware(bundle.path, folder, read_test_sound(problem), tuple(EMULATED)).describe())
+    firmware = write_firmware(bundle.path, folder, read_test_sound(problem), tuple(EMULATED))
+    console.say(firmware.describe())
+    for line in describe_shortages(_find_core(problem, bundle), firmware):
+        console.warn(line)
     console.say(f"firmware: make check on this host: {check_firmware(folder)}")

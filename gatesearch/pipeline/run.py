@@ -153,6 +153,8 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
         for line in shortfalls:
             console.warn(line)
         firmware = timed(build_firmware, problem, bundle, folder)
+        if firmware is not None and firmware.problem is not None:
+            shortfalls = (*shortfalls, firmware.problem)
         result = replace(result, parity=parity, shortfalls=shortfalls)
         if until == "report":
             stream = timed(measure_stream, problem, bundle, folder)

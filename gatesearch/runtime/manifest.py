@@ -76,6 +76,7 @@ class _Stage(_Entry):
     engine: Literal["litert", "reference", "tflm"]
     program: _Artifact
     parts: list[_Part] = []
+    kernel_parts: list[_Part] = []
     artifacts: list[_Artifact]
     logit_offset: FiniteFloat
     arithmetic: Literal["int8", "float32"] = "int8"
@@ -138,7 +139,8 @@ def read_artifact(folder: Path, artifact: Mapping[str, Any]) -> bytes:
         UserError: the file is missing, its path leaves the bundle, or its sha256 is not what the manifest says.
     """
     name = str(artifact["path"])
-    if os.path.isabs(name) or os.path.normpath(name).startswith("..") or "\0" in name:
+    # Behind a folder that is a link, ".." leads to the folder above the link's target, so no path may have it.
+    if os.path.isabs(name) or ".." in name.replace("\\", "/").split("/") or "\0" in name:
         raise UserError(f"{folder / MANIFEST}: {name!r} lies outside the bundle")
     path = folder / name
     try:

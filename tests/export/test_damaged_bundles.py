@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatesearch.errors import DataError, UserError
+from gatesearch.export.artifact_checks import check_artifacts
 from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.manifest import read_artifact
 from tests.export.small_model import Exported
 
 VALUES = st.one_of(
@@ -121,3 +124,29 @@ def test_paths_that_are_no_file_are_refused(exported: Exported, copy: Path) -> N
     finally:
         program.unlink()
         program.write_bytes(content)
+
+
+@pytest.mark.parametrize("path", ["../bundle/x", "mcu/../x", "elsewhere/../x", "..", "a\\..\\x", "/etc/passwd"])
+def test_a_path_that_leaves_the_bundle_is_refused(path: str, tmp_path: Path) -> None:
+    """Behind a folder that is a link, a path with ".." leads out of the bundle, although it looks as if it did not."""
+    (tmp_path / "other" / "inside").mkdir(parents=True)
+    (tmp_path / "other" / "x").write_text("secret")
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "elsewhere").symlink_to(tmp_path / "other" / "inside")
+    with pytest.raises(UserError, match="lies outside the bundle"):
+        read_artifact(folder, {"path": path, "sha256": hashlib.sha256(b"secret").hexdigest()})
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_changed_byte_of_any_file_ends_verification(data: st.DataObject, exported: Exported, tmp_path: Path) -> None:
+    folder = tmp_path / "changed"
+    shutil.copytree(exported.folder, folder, dirs_exist_ok=True)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+    path = data.draw(st.sampled_from(paths))
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"{path.name}: sha256 .* export again"):
+        check_artifacts(Bundle(folder), exported.test.features[:2].numpy())

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from gatesearch._lib import console
+from gatesearch.devices import profile
+from gatesearch.export.firmware import check
 from gatesearch.kernels import native
+from gatesearch.kernels.build import BuildError
 from gatesearch.pipeline import firmware as step
 from gatesearch.pipeline.export import PlanBundle
 from gatesearch.pipeline.run_dir import RunFolder
@@ -16,7 +23,7 @@ from tests.export.firmware.small_bundle import export_listening, make_sound
 
 HAS_TOOLS = native.load() is not None and shutil.which("make") is not None
 pytestmark = pytest.mark.skipif(not HAS_TOOLS, reason="needs make and a C compiler")
-NO_PROBLEM = cast(Any, None)  # the step reads only the test sound of the problem
+NO_PROBLEM = cast(Any, SimpleNamespace(device=profile.load("three_core")))  # the step reads no more of a problem
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +77,42 @@ def test_a_part_without_a_kernel_is_a_warning_and_the_run_goes_on(bundle, run_fo
 def test_a_bundle_without_a_detector_has_no_firmware(bundle, run_folder):
     manifest = {key: value for key, value in bundle.manifest.items() if key != "detector"}
     assert step.build_firmware(NO_PROBLEM, PlanBundle(bundle.path, manifest, bundle.model), run_folder) is None
+
+
+def test_firmware_that_cannot_run_here_is_named_and_firmware_that_fails_is_a_shortfall(bundle, run_folder, monkeypatch):
+    first = step.build_firmware(NO_PROBLEM, bundle, run_folder)
+    assert first is not None and first.problem is None
+
+    def find() -> None:
+        raise BuildError("no C compiler")
+
+    with monkeypatch.context() as patch, console.collect_warnings() as warnings:
+        patch.setattr(check.Compiler, "find", find)
+        record = step.build_firmware(NO_PROBLEM, bundle, run_folder)
+        patch.setattr(check.shutil, "which", lambda name: None)
+        assert step.build_firmware(NO_PROBLEM, bundle, run_folder) == record
+    assert record is not None and record.check is None and record.problem is None
+    folder = run_folder / step.FIRMWARE
+    assert warnings == [
+        f"firmware: {folder}: not run on this host: no C compiler",
+        f"firmware: {folder}: not run on this host: needs make (Debian: make)",
+    ]
+    (folder / "build" / "check_host").write_text("#!/bin/sh\necho FAIL hop 3; exit 1\n")
+    record = step.build_firmware(NO_PROBLEM, bundle, run_folder)
+    assert record is not None and record.check is None
+    assert record.problem == f"firmware: {folder}: make check: FAIL hop 3"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_changed_byte_of_any_file_is_found(bundle, run_folder, data):
+    if not (run_folder / step.FIRMWARE).exists():
+        step.build_firmware(NO_PROBLEM, bundle, run_folder)
+    files = json.loads((run_folder / step.FIRMWARE_FILE).read_text())["files"]
+    path = run_folder / step.FIRMWARE / data.draw(st.sampled_from(sorted(files)))
+    content = path.read_bytes()
+    place = data.draw(st.integers(0, len(content) - 1))
+    path.write_bytes(content[:place] + bytes([content[place] ^ data.draw(st.integers(1, 255))]) + content[place + 1 :])
+    assert step._find_changed(run_folder / step.FIRMWARE, files) == path
+    path.write_bytes(content)
+    assert step._find_changed(run_folder / step.FIRMWARE, files) is None

@@ -226,6 +226,15 @@ class Listening(Document):
     hops_ratio: float = Field(description="hops_s over gated_s.")
 
 
+class Image(Document):
+    """An image for one core that holds nothing but the firmware."""
+
+    core: str = Field(description="The core, as compilers name it.")
+    flash: dict[str, int] = Field(description="Bytes of flash by part.")
+    ram: dict[str, int] = Field(description="Bytes of RAM by part, without stack.")
+    stack: int | None = Field(description="Bytes of stack that the golden vectors use; null without an emulator.")
+
+
 class Firmware(Document):
     """The firmware of the best plan, in C99."""
 
@@ -234,7 +243,10 @@ class Firmware(Document):
     ram: dict[str, int] = Field(description="Bytes of working memory by part, without stack.")
     hops: int = Field(ge=0, description="Number of hops in the golden vectors, which the check plays.")
     detections: int = Field(ge=0, description="Number of detections in the golden vectors.")
+    images: list[Image] = Field(default=[], description="The linked image for each core that could be measured.")
+    shortages: list[str] = Field(default=[], description="A line for each memory of its core that is too small.")
     check: str | None = Field(description="Line that the check printed on the machine of the run; null if it failed.")
+    problem: str | None = Field(default=None, description="Why the check failed; null if it passed or could not run.")
 
 
 class Group(Document):

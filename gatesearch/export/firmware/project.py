@@ -35,6 +35,7 @@ PLACES: Mapping[str, str] = {
     "src/gatesearch.c": "gatesearch.c",
     "src/gs_chain.h": "gs_chain.h",
     "src/kernels.c": "kernels.c",
+    "src/no_fused.h": "no_fused.h",
     "test/check.c": "project/check.c",
     "test/startup.c": "project/startup.c",
     "test/size.awk": "project/size.awk",
@@ -60,7 +61,11 @@ GENERATED = ("src/gs_plan.c", "src/gs_plan.h", "test/vectors.h")
 BUILT = ("listen", "board")  # programs that the Makefile builds
 SUMS = "SHA256SUMS"
 _INCLUDE = re.compile(r'^#(?:include|define GS_[A-Z]+_FILE) "([^"]+)"', re.M)  # instruction sets define names of files
-_NOT_NEEDED = {"kit.h", "gs_plan.h"}  # programs that time kernels include the first; a plan has the second
+_NOT_NEEDED = {
+    "kit.h",
+    "gs_plan.h",
+    "no_fused.h",
+}  # programs that time kernels include the first; a plan has the second
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,3 +143,23 @@ def test_noise_between_messages_does_not_confuse_the_board(folder: Path) -> None
     done = subprocess.run([str(folder / "board")], input=noise + b"I" + noise + b"R", capture_output=True, check=True)
     assert len(done.stdout) == 25 and done.stdout.endswith(b"R")
     assert np.frombuffer(done.stdout[:4], "<u4")[0] == RATE
+
+
+def test_the_arduino_library_needs_its_src_folder_alone_and_fuses_nothing(folder: Path) -> None:
+    """Arduino compiles every C file below src without flags for rounding."""
+    subprocess.run(["make", "-s", "arduino"], cwd=folder, check=True)
+    sources = folder / "build" / "arduino" / "gatesearch" / "src"
+    assert sorted(path.name for path in sources.rglob("*.c")) == ["gatesearch.c", "gs_plan.c", "kernels.c"]
+    flags = ["-std=gnu11", "-Os", "-w", "-I.", "-c"]
+    cores = {"cc": []}
+    if shutil.which("arm-none-eabi-gcc"):
+        cores["arm-none-eabi-gcc"] = ["-mthumb", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
+    for compiler, core in cores.items():
+        for name in ("gatesearch", "gs_plan", "kernels"):
+            command = [compiler, *core, *flags, f"{name}.c", "-o", f"{name}.o"]
+            done = subprocess.run(command, cwd=sources, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            if core:
+                dump = ["arm-none-eabi-objdump", "-d", f"{name}.o"]
+                code = subprocess.run(dump, cwd=sources, capture_output=True, text=True, check=True).stdout
+                assert code and not re.search(r"\tvfn?m[as]", code)

@@ -6,6 +6,7 @@
 
    gatesearch's Python runtime makes the same decisions bit for bit. It runs the same kernels, and does all other
    arithmetic in the same order and precision. Neither uses fused multiply-adds. */
+#include "no_fused.h"
 #include "gatesearch.h"
 #include "gs_chain.h"
 #include "gs_plan.h"

@@ -1,4 +1,5 @@
 /* All kernels that a plan may call, as one translation unit. */
+#include "no_fused.h"
 #define GS_SUFFIX firmware
 #include "gs_plan.h"
 #include "conv_u8.c"
