@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -136,15 +137,43 @@ def test_windows_with_an_exit_whose_output_is_no_class(tmp_path, clients):
     assert all(each["class"] is None and each["outputs"] for each in decisions)
 
 
-def test_windows_of_sensors_in_float(tmp_path, clients):
+def export_sensors(folder: Path) -> None:
     model = model_of("lstm", "hmd")
     steps, axes = RECURRENT_SHAPE
     generator = torch.Generator().manual_seed(0)
     samples = torch.randn(40, 2 * steps + 1, axes, generator=generator) * 5 + 2
     front = build("sequence", average=2).fit(samples)
     labels = torch.arange(len(samples)) % 3
-    export_clips(tmp_path / "bundle", model, FeatureSplit(front(samples), labels, labels), front, samples)
+    export_clips(folder, model, FeatureSplit(front(samples), labels, labels), front, samples)
+
+
+def test_windows_of_sensors_in_float(tmp_path, clients):
+    export_sensors(tmp_path / "bundle")
     assert len(check_bundle(clients, "windows", tmp_path / "bundle")) == 12
+
+
+def change_decision(folder: Path) -> None:
+    """Change the class of one decision, and its file's sha256 with it."""
+    path, manifest = folder / VECTORS / "decisions.json", json.loads((folder / "manifest.json").read_text())
+    decisions = json.loads(path.read_text())
+    decisions[3]["class"] = (decisions[3]["class"] + 1) % 3
+    path.write_text(json.dumps(decisions))
+    manifest[VECTORS]["decisions"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_changed_vectors_are_named(tmp_path, clients):
+    folder = tmp_path / "bundle"
+    export_sensors(folder)
+    change_decision(folder)
+    assert any(check.problem.startswith("decision 3 is {") for check in check_vectors(folder))
+    with pytest.raises(AssertionError, match="AssertionError"):
+        run_client(clients, "windows", folder)
+    file = folder / VECTORS / "inputs.bin"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert any("inputs.bin: sha256" in check.problem for check in check_vectors(folder))
+    file.unlink()
+    assert any("the bundle is incomplete" in check.problem for check in check_vectors(folder))
 
 
 STREAMS = {
