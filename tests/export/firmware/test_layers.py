@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from gatesearch.backbones.ds_cnn import DSCNN
@@ -101,3 +103,30 @@ def test_recurrent_layers_are_in_float_unless_a_bundle_listens():
     check_in_bytes(stage, listens=True)
     with pytest.raises(NotInBytes, match=r"the kernel gru of rnn\.0 has no form in int8"):
         check_in_bytes(stage)
+
+
+CUTS = {"none": (), "input": (PlacedGate.of("gc", "input", mode="channel", keep=1.0, recall=0.97),)}
+RECURRENT = st.builds(recurrent, st.sampled_from(["gru", "lstm"]), st.integers(3, 40), st.integers(1, 2))
+FBS_GATES = st.builds(
+    lambda site, density, block: PlacedGate.of("fbs", site, density=density, block=block),
+    st.sampled_from(POINTWISE),
+    st.sampled_from([0.3, 0.5, 0.8]),
+    st.sampled_from([1, 16]),
+)
+PG_GATES = st.builds(
+    lambda site, mask: PlacedGate.of("pg", site, bits=8, high_bits=4, mask=mask),
+    st.sampled_from(POINTWISE),
+    st.sampled_from(["3d", "m1"]),
+)
+NETWORKS = st.one_of(
+    st.tuples(RECURRENT, st.just(())),
+    st.tuples(st.builds(convolutions, st.sampled_from([16, 24, 48])), st.tuples(FBS_GATES | PG_GATES)),
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(network=NETWORKS, cut=st.sampled_from(sorted(CUTS)))
+def test_drawn_plans_decide_alike(tmp_path_factory, network, cut):
+    backbone, gates = network
+    decide(tmp_path_factory.mktemp("drawn"), backbone, (*CUTS[cut], *gates))
