@@ -66,16 +66,27 @@ def check_prices(problem: Problem, cost: CostModel) -> None:
     """
     if len(problem.space) > MAX_PLANS:
         return
-    broken: set[str] = set()
+    broken: dict[str, float] = {}  # by constraint, the smallest excess of all plans
     for plan in islice(problem.space.plans(), MAX_PLANS):
-        names = {name for name, excess in price_violations(problem.recipe, cost, plan).items() if excess > 0}
-        if not names:
+        own = {name: excess for name, excess in price_violations(problem.recipe, cost, plan).items() if excess > 0}
+        if not own:
             return
-        broken |= names
+        broken |= {name: min(excess, broken.get(name, excess)) for name, excess in own.items()}
+    excesses = ", ".join(_describe_excess(*each) for each in sorted(broken.items()))
     raise UserError(
-        f"search: none of {len(problem.space):,} plans keeps the constraints on price "
-        f"({', '.join(sorted(broken))}); relax constraints or take a larger device"
+        f"search: none of {len(problem.space):,} plans keeps the constraints on price ({excesses}); "
+        "relax constraints or take a larger device"
     )
+
+
+def _describe_excess(name: str, excess: float) -> str:
+    """Return the name of a constraint; with the excess, where it is a share of a memory or of the time of a hop.
+
+    >>> _describe_excess("mcu.sram", 0.25), _describe_excess("mcu.operators", 1.0)
+    ('mcu.sram exceeded by at least 25%', 'mcu.operators')
+    """
+    is_share = name.endswith((".flash", ".sram", "utilisation"))
+    return f"{name} exceeded by at least {excess:.0%}" if is_share else name
 
 
 def frontend_work(problem: Problem, hop: int | None = None) -> FrontendWork:
