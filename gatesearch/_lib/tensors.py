@@ -21,6 +21,17 @@ def to_float(inputs: Tensor) -> Tensor:
     return inputs.to(torch.float32) / (torch.iinfo(inputs.dtype).max + 1)
 
 
+def to_int16(inputs: Tensor) -> Tensor:
+    """Return inputs as int16 of the same full scale, rounded and clamped; the full scale of floats is 1.
+
+    >>> to_int16(torch.tensor([-1.0, 0.5, 1.0])).tolist(), to_int16(torch.tensor([3], dtype=torch.int16)).tolist()
+    ([-32768, 16384, 32767], [3])
+    """
+    if inputs.dtype == torch.int16:
+        return inputs
+    return (to_float(inputs) * 32768).round().clamp(-32768, 32767).to(torch.int16)
+
+
 def channels_last(features: Tensor) -> Tensor:
     """Return images [N, C, H, W] in channels-last memory order; other tensors as they are."""
     return features.contiguous(memory_format=torch.channels_last) if features.ndim == 4 else features

@@ -5,7 +5,7 @@ Each front end has a file of its own and an entry point of the group ``gatesearc
 >>> from gatesearch.frontends import MFCC, build
 """
 
-from gatesearch.frontends.base import FrameCall, Frontend
+from gatesearch.frontends.base import ARITHMETICS, FIXED_POINT, FLOAT, FrameCall, Frontend
 from gatesearch.frontends.build import build, build_for, restore
 from gatesearch.frontends.fixed_mel import FixedMel
 from gatesearch.frontends.identity import Identity
@@ -16,6 +16,9 @@ from gatesearch.frontends.sequence import SensorSequence
 from gatesearch.frontends.waveform import Waveform
 
 __all__ = [
+    "ARITHMETICS",
+    "FIXED_POINT",
+    "FLOAT",
     "MFCC",
     "FixedMel",
     "FrameCall",

@@ -14,6 +14,9 @@ from gatesearch.graph.hops.frames import Frames
 
 CHUNK_SAMPLES = 512  # number of samples that ``fit`` processes at once; the features of all would fill the memory
 SMALLEST_STD = 1e-5  # a feature with a smaller standard deviation counts as constant
+FLOAT, FIXED_POINT = "float32", "fixed_point"
+ARITHMETICS = (FLOAT, FIXED_POINT)
+"""How a front end computes: in single precision, or in integers as a microcontroller does."""
 ROUNDING = 1e-7  # rounding error in the standard deviation of a constant feature, divided by the feature's mean
 
 
@@ -47,6 +50,7 @@ class Frontend(nn.Module):
         expects: description of one sample, for error messages.
         dimensions: number of axes of one sample; None if any number is valid.
         arguments: keyword arguments of the constructor.
+        arithmetic: how features are computed, one of :data:`ARITHMETICS`; :meth:`use_fixed_point` changes it.
         input_shape: shape of one sample; empty before :meth:`fit` if it depends on the data.
     """
 
@@ -57,6 +61,7 @@ class Frontend(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.arguments: dict[str, Any] = {}
+        self.arithmetic = FLOAT
         self.input_shape: tuple[int, ...] = ()
 
     @property
@@ -90,6 +95,13 @@ class Frontend(nn.Module):
             raise UserError(f"frontend.name: {self.name} needs {self.expects}; the data have the shape {shape}")
         if not len(inputs):
             raise UserError(f"frontend.name: {self.name} needs samples to fit on; the training split is empty")
+
+    def use_fixed_point(self) -> bool:
+        """Compute features in fixed point from now on; return False if the front end has no such form.
+
+        Call this after :meth:`fit`. This base class has no form in fixed point.
+        """
+        return False
 
     def macs(self) -> int:
         """Return the multiply-accumulates of one sample."""
@@ -151,6 +163,7 @@ class Frontend(nn.Module):
         return {
             "name": self.name,
             "args": dict(self.arguments),
+            "arithmetic": self.arithmetic,
             **self.describe_fit(),
             "input_shape": list(self.input_shape),
             "output_shape": list(self.output_shape),

@@ -7,7 +7,7 @@ from typing import Any
 
 from gatesearch._lib.plugins import check_types, fail_plugin, load_plugin, parameters_of, unknown_argument
 from gatesearch.errors import UserError, unknown
-from gatesearch.frontends.base import Frontend
+from gatesearch.frontends.base import ARITHMETICS, FIXED_POINT, FLOAT, Frontend
 
 GROUP = "gatesearch.frontends"
 
@@ -75,7 +75,8 @@ def restore(description: Mapping[str, Any], *, trust: bool = False) -> Frontend:
             module. Without trust, only names of installed front ends are valid.
 
     Raises:
-        UserError: the description names a module without ``trust``, or does not fit the front end.
+        UserError: the description names a module without ``trust``, or does not fit the front end; or the front end
+            cannot compute in the arithmetic that the description states.
 
     >>> import torch
     >>> fitted = build("mfcc").fit(torch.randn(4, 16000))
@@ -88,4 +89,9 @@ def restore(description: Mapping[str, Any], *, trust: bool = False) -> Frontend:
         raise UserError(f"frontend: {name!r} runs code of a module; if you trust it: restore(..., trust=True)")
     frontend = build(name, **description["args"])
     frontend.restore_fit(description)
+    arithmetic = description.get("arithmetic", FLOAT)  # bundles of version 0.2 and before do not state it
+    if arithmetic not in ARITHMETICS:
+        raise unknown("frontend", "arithmetic", arithmetic, ARITHMETICS)
+    if arithmetic == FIXED_POINT and not frontend.use_fixed_point():
+        raise UserError(f"frontend: {name} has no form in fixed point, which its description states")
     return frontend

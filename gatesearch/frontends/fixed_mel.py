@@ -34,6 +34,7 @@ TABLE_NAMES = (
     "window", "order", "roots", "split", "first", "starts", "weights",
     "square_roots", "logarithms", "factors", "shifts", "biases",
 )  # fmt: skip
+COMPLEX_TABLES = ("window", "roots", "split")  # tables of pairs of numbers
 
 
 @dataclass(frozen=True, eq=False)

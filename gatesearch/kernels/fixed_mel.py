@@ -40,18 +40,29 @@ class FixedMelStream:
 
     Attributes:
         shape: frames of a window, and features of a frame.
-        stride: samples from one frame to the next.
+        stride, frame: samples from one frame to the next, and of a frame.
+        arrays: the tables that C reads, by the names of the fields of ``gs_fixed_mel``; they do not exist without a
+            compiler.
     """
 
     def __init__(self, tables: FixedMel, library: Library | None = None) -> None:
         self.tables, self.library = tables, library or native.load()
-        self.shape, self.stride = (tables.window_frames, tables.features), tables.stride
+        self.shape, self.stride, self.frame = (tables.window_frames, tables.features), tables.stride, tables.frame
         self._history = np.zeros(max(tables.lag, 0) + tables.stride, np.int16)
         if self.library is None:
             return
-        self._arrays = {name: np.ascontiguousarray(table) for name, table in tables.c_tables().items()}
-        self._c = CFixedMel(**tables.c_sizes(), **{name: address(array) for name, array in self._arrays.items()})
+        self.arrays = {name: np.ascontiguousarray(table) for name, table in tables.c_tables().items()}
+        self._c = CFixedMel(**tables.c_sizes(), **{name: address(array) for name, array in self.arrays.items()})
         self._scratch = aligned_zeros(self.library.function("fixed_mel_scratch")(addressof(self._c)), np.uint8)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of memory that the kernel needs while it runs."""
+        return int(self._scratch.nbytes)
+
+    def c_sizes(self) -> dict[str, int]:
+        """Return the fields of ``gs_fixed_mel`` that are numbers."""
+        return self.tables.c_sizes()
 
     def frames(self, samples: Array, count: int) -> Array:
         """Return the features of the first frames of a stretch of sound, int16 [n] -> int8 [count, features].

@@ -63,7 +63,7 @@ class Mel:
 
     def __init__(self, frontend: LogMel, library: Library | None = None) -> None:
         self.frontend, self.library = frontend, library or native.load()
-        self.shape, self.stride = frontend.output_shape[1:], frontend.stride
+        self.shape, self.stride, self.frame = frontend.output_shape[1:], frontend.stride, frontend.frame
         if self.library is None:
             return
         fft, weights = frontend.fft, frontend.mel.double().numpy()
@@ -98,6 +98,11 @@ class Mel:
     def scratch_bytes(self) -> int:
         """Bytes of memory that the kernel needs while it runs."""
         return int(self._scratch.nbytes)
+
+    def c_sizes(self) -> dict[str, Any]:
+        """Return the fields of ``gs_mel`` that are numbers."""
+        names = ("fft", "frame", "stride", "bins", "mels", "features")
+        return {**{name: int(getattr(self.c, name)) for name in names}, "steps": np.float32(self.c.steps)}
 
     def __call__(self, wave: Any) -> Array:
         """Return the features of one clip [samples], int8 [frames, features]."""

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatesearch.errors import UserError
-from gatesearch.frontends.log_mel import LogMel
-from gatesearch.frontends.mfcc import MFCC
+from gatesearch.frontends import MFCC, LogMel, restore
 from gatesearch.frontends.stream import FrontendStream
 from gatesearch.kernels import Mel, native
 from gatesearch.kernels.fixed_mel import FixedMelStream
@@ -143,18 +142,35 @@ def test_the_fixed_point_front_end_gives_its_reference_at_any_hop(front):
             assert np.array_equal(windows.window(k)[:, 0, :, 0], tables.features_of(frames))
 
 
-def test_a_bundle_opens_with_the_front_end_in_fixed_point(loaded, mel, monkeypatch):
+def test_a_bundle_opens_with_the_arithmetic_of_its_front_end(loaded, mel, monkeypatch):
     bundle, hop = loaded
     manifest = set_gates(bundle, hop, [{"threshold": -np.inf, "smoothing": 1, "hold": 0}] * 2, False).manifest
     manifest |= {"frontend": mel.frontend.describe()}
     for module in ("bundle", "open_listener"):
         monkeypatch.setattr(f"gatesearch.runtime.{module}.load_manifest", lambda folder: manifest)
-    listeners = [open_listener(bundle.folder, fixed_point=fixed_point) for fixed_point in (False, True)]
+    listeners = [open_listener(bundle.folder, arithmetic=arithmetic) for arithmetic in ("float32", "fixed_point")]
+    kernels = [type(listener._decisions._frontend._mel) for listener in listeners]
+    assert kernels == [Mel, FixedMelStream]
     in_float, in_fixed_point = (listen(listener, sound(3.0, 2), [20000]) for listener in listeners)
     assert in_float[1:] == in_fixed_point[1:]  # every gate is open: the same hops
-    monkeypatch.setitem(manifest, "frontend", {"name": "identity", "args": {}})
-    with pytest.raises(UserError, match="no kernel computes the front end identity in fixed point"):
-        open_listener(bundle.folder, fixed_point=True)
+    old = {key: value for key, value in manifest["frontend"].items() if key != "arithmetic"}
+    for entry, kernel in ((old, Mel), (old | {"arithmetic": "fixed_point"}, FixedMelStream)):
+        monkeypatch.setitem(manifest, "frontend", entry)
+        listener = open_listener(bundle.folder)
+        assert type(listener._decisions._frontend._mel) is kernel
+        # The engines of the devices read the same features from the front end in PyTorch.
+        assert (
+            listen(listener, sound(1.5, 2), [20000])[0]
+            == listen(
+                Listener(listener._decisions.chain._bundle, FrontendStream(restore(entry))), sound(1.5, 2), [20000]
+            )[0]
+        )
+    monkeypatch.setitem(manifest, "frontend", {"name": "identity", "args": {}, "arithmetic": "fixed_point"})
+    with pytest.raises(UserError, match="frontend: identity has no form in fixed point"):
+        open_listener(bundle.folder)
+    monkeypatch.setitem(manifest, "frontend", old | {"arithmetic": "fixed-point"})
+    with pytest.raises(UserError, match=r"arithmetic 'fixed-point'.*fixed_point"):
+        open_listener(bundle.folder)
 
 
 def test_kernels_and_interpreters_hear_the_same(loaded, mel):

@@ -118,6 +118,11 @@ class FittedFrontend(Document):
 
     name: str = Field(description="Entry point of group gatesearch.frontends.")
     args: dict[str, Any] = Field(default_factory=dict, description="Arguments of the front end.")
+    arithmetic: Literal["float32", "fixed_point"] = Field(
+        default="float32",
+        description="float32: as the steps say. fixed_point: in integers, as gatesearch.frontends.FixedMel computes; a "
+        "feature differs from that of the steps by at most one step of the grid.",
+    )
     mean: list[float] | None = Field(default=None, description="Mean of each feature on the training split.")
     std: list[float] | None = Field(default=None, description="Standard deviation of each feature there.")
     input_shape: list[int] | None = Field(default=None, description="Shape of one raw sample.")

@@ -17,6 +17,7 @@ TYPES: Mapping[str, str] = {
     "int16": "int16_t",
     "uint16": "uint16_t",
     "int32": "int32_t",
+    "uint32": "uint32_t",
     "int64": "int64_t",
     "float32": "float",
     "float64": "double",

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from gatesearch.export.firmware.arrays import ConstantArrays, structure
+from gatesearch.export.firmware.memory_plan import align
+from gatesearch.export.firmware.shared_memory import member
 from gatesearch.runtime.cascade import requantise
 from gatesearch.runtime.stream_gate import StreamGateSettings
 from gatesearch.runtime.tensor_spec import TensorSpec
@@ -23,10 +25,25 @@ class Definitions:
         arrays: the constant arrays.
         ram: bytes of working memory, by the name of the part that uses them.
         lines: the other definitions.
+        shared, shared_bytes: declarations and bytes of the stages' arrays in the memory that they share with samples.
+
+    Args:
+        shares: whether stages share memory with samples.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shares: bool = False) -> None:
         self.arrays, self.ram, self.lines = ConstantArrays(), dict[str, int](), list[str]()
+        self._shares, self.shared, self.shared_bytes = shares, list[str](), 0
+
+    def stage_memory(self, kind: str, name: str, count: int, part: str) -> str:
+        """Define an array that only open stages need, add its bytes to those of a part, and return its C name."""
+        if not self._shares:
+            return self.memory(kind, name, count, part)
+        size = SIZES[kind] * max(1, count)
+        self.shared.append(f"{kind} {name}[{max(1, count)}] GS_ALIGNED;")
+        self.shared_bytes += align(size)
+        self.ram[part] = self.ram.get(part, 0) + size
+        return member(name)
 
     def memory(self, kind: str, name: str, count: int, part: str) -> str:
         """Define an array of working memory, add its bytes to those of a part, and return its C name."""

@@ -9,51 +9,64 @@ import numpy as np
 from gatesearch.errors import UserError
 from gatesearch.export.firmware.arrays import structure
 from gatesearch.export.firmware.definitions import Definitions
-from gatesearch.frontends import LogMel, restore
+from gatesearch.frontends import restore
+from gatesearch.frontends.fixed_mel import COMPLEX_TABLES
 from gatesearch.frontends.grid import FEATURE_SCALE
 from gatesearch.gates.level import SignalFormat, signal_frame
 from gatesearch.kernels import Mel
+from gatesearch.kernels.fixed_mel import FixedMelStream
 from gatesearch.kernels.level import LevelStream
 from gatesearch.kernels.library import Library
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.chain import SignalGate
 from gatesearch.runtime.listener import StreamFormat
-from gatesearch.runtime.open_listener import MEL_FRONTENDS
+from gatesearch.runtime.open_listener import open_kernel
 from gatesearch.runtime.tensor_spec import TensorSpec
 
-SIZES = ("fft", "frame", "stride", "bins", "mels", "features")
+FrontendKernel = Mel | FixedMelStream
 
 
-def open_frontend(bundle: Bundle, library: Library) -> Mel:
-    """Return the front end of a bundle, computed by its C kernel.
+def open_frontend(bundle: Bundle, library: Library) -> FrontendKernel:
+    """Return the C kernel that computes the front end of a bundle, in the arithmetic that the manifest states.
 
     Raises:
         UserError: no C kernel computes this front end.
     """
     frontend = restore(bundle.manifest["frontend"])
-    if type(frontend) not in MEL_FRONTENDS:
+    kernel = open_kernel(frontend, library)
+    if kernel is None:
         raise UserError(f"{bundle.folder}: firmware has no front end {frontend.name}; valid: log_mel, mfcc")
-    assert isinstance(frontend, LogMel)
-    return Mel(frontend, library)
+    return kernel
 
 
-def count_frames(mel: Mel, stream: StreamFormat) -> int:
+def count_frames(kernel: FrontendKernel, stream: StreamFormat) -> int:
     """Return the number of frames that a hop adds; 0 if a hop is no whole number of frames."""
-    return 0 if stream.hop % mel.frontend.stride else stream.hop // mel.frontend.stride
+    return 0 if stream.hop % kernel.stride else stream.hop // kernel.stride
 
 
-def define_ring(define: Definitions, mel: Mel, stream: StreamFormat, has_signal_gate: bool) -> dict[str, Any]:
+def define_ring(define: Definitions, kernel: FrontendKernel, stream: StreamFormat) -> dict[str, Any]:
     """Define the ring buffer of the newest samples, and return its fields of ``gs_plan``.
 
-    With a gate on the signal, the front end computes a whole window when this gate opens, so the ring holds a whole
-    window. Otherwise each hop computes only its own frames, and the ring holds the samples of these frames, and those
-    that were read since the window ended, where a window is no whole number of hops.
+    Each hop computes only its own frames, and the ring holds the samples of these frames, and those that were read
+    since the window ended, where a window is no whole number of hops. If a hop is no whole number of frames, each hop
+    computes a whole window.
     """
-    step, size = count_frames(mel, stream), stream.window
-    if step and not has_signal_gate:
-        size -= (mel.shape[0] - step) * mel.frontend.stride
+    step, size = count_frames(kernel, stream), stream.window
+    if step:
+        size -= (kernel.shape[0] - step) * kernel.stride
     size = max(size + -stream.window % stream.hop, stream.hop)
     return {"ring_size": size, "ring": define.memory("int16_t", "ring", size, "samples")}
+
+
+def measure_closed(kernel: FrontendKernel, stream: StreamFormat, signal: SignalGate | None) -> tuple[int, int] | None:
+    """Return the front end's scratch bytes and the samples that are needed while the gate on the signal is closed.
+
+    When this gate opens, the front end computes a whole window, so that the samples of a window have to be kept. None
+    if there is no such gate, or if the ring holds a whole window anyway.
+    """
+    if signal is None or not count_frames(kernel, stream):
+        return None
+    return kernel.scratch_bytes, stream.window
 
 
 def define_signal_gate(define: Definitions, signal: SignalGate | None, stream: StreamFormat) -> dict[str, Any]:
@@ -73,31 +86,40 @@ def define_signal_gate(define: Definitions, signal: SignalGate | None, stream: S
     }
 
 
-def define_frontend(define: Definitions, mel: Mel, stream: StreamFormat, target: TensorSpec, scratch: str) -> str:
+def define_frontend(
+    define: Definitions, kernel: FrontendKernel, stream: StreamFormat, target: TensorSpec, scratch: str
+) -> str:
     """Define the front end, and return the address of its structure.
 
     Args:
         define: receives the definitions.
-        mel: the front end.
+        kernel: the kernel of the front end.
         stream: the format of the stream.
         target: the first stage's input.
         scratch: C name of the memory that the front end may use while it runs.
     """
-    fields: dict[str, Any] = {name: int(getattr(mel.c, name)) for name in SIZES}
-    fields["steps"] = np.float32(mel.c.steps)
-    fields |= {name: define.arrays.add(array) for name, array in mel.arrays.items() if array is not None}
-    frames, features = mel.shape
+    frames, features = kernel.shape
     written = TensorSpec("features", target.shape, np.dtype(np.int8), scale=FEATURE_SCALE, zero_point=0)
+    arrays = {name: define.arrays.add(array) for name, array in kernel.arrays.items() if array is not None}
+    if in_fixed_point(kernel):
+        arrays |= {name: f"(const gs_complex *){arrays[name]}" for name in COMPLEX_TABLES}
+    kind, sample = ("gs_fixed_mel", "int16_t") if in_fixed_point(kernel) else ("gs_mel", "float")
     return define.constant(
         "gs_frontend",
         "frontend",
         {
-            "mel": define.constant("gs_mel", "mel", fields),
+            "mel": define.constant(kind, "mel", kernel.c_sizes() | arrays),
             "frames": frames,
-            "step": count_frames(mel, stream),
+            "step": count_frames(kernel, stream),
             **define.scale_table(written, target),
             "window": define.memory("int8_t", "feature_window", frames * features, "features"),
-            "samples": define.memory("float", "frame_samples", mel.frontend.frame, "front end"),
+            "samples": define.memory(sample, "frame_samples", kernel.frame, "front end"),
             "scratch": scratch,
+            "scratch_bytes": kernel.scratch_bytes,
         },
     )
+
+
+def in_fixed_point(kernel: FrontendKernel) -> bool:
+    """Return whether a kernel computes in fixed point."""
+    return isinstance(kernel, FixedMelStream)

@@ -14,9 +14,18 @@ from gatesearch.errors import UserError
 from gatesearch.export.firmware.arrays import number, structure
 from gatesearch.export.firmware.c_names import macro_names, string
 from gatesearch.export.firmware.definitions import Definitions
-from gatesearch.export.firmware.frontend_source import define_frontend, define_ring, define_signal_gate, open_frontend
+from gatesearch.export.firmware.frontend_source import (
+    define_frontend,
+    define_ring,
+    define_signal_gate,
+    in_fixed_point,
+    measure_closed,
+    open_frontend,
+)
+from gatesearch.export.firmware.memory_plan import align
 from gatesearch.export.firmware.program_image import ProgramImage
 from gatesearch.export.firmware.program_source import ARENA, SCRATCH, ProgramSource
+from gatesearch.export.firmware.shared_memory import SAMPLES, count_extra_bytes, memory_text
 from gatesearch.export.firmware.stage_images import compile_exits, compile_stages
 from gatesearch.export.firmware.stage_source import define_stages
 from gatesearch.kernels.arrays import Array
@@ -65,27 +74,29 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
     chain = read_chain(bundle.manifest, where)
     phases = bundle.manifest["hops"]["phases"] if bundle.manifest.get("hops") else 1
     _check(bundle, chain, stream, phases)
-    mel = open_frontend(bundle, library)
+    kernel = open_frontend(bundle, library)
     stages = compile_stages(bundle, library)
-    define = Definitions()
+    closed = measure_closed(kernel, stream, chain.signal)
+    define = Definitions(shares=closed is not None)
     exits = compile_exits(bundle, library)
     images = [image for stage in stages for image in stage.images]
     images += [image for image in exits if image is not None]
     programs = ProgramSource(images, define.arrays)
-    scratch = max(programs.scratch_bytes, mel.scratch_bytes)
+    scratch = max(programs.scratch_bytes, kernel.scratch_bytes)
     fields = {
         "hop": stream.hop,
         "window": stream.window,
-        **define_ring(define, mel, stream, chain.signal is not None),
+        **define_ring(define, kernel, stream),
+        "backlog": "NULL" if closed is None else SAMPLES,
         "phases": phases,
         "n_stages": len(stages),
         **define_signal_gate(define, chain.signal, stream),
-        "frontend": define_frontend(define, mel, stream, bundle.programs[0].inputs[0], SCRATCH),
+        "frontend": define_frontend(define, kernel, stream, bundle.programs[0].inputs[0], SCRATCH),
         "stages": define_stages(define, bundle, stages, exits, programs, chain.gates, phases),
         "powers": define.arrays.add(list_powers(bundle.programs[-1].outputs[0].scale)),
         "detector": _define_detector(define, settings),
         "labels": "labels",
-        "passed": define.memory("int8_t", "passed", max(len(image.outputs) for image in images), "outputs"),
+        "passed": define.stage_memory("int8_t", "passed", max(len(image.outputs) for image in images), "outputs"),
         **_define_leaving(define, exits),
         "arena": ARENA,
         "fills": define.constants(
@@ -95,6 +106,8 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
         "scratch_bytes": f"sizeof({SCRATCH})",
     }
     define.ram |= {"arena": programs.arena_bytes, "scratch": scratch}
+    if extra := count_extra_bytes(programs.arena_bytes + align(scratch) + define.shared_bytes, closed):
+        define.ram["samples beyond the memory of stages"] = extra
     sizes = f"{scratch} + {programs.steps} * GS_STEP_ROOM + {programs.blocks} * GS_BLOCK_ROOM"
     labels = ", ".join(string(name) for name in settings.classes)
     definitions = [
@@ -105,8 +118,7 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
         '#include "simd.h"',
         "",
         "#define GS_ALIGNED __attribute__((aligned(16)))",
-        f"static uint8_t {ARENA}[{max(1, programs.arena_bytes)}] GS_ALIGNED;",
-        f"static uint8_t {SCRATCH}[{sizes}] GS_ALIGNED;",
+        *memory_text(programs.arena_bytes, sizes, define.shared, closed),
         define.arrays.text(),
         programs.text,
         *define.lines,
@@ -120,7 +132,15 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
     key = f"0x{hashlib.sha256(repr(definitions).encode()).hexdigest()[:8]}u"
     mismatch = '#error "gs_plan.h and gs_plan.c are of different plans: copy both"'
     source = [*definitions[:4], f"#if GS_PLAN_KEY != {key}", mismatch, "#endif", *definitions[4:]]
-    header = _header(bundle.manifest, settings, stream, stages=len(stages), layers=programs.layers, key=key)
+    header = _header(
+        bundle.manifest,
+        settings,
+        stream,
+        stages=len(stages),
+        layers=programs.layers,
+        key=key,
+        fixed_point=in_fixed_point(kernel),
+    )
     return PlanText("\n".join(source), header, {"constants": define.arrays.bytes}, dict(define.ram))
 
 
@@ -180,6 +200,7 @@ def _header(
     stages: int,
     layers: Sequence[str],
     key: str,
+    fixed_point: bool,
 ) -> str:
     classes = "\n".join(f"#define GS_CLASS_{name} {k}" for k, name in enumerate(macro_names(settings.classes)))
     kernels = "".join(
@@ -197,6 +218,7 @@ def _header(
 #define GS_HOP {stream.hop} /* samples that each call of gatesearch_process reads */
 #define GS_WINDOW {stream.window} /* samples in the window of one decision */
 #define GS_STAGES {stages}
+#define GS_FIXED_POINT {int(fixed_point)} /* 1: the front end computes in integers; 0: in float */
 #define GS_HOP_SECONDS {settings.hop_s!r}
 #define GS_FIRST_SECONDS {settings.time_s(0)!r} /* time at which the window of hop 0 ends */
 #define GS_CLASSES {len(settings.classes)}

@@ -49,9 +49,9 @@ def define_stages(
         if k:
             fields |= define.scale_table(bundle.programs[k - 1].outputs[0], bundle.programs[k].inputs[0])
             count = phases * stage.window * stage.row
-            fields["frames"] = define.memory("int8_t", f"frames_{k}", count, "features")
+            fields["frames"] = define.stage_memory("int8_t", f"frames_{k}", count, "features")
         if phases > 1 and stage.state_bytes:
-            fields["saved"] = define.memory("uint8_t", f"saved_{k}", phases * stage.state_bytes, "states")
+            fields["saved"] = define.stage_memory("uint8_t", f"saved_{k}", phases * stage.state_bytes, "states")
         if k < len(gates):
             fields["gate"] = _define_gate(define, bundle, k, gates[k], pointers.get(k))
         rows.append(structure(fields))

@@ -31,7 +31,13 @@ def place_gates(mode: str) -> GatePlan:
 
 
 def export_listening(
-    folder: Path, hop: int, phases: int, signal: bool, gates: Sequence[tuple[float, int, int]], mode: str = "channel"
+    folder: Path,
+    hop: int,
+    phases: int,
+    signal: bool,
+    gates: Sequence[tuple[float, int, int]],
+    mode: str = "channel",
+    fixed_point: bool = False,
 ) -> Path:
     """Write a bundle with a detector and return its folder.
 
@@ -43,10 +49,12 @@ def export_listening(
         gates: for each gate between stages, the share of its scores on noise that lie below the threshold, the
             smoothing and the hold.
         mode: mode of the gate at the input.
+        fixed_point: whether the front end computes in fixed point.
     """
     torch.manual_seed(0)
     waves = np.stack([make_sound()[first : first + RATE] for first in range(0, 3 * RATE, RATE // 20)])
     frontend = LogMel(mel_bins=10).fit(torch.from_numpy(waves))
+    assert not fixed_point or frontend.use_fixed_point()
     features = frontend(torch.from_numpy(waves))
     bundle = export_by_hops(
         folder, place_gates(mode), hop=hop // FRAME_STRIDE, phases=phases, theta=None, features=features

@@ -33,6 +33,8 @@ CASES = {
     "two phases": (320, 2, True, ((0.5, 2, 1), (0.3, 1, 0))),
     "a window that is no whole number of hops": (1280, 1, False, ((0.5, 1, 0), (0.3, 2, 3))),
     "a hop that is no whole number of frames": (500, 1, False, ((0.5, 1, 0), (0.3, 2, 3))),
+    "in fixed point": (640, 1, False, ((0.5, 1, 0), (0.3, 2, 3)), "channel", True),
+    "in fixed point, behind a gate on the signal": (320, 2, True, ((0.4, 3, 2), (0.3, 1, 1)), "channel", True),
 }
 
 

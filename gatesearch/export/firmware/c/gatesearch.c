@@ -30,6 +30,7 @@ static struct {
   int64_t frames_hop;       /* the hop at which the front end ran last; -1: never */
   int32_t at;               /* place in the ring of the next sample */
   int32_t ready;            /* whether gatesearch_init has succeeded */
+  int32_t waiting;          /* 1: the gate on the signal is closed, and the newest samples are in PLAN->backlog */
   gate_state signal, gates[MAX_STAGES];
   uint32_t alive[MAX_STAGES];    /* bit p: the stage has the state of phase p */
   uint32_t open;                  /* bit k: stage k ran at the last hop */
@@ -84,6 +85,7 @@ void gatesearch_reset(void) {
   memset(&now, 0, sizeof(now));
   now.ready = ready;
   now.frames_hop = -1;
+  now.waiting = PLAN->backlog != NULL;
   now.activity.last_stage = GS_WAITING;
   memset(d->outputs, 0, (size_t)(d->smoothing * d->positives) * sizeof(double));
   memset(d->smoothed, 0, (size_t)(d->hits * d->positives) * sizeof(double));
@@ -92,6 +94,23 @@ void gatesearch_reset(void) {
     level->magnitude = 0, level->total = 0, level->squares = 0;
     memset(level->numbers, 0, (size_t)level->frames * sizeof(int32_t));
   }
+}
+
+/* Write the constant values of the arena. */
+static void fill_arena(void) {
+  for (const gs_fill *fill = PLAN->fills; fill < PLAN->fills + PLAN->n_fills; fill++) {
+    if (fill->values) memcpy(PLAN->arena + fill->place, fill->values, (size_t)fill->length);
+    else memset(PLAN->arena + fill->place, fill->value, (size_t)fill->length);
+  }
+}
+
+/* Return the bytes of scratch memory that the front end needs. */
+static size_t frontend_scratch(void) {
+#if GS_FIXED_POINT
+  return GS(fixed_mel_scratch)(PLAN->frontend->mel);
+#else
+  return GS(mel_scratch)(PLAN->frontend->mel);
+#endif
 }
 
 /* Return the bytes of scratch memory that an operator needs on this core, as far as they depend on the core. */
@@ -116,10 +135,7 @@ int gatesearch_init(void) {
      kernels read the same order. */
   if (gs_weight_at(37, 3) != (37 / GS_BLOCK * GS_BLOCK + 3) * GS_BLOCK + 37 % GS_BLOCK) return -1;
 #endif
-  for (const gs_fill *fill = PLAN->fills; fill < PLAN->fills + PLAN->n_fills; fill++) {
-    if (fill->values) memcpy(PLAN->arena + fill->place, fill->values, (size_t)fill->length);
-    else memset(PLAN->arena + fill->place, fill->value, (size_t)fill->length);
-  }
+  fill_arena();
   gatesearch_reset();
   for (int32_t k = 0; k < PLAN->n_stages; k++) {
     const gs_hops *programs[2] = {PLAN->stages[k].catch_up, PLAN->stages[k].step};
@@ -129,25 +145,48 @@ int gatesearch_init(void) {
       }
     }
   }
-  if (GS(mel_scratch)(PLAN->frontend->mel) > (size_t)PLAN->scratch_bytes) return -1;
+  if (frontend_scratch() > (size_t)PLAN->frontend->scratch_bytes) return -1;
   now.ready = 1;
   return 0;
+}
+
+/* Compute the features of the frame in PLAN->frontend->samples. */
+static void compute_frame(int8_t *row) {
+  const gs_frontend *f = PLAN->frontend;
+#if GS_FIXED_POINT
+  GS(fixed_mel)(f->mel, f->samples, row, f->scratch);
+#else
+  GS(mel)(f->mel, f->samples, 1, row, f->scratch);
+#endif
+}
+
+/* Copy the frame that begins with sample number first to PLAN->frontend->samples. */
+static void copy_samples(int64_t first) {
+  const gs_frontend *f = PLAN->frontend;
+  const int16_t *ring = now.waiting ? PLAN->backlog : PLAN->ring;
+  const int32_t size = now.waiting ? PLAN->window : PLAN->ring_size, at = (int32_t)(first % size);
+#if GS_FIXED_POINT
+  const int32_t before = GS_MIN(f->mel->frame, size - at);
+  memcpy(f->samples, ring + at, (size_t)before * sizeof(int16_t));
+  memcpy(f->samples + before, ring, (size_t)(f->mel->frame - before) * sizeof(int16_t));
+#else
+  for (int32_t k = 0, i = at; k < f->mel->frame; k++) {
+    f->samples[k] = (float)ring[i] * (1.0f / 32768.0f);
+    if (++i == size) i = 0;
+  }
+#endif
 }
 
 /* Compute n frames, the first of which begins with sample number first. They become the last rows of the front end's
    window. */
 static void compute_frames(int64_t first, int32_t n) {
   const gs_frontend *f = PLAN->frontend;
-  const gs_mel *mel = f->mel;
+  const gs_mel_tables *mel = f->mel;
   int8_t *row = f->window + (ptrdiff_t)(f->frames - n) * mel->features;
   memmove(f->window, f->window + (ptrdiff_t)n * mel->features, (size_t)(f->frames - n) * (size_t)mel->features);
   for (int32_t i = 0; i < n; i++, first += mel->stride, row += mel->features) {
-    int32_t at = (int32_t)(first % PLAN->ring_size);
-    for (int32_t k = 0; k < mel->frame; k++) {
-      f->samples[k] = (float)PLAN->ring[at] * (1.0f / 32768.0f);
-      if (++at == PLAN->ring_size) at = 0;
-    }
-    GS(mel)(mel, f->samples, 1, row, f->scratch);
+    copy_samples(first);
+    compute_frame(row);
     for (int32_t k = 0; f->table && k < mel->features; k++) row[k] = f->table[row[k] + 128];
   }
 }
@@ -299,6 +338,33 @@ static int64_t last_hop(void) {
   return (samples - (samples < 0 ? PLAN->hop - 1 : 0)) / PLAN->hop;
 }
 
+/* Copy the newest samples, from sample number first on, from the ring to the backlog. */
+static void keep_backlog(int64_t first) {
+  int32_t n = (int32_t)(now.read - first), from = (int32_t)(first % PLAN->ring_size), to = (int32_t)(first % PLAN->window);
+  while (n > 0) {
+    const int32_t count = GS_MIN(n, GS_MIN(PLAN->ring_size - from, PLAN->window - to));
+    memcpy(PLAN->backlog + to, PLAN->ring + from, (size_t)count * sizeof(int16_t));
+    n -= count, from += count, to += count;
+    if (from == PLAN->ring_size) from = 0;
+    if (to == PLAN->window) to = 0;
+  }
+}
+
+/* Give the memory of the stages to samples, because the gate on the signal has closed. The ring holds all samples that
+   the front end has not read yet. */
+static void start_waiting(void) {
+  if (!PLAN->backlog || now.waiting) return;
+  now.waiting = 1;
+  keep_backlog(now.read - PLAN->ring_size);
+}
+
+/* Give the memory back to the stages; the front end has read the samples. */
+static void stop_waiting(void) {
+  if (!now.waiting) return;
+  now.waiting = 0;
+  fill_arena();
+}
+
 int gatesearch_process(const int16_t *samples, gs_detection *detection) {
   int64_t statistic = 0;
   const float *powers = NULL;
@@ -307,6 +373,7 @@ int gatesearch_process(const int16_t *samples, gs_detection *detection) {
   detection->label = -1, detection->confidence = 0.0f, detection->hop = -1;
   if (!now.ready || !samples) return -1;
   keep_samples(samples);
+  if (now.waiting) keep_backlog(now.read - PLAN->hop);
   now.activity.last_stage = GS_WAITING, now.activity.caught_up = 0;
   if (PLAN->level) statistic = GS(level)(PLAN->level, samples, PLAN->hop);
   const int is_steady = !PLAN->signal && PLAN->frontend->step;
@@ -316,8 +383,10 @@ int gatesearch_process(const int16_t *samples, gs_detection *detection) {
   now.activity.last_stage = GS_SIGNAL;
   if (PLAN->signal && !push_score(PLAN->signal, &now.signal, (double)statistic)) {
     close_stages(0);
+    start_waiting();
   } else {
     if (!is_steady) run_frontend(hop);
+    stop_waiting();
     powers = run_stages(hop);
   }
   return detect(hop, powers, detection);

@@ -3,7 +3,17 @@
 #define GS_CHAIN_H
 
 #define GS_SUFFIX firmware /* the end of the names of kernels */
+#include "gs_plan.h"
 #include "kernels.h"
+
+/* The front end computes in fixed point or in float; its samples then are int16 or of full scale 1. */
+#if GS_FIXED_POINT
+typedef gs_fixed_mel gs_mel_tables;
+typedef int16_t gs_mel_sample;
+#else
+typedef gs_mel gs_mel_tables;
+typedef float gs_mel_sample;
+#endif
 
 /* How a gate decides: it is open if the mean of its last scores, at most smoothing of them, exceeds the threshold. It
    then stays open for hold further hops. */
@@ -52,12 +62,13 @@ typedef struct {
 
 /* The front end: how many frames a hop adds, and the buffer of the newest samples. */
 typedef struct {
-  const gs_mel *mel;
+  const gs_mel_tables *mel;
   int32_t frames, step; /* frames of a window; frames of a hop, 0: a hop is no whole number of frames */
   const int8_t *table;  /* as in gs_stage */
   int8_t *window;       /* [frames * features] */
-  float *samples;       /* [mel->frame] */
+  gs_mel_sample *samples; /* [mel->frame] */
   void *scratch;
+  int32_t scratch_bytes; /* bytes that the front end may use while a backlog of samples lies behind them */
 } gs_frontend;
 
 /* The detector: smoothing, threshold, hits in a row, refractory time. */
@@ -80,6 +91,8 @@ typedef struct {
 typedef struct {
   int32_t hop, window, ring_size, phases, n_stages; /* samples of a hop, of a window, of the ring buffer */
   int16_t *ring;
+  int16_t *backlog;        /* [window], the newest samples while the gate on the signal is closed; in the memory of the
+                              stages. NULL: the ring holds all that the front end needs */
   gs_level *level;         /* the statistic of the gate on the signal; NULL: there is none */
   const gs_gate *signal;   /* the gate on the signal, before the front end; NULL: there is none */
   const gs_frontend *frontend;

@@ -5,7 +5,11 @@
 #include "conv_u8.c"
 #include "depthwise.c"
 #include "level.c"
+#if GS_FIXED_POINT
+#include "fixed_mel.c"
+#else
 #include "mel.c"
+#endif
 #include "stage.c"
 
 /* stage.c refers to the kernels of gated and recurrent layers. A plan without such a layer does not need them. */
