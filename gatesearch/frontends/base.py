@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -102,6 +103,14 @@ class Frontend(nn.Module):
         Call this after :meth:`fit`. This base class has no form in fixed point.
         """
         return False
+
+    def in_float(self) -> Self:
+        """Return a front end with the same fit that computes in float32; itself if it does so already."""
+        if self.arithmetic == FLOAT:
+            return self
+        twin = copy.copy(self)
+        twin.arithmetic = FLOAT
+        return twin
 
     def macs(self) -> int:
         """Return the multiply-accumulates of one sample."""

@@ -12,6 +12,7 @@ from torch import nn
 from gatesearch import backbones, data, frontends
 from gatesearch._lib import console
 from gatesearch._lib.console import progress
+from gatesearch.cost.frontend import follow_core
 from gatesearch.data import Dataset
 from gatesearch.devices import profile
 from gatesearch.devices.profile import Device, list_clock_slots
@@ -132,6 +133,7 @@ def load_problem(
     )
     _check_rate(recipe, dataset, frontend)
     frontend.fit(dataset.train.inputs)
+    follow_core(frontend, device.core(device.sense.core), dataset.train.inputs)
     augment = recipe.augment if with_features else None
     wave, feature_augment = (None, None) if augment is None else augmentation(augment, dataset)
     renditions = 1 if augment is None else augment.renditions

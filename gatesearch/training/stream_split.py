@@ -19,6 +19,7 @@ from gatesearch.errors import UserError
 from gatesearch.frontends import Frontend
 from gatesearch.gates.level import SignalFormat, signal_frame, signal_statistics
 from gatesearch.graph.hops import Frames
+from gatesearch.kernels.fixed_features import fast_features
 from gatesearch.metrics.streams import Background, Event
 from gatesearch.runtime.detector import Array
 from gatesearch.runtime.listener import StreamFormat
@@ -121,17 +122,17 @@ def window_features(samples: Tensor, frontend: Frontend, window: int, hop: int) 
         window: length of a window in samples.
         hop: length of a hop in samples.
     """
-    fresh = _read_frames(frontend, hop)
+    fresh, compute = _read_frames(frontend, hop), fast_features(frontend)
     if fresh is None:
         windows = samples.unfold(0, window, hop).movedim(-1, 1)  # [hops, window, ...]
-        return torch.cat([frontend(to_float(chunk)) for chunk in windows.split(CHUNK)])
+        return torch.cat([compute(to_float(chunk)) for chunk in windows.split(CHUNK)])
     count, stride, axis = fresh.count, hop // fresh.hop, fresh.axis - 1
     # Number of samples that the front end reads for a single frame.
     tail = window - (count - 1) * stride
     total = 1 + (len(samples) - tail) // stride
     starts = range(0, total, CHUNK)
     pieces = [samples[start * stride : (min(start + CHUNK, total) - 1) * stride + tail] for start in starts]
-    frames = torch.cat([frontend(to_float(piece)[None])[0].movedim(axis, 0) for piece in pieces])  # [frames, *rest]
+    frames = torch.cat([compute(to_float(piece)[None])[0].movedim(axis, 0) for piece in pieces])  # [frames, *rest]
     return frames.unfold(0, count, hop // stride).movedim(-1, 1 + axis)
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gatesearch.cost.frontend import FrontendWork
+from gatesearch.cost.frontend import FrontendWork, follow_core
 from gatesearch.cost.sources import board
 from gatesearch.devices import profile
-from gatesearch.frontends import MFCC, Frontend, LogMel
+from gatesearch.frontends import FIXED_POINT, FLOAT, MFCC, Frontend, LogMel
 from gatesearch.frontends.identity import Identity
 from gatesearch.gates import KernelCall
 from gatesearch.kernels import counted_kernels
@@ -65,3 +65,30 @@ def test_a_frame_of_the_kernel_has_about_the_products_of_the_front_end() -> None
     call = LogMel().frame_call()
     assert call is not None
     assert counted_kernels()["fixed_mel"].macs(KernelCall(*call)) == pytest.approx(LogMel().macs() / 49, rel=0.4)
+
+
+def sound(largest: float = 1.0) -> torch.Tensor:
+    """Return clips in float whose largest sample is given."""
+    clips = torch.randn(4, 16000, generator=torch.Generator().manual_seed(0))
+    return clips / clips.abs().max() * largest
+
+
+@pytest.mark.parametrize(
+    ("front", "device", "inputs", "arithmetic"),
+    [
+        (LogMel(), "three_core", sound(), FIXED_POINT),
+        (MFCC(), "m55_u55", (32767 * sound()).to(torch.int16), FIXED_POINT),
+        (LogMel(), "host", sound(), FLOAT),  # no kernel table, and the price is that of float
+        (Louder(), "three_core", sound(), FLOAT),
+        (Identity(), "three_core", sound(), FLOAT),
+        (LogMel(), "three_core", sound(40.0), FLOAT),
+    ],
+)
+def test_a_front_end_computes_as_its_price_counts(
+    front: Frontend, device: str, inputs: torch.Tensor, arithmetic: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    core = profile.load(device).core(profile.load(device).sense.core)
+    follow_core(front.fit(inputs), core, inputs)
+    assert front.arithmetic == arithmetic == front.describe()["arithmetic"]
+    beyond_full_scale = inputs.is_floating_point() and float(inputs.abs().max()) > 1
+    assert ("computes in float: samples reach 40" in capsys.readouterr().err) == beyond_full_scale
