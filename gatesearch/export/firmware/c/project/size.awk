@@ -12,6 +12,7 @@ function name_part(file, section) {
   if (output ~ /^\.(bss|data)/) {
     sub(/^\.(bss|data)\./, "", section)
     sub(/_[0-9]+$/, "", section)
+    if (section == "gs_memory") return "memory of stages, or samples"
     return section == "now" ? "state of the loop" : section
   }
   if (file ~ /gatesearch\.o$/) return "code of the loop"
