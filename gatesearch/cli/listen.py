@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LIVE_BLOCK_S = 0.1  # seconds of live sound that are read at once; this delays a detection by at most the same time
 FILE_BLOCK_S = 8.0  # seconds of a file that are read at once; longer blocks take less time
-LATE_S = 1.0  # a line warns if the computation is further behind the microphone than this, in seconds
+LATE_S = 1.0  # a line warns of a longer gap, and if the computation is further behind a live source, in seconds
 RECORDER = "arecord"
 
 Bundle = Annotated[
@@ -94,11 +94,11 @@ def _open(sound: str, stream: StreamFormat) -> Iterator[Iterator[Array]]:
     """
     samples = max(1, round((LIVE_BLOCK_S if sound in ("-", "mic") else FILE_BLOCK_S) * stream.rate))
     if sound == "-":
-        yield _blocks(sys.stdin.buffer.read, samples)
+        yield _in_time(_blocks(sys.stdin.buffer.read, samples), stream.rate, "the pipe")
     elif sound == "mic":
         with _microphone(stream.rate) as process:
             assert process.stdout is not None
-            yield _in_time(_blocks(process.stdout.read, samples), stream.rate)
+            yield _in_time(_blocks(process.stdout.read, samples), stream.rate, "the microphone")
     else:
         from gatesearch.data import wav
 
@@ -138,17 +138,34 @@ def _blocks(read: Callable[[int], bytes], samples: int) -> Iterator[Array]:
         yield np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.int16)
 
 
-def _in_time(blocks: Iterator[Array], rate: int) -> Iterator[Array]:
-    """Yield the blocks of a microphone, and print a line when the computation falls behind the microphone."""
+def _in_time(
+    blocks: Iterator[Array], rate: int, source: str, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Array]:
+    """Yield the blocks of a live source, and print a line at each gap and when the computation falls behind.
+
+    The time for which the source lets the reader wait, beyond the length of the block, is a gap in the sound. Time that
+    the reader of the blocks takes is no gap: the computation falls behind by it, and the source may drop sound.
+
+    Args:
+        blocks: the blocks as they arrive.
+        rate: samples per second.
+        source: name of the source, for the lines.
+        clock: function that returns the time in seconds.
+    """
     started: float | None = None
-    samples, late = 0, False
+    heard, late, read_began = 0, False, clock()
     for block in blocks:
-        now = time.monotonic()
-        started = now - len(block) / rate if started is None else started
-        samples += len(block)
-        behind_s = now - started - samples / rate
+        now, length_s = clock(), len(block) / rate
+        gap_s = 0.0 if started is None else now - read_began - length_s
+        started = now - length_s if started is None else started
+        if gap_s > LATE_S:
+            started += gap_s
+            print(f"listen: a gap of {gap_s:.1f} s in the sound of {source}, at {heard / rate:.1f} s", file=sys.stderr)
+        heard += len(block)
+        behind_s = now - started - heard / rate
         if (behind_s > LATE_S) != late:
             late = not late
-            line = f"{behind_s:.1f} s behind the microphone: sound may be lost" if late else "in time again"
+            line = f"{behind_s:.1f} s behind {source}: sound may be lost" if late else "in time again"
             print(f"listen: {line}", file=sys.stderr)
         yield block
+        read_began = clock()
