@@ -141,6 +141,12 @@ class Layouts:
         maps = [*operation.data, *operation.outputs[:1]]
         if not operation.outputs or any(each.ndim != 4 for each in maps):
             return False
+        # Behind a reshape, such as the last one of a channel shuffle, a map is channel-first; the converter moves no
+        # transposition over a reshape, so it copies the other operands to this form.
+        chains = [simplify(self._chain(each)) for each in operation.data]
+        shapes = {each.shape for each in maps}
+        if len(shapes) == 1 and any(chain and chain[-1].kind == RESHAPE for chain in chains):
+            return False
         return any(not each.views and self._stored(each).is_channel_last for each in operation.data)
 
     def _moves_before_views(self, operation: Operation) -> bool:

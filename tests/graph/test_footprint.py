@@ -114,6 +114,7 @@ pairs = st.tuples(st.sampled_from(sorted(MIXING)), st.sampled_from(sorted(BETWEE
 @settings(max_examples=5, deadline=None)
 @given(layers=st.lists(pairs, min_size=2, max_size=5))
 @example(layers=[("pointwise", "silu", True), ("transposed", "abs", False)])
+@example(layers=[("grouped", "shuffle", True), ("squeeze, ReLU", "exp and sine", False)])
 def test_a_network_takes_the_memory_that_is_estimated(layers: list[tuple[str, str, bool]]) -> None:
     assert_memory(Network(layers), (2, SIDE, SIDE))
 
