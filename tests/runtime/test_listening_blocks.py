@@ -149,7 +149,7 @@ def test_a_bundle_opens_with_the_arithmetic_of_its_front_end(loaded, mel, monkey
     for module in ("bundle", "open_listener"):
         monkeypatch.setattr(f"gatesearch.runtime.{module}.load_manifest", lambda folder: manifest)
     listeners = [open_listener(bundle.folder, arithmetic=arithmetic) for arithmetic in ("float32", "fixed_point")]
-    kernels = [type(listener._decisions._frontend._mel) for listener in listeners]
+    kernels = [type(listener._decisions.frontend._mel) for listener in listeners]
     assert kernels == [Mel, FixedMelStream]
     in_float, in_fixed_point = (listen(listener, sound(3.0, 2), [20000]) for listener in listeners)
     assert in_float[1:] == in_fixed_point[1:]  # every gate is open: the same hops
@@ -157,7 +157,7 @@ def test_a_bundle_opens_with_the_arithmetic_of_its_front_end(loaded, mel, monkey
     for entry, kernel in ((old, Mel), (old | {"arithmetic": "fixed_point"}, FixedMelStream)):
         monkeypatch.setitem(manifest, "frontend", entry)
         listener = open_listener(bundle.folder)
-        assert type(listener._decisions._frontend._mel) is kernel
+        assert type(listener._decisions.frontend._mel) is kernel
         # The engines of the devices read the same features from the front end in PyTorch.
         assert (
             listen(listener, sound(1.5, 2), [20000])[0]
