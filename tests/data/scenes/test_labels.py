@@ -91,7 +91,7 @@ BAD = {
     "2\t1\tyes\n": "kitchen.txt:1: 'yes' starts at 2 s and ends at 1 s",
     "1\t1\tyes\n": "kitchen.txt:1: 'yes' is a point at 1 s; wanted: its start and its end",
     "1\t2\t\n": "the label from 1 to 2 s has no text",
-    "1\t2\n": "'1,2' is no label; wanted: start, end and label",
+    "1\t2\n": "'1,2' is no label; wanted: start, end, label, with tabs or commas between",
     "-1\t2\tyes\n": "'-1' is no time in the recording",
     "nan\t2\tyes\n": "'nan' is no time in the recording",
 }
