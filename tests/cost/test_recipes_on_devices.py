@@ -33,6 +33,7 @@ SHAPES = {
     "codec_dsl": ((1, 512, 1), 1),
     "digits_hybrid": ((1, 8, 8), 10),
     "har_hmd": ((32, 9), 6),
+    "har_stream": ((1, 32, 6), 2),
     "kws": ((1, 49, 10), 12),
     "kws_lstm_hmd": ((25, 10), 12),
     "kws_vit_gc": ((1, 49, 10), 12),
