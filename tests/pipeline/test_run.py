@@ -277,7 +277,7 @@ def test_a_bundle_that_is_damaged_or_of_other_weights_is_exported_again(
     shutil.copytree(finished, copy)
     bundle = copy / "best" / "bundle"
 
-    def write(problem: Any, path: Path, model: Any, about: Any) -> None:
+    def write(problem: Any, path: Path, model: Any, about: Any, vectors: Any) -> None:
         exports.append(about)
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(finished / "best" / "bundle", path)
