@@ -16,15 +16,23 @@ NOT_SANITISED = (Path(__file__).stem, "test_native_layers")  # the latter loads 
 
 
 def preloaded() -> str:
-    """Return the path of AddressSanitizer's library, which has to be loaded before Python's libraries."""
+    """Return the paths of the libraries to load before Python's own: AddressSanitizer, and that of C++.
+
+    AddressSanitizer looks for the functions of C++ exceptions when it starts; without them, a package that throws one,
+    such as matplotlib, ends the process.
+    """
     try:
         compiler = build.Compiler.find().command
     except build.BuildError as error:
         pytest.skip(str(error))
-    path = subprocess.run([compiler, "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
-    if not Path(path).is_absolute():
-        pytest.skip(f"{compiler} has no AddressSanitizer")
-    return str(Path(path).resolve())
+    paths = []
+    for name in ("libasan.so", "libstdc++.so"):
+        path = subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
+        if Path(path).is_absolute():
+            paths.append(str(Path(path).resolve()))
+        elif name == "libasan.so":
+            pytest.skip(f"{compiler} has no AddressSanitizer")
+    return ":".join(paths)
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
