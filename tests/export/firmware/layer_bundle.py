@@ -49,7 +49,8 @@ def export_layers(
     split = FeatureSplit(features, labels, labels)
     cuts = cut_sites(backbone, features[:1])
     names = [core.name for core in profile.load(device).cores]
-    cores = [names[0], names[-1]][: 1 + len([gate for gate in gates if gate.site in {site.name for site in cuts}])]
+    # All stages are on the first core: a coprocessor with int8 programs alone runs no gated layer.
+    cores = [names[0]] * (1 + len([gate for gate in gates if gate.site in {site.name for site in cuts}]))
     model = GatedModel(
         backbone, GatePlan(tuple(gates), tuple(cores)), cuts, len(CLASSES), layers=layer_sites(backbone, features[:1])
     )

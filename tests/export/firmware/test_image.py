@@ -31,7 +31,7 @@ def test_printed_flash_and_ram_are_those_of_the_linked_image(folder: Path, core:
     [measured] = measure_images(folder, [core])
     assert (measured.flash_bytes, measured.ram_bytes) == (text + data, data + bss)
     assert measured.stack is not None and 200 < measured.stack < 8192
-    assert {"ring", "gs_arena", "state of the loop"} <= set(measured.ram)
+    assert {"memory of stages, or samples", "state of the loop"} <= set(measured.ram)
     assert {"code of kernels", "weights and tables"} <= set(measured.flash)
     assert not (folder / "build").exists()
 
