@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 SPEC_SUFFIX = ".json"
 RECORDING_SUFFIX = ".wav"
-SCENES = "scenes"  # the data set whose recipe holds settings of scenes
 RECIPE_KEYS = ("data", "backbone")  # a YAML file with one of them is a recipe
 
 _Action = Annotated[str, typer.Argument(metavar="make|show|check", help="What to do.", show_default=False)]
@@ -119,7 +118,7 @@ def _settings_of_recipe(name: str, overrides: list[str], split: str) -> dict[str
     """Return the settings of the scene that a run of the recipe draws for a split."""
     from gatesearch.data.scenes import SceneSettings
     from gatesearch.data.scenes.speech_defaults import speech_sources, wake_word_sources
-    from gatesearch.data.stream_loader import HOURS
+    from gatesearch.data.stream_loader import HOURS, SCENES
     from gatesearch.recipe import load
     from gatesearch.recipe.schema.data import Speech
 

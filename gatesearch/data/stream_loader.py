@@ -23,6 +23,7 @@ from gatesearch.data.stream_dataset import ROUNDING_SAMPLES, StreamDataset, chec
 from gatesearch.data.types import SPLITS, Split
 from gatesearch.errors import UserError, quote, unknown
 
+SCENES = "scenes"  # name of the data set in recipes
 HOURS = {"train": 1.0, "validation": 0.5, "test": 0.5}
 OWN_ARGUMENTS = ("progress", "only_shapes")  # arguments of the loader that no recipe sets
 MIN_WINDOWS = 10
@@ -97,7 +98,7 @@ def load(
     _check_whole("hop_ms", hop_ms, rate / 1e3, f"{rate:g} Hz")
     return from_scenes(
         scenes,
-        name="scenes",
+        name=SCENES,
         source=f"scenes drawn from {clips.describe()}",
         synthetic=synthetic,
         window_s=seconds,

@@ -14,6 +14,7 @@ from gatesearch._lib import console
 from gatesearch._lib.console import progress
 from gatesearch.cost.frontend import follow_core
 from gatesearch.data import Dataset
+from gatesearch.data.stream_loader import SCENES
 from gatesearch.devices import profile
 from gatesearch.devices.profile import Device, list_clock_slots
 from gatesearch.errors import UserError, nearest
@@ -28,7 +29,6 @@ from gatesearch.search.space_builder import build_space
 from gatesearch.training import GOALS, Features, GateSettings, Goal, Schedule, prepare
 
 DETECTION = "detection"
-SCENES = "scenes"  # the data set whose hop a recipe writes under data.hop_ms
 FEW_CLIPS = 20  # number of clips in each class of a synthetic data set, if only the shapes of the data matter
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
 FEATURE_KEYS = ("time_masks", "time_width", "freq_masks", "freq_width")
