@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from gatesearch.report.rows import Row, markdown_table
 from results.boards import cycles
 from results.boards.cycles import Outcome
+from results.boards.modelled_rows import modelled_rows
 from results.boards.part_factors import describe
 from results.boards.tables import format_largest_error
 
@@ -32,18 +33,7 @@ def _rows(outcome: Outcome, reference: Outcome, command: str) -> list[Row]:
     protocol = PROTOCOL.format(
         systems=len(outcome.comparisons), streams=len(outcome.wake_words), version=cycles.version()
     )
-    return [
-        Row.summarise(
-            f"{outcome.name}: {name}",
-            {0: value},
-            unit,
-            target=None,
-            provenance="modelled",
-            protocol=protocol,
-            command=command,
-        )
-        for name, (value, unit) in figures.items()
-    ]
+    return modelled_rows(outcome.name, figures, protocol=protocol, command=command)
 
 
 def values(outcomes: Sequence[Outcome]) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gatesearch.report.rows import Row, markdown_table
 from results.boards.comparison import LARGEST_ERROR
 from results.boards.ethos_u import NpuTime
+from results.boards.modelled_rows import modelled_rows
 
 
 def rows(times: Sequence[NpuTime], command: str) -> list[Row]:
@@ -20,18 +21,8 @@ def _rows(time: NpuTime, command: str) -> list[Row]:
         f"published: {time.published_ms:g} ms. {time.npu.source}"
     )
     figures = {"time by Vela": (time.ms, "ms"), "error of Vela's time": (time.error, "share")}
-    return [
-        Row.summarise(
-            f"{time.npu.title}, {time.task}, {time.npu.memories[time.memory]}: {name}",
-            {0: value},
-            unit,
-            target=None,
-            provenance="modelled",
-            protocol=protocol,
-            command=command,
-        )
-        for name, (value, unit) in figures.items()
-    ]
+    title = f"{time.npu.title}, {time.task}, {time.npu.memories[time.memory]}"
+    return modelled_rows(title, figures, protocol=protocol, command=command)
 
 
 def table(times: Sequence[NpuTime]) -> str:
