@@ -73,8 +73,12 @@ class Benchmark(ABC):
         protocol: str,
         provenance: str = "measured",
         target: str | None = None,
+        command: str | None = None,
     ) -> Row:
-        """Return a row of rows.json: a figure with a value for each seed; see :class:`gatesearch.report.rows.Row`."""
+        """Return a row of rows.json: a figure with a value for each seed; see :class:`gatesearch.report.rows.Row`.
+
+        Without ``command``, the row has the benchmark's own.
+        """
         return Row.summarise(
             name,
             values,
@@ -82,7 +86,7 @@ class Benchmark(ABC):
             target=target,
             provenance=provenance,
             protocol=protocol,
-            command=self.command,
+            command=command or self.command,
         )
 
     def text(self) -> str:

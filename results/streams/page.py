@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,10 @@ class Streams(Benchmark):
         super().__init__(next((each["command"] for each in self.outcomes.values()), command), results)
 
     def rows(self) -> list[Row]:
+        """Return the figures of the runs on the page's own device, then those of runs on other devices."""
+        return [*self._own_rows(), *self._rows_of_parts()]
+
+    def _own_rows(self) -> list[Row]:
         """Return the figures of the picked plan, of the ungated detector and of each other method."""
         hours = max(outcome["stream"]["hours"] for outcome in self.outcomes.values())
         protocol = (
@@ -53,7 +56,7 @@ class Streams(Benchmark):
             present = {seed: value for seed, value in values.items() if value is not None}
             if present:
                 rows.append(self.row(name, present, unit, protocol=protocol, provenance=provenance, target=target))
-        return rows + self._rows_of_parts()
+        return rows
 
     def _rows_of_parts(self) -> list[Row]:
         """Return the figures of runs on other devices, each with the command of its run."""
@@ -62,15 +65,17 @@ class Streams(Benchmark):
             device, _, seed = run.rpartition("-")
             protocol = f"test scene of {outcome['stream']['hours']:g} h, recordings; see section {run} of the page"
             for name, unit, provenance, value in part_figures(outcome):
-                row = self.row(
-                    f"{device}, {name}",
-                    {int(seed): value},
-                    unit,
-                    protocol=protocol,
-                    provenance=provenance,
-                    target=PART_TARGETS.get((device, name)),
+                rows.append(
+                    self.row(
+                        f"{device}, {name}",
+                        {int(seed): value},
+                        unit,
+                        protocol=protocol,
+                        provenance=provenance,
+                        target=PART_TARGETS.get((device, name)),
+                        command=outcome["command"],
+                    )
                 )
-                rows.append(replace(row, command=outcome["command"]))
         return rows
 
     @property
@@ -140,8 +145,7 @@ class Streams(Benchmark):
                         ", ".join(f"{value:.3g}" for value in row.values),
                         row.target or "",
                     ]
-                    for row in self.rows()
-                    if row.name.partition(",")[0] not in {name.rpartition("-")[0] for name in self.on_parts}
+                    for row in self._own_rows()
                 ],
             ),
             "machine": describe_machine(fingerprint()),
