@@ -66,7 +66,7 @@ def split_protocol(
 
 
 def split_data_sets(
-    where: str, arguments: Sequence[str], data_sets: Iterable[str]
+    where: str, arguments: Sequence[str], data_sets: Iterable[str], recipe_keys: Sequence[str] = ()
 ) -> tuple[dict[str, str], tuple[int, ...], list[str]]:
     """Split arguments into paths of data sets, seeds, and overrides of a recipe.
 
@@ -74,6 +74,7 @@ def split_data_sets(
         where: name of the benchmark, for errors.
         arguments: strings ``key=value``; a key with a dot belongs to the recipe.
         data_sets: names of the data sets.
+        recipe_keys: keys without a dot that belong to the recipe.
 
     Returns:
         The absolute path of each data set that the arguments name; the seeds, by default only 0; the overrides.
@@ -94,10 +95,10 @@ def split_data_sets(
             roots[key] = str(Path(value).expanduser().absolute())
         elif key == "seeds":
             seeds = read_seeds(where, value)
-        elif "." in key:
+        elif "." in key or key in recipe_keys:
             overrides.append(text)
         else:
-            raise unknown(where, "key", key, [*names, "seeds", "training.epochs"])
+            raise unknown(where, "key", key, [*names, "seeds", *recipe_keys, "training.epochs"])
     return roots, seeds, overrides
 
 

@@ -31,16 +31,14 @@ def main(arguments: list[str]) -> None:
         UserError: an argument is wrong, only one or two of the three paths are given, or a folder holds a run of
             another recipe.
     """
-    devices = [text.partition("=")[2] for text in arguments if text.startswith("device=")]
-    others = [text for text in arguments if not text.startswith("device=")]
-    roots, seeds, overrides = split_data_sets("bench streams", others, SOURCES)
-    device = devices[-1] if devices else DEVICE
+    roots, seeds, overrides = split_data_sets("bench streams", arguments, SOURCES, recipe_keys=("device",))
     command = public_command("streams", arguments, SOURCES)
     runs = Streams.runs()
     for seed in seeds:
-        folder = RunFolder(runs.path / f"{name_runs(device, bool(roots))}-{seed}")
+        recipe = measure.load_recipe(roots, seed, overrides)
+        folder = RunFolder(runs.path / f"{name_runs(recipe.device, bool(roots))}-{seed}")
         if folder.read_json(OUTCOME) is None:
-            outcome = measure.measure(measure.load_recipe(roots, seed, overrides, device), folder)
+            outcome = measure.measure(recipe, folder)
             folder.write_json(OUTCOME, {**outcome, "command": command, "revision": revision()})
         path = Streams(command, measure.read_outcomes(runs)).publish()
     console.say(f"wrote {path}")

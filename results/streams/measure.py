@@ -33,14 +33,14 @@ RATES = (2.0, 12.0)  # false accepts per hour at which the page gives the misses
 Outcome = Mapping[str, Any]
 
 
-def load_recipe(roots: Mapping[str, str], seed: int, overrides: Sequence[str], device: str = DEVICE) -> Recipe:
-    """Return the recipe of a seed on a device; its scenes are mixed from recordings if their paths are given.
+def load_recipe(roots: Mapping[str, str], seed: int, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe of a seed; its scenes are mixed from recordings if their paths are given.
 
     Raises:
         UserError: some of the three paths are given, but not all; or an override is wrong.
     """
     seeds = [f"seed={seed}", f"data.seed={seed}"]
-    on_device = f"device={device}"
+    on_device = f"device={DEVICE}"
     if not roots:
         return load(RECIPE, [on_device, *overrides, *seeds])
     for name in SOURCES:
