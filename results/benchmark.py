@@ -122,6 +122,20 @@ def resume(folder: RunFolder, file: str, measure: Callable[[], Mapping[str, Any]
     return value
 
 
+def resume_same(
+    folder: RunFolder, file: str, settings: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the measurement that a file holds; if it was made with other settings, or there is none, measure again.
+
+    The measurement in the file has its settings under the key ``settings``.
+    """
+    value: dict[str, Any] | None = folder.read_json(file)
+    if value is None or value["settings"] != settings:
+        value = {"settings": dict(settings), **measure()}
+        folder.write_json(file, value)
+    return value
+
+
 def public_command(name: str, arguments: Sequence[str], public: Mapping[str, str]) -> str:
     """Return a benchmark's command as pages show it, without the user's own paths.
 

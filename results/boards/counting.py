@@ -10,6 +10,7 @@ from gatesearch.cost.sources.board.shapes import EMPTY_CALL
 from gatesearch.cost.sources.board.table import call_to_dict
 from gatesearch.gates import KernelCall
 from gatesearch.pipeline.run_dir import RunFolder
+from results.benchmark import resume_same
 
 Counts = Mapping[KernelCall, float]
 
@@ -26,10 +27,7 @@ def count(folder: RunFolder, core: str, calls: Sequence[KernelCall]) -> Counts:
         UserError: a tool is missing or fails.
     """
     settings = {"tools": board_count.tools(core), "calls": [call_to_dict(call) for call in calls]}
-    stored = folder.read_json(f"{core}.json")
-    if stored is None or stored["settings"] != settings:
-        stored = {"settings": settings, "instructions": _counted(core, calls)}
-        folder.write_json(f"{core}.json", stored)
+    stored = resume_same(folder, f"{core}.json", settings, lambda: {"instructions": _counted(core, calls)})
     return dict(zip(calls, stored["instructions"], strict=True))
 
 

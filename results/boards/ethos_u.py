@@ -14,6 +14,7 @@ import torch
 
 from gatesearch.compile import tflite, vela
 from gatesearch.pipeline.run_dir import RunFolder
+from results.benchmark import resume_same
 from results.boards.networks import NETWORKS, Reference
 from results.boards.published import Npu
 
@@ -69,18 +70,17 @@ def estimate(folder: RunFolder, npus: Sequence[Npu]) -> list[NpuTime]:
         "versions": {name: metadata.version(name) for name in VERSIONS},
         "programs": [[npu.accelerator, npu.system_config, task, memory] for npu, task, memory in keys],
     }
-    stored = folder.read_json(FILE)
-    if stored is None or stored["settings"] != settings:
-        models = {task: _int8_program(reference) for task, reference in NETWORKS.items()}
-        cycles = [
-            vela.compile(models[task], npu.accelerator, npu.system_config, memory).cycles for npu, task, memory in keys
-        ]
-        stored = {"settings": settings, "cycles": cycles}
-        folder.write_json(FILE, stored)
+    stored = resume_same(folder, FILE, settings, lambda: {"cycles": _compiled_cycles(keys)})
     return [
         NpuTime(npu=npu, task=task, memory=memory, cycles=cycles)
         for (npu, task, memory), cycles in zip(keys, stored["cycles"], strict=True)
     ]
+
+
+def _compiled_cycles(keys: Sequence[tuple[Npu, str, str]]) -> list[float]:
+    """Return the cycles that Vela estimates for each NPU, network and memory."""
+    models = {task: _int8_program(reference) for task, reference in NETWORKS.items()}
+    return [vela.compile(models[task], npu.accelerator, npu.system_config, memory).cycles for npu, task, memory in keys]
 
 
 def _int8_program(reference: Reference) -> bytes:

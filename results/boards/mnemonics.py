@@ -21,6 +21,7 @@ from gatesearch.cost.sources.board.table import call_to_dict
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
 from gatesearch.pipeline.run_dir import RunFolder
+from results.benchmark import resume_same
 
 PLUGIN = Path(__file__).with_name("block_counts.c")
 LIBRARY = "block_counts.so"
@@ -53,16 +54,12 @@ def count(folder: RunFolder, core: str, calls: Sequence[KernelCall]) -> Mapping[
         UserError: a tool is missing or fails.
         ValueError: a sum over mnemonics differs from the instructions that the emulated timer counts.
     """
-    file = f"{core}-mnemonics.json"
     settings = {
         "tools": board_count.tools(core),
         "plugin": PLUGIN.read_text(encoding="utf-8"),
         "calls": [call_to_dict(call) for call in calls],
     }
-    stored = folder.read_json(file)
-    if stored is None or stored["settings"] != settings:
-        stored = {"settings": settings, "mnemonics": _counted(core, calls)}
-        folder.write_json(file, stored)
+    stored = resume_same(folder, f"{core}-mnemonics.json", settings, lambda: {"mnemonics": _counted(core, calls)})
     mnemonics = [{name: Executions(*value) for name, value in own.items()} for own in stored["mnemonics"]]
     return dict(zip(calls, mnemonics, strict=True))
 

@@ -7,16 +7,14 @@ also times keyword spotters with gates on a stream of windows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from gatesearch import kernels
 from gatesearch._lib import console
 from gatesearch.errors import UserError
-from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report.rows import print_rows
 from results.arguments import check_choices, read_count, read_keys
-from results.benchmark import public_command
+from results.benchmark import public_command, resume_same
 from results.kernels import cases, networks, roofline, streams
 from results.kernels.case_timing import file_name, time_case
 from results.kernels.page import Kernels
@@ -51,14 +49,14 @@ def main(arguments: list[str]) -> None:
     chosen = [case for case in every_case if case.group in groups]
     with console.progress(len(chosen), "kernels") as steps:
         for case in chosen:
-            _measure_again(folder, file_name(case), {"rounds": rounds, **build}, lambda c=case: time_case(c, rounds))  # type: ignore[misc]
+            resume_same(folder, file_name(case), {"rounds": rounds, **build}, lambda c=case: time_case(c, rounds))  # type: ignore[misc]
             steps.advance(note=f"{case.group}, {case.name}")
     data = [f"data.root={values['data.root']}"] if "data.root" in values else []
     if "stream" in groups:
         for name in spotters:
             for seed in SPOTTERS[name].seeds if data else (0,):
                 file = _stream_file(name, seed, bool(data))
-                _measure_again(folder, file, build, lambda n=name, s=seed: streams.measure(n, data, s))  # type: ignore[misc]
+                resume_same(folder, file, build, lambda n=name, s=seed: streams.measure(n, data, s))  # type: ignore[misc]
     streams_by_spotter: dict[str, dict[int, Any]] = {}
     for name, spotter in SPOTTERS.items():
         for seed in spotter.seeds:
@@ -69,15 +67,6 @@ def main(arguments: list[str]) -> None:
     path = benchmark.publish()
     print_rows("kernels", [row for row in benchmark.rows() if row.target])
     console.say(f"wrote {path}")
-
-
-def _measure_again(
-    folder: RunFolder, file: str, settings: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]
-) -> None:
-    """Measure and write a file, unless the file holds a measurement with the same settings."""
-    measurement = folder.read_json(file)
-    if measurement is None or measurement["settings"] != settings:
-        folder.write_json(file, {"settings": dict(settings), **measure()})
 
 
 def _stream_file(spotter: str, seed: int, real: bool) -> str:
