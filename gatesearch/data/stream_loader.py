@@ -89,13 +89,13 @@ def load(
     for number, split in enumerate(SPLITS):
         own = settings.model_copy(update={"split": split, "hours": float(hours[split]), "name": None})
         clips = load_sources(own)
+        at = f"{clips.sample_rate:g} Hz"
+        _check_whole("seconds", seconds, clips.sample_rate, at)
+        _check_whole("hop_ms", hop_ms, clips.sample_rate / 1e3, at)
         scenes[split] = make_scene(draw_scene(own, clips), clips)
         if progress is not None:
             progress(number + 1, len(SPLITS))
         synthetic = clips.synthetic
-    rate = scenes["train"].rate
-    _check_whole("seconds", seconds, rate, f"{rate:g} Hz")
-    _check_whole("hop_ms", hop_ms, rate / 1e3, f"{rate:g} Hz")
     return from_scenes(
         scenes,
         name=SCENES,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gatesearch.data import stream_loader
 from gatesearch.data.stream_loader import load
 from gatesearch.errors import UserError
 
@@ -100,6 +101,16 @@ def test_impossible_wake_words_give_an_error_of_one_line(tmp_path: Path, changes
     with pytest.raises(UserError) as error:
         load(**{**SHORT, **own})
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_length_that_is_no_whole_number_of_samples_is_refused_before_a_scene_is_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_loader, "make_scene", lambda *_: pytest.fail("a scene was mixed"))
+    root = str(write_words(tmp_path / "words", ("go", "left")))
+    sources = [{"kind": "folders", "root": root, "events": ["go"]}, {"kind": "synthetic_noise"}]
+    with pytest.raises(UserError, match=r"data\.hop_ms: 33\.3333 is 533\.333 samples"):
+        load(sources, hop_ms=33.3333, **SHORT)
 
 
 def test_the_small_form_of_scenes_has_the_same_shapes_and_classes() -> None:
