@@ -14,6 +14,7 @@ from gatesearch._lib import console
 from gatesearch._lib.files import read_bytes
 from gatesearch.data import wav
 from gatesearch.data.scenes.sources import KINDS, digest_samples
+from gatesearch.data.scenes.types import UNLABELLED as UNLABELLED_IN_PROGRAM
 from gatesearch.data.scenes.types import Scene, fill_gaps
 from gatesearch.data.waveforms import resample
 from gatesearch.errors import UserError
@@ -22,7 +23,7 @@ from gatesearch.metrics.streams.events import Background, Event
 TRACK_SUFFIXES = (".txt", ".csv")
 ROUNDING_S = 0.001  # the last label may exceed the recording by this time, because label tracks round
 UNLABELLED = "recording"  # kind of background if no label of the track marks one
-RESERVED = ("recording", "background")  # kinds of what no label covers, here and in scenes of programs
+RESERVED = (UNLABELLED, UNLABELLED_IN_PROGRAM)  # kinds of what no label covers, here and in scenes of programs
 
 
 @dataclass(frozen=True, slots=True)
