@@ -8,6 +8,7 @@ from gatesearch.report.rows import Row, markdown_table
 from results.boards.comparison import LARGEST_ERROR
 from results.boards.ethos_u import NpuTime
 from results.boards.modelled_rows import modelled_rows
+from results.boards.tables import mark_error
 
 
 def rows(times: Sequence[NpuTime], command: str) -> list[Row]:
@@ -31,7 +32,6 @@ def table(times: Sequence[NpuTime]) -> str:
         return ""
     lines = []
     for each in times:
-        error = f"{each.error:+.0%}"
         lines.append(
             [
                 f"{each.npu.title}, {each.npu.accelerator} at {each.npu.mhz:g} MHz",
@@ -39,7 +39,7 @@ def table(times: Sequence[NpuTime]) -> str:
                 each.task,
                 f"{1e3 * each.published_ms:.0f}",
                 f"{1e3 * each.ms:.0f}",
-                error if abs(each.error) <= LARGEST_ERROR else f"**{error}**",
+                mark_error(f"{each.error:+.0%}", abs(each.error) <= LARGEST_ERROR),
             ]
         )
     return markdown_table(["part", "memories", "network", "published us", "Vela us", "error"], lines)

@@ -158,7 +158,6 @@ def streams(wake_words: Sequence[WakeWord], comparisons: Sequence[Comparison]) -
     """Return predicted and published duty and mean power of the streaming wake word."""
     lines = []
     for each in wake_words:
-        error = f"{each.error:+.0%}"
         lines.append(
             [
                 each.title,
@@ -170,7 +169,7 @@ def streams(wake_words: Sequence[WakeWord], comparisons: Sequence[Comparison]) -
                 f"{each.stream.duty:.1%} ({each.duty / each.stream.duty - 1:+.0%})",
                 f"{each.mean_mw:.3g}",
                 f"{each.stream.mean_mw:.4g}",
-                error if each.is_close else f"**{error}**",
+                mark_error(f"{each.error:+.0%}", each.is_close),
                 _own_error(each, comparisons),
             ]
         )
@@ -193,7 +192,7 @@ def _own_error(wake_word: WakeWord, comparisons: Sequence[Comparison]) -> str:
         if each.system.part == wake_word.stream.part and each.system.organisation == STREAM_ORGANISATION:
             factor = replace(wake_word.factor, instructions_per_cycle=each.instructions_per_cycle)
             own = replace(wake_word, factor=factor)
-            return f"{own.error:+.0%}" if own.is_close else f"**{own.error:+.0%}**"
+            return mark_error(f"{own.error:+.0%}", own.is_close)
     return ""
 
 
@@ -228,5 +227,13 @@ def tools(cores: Mapping[str, CoreInstructions]) -> list[str]:
 
 def format_largest_error(errors: ByTask) -> str:
     """Return the largest error in per cent, in bold type beyond the target."""
-    text = f"{factors.largest(errors):.0%}"
-    return text if is_close(errors) else f"**{text}**"
+    return mark_error(f"{factors.largest(errors):.0%}", is_close(errors))
+
+
+def mark_error(text: str, is_within_target: bool) -> str:
+    """Return an error, in bold type beyond its target.
+
+    >>> mark_error("+9%", True), mark_error("-58%", False)
+    ('+9%', '**-58%**')
+    """
+    return text if is_within_target else f"**{text}**"
