@@ -156,7 +156,7 @@ def _compare(listener: Listener, sound: Array, decisions: list[dict[str, Any]]) 
     """Check the trace against the runtime.
 
     Raises:
-        UserError: a detection, or the number of hops at which a stage ran, differs.
+        UserError: the detections differ.
     """
     detections = [
         {"class": each.label, "time_s": each.time_s, "confidence": each.confidence} for each in listener.push(sound)
