@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gatesearch.gates.level import SignalFormat, signal_frame
+from gatesearch.gates.level import SignalFormat
 from gatesearch.gates.level.integers import INDEX_BITS, LOG_ONE
 from gatesearch.gates.level.statistics import BINS, FILTER_BITS, FRACTION_BITS, POINTS
 from gatesearch.runtime.cascade import SAME_GRID_TOLERANCE, unsure_class
@@ -57,8 +57,7 @@ def _describe_stream(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _describe_signal(signal: SignalGate, stream: StreamFormat) -> dict[str, Any]:
     """Return the sizes of the statistic of a gate on the signal."""
-    frame = signal_frame(stream.rate, stream.window, stream.hop)
-    form = SignalFormat(statistic=signal.statistic, window=stream.window, hop=stream.hop, frame=frame)
+    form = SignalFormat.on_stream(signal.statistic, stream.rate, stream.window, stream.hop)
     sizes = {
         "frame": form.block,
         "frames": form.frames,

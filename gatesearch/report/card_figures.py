@@ -54,9 +54,9 @@ STREAM_ROWS: Mapping[str, Row] = {
     "mean power": lambda f: _write(f.get("mean_power_mw"), " mW"),
 }
 WINDOW_ROWS: Mapping[str, Row] = {
-    "accuracy": lambda f: _write_percent(f.get("accuracy")),
-    "precision": lambda f: _write_percent(f.get("precision")),
-    "recall": lambda f: _write_percent(f.get("recall")),
+    "accuracy": lambda f: format_percent(f.get("accuracy")),
+    "precision": lambda f: format_percent(f.get("precision")),
+    "recall": lambda f: format_percent(f.get("recall")),
     "SI-SDR": lambda f: _write(f.get("si_sdr_db"), " dB"),
     "energy of a window": lambda f: _write_micro(f.get("expected_energy_uj", f.get("energy_uj")), "J"),
     "latency of a window": lambda f: _write_micro(f.get("expected_latency_us", f.get("latency_us")), "s"),
@@ -101,10 +101,6 @@ def describe_power(
 
 def _write(value: float | None, unit: str) -> str:
     return "-" if value is None else f"{value:.3g}{unit}"
-
-
-def _write_percent(share: float | None) -> str:
-    return "-" if share is None else format_percent(share)
 
 
 def _write_micro(value: float | None, unit: str) -> str:

@@ -18,11 +18,10 @@ class SignalDecisions:
     """
 
     def __init__(self, gate: SignalGate, rate: int, window: int, hop: int) -> None:
-        from gatesearch.gates.level import SignalFormat, signal_frame  # imports PyTorch
+        from gatesearch.gates.level import SignalFormat  # imports PyTorch
         from gatesearch.kernels.level import LevelStream
 
-        frame = signal_frame(rate, window, hop)
-        self._stream = LevelStream(SignalFormat(statistic=gate.statistic, window=window, hop=hop, frame=frame))
+        self._stream = LevelStream(SignalFormat.on_stream(gate.statistic, rate, window, hop))
         self._gate, self._window, self._hop = StreamGate(gate.settings), window, hop
         self._begun = False
 

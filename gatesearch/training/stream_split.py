@@ -71,9 +71,8 @@ class StreamSplit:
     @property
     def signal_forms(self) -> dict[str, SignalFormat]:
         """The format in which the level gate reads the signal, for each statistic."""
-        window, hop = self.format.window, self.format.hop
-        frame = signal_frame(self.format.rate, window, hop)
-        return {name: SignalFormat(statistic=name, window=window, hop=hop, frame=frame) for name in self.signal}
+        own = self.format
+        return {name: SignalFormat.on_stream(name, own.rate, own.window, own.hop) for name in self.signal}
 
     def shares(self, kind_names: Sequence[str]) -> dict[str, float]:
         """Return the share of each kind among the windows, by name."""

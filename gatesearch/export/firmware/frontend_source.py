@@ -12,7 +12,7 @@ from gatesearch.export.firmware.definitions import Definitions
 from gatesearch.frontends import restore
 from gatesearch.frontends.fixed_mel import COMPLEX_TABLES
 from gatesearch.frontends.grid import FEATURE_SCALE
-from gatesearch.gates.level import SignalFormat, signal_frame
+from gatesearch.gates.level import SignalFormat
 from gatesearch.kernels import Mel
 from gatesearch.kernels.fixed_mel import FixedMelStream
 from gatesearch.kernels.level import LevelStream
@@ -73,8 +73,7 @@ def define_signal_gate(define: Definitions, signal: SignalGate | None, stream: S
     """Define the gate before the front end and its statistic, and return their fields of ``gs_plan``."""
     if signal is None:
         return {}
-    frame = signal_frame(stream.rate, stream.window, stream.hop)
-    level = LevelStream(SignalFormat(statistic=signal.statistic, window=stream.window, hop=stream.hop, frame=frame))
+    level = LevelStream(SignalFormat.on_stream(signal.statistic, stream.rate, stream.window, stream.hop))
     fields: dict[str, Any] = {name: int(getattr(level.c, name)) for name in ("kind", "block", "frames", "bins")}
     fields |= {name: define.arrays.add(level.arrays[name]) for name in ("logs", "filters")}
     fields["numbers"] = define.memory("int32_t", "level_numbers", level.format.frames, "gate on the signal")

@@ -15,7 +15,7 @@ from gatesearch.errors import UserError
 from gatesearch.export.vectors.engines import vector_engines
 from gatesearch.export.vectors.margins import is_clear
 from gatesearch.export.vectors.source import Array, Vectors, plain
-from gatesearch.gates.level import SignalFormat, signal_frame
+from gatesearch.gates.level import SignalFormat
 from gatesearch.gates.level.hops import signal_statistics
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import requantise
@@ -97,8 +97,7 @@ def decide_hops(bundle: Bundle, sound: Array, windows: Windows, count: int) -> l
     signal = chain_settings.signal
     statistics, signal_gate = np.zeros(count, np.int64), None
     if signal is not None:
-        frame = signal_frame(stream.rate, stream.window, stream.hop)
-        form = SignalFormat(statistic=signal.statistic, window=stream.window, hop=stream.hop, frame=frame)
+        form = SignalFormat.on_stream(signal.statistic, stream.rate, stream.window, stream.hop)
         statistics = signal_statistics(sound, form.window, form.hop, form.frame)[signal.statistic]
         signal_gate = StreamGate(signal.settings)
     chain, gates = HopChain(bundle), [StreamGate(each) for each in chain_settings.gates]

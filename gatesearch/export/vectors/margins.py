@@ -31,11 +31,12 @@ def is_clear(description: Mapping[str, Any] | None, sample: Array, spec: TensorS
     """
     if description is None or description.get("steps") is None or description.get("arithmetic") == FIXED_POINT:
         return True  # integers are the same everywhere
-    steps = count_grid_steps(description, sample)
-    features = compute_features(description, sample).astype(np.float32)
+    computed = compute_features(description, sample)
+    features = computed.astype(np.float32)
     if not spec.scale:
         return bool(np.allclose(channel_last(features[None]), values, rtol=1e-4, atol=1e-4))
     if not np.array_equal(spec.quantise(channel_last(features[None])), values):
         return False
-    exact = steps if steps is not None else compute_features(description, sample) / spec.scale
+    steps = count_grid_steps(description, sample)
+    exact = steps if steps is not None else computed / spec.scale
     return float(np.abs(exact - np.floor(exact) - 0.5).min()) > MARGIN_STEPS

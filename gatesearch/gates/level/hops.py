@@ -72,6 +72,15 @@ class SignalFormat:
                 f"wanted: 1 to {MAX_FRAMES}"
             )
 
+    @classmethod
+    def on_stream(cls, statistic: str, rate: float, window: int, hop: int) -> SignalFormat:
+        """Return the format of a statistic on a stream, with the length of a frame that :func:`signal_frame` chooses.
+
+        >>> SignalFormat.on_stream("level", rate=16000, window=16000, hop=640).frame
+        320
+        """
+        return cls(statistic=statistic, window=window, hop=hop, frame=signal_frame(rate, window, hop))
+
     @property
     def block(self) -> int:
         """Length of a frame in samples, or of a block of the flatness."""
