@@ -6,13 +6,11 @@ Golden vectors are a stretch of sound, and the decision of the Python runtime at
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 from gatesearch.errors import UserError
+from gatesearch.export.firmware.make import TIMEOUT_S, make
 from gatesearch.kernels.build import BuildError, Compiler
-
-CHECK_TIMEOUT_S = 300
 
 
 class NotRunError(UserError):
@@ -32,20 +30,9 @@ def check_firmware(folder: Path) -> str:
         compiler = Compiler.find().command
     except BuildError as error:
         raise NotRunError(f"firmware: {folder}: not run on this host: {error}") from None
-    try:
-        done = subprocess.run(
-            ["make", "-s", "check", f"CC={compiler}"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=CHECK_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise NotRunError(f"firmware: {folder}: make check took more than {CHECK_TIMEOUT_S} s") from None
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    if done.returncode or not lines or not lines[-1].startswith("PASS"):
-        lines = [line for line in lines if "FAIL" in line or "error" in line] or lines
-        reason = lines[0] if lines else "no output"
-        raise UserError(f"firmware: {folder}: make check: {reason}")
-    return lines[-1]
+    outcome = make(folder, "check", f"CC={compiler}")
+    if outcome is None:
+        raise NotRunError(f"firmware: {folder}: make check took more than {TIMEOUT_S} s")
+    if outcome.failed or not outcome.lines or not outcome.lines[-1].startswith("PASS"):
+        raise UserError(f"firmware: {folder}: make check: {outcome.reason}")
+    return outcome.lines[-1]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gatesearch._lib import console
+from gatesearch.export.firmware.make import TIMEOUT_S, make
 
 EMULATED: Mapping[str, str] = {"cortex-m4": "qemu_m4", "cortex-m33": "qemu_m33", "cortex-m55": "qemu_m55"}
 """The cores that ``make size`` links for, and the target of the Makefile that emulates each."""
 
 LINKER, EMULATOR = "arm-none-eabi-gcc", "qemu-system-arm"
-MAKE_TIMEOUT_S = 300
 _SIZE = re.compile(r"^(flash|RAM), (.+): (\d+) bytes$", re.M)
 _STACK = re.compile(r"^stack: (\d+) bytes$", re.M)
 _TOGETHER = "together"
@@ -95,21 +94,11 @@ def _measure(folder: Path, core: str) -> ImageSize | None:
 
 def _make(folder: Path, *arguments: str) -> str | None:
     """Return the output of make; None, with a warning, if it fails."""
-    try:
-        done = subprocess.run(
-            ["make", "-s", *arguments],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=MAKE_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        console.warn(f"firmware: make {' '.join(arguments)} took more than {MAKE_TIMEOUT_S} s")
+    outcome = make(folder, *arguments)
+    if outcome is None:
+        console.warn(f"firmware: make {' '.join(arguments)} took more than {TIMEOUT_S} s")
         return None
-    if done.returncode:
-        lines = (done.stdout + done.stderr).splitlines()
-        reasons = [line for line in lines if "FAIL" in line or "error" in line] or lines or ["no output"]
-        console.warn(f"firmware: make {' '.join(arguments)}: {reasons[0]}")
+    if outcome.failed:
+        console.warn(f"firmware: make {' '.join(arguments)}: {outcome.reason}")
         return None
-    return done.stdout
+    return "\n".join(outcome.lines)
