@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gatesearch._lib import console
+from gatesearch._lib.allocator import memory_reuse
 from gatesearch._lib.files import DamagedFile
 from gatesearch._lib.plugins import EXTRAS, need
 from gatesearch.errors import UserError, unknown
@@ -112,7 +113,7 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
     """Do the steps of a run, in order, up to one of :data:`STEPS`; the caller holds the folder's lock."""
     check_ready(recipe)
     timed = folder.timed
-    with folder.stored_warnings(), store_refusal(folder), fitting_threads():
+    with folder.stored_warnings(), store_refusal(folder), fitting_threads(), memory_reuse():
         console.say(f"run folder: {folder.path}")
         folder.check_outputs()
         problem = timed(load_problem, recipe, inputs)

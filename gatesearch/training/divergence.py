@@ -12,6 +12,10 @@ from torch import nn
 
 from gatesearch.errors import UserError
 from gatesearch.training.settings import Schedule
+from gatesearch.training.task import GatedTask
+
+# Number of steps from one check of the losses to the next on an accelerator, which would wait for each check.
+ACCELERATOR_INTERVAL = 16
 
 
 class DivergedError(UserError):
@@ -19,7 +23,7 @@ class DivergedError(UserError):
 
 
 class StopAtDivergence(Callback):
-    """Stops a training at the first loss that is not finite, or after the first epoch with a weight that is not finite.
+    """Stops a training at a loss that is not finite, or after the first epoch with a weight that is not finite.
 
     Args:
         schedule: the schedule of the training, which the message quotes.
@@ -34,15 +38,23 @@ class StopAtDivergence(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Check the loss of a step."""
-        loss = float(outputs["loss"])
-        if not math.isfinite(loss):
-            self._stop(f"the loss is {loss:g}", trainer.current_epoch)
+        """Check the losses since the last check."""
+        interval = 1 if pl_module.device.type == "cpu" else ACCELERATOR_INTERVAL
+        if (batch_idx + 1) % interval == 0:
+            self._check_losses(trainer, pl_module, interval)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Check the weights, because no loss follows the last step of a training."""
+        """Check the last losses, and the weights, because no loss follows the last step of a training."""
+        self._check_losses(trainer, pl_module, ACCELERATOR_INTERVAL)
         if name := first_not_finite(pl_module):
             self._stop(f"{name.removeprefix('model.')} holds values that are not finite", trainer.current_epoch)
+
+    def _check_losses(self, trainer: pl.Trainer, pl_module: pl.LightningModule, count: int) -> None:
+        """Check the last ``count`` losses of an epoch."""
+        assert isinstance(pl_module, GatedTask)
+        for loss in torch.stack(pl_module.losses[-count:]).tolist():
+            if not math.isfinite(loss):
+                self._stop(f"the loss is {loss:g}", trainer.current_epoch)
 
     def _stop(self, reason: str, epoch: int) -> None:
         schedule = self.schedule

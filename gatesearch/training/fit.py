@@ -13,16 +13,17 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from gatesearch._lib import interrupts
+from gatesearch._lib.allocator import memory_reuse
 from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
 from gatesearch.model import GatedModel
-from gatesearch.training.averaging import averaging_decay
+from gatesearch.training.averaging import MovingAverage, averaging_decay
 from gatesearch.training.cascade import EVALUATION_BATCH
 from gatesearch.training.checkpoints import WholeCheckpointIO, find_checkpoint
 from gatesearch.training.divergence import StopAtDivergence
@@ -61,10 +62,10 @@ class _Watch(Callback):
             torch.cuda.set_rng_state_all(self.random_states[1:])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        metrics = trainer.callback_metrics
-        self.history.train_loss.append(float(metrics["train_loss"]))
-        if "validation_accuracy" in metrics:
-            self.history.validation_accuracy.append(float(metrics["validation_accuracy"]))
+        assert isinstance(pl_module, GatedTask)
+        self.history.train_loss.append(float(pl_module.train_loss))
+        if "validation_accuracy" in trainer.callback_metrics:
+            self.history.validation_accuracy.append(float(trainer.callback_metrics["validation_accuracy"]))
         if self.on_epoch is not None:
             self.on_epoch()
 
@@ -125,7 +126,7 @@ def fit(
     callbacks: list[Callback] = [StopAtDivergence(schedule), _Watch(history, on_epoch)]
     train = Batches(features, schedule.batch_size)
     if decay := averaging_decay(schedule.averaging, schedule.epochs * len(train)):
-        callbacks.append(EMAWeightAveraging(decay=decay))
+        callbacks.append(MovingAverage(decay))
     if features.windows is not None:
         callbacks.append(
             MineHardNegatives(features.windows, features.positive, schedule.hard_negatives, schedule.epochs)
@@ -154,14 +155,14 @@ def fit(
             log_every_n_steps=1,
             limit_val_batches=1.0 if log_dir is not None else 0,
         )
-        with _interrupts_as_exceptions(), _one_sample_as_user_error(train.batch_size):
+        with memory_reuse(), _interrupts_as_exceptions(), _one_sample_as_user_error(train.batch_size):
             trainer.fit(steps, train, DataLoader(held_out, batch_size=EVALUATION_BATCH), **resume)
         # Lightning checks for SIGTERM only between batches, so this function checks for it after the last batch.
         if trainer.interrupted or trainer.received_sigterm:
             raise KeyboardInterrupt
         interrupts.check()
         for callback in callbacks:
-            if isinstance(callback, EMAWeightAveraging):
+            if isinstance(callback, MovingAverage):
                 # If the checkpoint is of the last epoch, Lightning does not call on_train_end. This call replaces the
                 # weights by their average in that case, too.
                 callback.on_train_end(trainer, steps)
