@@ -18,7 +18,7 @@ from gatesearch.errors import UserError
 from gatesearch.recipe.schema import SearchSpace, Stream
 from tests.pipeline.small_run import SETTINGS, images, network
 
-SHIPPED = recipe.find("kws.yaml", "recipes", "recipe").absolute()
+SHIPPED = recipe.find("kws_clips.yaml", "recipes", "recipe").absolute()
 LOOP: dict[str, Any] = {}
 LOOP["a"] = LOOP["b"] = LOOP
 

@@ -17,9 +17,9 @@ RATE = 16000
 PITCH = {"up": 500, "down": 1800, "bed": 1000, "cat": 3000, "_silence_": 0}  # hertz; 0 for noise alone
 SPEAKERS_PER_SPLIT = {"train": 14, "validation": 5, "test": 5}
 
-# Overrides that make a run of kws.yaml tiny.
+# Overrides that make a run of kws_clips.yaml tiny.
 TINY = (
-    # The device of kws.yaml runs only .tflite files. This device has three cores, each with another engine.
+    # The device of kws_clips.yaml runs only .tflite files. This device has three cores, each with another engine.
     "device=three_core",
     "export.formats=[tflite,onnx]",
     "data.positives=[up,down]",

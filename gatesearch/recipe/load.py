@@ -1,6 +1,6 @@
 """Loads a recipe: finds its file, reads it, applies overrides and checks it.
 
->>> load("kws.yaml", ["training.epochs=3"]).training.epochs
+>>> load("kws_clips.yaml", ["training.epochs=3"]).training.epochs
 3
 """
 

@@ -1,7 +1,7 @@
 """`gatesearch bench kws data.root=DIR`: Gated Compression on a keyword spotter.
 
-A run of recipes/kws.yaml on synthetic speech is always part of the benchmark. ``data.root`` adds a run on real speech
-for each seed. In each run, the benchmark compares three plans, which are retrained in the same way from the same
+A run of recipes/kws_clips.yaml on synthetic speech is always part of the benchmark. ``data.root`` adds a run on real
+speech for each seed. In each run, the benchmark compares three plans, which are retrained in the same way from the same
 baseline: no gates, the plan that the search picked, and one gate after the third block. The search does not choose the
 third plan. An earlier experiment measured this plan, and the benchmark repeats it.
 """

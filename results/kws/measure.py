@@ -21,7 +21,7 @@ from gatesearch.report.record.gates import roc_curves
 from gatesearch.training import gate_logits
 from results.whole_runs import finish_run
 
-RECIPE = "kws.yaml"
+RECIPE = "kws_clips.yaml"
 DEVICE = ("device=three_core", "export.formats=[tflite,onnx]")  # overrides: the figures of the page are of this device
 RUNS = Path("runs/bench-kws")
 # Overrides of the recipe for a few thousand real clips. Without them, the recipe is for a run of ten minutes.

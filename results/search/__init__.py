@@ -3,8 +3,8 @@
 By default, every engine searches recorded tables (results/search/tables). A table holds the outcome of every plan of a
 search space, so a search on a table (a *replay*) trains nothing. A replay is about a thousand times faster than a
 search that trains.
-`record=kws16|image16` records a table anew. `compare=3` runs real searches of kws.yaml with TPE and with GateSampler,
-on three seeds.
+`record=kws16|image16` records a table anew. `compare=3` runs real searches of kws_clips.yaml with TPE and with
+GateSampler, on three seeds.
 """
 
 from __future__ import annotations

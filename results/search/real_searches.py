@@ -23,7 +23,7 @@ from gatesearch.report.rows import markdown_table
 from gatesearch.search.evaluation import Objectives
 from results.benchmark import resume
 
-RECIPE = "kws.yaml"
+RECIPE = "kws_clips.yaml"
 RECIPE_CHANGES = (  # a small version of the recipe, so that a search takes minutes
     "device=three_core",
     "data.clips_per_class=100",

@@ -39,7 +39,7 @@ EPOCHS = (1, 3, 9, 16)  # epochs at which successive halving by 3 compares train
 
 RECORDED = {
     "kws16": RecordedSpace(
-        "kws.yaml",
+        "kws_clips.yaml",
         (
             "device=three_core",  # the recorded prices are those of this device
             "data.clips_per_class=600",

@@ -161,9 +161,9 @@ def test_mistakes_of_the_user_give_an_error_of_one_line(
 def test_the_default_events_are_the_words_of_the_shipped_recipe_and_the_page_runs(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert tuple(load("kws.yaml").data.positives) == DEFAULT_EVENTS  # type: ignore[union-attr]
+    assert tuple(load("kws_clips.yaml").data.positives) == DEFAULT_EVENTS  # type: ignore[union-attr]
     changes = ["hours=0.05", "events=10", "split=test"]
-    assert app.main(["scene", "make", "kws.yaml", "a.json", *changes]) == 0
+    assert app.main(["scene", "make", "kws_clips.yaml", "a.json", *changes]) == 0
     assert read_spec(Path("a.json")).classes == DEFAULT_EVENTS
     [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     names: dict[str, object] = {}

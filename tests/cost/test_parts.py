@@ -36,7 +36,7 @@ INCOMPLETE = {"apollo510": ["cores.m55.idle_mw"], "nrf54lm20b": ["cores.m33.floo
 def test_the_keyword_spotter_takes_the_published_time_and_energy(
     part: str, core: str, clock: str | None, ms: float, uj: float
 ) -> None:
-    cost, _ = model("kws", part)
+    cost, _ = model("kws_clips", part)
     plan = GatePlan((), (core,), () if clock is None else ((core, clock),))
     [stage] = cost.stages(plan)
     assert stage.cost.latency_us / 1e3 == pytest.approx(ms, rel=0.1)

@@ -34,7 +34,8 @@ SHAPES = {
     "digits_hybrid": ((1, 8, 8), 10),
     "har_hmd": ((32, 9), 6),
     "har_stream": ((1, 32, 6), 2),
-    "kws": ((1, 49, 10), 12),
+    "kws": ((1, 49, 20), 16),
+    "kws_clips": ((1, 49, 10), 12),
     "kws_lstm_hmd": ((25, 10), 12),
     "kws_vit_gc": ((1, 49, 10), 12),
     "wake_word": ((1, 49, 20), 7),
@@ -154,5 +155,6 @@ def test_gated_layers_are_priced_by_the_table_of_a_core_that_has_one() -> None:
 @pytest.mark.parametrize("device", profile.names())
 def test_a_search_ends_on_each_device(device: str, place: Path) -> None:
     words = tones.write(place / "tones")
-    assert app.main(["run", "recipe=kws.yaml", f"data.root={words}", *tones.TINY, f"device={device}", "out=run"]) == 0
+    settings = [f"data.root={words}", *tones.TINY, f"device={device}", "out=run"]
+    assert app.main(["run", "recipe=kws_clips.yaml", *settings]) == 0
     assert (place / "run" / "report.html").is_file()

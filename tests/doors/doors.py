@@ -40,7 +40,7 @@ from tests.doors.mutations import (
 from tests.doors.values import WINDOWS
 from tests.pipeline.small_run import SETTINGS, images, network
 
-RECIPES = ("kws.yaml", "har_hmd.yaml", "codec_dsl.yaml", "digits_hybrid.yaml", "kws_vit_gc.yaml")
+RECIPES = ("kws_clips.yaml", "har_hmd.yaml", "codec_dsl.yaml", "digits_hybrid.yaml", "kws_vit_gc.yaml")
 SPACES = ("kws_gc", "digits_pg_fbs", "har_rnn_hmd", "codec_switch")
 
 

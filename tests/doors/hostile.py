@@ -111,7 +111,7 @@ def load_profile(path: Path) -> None:
 
 
 def override(text: str) -> Hostile:
-    return lambda seeds, folder: load_parts(recipe.load("kws.yaml", [text]))
+    return lambda seeds, folder: load_parts(recipe.load("kws_clips.yaml", [text]))
 
 
 def with_manifest(change: Callable[[dict[str, Any]], object]) -> Hostile:
@@ -295,8 +295,8 @@ def every(keys: Iterable[Any], build: Callable[..., Hostile]) -> dict[str, Hosti
 
 
 TEXTS: Mapping[str, Callable[[Seeds], str]] = {
-    "recipe": lambda seeds: yaml.safe_dump(seeds.recipes["kws.yaml"], sort_keys=False),
-    "run folder": lambda seeds: recipe.to_yaml(recipe.load("kws.yaml")),
+    "recipe": lambda seeds: yaml.safe_dump(seeds.recipes["kws_clips.yaml"], sort_keys=False),
+    "run folder": lambda seeds: recipe.to_yaml(recipe.load("kws_clips.yaml")),
     "space": lambda seeds: yaml.safe_dump(seeds.spaces["kws_gc"], sort_keys=False),
     "profile": lambda seeds: yaml.safe_dump(seeds.profiles["three_core"], sort_keys=False),
 }

@@ -92,7 +92,7 @@ OVERRIDES = (
     "stream.shares.positive=0x1", "stream.shares={}", "stream.shares.=1", ".stream=1", "stream..shares=1",
     "~data.name", "~space.kinds", "~backbone_args", "~stream.shares.positive", "~space.sites.0", "~a.b.c.d",
     "export.formats=[[tflite]]", "export.formats={tflite: 1}", "export.formats=[tflite, tflite]", "augment=[]",
-    "recipe=kws.yaml", "--seed=3", "-s=3", "seed = 3",
+    "recipe=kws_clips.yaml", "--seed=3", "-s=3", "seed = 3",
     "seed=3 # three", "seed='3", 'seed="3', "title=|\n  a", "title=>",
     "x" * 10_000 + "=1", "x." * 5_000 + "x=1", "title=" + "y" * 100_000,
     "seed=3\ntitle=x", "\ud800=1", "title=\udcff",

@@ -54,8 +54,8 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         *TOLERANT,
         "constraints.max_accuracy_drop=0.1",
     ),
-    "kws": (
-        "recipe=kws.yaml",
+    "kws_clips": (
+        "recipe=kws_clips.yaml",
         *ON_TONES,
         "backbone_args={width: 8, blocks: 2}",
         "training.epochs=20",

@@ -33,7 +33,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def load(words: Path) -> Callable[..., Problem]:
     def load(*settings: str, backbone: str | None = None) -> Problem:
-        loaded = recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY, *BOTH_MODES, *settings])
+        loaded = recipe.load("kws_clips.yaml", [f"data.root={words}", *tones.TINY, *BOTH_MODES, *settings])
         if backbone is not None:
             space = loaded.space.model_copy(update={"sites": "all"})
             changes = {"backbone": f"{__name__}:{backbone}", "backbone_args": {}, "space": space}
@@ -217,7 +217,7 @@ def test_the_command_ends_with_status_2_before_anything_is_trained(
     words: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     settings = ["space.sites=all", "~backbone_args", f"backbone={__name__}:LocalNorm", f"out={tmp_path / 'run'}"]
-    assert app.main(["run", "recipe=kws.yaml", f"data.root={words}", *tones.TINY, *settings]) == 2
+    assert app.main(["run", "recipe=kws_clips.yaml", f"data.root={words}", *tones.TINY, *settings]) == 2
     error = capsys.readouterr().err
     assert "backbone: 'extra' (LocalResponseNorm) cannot be exported" in error.splitlines()[-1]
     assert "dry run: 0/" in error

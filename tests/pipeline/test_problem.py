@@ -27,7 +27,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def load(words: Path) -> Any:
-    return lambda *settings: recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY, *settings])
+    return lambda *settings: recipe.load("kws_clips.yaml", [f"data.root={words}", *tones.TINY, *settings])
 
 
 @pytest.fixture(scope="module")

@@ -188,7 +188,7 @@ def small_problem() -> Any:
     """Return a problem whose backbone is a DS-CNN of 16 channels."""
     features = torch.zeros(2, 1, 49, 10)
     split = SimpleNamespace(features=features, stream=None)
-    recipe = load("kws.yaml", ["backbone_args={width: 16, blocks: 1}"])
+    recipe = load("kws_clips.yaml", ["backbone_args={width: 16, blocks: 1}"])
     backbone = DSCNN(3, (1, 49, 10), width=16, blocks=1)
     values: dict[str, Any] = {
         "recipe": recipe,

@@ -73,7 +73,7 @@ def gatesearch(words: Path) -> Run:
     """Return a function that runs ``gatesearch run`` on the tones; its arguments override the tiny recipe."""
 
     def run(*settings: str) -> int:
-        return app.main(["run", "recipe=kws.yaml", f"data.root={words}", *tones.TINY, *settings])
+        return app.main(["run", "recipe=kws_clips.yaml", f"data.root={words}", *tones.TINY, *settings])
 
     return run
 
@@ -149,8 +149,8 @@ def test_a_finished_run_has_every_expected_file(finished: Path) -> None:
 
 def test_the_run_folder_holds_the_resolved_recipe(finished: Path, words: Path) -> None:
     stored = recipe.load(finished / "recipe.yaml")
-    assert stored == recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY])
-    assert stored.name == "kws" and stored.training.epochs == 12
+    assert stored == recipe.load("kws_clips.yaml", [f"data.root={words}", *tones.TINY])
+    assert stored.name == "kws_clips" and stored.training.epochs == 12
 
 
 def test_the_summary_has_its_keys_and_consistent_figures(finished: Path) -> None:
@@ -171,7 +171,8 @@ def test_the_summary_has_its_keys_and_consistent_figures(finished: Path) -> None
         assert names <= set(summary[group] if group else summary), group
     parity = summary["export"]["parity"]
     assert {"max_abs_error", "gate_agreement", "prediction_agreement", "samples"} <= set(parity)
-    assert (summary["recipe"], summary["seed"]) == ("kws", 0) and summary["seconds"] > summary["search"]["seconds"] > 0
+    assert (summary["recipe"], summary["seed"]) == ("kws_clips", 0)
+    assert summary["seconds"] > summary["search"]["seconds"] > 0
     per_class = tones.SPEAKERS_PER_SPLIT
     counts = {"train": 5 * per_class["train"], "validation": 5 * per_class["validation"], "test": 5 * per_class["test"]}
     assert {split: summary["data"][split] for split in counts} == counts == {"train": 70, "validation": 25, "test": 25}
@@ -474,7 +475,7 @@ def test_a_folder_that_holds_a_run_already_is_refused(
 
 
 def test_sites_and_measure_need_no_run(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = ["recipe=kws.yaml", f"data.root={words}", *tones.TINY, "space.sites=[input]"]
+    settings = ["recipe=kws_clips.yaml", f"data.root={words}", *tones.TINY, "space.sites=[input]"]
     assert app.main(["sites", *settings]) == 0
     output = capsys.readouterr().out
     assert "cut sites of ds_cnn" in output and "blocks.0" in output and "1x49x10" in output

@@ -33,10 +33,10 @@ def test_workers_and_one_process_give_equal_results(place: Path) -> None:
     root = tones.write(place / "tones")
     # The space has six plans, one for each choice of cores, so both searches try the same ones.
     six_plans = ["space.kinds.gc.keep=[0.5]", "space.kinds.gc.recall=[0.99]", "search.trials=6", "search.epochs=6"]
-    settings = ["recipe=kws.yaml", f"data.root={root}", *tones.TINY, *six_plans]
+    settings = ["recipe=kws_clips.yaml", f"data.root={root}", *tones.TINY, *six_plans]
     parallel = [*settings, "search.executor.workers=2", f"search.storage=sqlite:///{place}/studies.db"]
     for name, arguments in (("alone", settings), ("two", parallel)):
-        loaded = recipe.load("kws.yaml", arguments[1:])
+        loaded = recipe.load("kws_clips.yaml", arguments[1:])
         RunFolder(place / name).write("recipe.yaml", recipe.to_yaml(loaded))
         recipe.mark_run(place / name, loaded)  # a storage outside the folder needs this mark
         assert app.main(["search", name]) == 0
@@ -55,7 +55,9 @@ def test_workers_and_one_process_give_equal_results(place: Path) -> None:
 
 
 def test_recipes_name_executors() -> None:
-    result = recipe.load("kws", ["search.executor=ray", "search.executor.address=auto", "search.executor.workers=8"])
+    result = recipe.load(
+        "kws_clips", ["search.executor=ray", "search.executor.address=auto", "search.executor.workers=8"]
+    )
     assert result.search.executor.model_dump() == {
         "name": "ray",
         "workers": 8,
@@ -88,5 +90,5 @@ def test_recipes_name_executors() -> None:
 )
 def test_impossible_executors_give_an_error_of_one_line(written: list[str], message: str) -> None:
     with pytest.raises(UserError) as error:
-        recipe.load("kws", written)
+        recipe.load("kws_clips", written)
     assert str(error.value) == message

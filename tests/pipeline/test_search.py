@@ -25,7 +25,7 @@ SETTINGS = ("space.gates={min: 0, max: 1}", "search.trials=5", "constraints.min_
 def run_search(place: Path) -> Callable[[str], RunResult]:
     """Return a function that runs the steps up to the search in a folder, or resumes the run in this folder."""
     words = tones.write(place / "tones")
-    loaded = recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY, *SETTINGS])
+    loaded = recipe.load("kws_clips.yaml", [f"data.root={words}", *tones.TINY, *SETTINGS])
     return lambda name: pipeline.do_steps(loaded, RunFolder(Path(name)), until="search")
 
 

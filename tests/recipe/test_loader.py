@@ -18,7 +18,7 @@ from gatesearch.recipe.check import list_keys
 from gatesearch.recipe.overrides import Override
 from gatesearch.recipe.schema import Augment, Speech, Training
 
-SHIPPED = recipe.find("kws.yaml", "recipes", "recipe").absolute()
+SHIPPED = recipe.find("kws_clips.yaml", "recipes", "recipe").absolute()
 TEXT = SHIPPED.read_text()
 
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def refusal(*overrides: str, name: str | Path = "kws.yaml") -> str:
+def refusal(*overrides: str, name: str | Path = "kws_clips.yaml") -> str:
     with pytest.raises(UserError) as caught:
         recipe.load(name, overrides)
     assert "\n" not in str(caught.value)
@@ -48,8 +48,8 @@ def edited(old: str, new: str) -> str:
 
 
 def test_shipped_recipes_load() -> None:
-    kws = recipe.load("kws.yaml")
-    assert (kws.name, kws.training.epochs, kws.stream.shares["positive"]) == ("kws", 60, 0.1)
+    kws = recipe.load("kws_clips.yaml")
+    assert (kws.name, kws.training.epochs, kws.stream.shares["positive"]) == ("kws_clips", 60, 0.1)
     assert isinstance(kws.data, Speech) and kws.data.positives[:2] == ("yes", "no")
     assert kws.data.arguments["clips_per_class"] == 400
     assert kws.frontend.arguments == {"coefficients": 10}
@@ -82,7 +82,7 @@ def make_old_folder() -> Callable[[str], Path]:
     """Return a function that writes the recipe of an older version, with keys of the search that were removed."""
 
     def write(search: str) -> Path:
-        text = recipe.to_yaml(recipe.load("kws.yaml"))
+        text = recipe.to_yaml(recipe.load("kws_clips.yaml"))
         Path("old").mkdir(exist_ok=True)
         Path("old/recipe.yaml").write_text(text.replace("search:\n", search))
         return Path("old")
@@ -94,7 +94,7 @@ def test_removed_keys_that_were_off_are_ignored(
     make_old_folder: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_old_folder(OFF)
-    assert recipe.load(folder / "recipe.yaml") == recipe.load_run(folder) == recipe.load("kws.yaml")
+    assert recipe.load(folder / "recipe.yaml") == recipe.load_run(folder) == recipe.load("kws_clips.yaml")
     assert capsys.readouterr().out == ""
 
 
@@ -107,7 +107,7 @@ def test_removed_keys_that_were_on_are_refused_except_in_a_run_folder(
     assert str(error.value) == (
         "old/recipe.yaml: search.engine: this key was removed: every plan that is kept is trained; delete it"
     )
-    assert recipe.load_run(folder) == recipe.load("kws.yaml")
+    assert recipe.load_run(folder) == recipe.load("kws_clips.yaml")
     line = " ".join(capsys.readouterr().err.split())
     assert line == (
         "warning: old/recipe.yaml: search.engine, search.halving: removed since this run began, and without effect now"
@@ -115,10 +115,10 @@ def test_removed_keys_that_were_on_are_refused_except_in_a_run_folder(
 
 
 def test_a_resolved_recipe_reads_back_equal_without_other_files() -> None:
-    kws = recipe.load("kws.yaml", ["space.gates.max=2", "title='1e-3'", "data.positives=['1e3', 'null', a b]"])
+    kws = recipe.load("kws_clips.yaml", ["space.gates.max=2", "title='1e-3'", "data.positives=['1e3', 'null', a b]"])
     Path("recipe.yaml").write_text(recipe.to_yaml(kws))
     assert recipe.load("recipe.yaml") == kws
-    assert (kws.name, kws.title, kws.space.gates.max) == ("kws", "1e-3", 2)
+    assert (kws.name, kws.title, kws.space.gates.max) == ("kws_clips", "1e-3", 2)
 
 
 def test_a_small_recipe_gets_defaults_and_plugins_take_further_keys() -> None:
@@ -138,14 +138,14 @@ def test_a_small_recipe_gets_defaults_and_plugins_take_further_keys() -> None:
 
 
 def test_a_name_is_looked_up_in_the_folder_before_the_shipped_recipes(folder: Path) -> None:
-    assert recipe.find("kws", "recipes", "recipe").samefile(SHIPPED)
+    assert recipe.find("kws_clips", "recipes", "recipe").samefile(SHIPPED)
     (folder / "recipes").mkdir()
-    (folder / "recipes" / "kws.yaml").write_text(TEXT.replace("seed: 0", "seed: 7"))
-    assert recipe.load("kws").seed == 7
-    (folder / "kws.yaml").write_text(TEXT.replace("seed: 0", "seed: 8"))
-    assert recipe.load("kws.yaml").seed == 8
-    (folder / "kws").mkdir()
-    assert recipe.load("kws").seed == 8  # a folder is no recipe
+    (folder / "recipes" / "kws_clips.yaml").write_text(TEXT.replace("seed: 0", "seed: 7"))
+    assert recipe.load("kws_clips").seed == 7
+    (folder / "kws_clips.yaml").write_text(TEXT.replace("seed: 0", "seed: 8"))
+    assert recipe.load("kws_clips.yaml").seed == 8
+    (folder / "kws_clips").mkdir()
+    assert recipe.load("kws_clips").seed == 8  # a folder is no recipe
     assert "nearest: 'kws.yaml'" in refusal(name="kwz.yaml")
     assert "nearest: 'kws'" in refusal(name="kwz")
     for odd in ("", "x" * 5000, "a\0b", "a\nb", "~nobody/x", "/"):
@@ -162,15 +162,17 @@ def test_space_is_found_beside_the_recipe_first(folder: Path) -> None:
 
 
 def test_the_data_folder_becomes_an_absolute_path(folder: Path) -> None:
-    data = recipe.load("kws", ["data.root=sets/speech"]).data
+    data = recipe.load("kws_clips", ["data.root=sets/speech"]).data
     assert isinstance(data, Speech) and data.root == str(folder / "sets" / "speech")
 
 
 def test_overrides_merge_and_the_last_wins() -> None:
-    kws = recipe.load("kws", ["training={epochs: 3}", "training.epochs=4", "data.positives.0=hey", "augment=null"])
+    kws = recipe.load(
+        "kws_clips", ["training={epochs: 3}", "training.epochs=4", "data.positives.0=hey", "augment=null"]
+    )
     assert (kws.training.epochs, kws.training.batch_size, kws.augment) == (4, 50, None)
     assert isinstance(kws.data, Speech) and kws.data.positives[:2] == ("hey", "no")
-    assert recipe.load("kws", ["search.learning_rate=${training.learning_rate}"]).search.learning_rate == 0.01
+    assert recipe.load("kws_clips", ["search.learning_rate=${training.learning_rate}"]).search.learning_rate == 0.01
 
 
 @pytest.mark.parametrize(
@@ -192,7 +194,7 @@ def test_overrides_merge_and_the_last_wins() -> None:
         ("=3", "override '=3': no key before '='"),
         ("foo", "override 'foo': no '=' in it"),
         ("a.b", "override 'a.b': no '=' in it"),
-        ("kws.yaml", "did you mean recipe=kws.yaml?"),
+        ("kws_clips.yaml", "did you mean recipe=kws_clips.yaml?"),
         ("a[0]=1", "'a[0]' is no key"),
         ("--seed=1", "override --seed=1: unknown key '--seed'; nearest: 'seed'"),
         ("seed=[1,", "override 'seed=[1,': the value is not YAML"),
@@ -255,7 +257,9 @@ def test_a_wrong_override_gives_an_error_of_one_line(override: str, line: str) -
 
 
 def test_a_tilde_removes_a_key_so_that_its_default_applies() -> None:
-    kws = recipe.load("kws", ["~augment.snr_db", "~pick", "~space.layers", "training.epochs=3", "~training.epochs"])
+    kws = recipe.load(
+        "kws_clips", ["~augment.snr_db", "~pick", "~space.layers", "training.epochs=3", "~training.epochs"]
+    )
     assert kws.augment is not None and kws.augment.snr_db == (5, 25)
     assert (kws.pick.tolerance, kws.training.epochs, kws.space.layers.sites) == (0.0, 40, "all")
 
@@ -283,7 +287,7 @@ def test_keys_of_another_data_set_are_removed() -> None:
         "~data.clips_per_class",
         "data.depth=3",
     ]
-    data = recipe.load("kws", overrides).data
+    data = recipe.load("kws_clips", overrides).data
     assert "positives" not in data.arguments and data.arguments["depth"] == 3
 
 
@@ -382,7 +386,7 @@ def test_any_stray_character_gives_a_recipe_or_an_error_of_one_line(places: list
 @EXAMPLES
 @given(st.sampled_from(PATHS), st.sampled_from(["=", "", ".x=", "x=", ".0="]), values | st.text(max_size=10))
 def test_any_override_gives_a_recipe_or_an_error_of_one_line(path: tuple[Any, ...], joint: str, value: Any) -> None:
-    only_a_recipe_or_a_line("kws.yaml", [f"{'.'.join(map(str, path))}{joint}{value}"])
+    only_a_recipe_or_a_line("kws_clips.yaml", [f"{'.'.join(map(str, path))}{joint}{value}"])
 
 
 def test_schema_is_usable_without_yaml() -> None:
@@ -396,8 +400,8 @@ def test_mappings_with_keys_of_the_users_own_are_replaced() -> None:
         "stream.shares={positive: 0.01, _other_: 0.99}",
         "backbone=my.nets:Net",
     ]
-    kws = recipe.load("kws", overrides)
+    kws = recipe.load("kws_clips", overrides)
     assert isinstance(kws.data, Speech) and set(kws.data.negatives) == {"_other_"}
     assert kws.stream.shares == {"positive": 0.01, "_other_": 0.99}
     assert kws.backbone_args == {}
-    assert recipe.load("kws", ["backbone=my.nets:Net", "backbone_args.depth=3"]).backbone_args == {"depth": 3}
+    assert recipe.load("kws_clips", ["backbone=my.nets:Net", "backbone_args.depth=3"]).backbone_args == {"depth": 3}

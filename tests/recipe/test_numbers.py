@@ -34,7 +34,7 @@ def leaves(tree: Any) -> list[Any]:
 def test_absurd_numbers_are_refused_or_harmless(key: str) -> None:
     for number in random.Random(key).sample(ABSURD, 6):
         try:
-            loaded = recipe.load("kws.yaml", [f"{key}={number}"])
+            loaded = recipe.load("kws_clips.yaml", [f"{key}={number}"])
         except UserError as error:
             assert len(str(error).splitlines()) == 1 and str(error).startswith(f"override {key}="), str(error)
             continue
@@ -64,7 +64,7 @@ def test_absurd_numbers_are_refused_or_harmless(key: str) -> None:
 )
 def test_the_error_quotes_the_value_and_says_what_is_wrong(override: str, words: str) -> None:
     with pytest.raises(UserError) as error:
-        recipe.load("kws.yaml", [override])
+        recipe.load("kws_clips.yaml", [override])
     assert words in str(error.value)
 
 
@@ -74,20 +74,20 @@ def test_any_text_makes_a_folder_name_that_stays_under_runs(text: str) -> None:
     name = make_folder_name(text)
     folder = Path("/runs") / f"{name}-1"
     assert folder.parent == Path("/runs") and name.isprintable() and len(name.encode()) <= 100
-    assert recipe.load("kws.yaml", [f"name='{name}'"]).name == name if "'" not in name else True
+    assert recipe.load("kws_clips.yaml", [f"name='{name}'"]).name == name if "'" not in name else True
 
 
 def test_a_run_name_that_older_versions_accepted_loads_as_a_valid_name(tmp_path: Path) -> None:
-    text = recipe.to_yaml(recipe.load("kws.yaml"))
-    (tmp_path / "recipe.yaml").write_text(text.replace("name: kws\n", 'name: "my set/v1"\n', 1))
+    text = recipe.to_yaml(recipe.load("kws_clips.yaml"))
+    (tmp_path / "recipe.yaml").write_text(text.replace("name: kws_clips\n", 'name: "my set/v1"\n', 1))
     assert recipe.load_run(tmp_path).name == "my set_v1"
 
 
 def test_any_file_name_of_a_recipe_yields_a_valid_run_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    text = recipe.to_yaml(recipe.load("kws.yaml"))
+    text = recipe.to_yaml(recipe.load("kws_clips.yaml"))
     for file_name in ("a\nb.yaml", "..x.yaml", "é.yaml", "a:b.yaml"):
-        (tmp_path / file_name).write_text(text.replace("name: kws\n", "", 1))
+        (tmp_path / file_name).write_text(text.replace("name: kws_clips\n", "", 1))
         name = recipe.load(tmp_path / file_name).name
         assert name and name.isprintable() and not name.startswith(".")
 
@@ -96,19 +96,19 @@ OTHER_LOADER = ["data.name=my_package.data:load", "data.path=x", "stream.shares=
 
 
 def test_an_override_of_the_loader_drops_the_arguments_of_the_old_loader() -> None:
-    for name in ("kws.yaml", "har_hmd.yaml", "digits_hybrid.yaml", "codec_dsl.yaml", "kws_vit_gc.yaml"):
+    for name in ("kws_clips.yaml", "har_hmd.yaml", "digits_hybrid.yaml", "codec_dsl.yaml", "kws_vit_gc.yaml"):
         assert recipe.load(name, OTHER_LOADER).data.arguments == {"path": "x"}
-    loaded = recipe.load("kws.yaml", ["data={name: my_package.data:load, path: y}", *OTHER_LOADER[2:]])
+    loaded = recipe.load("kws_clips.yaml", ["data={name: my_package.data:load, path: y}", *OTHER_LOADER[2:]])
     assert loaded.data.arguments == {"path": "y"}
-    assert recipe.load("kws.yaml", ["data.name=speech", "data.seed=3"]).data.arguments["clips_per_class"] == 400
-    ordered = recipe.load("kws.yaml", ["data.seed=3", "data.name=my_package.data:load", *OTHER_LOADER[1:]])
+    assert recipe.load("kws_clips.yaml", ["data.name=speech", "data.seed=3"]).data.arguments["clips_per_class"] == 400
+    ordered = recipe.load("kws_clips.yaml", ["data.seed=3", "data.name=my_package.data:load", *OTHER_LOADER[1:]])
     assert ordered.data.arguments == {"seed": 3, "path": "x"}
 
 
 def test_an_override_of_the_front_end_drops_the_arguments_of_the_old_one() -> None:
-    assert recipe.load("kws.yaml", ["frontend.name=log_mel"]).frontend.arguments == {}
-    assert recipe.load("kws.yaml", ["frontend.name=mfcc"]).frontend.arguments == {"coefficients": 10}
-    assert recipe.load("kws.yaml", ["frontend={name: log_mel, bands: 40}"]).frontend.arguments == {"bands": 40}
+    assert recipe.load("kws_clips.yaml", ["frontend.name=log_mel"]).frontend.arguments == {}
+    assert recipe.load("kws_clips.yaml", ["frontend.name=mfcc"]).frontend.arguments == {"coefficients": 10}
+    assert recipe.load("kws_clips.yaml", ["frontend={name: log_mel, bands: 40}"]).frontend.arguments == {"bands": 40}
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_an_override_of_the_front_end_drops_the_arguments_of_the_old_one() -> No
     ],
 )
 def test_any_key_with_a_default_can_be_dropped(dropped: str) -> None:
-    loaded = recipe.load("kws.yaml", [dropped])
-    again = recipe.load("kws.yaml", [dropped, f"{dropped[1:]}=null"]) if dropped == "~augment" else loaded
+    loaded = recipe.load("kws_clips.yaml", [dropped])
+    again = recipe.load("kws_clips.yaml", [dropped, f"{dropped[1:]}=null"]) if dropped == "~augment" else loaded
     assert loaded == again
 
 
@@ -144,5 +144,5 @@ def test_any_key_with_a_default_can_be_dropped(dropped: str) -> None:
 )
 def test_dropping_a_missing_key_is_refused(dropped: str) -> None:
     with pytest.raises(UserError) as error:
-        recipe.load("kws.yaml", [dropped])
+        recipe.load("kws_clips.yaml", [dropped])
     assert str(error.value).startswith("override ") and dropped in str(error.value)

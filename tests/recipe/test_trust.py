@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_recipe(path: Path, *overrides: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(recipe.to_yaml(recipe.load("kws.yaml", overrides)))
+    path.write_text(recipe.to_yaml(recipe.load("kws_clips.yaml", overrides)))
     return path
 
 
