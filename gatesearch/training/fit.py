@@ -30,6 +30,7 @@ from gatesearch.training.divergence import StopAtDivergence
 from gatesearch.training.features import Batches, Features
 from gatesearch.training.goals import Classification, Goal
 from gatesearch.training.hard_negatives import MineHardNegatives
+from gatesearch.training.in_place import activations_in_place
 from gatesearch.training.settings import GateSettings, Schedule
 from gatesearch.training.task import GatedTask
 
@@ -155,7 +156,12 @@ def fit(
             log_every_n_steps=1,
             limit_val_batches=1.0 if log_dir is not None else 0,
         )
-        with memory_reuse(), _interrupts_as_exceptions(), _one_sample_as_user_error(train.batch_size):
+        with (
+            memory_reuse(),
+            activations_in_place(model),
+            _interrupts_as_exceptions(),
+            _one_sample_as_user_error(train.batch_size),
+        ):
             trainer.fit(steps, train, DataLoader(held_out, batch_size=EVALUATION_BATCH), **resume)
         # Lightning checks for SIGTERM only between batches, so this function checks for it after the last batch.
         if trainer.interrupted or trainer.received_sigterm:
