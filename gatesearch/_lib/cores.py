@@ -1,14 +1,16 @@
-"""Counts the processor cores that this process may use, from its CPU affinity and its container's quota."""
+"""Counts the processor cores that this process may use, and adapts its threads to other processes on these cores."""
 
 from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # environment variables by which a user says how threads wait
 BUSY_LOAD = 1.5  # threads per core above which threads wait for each other most of the time
 
 
@@ -73,3 +75,17 @@ def describe_load(threads: int) -> str | None:
         f"the machine is busy: {load:.0f} threads run or wait on {cores} cores, and this run adds {threads}; a step of "
         "training may take many times as long, and timings may be wrong"
     )
+
+
+def choose_wait_policy() -> None:
+    """Let threads of OpenMP sleep while they wait for each other, if other processes use this machine's cores as well.
+
+    By default, a waiting thread keeps its core busy. If another process has the core of the thread that the others wait
+    for, this lasts for a time slice, at each of the hundreds of operations of a training step. On free cores, the
+    default is faster. OpenMP reads the setting once, when torch is imported; from then on, this function does nothing.
+    It leaves a choice of the user as it is.
+    """
+    if "torch" in sys.modules or not hasattr(os, "getloadavg") or any(name in os.environ for name in WAIT_SETTINGS):
+        return
+    if os.getloadavg()[0] + available_cores() > (os.cpu_count() or 1) + 0.5:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

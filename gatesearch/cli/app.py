@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from gatesearch._lib import interrupts
+from gatesearch._lib.cores import choose_wait_policy
 from gatesearch._lib.version import __version__
 from gatesearch.cli import completion, hardware, listen, recipes, runs, scenes, studies
 from gatesearch.cli.arguments import CONTEXT
@@ -106,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if completion.VARIABLE in os.environ:
         return _complete()
+    choose_wait_policy()
     try:
         with interrupts.as_exceptions():
             return _invoke(list(sys.argv[1:] if arguments is None else arguments))

@@ -1,15 +1,16 @@
-"""Tests of the number of usable cores, and of the warning on a busy machine."""
+"""Tests of the number of usable cores, and of the warning and the waiting threads on a busy machine."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatesearch._lib.cores import available_cores, describe_load
+from gatesearch._lib.cores import WAIT_SETTINGS, available_cores, choose_wait_policy, describe_load
 
 
 def machine(folder: Path, membership: str, files: dict[str, str]) -> tuple[Path, Path]:
@@ -59,3 +60,31 @@ def test_a_busy_machine_gives_a_warning(monkeypatch: pytest.MonkeyPatch) -> None
     assert line is not None and line.startswith(
         "the machine is busy: 12 threads run or wait on 4 cores, and this run adds 4"
     )
+
+
+@pytest.mark.parametrize(
+    ("load", "variables", "torch_is_imported", "policy"),
+    [
+        (0.2, {}, False, None),
+        (1.0, {}, False, "PASSIVE"),
+        (1.0, {"OMP_WAIT_POLICY": "ACTIVE"}, False, "ACTIVE"),
+        (1.0, {"GOMP_SPINCOUNT": "100"}, False, None),
+        (1.0, {}, True, None),
+    ],
+)
+def test_threads_sleep_while_they_wait_if_others_use_the_cores(
+    monkeypatch: pytest.MonkeyPatch, load: float, variables: dict[str, str], torch_is_imported: bool, policy: str | None
+) -> None:
+    for name in WAIT_SETTINGS:
+        monkeypatch.setenv(name, "")  # so that the test ends with the value from before
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(sys.modules, "torch", sys)
+    if not torch_is_imported:
+        monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    choose_wait_policy()
+    assert os.environ.get("OMP_WAIT_POLICY") == policy
