@@ -200,7 +200,8 @@ class GatedTask(pl.LightningModule):
                     "lr": rate * self.gate_settings.learning_rate_scale,
                     "weight_decay": 0.0,
                 },
-            ]
+            ],
+            fused=True,
         )
         total = self._steps()
         warmup = max(1, round(schedule.warmup * total))
