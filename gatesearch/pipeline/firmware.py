@@ -14,10 +14,9 @@ from gatesearch.devices.profile import Core
 from gatesearch.errors import UserError
 from gatesearch.export.firmware import write_firmware
 from gatesearch.export.firmware.check import NotRunError, check_firmware
-from gatesearch.export.firmware.image import EMULATED
 from gatesearch.kernels.arrays import Array
 from gatesearch.pipeline.export import PlanBundle
-from gatesearch.pipeline.firmware_memory import describe_shortages
+from gatesearch.pipeline.firmware_memory import describe_shortages, list_image_cores
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.stream_sound import read_test_sound
@@ -96,7 +95,8 @@ def _load(bundle: PlanBundle, folder: RunFolder) -> FirmwareRecord | None:
 
 
 def _write(problem: Problem, bundle: PlanBundle, folder: RunFolder, sound: Array) -> FirmwareRecord:
-    firmware = write_firmware(bundle.path, folder / FIRMWARE, sound, tuple(EMULATED))
+    core = _find_core(problem)
+    firmware = write_firmware(bundle.path, folder / FIRMWARE, sound, list_image_cores(core))
     console.say(firmware.describe())
     record = FirmwareRecord(
         folder=FIRMWARE,
@@ -105,7 +105,7 @@ def _write(problem: Problem, bundle: PlanBundle, folder: RunFolder, sound: Array
         hops=firmware.hops,
         detections=firmware.detections,
         images=[asdict(image) for image in firmware.images],
-        shortages=describe_shortages(_find_core(problem, bundle), firmware),
+        shortages=describe_shortages(core, firmware),
     )
     entry = {
         "made_from": _describe_origin(bundle),
@@ -116,9 +116,9 @@ def _write(problem: Problem, bundle: PlanBundle, folder: RunFolder, sound: Array
     return record
 
 
-def _find_core(problem: Problem, bundle: PlanBundle) -> Core:
+def _find_core(problem: Problem) -> Core:
     """Return the core of the front end, which runs the firmware."""
-    return problem.device.core(bundle.manifest["plan"]["cores"][0])
+    return problem.device.core(problem.device.sense.core)
 
 
 def _describe_origin(bundle: PlanBundle) -> dict[str, str]:
@@ -153,8 +153,9 @@ def export_firmware(problem: Problem, bundle: PlanBundle, folder: Path) -> None:
     """
     if bundle.manifest.get(DETECTOR) is None:
         raise UserError("target=firmware: only runs on streams of sound have firmware; wanted: goal: detection")
-    firmware = write_firmware(bundle.path, folder, read_test_sound(problem), tuple(EMULATED))
+    core = _find_core(problem)
+    firmware = write_firmware(bundle.path, folder, read_test_sound(problem), list_image_cores(core))
     console.say(firmware.describe())
-    for line in describe_shortages(_find_core(problem, bundle), firmware):
+    for line in describe_shortages(core, firmware):
         console.warn(line)
     console.say(f"firmware: make check on this host: {check_firmware(folder)}")

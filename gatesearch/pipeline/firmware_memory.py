@@ -6,10 +6,21 @@ from collections.abc import Mapping, Sequence
 
 from gatesearch.devices.profile import Core
 from gatesearch.export.firmware import Firmware
-from gatesearch.export.firmware.image import ImageSize
+from gatesearch.export.firmware.image import EMULATED, ImageSize
 
 KIB = 1024
 MAX_PARTS = 4  # parts of a memory that a line names, the largest first
+
+
+def list_image_cores(core: Core) -> tuple[str, ...]:
+    """Return the cores for which firmware is linked and emulated: its own core if that is possible, else all.
+
+    >>> from gatesearch.devices import profile
+    >>> list_image_cores(profile.load("stm32u385").core("m33")), len(list_image_cores(profile.load("ndp120").cores[0]))
+    (('cortex-m33',), 3)
+    """
+    own = _name_core(core)
+    return (own,) if own in EMULATED else tuple(EMULATED)
 
 
 def describe_shortages(core: Core, firmware: Firmware) -> list[str]:
@@ -37,9 +48,13 @@ def describe_shortages(core: Core, firmware: Firmware) -> list[str]:
 
 
 def _choose_image(core: Core, images: Sequence[ImageSize]) -> ImageSize | None:
-    table = getattr(core.timing, "table", None) or ""
-    own = [image for image in images if image.core == table.replace("_", "-")]
+    own = [image for image in images if image.core == _name_core(core)]
     return max(own or images, key=lambda image: image.flash_bytes + image.ram_bytes, default=None)
+
+
+def _name_core(core: Core) -> str:
+    """Return the name that compilers have for a core with a kernel table; empty for another core."""
+    return (getattr(core.timing, "table", None) or "").replace("_", "-")
 
 
 def _list_parts(parts: Mapping[str, int]) -> str:

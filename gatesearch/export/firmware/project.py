@@ -117,8 +117,8 @@ def write_firmware(bundle: Path, folder: Path, sound: Array | None = None, cores
     manifest = load_manifest(bundle)
     opened = Bundle(bundle, {stage["core"]: HOST_ENGINE for stage in manifest["stages"]})
     text = write_plan(opened, library)
-    stretch = choose_stretch(bundle, _noise() if sound is None else sound)
-    vectors = trace_hops(bundle, stretch)
+    stretch = choose_stretch(opened, _noise() if sound is None else sound)
+    vectors = trace_hops(opened, stretch)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
         part = Path(place) / "new"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from gatesearch.export.firmware.arrays import number
 from gatesearch.kernels.arrays import Array
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.listener import Listener
-from gatesearch.runtime.open_listener import open_listener
+from gatesearch.runtime.open_listener import open_bundle
 
 SEARCH_S = 600.0  # seconds of sound that are searched for a detection
 BEFORE_S, AFTER_S = 2.0, 1.0  # seconds of the stretch before and after its detection
@@ -34,14 +34,14 @@ class Vector:
     confidence: float
 
 
-def choose_stretch(folder: Path, sound: Array) -> Array:
+def choose_stretch(bundle: Bundle, sound: Array) -> Array:
     """Return a stretch of sound with a detection if there is one, int16 [n]; else the beginning of the sound.
 
     Args:
-        folder: the bundle.
+        bundle: the bundle, opened with the engine ``litert`` on every core.
         sound: int16 [n].
     """
-    listener = open_listener(folder)
+    listener = open_bundle(bundle)
     rate, window = listener.stream.rate, listener.stream.window
     sound = sound[: round(SEARCH_S * rate)]
     detection = next(iter(listener.push(sound)), None)
@@ -52,9 +52,9 @@ def choose_stretch(folder: Path, sound: Array) -> Array:
     return sound[first : first + length]
 
 
-def trace_hops(folder: Path, sound: Array) -> list[Vector]:
+def trace_hops(bundle: Bundle, sound: Array) -> list[Vector]:
     """Return the decision of every hop of a stream that starts with this sound."""
-    listener = open_listener(folder)
+    listener = open_bundle(bundle)
     hop = listener.stream.hop
     return [_read_hop(listener, sound[first : first + hop]) for first in range(0, len(sound) - hop + 1, hop)]
 

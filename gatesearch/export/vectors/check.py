@@ -10,7 +10,7 @@ import numpy as np
 from gatesearch.errors import UserError
 from gatesearch.export.artifact_checks import ArtifactCheck
 from gatesearch.export.vectors.files import VECTORS, list_files, read_vectors
-from gatesearch.export.vectors.hops import trace_hops
+from gatesearch.export.vectors.hops import open_vectors, trace_hops
 from gatesearch.export.vectors.source import Vectors
 from gatesearch.export.vectors.windows import decide_windows
 from gatesearch.runtime.bundle import Bundle
@@ -38,7 +38,7 @@ def check_vectors(folder: Path) -> tuple[ArtifactCheck, ...]:
 def _find_difference(folder: Path, stored: Vectors) -> str:
     """Return one line that names the first decision that differs; empty if none does."""
     if stored.kind == "hops":
-        again = trace_hops(folder, stored.inputs)
+        again = trace_hops(open_vectors(folder), stored.inputs)
         if not np.array_equal(again.features, stored.features):
             return "the features of the sound are not the stored ones"
         decisions = again.decisions

@@ -13,7 +13,7 @@ import numpy as np
 from gatesearch._lib.files import write_whole
 from gatesearch.errors import UserError
 from gatesearch.export.vectors.engines import vector_engines
-from gatesearch.export.vectors.hops import choose_stretch
+from gatesearch.export.vectors.hops import choose_stretch, open_vectors
 from gatesearch.export.vectors.source import Array, Vectors, VectorSource
 from gatesearch.export.vectors.windows import choose_windows
 from gatesearch.runtime.bundle import Bundle
@@ -31,7 +31,7 @@ def write_vectors(folder: Path, source: VectorSource) -> dict[str, Any]:
     """
     manifest = load_manifest(folder)
     if manifest.get(DETECTOR) is not None and source.sound is not None:
-        vectors = choose_stretch(folder, source.sound)
+        vectors = choose_stretch(open_vectors(folder), source.sound)
     else:
         vectors = choose_windows(Bundle(folder, vector_engines(manifest, host=False)), source)
     lines = ",\n".join(json.dumps(each, allow_nan=False) for each in vectors.decisions)

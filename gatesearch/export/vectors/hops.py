@@ -37,13 +37,13 @@ MAX_INPUT_BYTES = 96 * 1024
 SHIFTS_SAMPLES = tuple(range(0, 16 * 7, 7))  # beginnings that are tried until no feature lies at a border
 
 
-def choose_stretch(folder: Path, sound: Array) -> Vectors:
-    """Return the vectors of a stretch of sound, with a detection if there is one.
+def choose_stretch(bundle: Bundle, sound: Array) -> Vectors:
+    """Return the vectors of a stretch of sound, with a detection if there is one; see :func:`open_vectors`.
 
     Raises:
         UserError: the sound is shorter than a window, or the runtime and the trace of it differ.
     """
-    listener = open_vectors(folder)
+    listener = open_bundle(bundle)
     stream = listener.stream
     sound = sound[: round(SEARCH_S * stream.rate)]
     if len(sound) < stream.window:
@@ -57,24 +57,24 @@ def choose_stretch(folder: Path, sound: Array) -> Vectors:
     for shift in SHIFTS_SAMPLES:
         stretch = sound[first + shift : first + shift + length]
         if len(stretch) == length:
-            traces.append(trace_hops(folder, stretch))
-            if _is_clear(folder, traces[-1]) and (detection is None or _detects(traces[-1])):
+            traces.append(trace_hops(bundle, stretch))
+            if _is_clear(bundle, stream, traces[-1]) and (detection is None or _detects(traces[-1])):
                 return traces[-1]
     return next((each for each in traces if _detects(each)), traces[0])
 
 
-def trace_hops(folder: Path, sound: Array) -> Vectors:
+def trace_hops(bundle: Bundle, sound: Array) -> Vectors:
     """Return the vectors of a stream that consists of some sound, int16 [n].
 
     Raises:
         UserError: the runtime and the trace differ.
     """
-    listener = open_vectors(folder)
-    bundle, stream = listener.bundle, listener.stream
+    listener = open_bundle(bundle)
+    stream = listener.stream
     count = 1 + (len(sound) - stream.window) // stream.hop
     windows = listener.frontend.read(sound[: stream.window + (count - 1) * stream.hop], 0, count)
     decisions = decide_hops(bundle, sound, windows, count)
-    _compare(open_vectors(folder), sound, decisions)
+    _compare(open_bundle(bundle), sound, decisions)
     return Vectors(
         kind="hops",
         engines=tuple(program.engine for program in bundle.programs),
@@ -85,9 +85,9 @@ def trace_hops(folder: Path, sound: Array) -> Vectors:
     )
 
 
-def open_vectors(folder: Path) -> Listener:
-    """Return a listener on a bundle, with the engines of test vectors."""
-    return open_bundle(Bundle(folder, vector_engines(load_manifest(folder), host=True)))
+def open_vectors(folder: Path) -> Bundle:
+    """Return a bundle with the engines of test vectors."""
+    return Bundle(folder, vector_engines(load_manifest(folder), host=True))
 
 
 def decide_hops(bundle: Bundle, sound: Array, windows: Windows, count: int) -> list[dict[str, Any]]:
@@ -182,10 +182,9 @@ def _count_hops(stream: StreamFormat, samples: int) -> int:
     return 1 + max(0, min(count, (most - stream.window) // stream.hop))
 
 
-def _is_clear(folder: Path, vectors: Vectors) -> bool:
+def _is_clear(bundle: Bundle, stream: StreamFormat, vectors: Vectors) -> bool:
     """Say whether any precision gives the features of each hop."""
-    listener = open_vectors(folder)
-    bundle, stream, axis = listener.bundle, listener.stream, _time_axis(listener.bundle)
+    axis = _time_axis(bundle)
     assert vectors.rows is not None
     windows = Windows(vectors.features, *vectors.rows)
     samples = [vectors.inputs[hop * stream.hop :][: stream.window] for hop in range(len(vectors.decisions))]

@@ -23,6 +23,7 @@ from gatesearch.export.firmware.vectors import WAITING, trace_hops
 from gatesearch.kernels import native
 from gatesearch.plan import PlacedGate
 from gatesearch.runtime.listener import DETECTOR
+from gatesearch.runtime.open_listener import open_listener
 from tests.export.firmware.layer_bundle import add_exit, export_layers, play
 from tests.export.firmware.small_bundle import export_listening, make_sound
 
@@ -44,7 +45,7 @@ def compare(bundle: Path, hop: int) -> set[int]:
     firmware = write_firmware(bundle, bundle.parent / "firmware", sound)
     expected = [
         (each.last_stage, each.caught_up, each.label, float(np.float32(each.confidence)))
-        for each in trace_hops(bundle, sound)
+        for each in trace_hops(open_listener(bundle).bundle, sound)
     ]
     assert play(firmware.folder, sound, hop) == expected
     assert sum(row[2] >= 0 for row in expected) >= 8  # each detection compares a posterior
