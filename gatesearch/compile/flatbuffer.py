@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gatesearch._lib.plugins import need
 
 IDENTIFIER = b"TFL3"
+DATA_ALIGNMENT_BYTES = 16  # `force_align` of buffers in the schema; the generated Python code does not apply it
 SIGNATURE_KEY = b"serving_default"  # the name that the converter gives to a model's signature
 
 
@@ -28,12 +30,41 @@ def read(model: bytes) -> Any:
 
 
 def to_bytes(parsed: Any) -> bytes:
-    """Return the bytes of a ``ModelT``."""
-    import flatbuffers  # type: ignore[import-untyped]
-
-    builder = flatbuffers.Builder(1024)
+    """Return the bytes of a ``ModelT``; equal vectors and strings, but not constants, are stored once."""
+    builder = _sharing_builder()
     builder.Finish(parsed.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
+
+
+def _sharing_builder() -> Any:
+    """Return a builder of flatbuffers that writes equal vectors and strings once, and aligns the data of buffers.
+
+    A third of a small int8 model are vectors that occur many times: the zero points of weights and biases are all 0,
+    and each channel has one of 8 bytes. The format allows several tables to point at one vector.
+    """
+    import flatbuffers  # type: ignore[import-untyped]
+
+    class SharingBuilder(flatbuffers.Builder):
+        def __init__(self) -> None:
+            super().__init__(1024)
+            self._places: dict[tuple[object, ...], int] = {}
+
+        def CreateNumpyVector(self, x: npt.NDArray[Any]) -> int:
+            if x.dtype == np.uint8:  # the data of a buffer, which the schema aligns
+                self.Prep(DATA_ALIGNMENT_BYTES, x.nbytes)
+                return int(super().CreateNumpyVector(x))
+            key = (x.dtype.str, x.tobytes())
+            if key not in self._places:
+                self._places[key] = super().CreateNumpyVector(x)
+            return self._places[key]
+
+        def CreateString(self, s: Any, encoding: str = "utf-8", errors: str = "strict") -> int:
+            key = (s, encoding)
+            if key not in self._places:
+                self._places[key] = super().CreateString(s, encoding, errors)
+            return self._places[key]
+
+    return SharingBuilder()
 
 
 def is_constant(parsed: Any, tensor: Any) -> bool:
@@ -122,21 +153,30 @@ def has_outside_constants(model: bytes) -> bool:
 
 
 def compact(model: bytes) -> bytes:
-    """Return a model whose constants lie in its tables, with short names for the tensors inside it.
+    """Return a model that holds only what engines read, with its constants in its tables.
 
     The quantiser puts the constants of larger models after the tables. TensorFlow Lite Micro takes such constants for
-    empty tensors, gives them memory in its arena, and computes with whatever lies there. Names of tensors take a tenth
-    of a small model, and no engine reads them. Only inputs and outputs keep their names.
+    empty tensors, gives them memory in its arena, and computes with whatever lies there. Names of tensors, metadata and
+    the description take a tenth of a small model. Tensors get short names, and the signature keeps its own: programs
+    find inputs and outputs by it.
     """
+    from ai_edge_litert import schema_py_generated as schema
+
     parsed = read(model)
+    parsed.description = parsed.metadata = None
+    buffers = [schema.BufferT()]  # buffer 0 stands for all tensors that are not constant
+    places: dict[int, int] = {}
     for graph in parsed.subgraphs:
-        ends = {*map(int, graph.inputs), *map(int, graph.outputs)}
-        used = {graph.tensors[index].name for index in ends}
         for index, tensor in enumerate(graph.tensors):
-            if index not in ends:
-                tensor.name = f"t{index}".encode()
-                while tensor.name in used:
-                    tensor.name += b"_"
+            tensor.name = f"t{index}".encode()
+            if not is_constant(parsed, tensor):
+                tensor.buffer = 0
+                continue
+            if tensor.buffer not in places:
+                places[tensor.buffer] = len(buffers)
+                buffers.append(parsed.buffers[tensor.buffer])
+            tensor.buffer = places[tensor.buffer]
+    parsed.buffers = buffers
     return to_bytes(parsed)
 
 

@@ -29,7 +29,7 @@ from gatesearch.graph.program_tables import ARENA_BYTES, FILE_BYTES
 from gatesearch.graph.sites import LayerSite
 
 MAX_STAGES = MAX_BLOCKS = 50_000  # largest numbers of cached stages and blocks, each with a core and gates
-RESULT_BYTES = 350  # bytes that a second result adds to a .tflite file: its tensor, its name, its signature entry
+RESULT_BYTES = 50  # bytes that a second result adds to a .tflite file: its name and its signature entry
 EMPTY_BLOCK_US = 0.3  # a block needs no program if its work outside kernels takes at most this time
 
 

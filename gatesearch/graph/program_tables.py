@@ -24,10 +24,10 @@ from gatesearch.graph.products import (
 from gatesearch.graph.tensor_lifetimes import padded_values, read_values, steps
 
 # Bytes of a .tflite file: of a file with its input, of an operator, and of a tensor with and without scales.
-FILE_BYTES, FILE_OPERATOR_BYTES, SCALED_TENSOR_BYTES, PLAIN_TENSOR_BYTES = 810, 28, 107, 65
-# Bytes of a constant that says how an operator reshapes, transposes or pads; and of the scale and the zero point of a
-# channel of weights or biases.
-SETTING_BYTES, CHANNEL_BYTES = 16, 12
+FILE_BYTES, FILE_OPERATOR_BYTES, SCALED_TENSOR_BYTES, PLAIN_TENSOR_BYTES = 614, 28, 89, 56
+# Bytes of a constant that says how an operator reshapes, transposes or pads; of the scale of a channel of weights or
+# biases; and of a channel's zero point. All these zero points are 0, and a file has one vector of them for each length.
+SETTING_BYTES, SCALE_BYTES, ZERO_POINT_BYTES = 16, 4, 8
 # Bytes of TFLM's arena: of a program, an operator, a tensor, and an output channel of a product (a factor and a shift).
 ARENA_BYTES, NODE_BYTES, ARENA_TENSOR_BYTES, FACTOR_BYTES = 730, 64, 24, 8
 # Further bytes of the arena for each operator: its parameters, and the data that it prepares before the first run.
@@ -43,7 +43,7 @@ WITH_CONSTANTS = frozenset({"add", "sub", "rsub", "mul", "div", "maximum", "mini
 # SEQUENCE_OPERATORS counts the operators that put the output of one step into a sequence. Each of these operators adds
 # STEP_TENSOR_BYTES to the .tflite file and STEP_OPERATOR_BYTES to the arena.
 STEP_OPERATORS, SEQUENCE_OPERATORS = {"lstm": 17, "gru": 19}, 1
-STEP_TENSOR_BYTES, STEP_OPERATOR_BYTES = 109, 115
+STEP_TENSOR_BYTES, STEP_OPERATOR_BYTES = 90, 115
 
 
 class ProgramTables(NamedTuple):
@@ -68,6 +68,7 @@ def program_tables(operations: Sequence[Operation]) -> ProgramTables:
     file_bytes = arena_bytes = 0
     settings = set[Hashable]()
     biased = biased_products(operations)
+    lengths = set[int]()  # numbers of channels of all products
     averages = set[Hashable]()  # average poolings with equal windows and numbers of channels share their weights
     for operation in operations:
         if operation.layer is not None:
@@ -90,13 +91,14 @@ def program_tables(operations: Sequence[Operation]) -> ProgramTables:
             file_bytes += channels * average_taps(operation) if weights else 0
         tensor_bytes = SCALED_TENSOR_BYTES if is_scaled else PLAIN_TENSOR_BYTES
         file_bytes += len(names) * (FILE_OPERATOR_BYTES + tensor_bytes)
-        file_bytes += (weights + biases) * (SCALED_TENSOR_BYTES + CHANNEL_BYTES * channels)
+        file_bytes += (weights + biases) * (SCALED_TENSOR_BYTES + SCALE_BYTES * channels)
+        lengths.add(channels)
         file_bytes += constants * SCALED_TENSOR_BYTES
         file_bytes += len(own) * (PLAIN_TENSOR_BYTES + SETTING_BYTES)
         arena_bytes += ARENA_TENSOR_BYTES * (len(names) + weights + biases + constants + len(own))
         arena_bytes += FACTOR_BYTES * products * channels
         arena_bytes += sum(NODE_BYTES + _prepared_bytes(name) for name in names)
-    return ProgramTables(file_bytes, arena_bytes)
+    return ProgramTables(file_bytes + ZERO_POINT_BYTES * sum(lengths), arena_bytes)
 
 
 def _prepared_bytes(name: str) -> int:
