@@ -26,6 +26,7 @@ NAMES = (
     "latency",
     "search",
     "streams",
+    "training_step",
     "vit_gc",
 )
 HELP_FLAGS = ("-h", "--help")
