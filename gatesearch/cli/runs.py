@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,6 +18,7 @@ from gatesearch.cli.arguments import (
     take,
     take_trust,
 )
+from gatesearch.cli.picks import require_parity
 from gatesearch.errors import UserError, unknown
 from gatesearch.pipeline.steps import STEPS
 
@@ -25,14 +26,12 @@ FIRMWARE_TARGET = "firmware"
 ExportSettings = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[target=firmware] [out=DIR] [trust=true]",
-        help="Write firmware in C99 as well; allow a run folder that was not made here to run its code.",
+        metavar="[plan=DIGEST] [target=firmware] [out=DIR] [trust=true]",
+        help="Take another plan of the front, as pick does; write firmware in C99 as well; allow a run folder that was "
+        "not made here to run its code.",
         show_default=False,
     ),
 ]
-
-if TYPE_CHECKING:
-    from gatesearch.pipeline.result import RunResult
 
 
 def run(settings: Settings = None) -> None:
@@ -47,7 +46,7 @@ def run(settings: Settings = None) -> None:
         from gatesearch.batch_study.auto_batch import resolve_batch_size
         from gatesearch.pipeline import run as pipeline
 
-        _require_parity(pipeline.start(resolve_batch_size(recipe), Path(out) if out else None))
+        require_parity(pipeline.start(resolve_batch_size(recipe), Path(out) if out else None))
         return
     trust = take_trust(words)
     if words or out:
@@ -55,7 +54,7 @@ def run(settings: Settings = None) -> None:
     folder = find_run_folder("run resume=", resume)
     from gatesearch.pipeline import run as pipeline
 
-    _require_parity(pipeline.resume(folder, trust=trust))
+    require_parity(pipeline.resume(folder, trust=trust))
 
 
 def step_commands() -> dict[str, Callable[[str], None]]:
@@ -71,7 +70,7 @@ def build_step(name: str) -> Callable[..., None]:
         path = find_run_folder(f"{name} ", folder)
         from gatesearch.pipeline import run as pipeline
 
-        _require_parity(pipeline.resume(path, until=name, trust=trust))
+        require_parity(pipeline.resume(path, until=name, trust=trust))
 
     return step
 
@@ -79,24 +78,32 @@ def build_step(name: str) -> Callable[..., None]:
 def export(folder: RunFolder = "", settings: ExportSettings = None) -> None:
     """Cut the model into stages, with one program for each core.
 
-    target=firmware writes the firmware of a run on a stream of sound, to out=DIR or to RUN_DIR/best/firmware.
+    target=firmware writes the firmware of a run on a stream of sound, to out=DIR or to RUN_DIR/best/firmware. With
+    plan=DIGEST, all results are in RUN_DIR/picks/DIGEST, as those of pick.
     """
     words = list(settings or [])
-    trust, target, out = take_trust(words), take(words, "target"), take(words, "out")
-    refuse_rest("export", words, ("trust", "target", "out"))
+    trust, plan, target, out = take_trust(words), take(words, "plan"), take(words, "target"), take(words, "out")
+    refuse_rest("export", words, ("trust", "plan", "target", "out"))
     if target not in (None, FIRMWARE_TARGET):
         raise unknown("export", "target", target, (FIRMWARE_TARGET,))
     if out is not None and target is None:
         raise UserError(f"out={out}: names the folder of firmware; wanted: target={FIRMWARE_TARGET} as well")
     path = find_run_folder("export ", folder)
-    from gatesearch.pipeline import run as pipeline
-    from gatesearch.pipeline.firmware import FIRMWARE, export_firmware
+    if plan is None:
+        from gatesearch.pipeline import run as pipeline
 
-    result = pipeline.resume(path, until="export", trust=trust)
+        result = pipeline.resume(path, until="export", trust=trust)
+    else:
+        from gatesearch.pipeline import picks
+        from gatesearch.pipeline.choice import PlanChoice
+
+        result = picks.pick(path, PlanChoice(plan=plan), until="export", trust=trust)
     if target is not None:
+        from gatesearch.pipeline.firmware import FIRMWARE, export_firmware
+
         assert result.bundle is not None  # the export step, which has run, makes it
-        export_firmware(result.problem, result.bundle, Path(out) if out else path / FIRMWARE)
-    _require_parity(result)
+        export_firmware(result.problem, result.bundle, Path(out) if out else result.folder / FIRMWARE)
+    require_parity(result)
 
 
 def report(folder: RunFolder = "", settings: Trust = None) -> None:
@@ -106,15 +113,6 @@ def report(folder: RunFolder = "", settings: Trust = None) -> None:
     from gatesearch.pipeline import run as pipeline
 
     pipeline.report(path, trust=trust)
-
-
-def _require_parity(result: RunResult) -> None:
-    """Raise an error where artifacts differ from the model more than the recipe allows.
-
-    All files of the run have been written before, so that a user can look at them.
-    """
-    if result.shortfalls:
-        raise UserError("; ".join(result.shortfalls))
 
 
 def _take_only_trust(command: str, settings: list[str] | None) -> bool:

@@ -19,6 +19,7 @@ from gatesearch.pipeline.firmware import firmware_entry
 from gatesearch.pipeline.listening import listening_entry
 from gatesearch.pipeline.opening_record import opening_record, read_histories, reference_point
 from gatesearch.pipeline.pick import repick
+from gatesearch.pipeline.pick_dir import describe_pick
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.result import RunOutputs
 from gatesearch.pipeline.run_dir import RunFolder
@@ -59,7 +60,7 @@ def build_record(
     sensitivity_json = sensitivity.sensitivity_summary(
         cost,
         measured_plan(plan, figures.gated, figures.densities),
-        repick=partial(repick, problem.recipe, trials, outputs.best.rejected),
+        repick=partial(repick, problem.recipe, trials, outputs.best),
         profile=dict(list_constants(problem.device)),
     )
     hypervolumes = trials.hypervolume(reference_point(cost))
@@ -67,8 +68,9 @@ def build_record(
     seconds = folder.seconds()
     parity = _parity(outputs.parity)
     curve_files = {"baseline": "baseline", "ungated": "ungated", "gated": f"gated-{plan.digest}"}
-    curves = learning_curves(read_histories(folder, curve_files))
+    curves = learning_curves(read_histories(folder.trainings, curve_files))
     verdict = _compare_files(outputs, figures, folder)
+    pick = describe_pick(outputs.best, trials, folder)
     stored = folder.warnings()  # read last, so that the record holds every printed warning
     warnings = [*([verdict] if verdict else []), *(line for line in stored if line != verdict)]
     summary: dict[str, Any] = {
@@ -76,6 +78,7 @@ def build_record(
         "recipe": problem.recipe.name,
         "seed": problem.recipe.seed,
         "seconds": seconds.get("total", 0.0),
+        "pick": pick,
         "data": {key: opening["data"][key] for key in DATA_KEYS},
         "goal": problem.goal.name,
         "baseline": {key: reference[key] for key in BASELINE_KEYS if key in reference},
@@ -95,6 +98,7 @@ def build_record(
         **stream,
         "listening": listening_entry(outputs.listening),
         "plan": plan.to_dict() | {"digest": plan.digest},
+        "pick": pick,
         "stages": gates.stage_rows(cost, plan, figures.price, figures.gated, figures.densities),
         "frontend": {
             "name": problem.recipe.frontend.name,

@@ -32,7 +32,7 @@ def opening_record(problem: Problem, cost: CostModel, folder: RunFolder) -> dict
         "recipe": recipe.name,
         "title": recipe.title,
         "goal": {"name": problem.goal.name, "quality": problem.goal.quality},
-        "command": shlex.join(["gatesearch", "run", f"recipe={folder / 'recipe.yaml'}"]),
+        "command": shlex.join(folder.command),
         "seed": recipe.seed,
         "created": _now(),
         "machine": dict(cost.table.fingerprint),

@@ -6,14 +6,16 @@ not at all. If the result is already there, the step loads it. So an interrupted
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
 
 from gatesearch._lib import console
 from gatesearch._lib.allocator import memory_reuse
 from gatesearch._lib.files import DamagedFile
 from gatesearch._lib.plugins import EXTRAS, need
+from gatesearch.cost.model import CostModel
 from gatesearch.errors import UserError, unknown
 from gatesearch.export.verify import list_shortfalls
 from gatesearch.pipeline.best_record import assess_best
@@ -25,19 +27,29 @@ from gatesearch.pipeline.listening import measure_listening
 from gatesearch.pipeline.measurements import describe_front, measure_front, measure_stream, warn_of_engines
 from gatesearch.pipeline.opening_record import unfinished_record
 from gatesearch.pipeline.origin import check_origin
-from gatesearch.pipeline.pick import retrain_best
+from gatesearch.pipeline.pick import BestPlan, retrain_best
 from gatesearch.pipeline.pricing import build_cost_model, check_prices
-from gatesearch.pipeline.problem import Inputs, describe_data, load_problem
+from gatesearch.pipeline.problem import Inputs, Problem, describe_data, load_problem
 from gatesearch.pipeline.refusal import list_entries, remove_unless_started, store_refusal
 from gatesearch.pipeline.result import RunOutputs, RunResult
 from gatesearch.pipeline.run_dir import RunFolder, check_unused
 from gatesearch.pipeline.search import describe_search, search
 from gatesearch.pipeline.steps import STEPS
 from gatesearch.pipeline.stream_comparison import compare_stream
-from gatesearch.pipeline.training import train_baseline
+from gatesearch.pipeline.training import Baseline, train_baseline
 from gatesearch.recipe import Recipe, load_run, mark_run, to_yaml
 from gatesearch.report import write_page
 from gatesearch.training.threads import fitting_threads
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class StepTimer(Protocol):
+    """Does a step, and accounts for its time."""
+
+    def __call__(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: D102
+        ...
 
 
 def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None) -> RunResult:
@@ -112,23 +124,14 @@ def check_ready(recipe: Recipe) -> None:
 def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: str = "report") -> RunResult:
     """Do the steps of a run, in order, up to one of :data:`STEPS`; the caller holds the folder's lock."""
     check_ready(recipe)
-    timed = folder.timed
     with folder.stored_warnings(), store_refusal(folder), fitting_threads(), memory_reuse():
         console.say(f"run folder: {folder.path}")
         folder.check_outputs()
-        problem = timed(load_problem, recipe, inputs)
-        console.say(describe_data(problem))
-        if problem.hops is not None:
-            console.say(problem.hops.describe())
-        timed(check_origin, problem, folder)
-        problem = timed(dry_run, problem, folder)
-        cost = timed(build_cost_model, problem, problem.backbone, folder)
-        check_prices(problem, cost)
-        baseline = timed(train_baseline, problem, folder)
+        problem, cost, baseline = prepare(recipe, folder, inputs, folder.timed)
         console.say(f"space: {len(problem.space):,} plans over {len(problem.space.cut_sites)} sites")
-        trials = timed(search, problem, baseline, cost, folder)
+        trials = folder.timed(search, problem, baseline, cost, folder)
         console.say(describe_search(problem, trials))
-        path_times = timed(measure_front, problem, baseline, cost, trials, folder)
+        path_times = folder.timed(measure_front, problem, baseline, cost, trials, folder)
         if path_times:
             console.say(describe_front(path_times, trials))
         result = RunResult(
@@ -137,48 +140,82 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
         if until == "search":
             return result
 
-        best = timed(retrain_best, problem, baseline, cost, trials, folder)
+        best = folder.timed(retrain_best, problem, baseline, cost, trials, folder)
         console.say(f"picked: {best.trial.plan}")
-        result = replace(result, best=best)
-        if until == "retrain":
-            return result
+        return build_artifacts(replace(result, best=best), best, until)
 
-        bundle = timed(export, problem, cost, best, folder)
-        result = replace(result, bundle=bundle)
-        if until == "export":
-            return result
 
-        parity = timed(verify, problem, bundle)
-        print_parity(parity)
-        shortfalls = list_shortfalls(parity, **recipe.verify.model_dump())
-        for line in shortfalls:
-            console.warn(line)
-        firmware = timed(build_firmware, problem, bundle, folder)
-        if firmware is not None and firmware.problem is not None:
-            shortfalls = (*shortfalls, firmware.problem)
-        result = replace(result, parity=parity, shortfalls=shortfalls)
-        if until == "report":
-            stream = timed(measure_stream, problem, bundle, folder)
-            timed(warn_of_engines, cost, best, firmware)
-            listening = timed(measure_listening, problem, bundle, best, folder)
-            outputs = RunOutputs(
-                problem=problem,
-                cost=cost,
-                trials=trials,
-                path_times=path_times,
-                best=best,
-                bundle=bundle,
-                parity=parity,
-                stream=stream,
-                listening=listening,
-                firmware=firmware,
-            )
-            figures = timed(assess_best, outputs)
-            comparison = timed(compare_stream, outputs, figures, baseline, folder)
-            record = timed(build_record, outputs, figures, comparison, folder)
-            write_record(record, problem, bundle, folder)
-            result = replace(result, record=record)
-    return result
+def prepare(
+    recipe: Recipe, folder: RunFolder, inputs: Inputs | None, timed: StepTimer
+) -> tuple[Problem, CostModel, Baseline]:
+    """Do the steps before the search: return the problem, the cost model and the baseline.
+
+    Args:
+        recipe: the recipe of the run.
+        folder: the folder of the run.
+        inputs: a network and data of the calling program, in place of those that the recipe names.
+        timed: does a step, as :meth:`RunFolder.timed` does.
+    """
+    problem = timed(load_problem, recipe, inputs)
+    console.say(describe_data(problem))
+    if problem.hops is not None:
+        console.say(problem.hops.describe())
+    timed(check_origin, problem, folder)
+    problem = timed(dry_run, problem, folder)
+    cost = timed(build_cost_model, problem, problem.backbone, folder)
+    check_prices(problem, cost)
+    return problem, cost, timed(train_baseline, problem, folder)
+
+
+def build_artifacts(result: RunResult, best: BestPlan, until: str) -> RunResult:
+    """Do the steps after the retraining of a plan, from its bundle to its report, up to one of :data:`STEPS`.
+
+    Args:
+        result: the values of the steps before; their folder takes the results.
+        best: the retrained plan.
+        until: the last step to do.
+    """
+    problem, cost, folder, timed = result.problem, result.cost, result.folder, result.folder.timed
+    if until == "retrain":
+        return result
+
+    bundle = timed(export, problem, cost, best, folder)
+    result = replace(result, bundle=bundle)
+    if until == "export":
+        return result
+
+    parity = timed(verify, problem, bundle)
+    print_parity(parity)
+    shortfalls = list_shortfalls(parity, **problem.recipe.verify.model_dump())
+    for line in shortfalls:
+        console.warn(line)
+    firmware = timed(build_firmware, problem, bundle, folder)
+    if firmware is not None and firmware.problem is not None:
+        shortfalls = (*shortfalls, firmware.problem)
+    result = replace(result, parity=parity, shortfalls=shortfalls)
+    if until != "report":
+        return result
+
+    stream = timed(measure_stream, problem, bundle, folder)
+    timed(warn_of_engines, cost, best, firmware)
+    listening = timed(measure_listening, problem, bundle, best, folder)
+    outputs = RunOutputs(
+        problem=problem,
+        cost=cost,
+        trials=result.trials,
+        path_times=result.path_times,
+        best=best,
+        bundle=bundle,
+        parity=parity,
+        stream=stream,
+        listening=listening,
+        firmware=firmware,
+    )
+    figures = timed(assess_best, outputs)
+    comparison = timed(compare_stream, outputs, figures, result.baseline, folder)
+    record = timed(build_record, outputs, figures, comparison, folder)
+    write_record(record, problem, bundle, folder)
+    return replace(result, record=record)
 
 
 def report(path: Path, *, trust: bool = False) -> None:

@@ -32,10 +32,14 @@ class RunFolder:
 
     Args:
         path: the folder, which is created if it does not exist.
+
+    Attributes:
+        trainings: the folder of the run that stores all trainings; the folder itself, except for a pick.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.trainings: RunFolder = self
         self.checksums = Checksums(path)
         try:
             (path / "best").mkdir(parents=True, exist_ok=True)
@@ -77,6 +81,16 @@ class RunFolder:
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command that makes the results of this folder again."""
+        return ("gatesearch", "run", f"recipe={self / 'recipe.yaml'}")
+
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with the work in this folder."""
+        return f"gatesearch run resume={self.path}"
 
     def driver_lock(self) -> AbstractContextManager[None]:
         """Keep other processes from driving this run, until the context or this process ends.
@@ -191,19 +205,18 @@ class RunFolder:
         try:
             return step(*args, **kwargs)
         finally:
-            account, seconds = self.seconds(), time.monotonic() - started
-            for name in (step.__name__, "total"):
-                account[name] = account.get(name, 0.0) + seconds
-            self.write_json(SECONDS_FILE, account)
+            self.add_seconds(step.__name__, time.monotonic() - started)
 
-    @contextmanager
-    def named_in_errors(self) -> Iterator[None]:
-        """Attach the folder to any error, so that the command line can say how to continue the run."""
-        try:
-            yield
-        except BaseException as error:
-            error.run_dir = self.path  # type: ignore[attr-defined]
-            raise
+    def add_seconds(self, step: str, seconds: float) -> None:
+        """Add the seconds of a step to the account of the run."""
+        account = self.seconds()
+        for name in (step, "total"):
+            account[name] = account.get(name, 0.0) + seconds
+        self.write_json(SECONDS_FILE, account)
+
+    def named_in_errors(self) -> AbstractContextManager[None]:
+        """Attach the command that continues the run to any error, so that the command line can print it."""
+        return resume_hint(self.resume_command)
 
     def set_aside_obstacles(self, directory: str, files: Sequence[str]) -> None:
         """Rename a file that stands in the place of a folder, and folders that stand in the places of files."""
@@ -212,6 +225,16 @@ class RunFolder:
         for file in files:
             if (self.path / file).is_dir():
                 set_aside(self.path / file)
+
+
+@contextmanager
+def resume_hint(command: str) -> Iterator[None]:
+    """Attach a command to any error of the context; the command line prints that the work goes on with it."""
+    try:
+        yield
+    except BaseException as error:
+        error.resume_command = command  # type: ignore[attr-defined]
+        raise
 
 
 def check_unused(path: Path) -> None:

@@ -182,6 +182,7 @@ def train_or_load(
     # computes the same bits as an uninterrupted one.
     _channels_last(model)
     path = "baseline.ckpt" if name == "baseline" else f"logs/{name}.ckpt"
+    folder = folder.trainings
     if load_weights(model, path, folder):
         return
     with console.progress(schedule.epochs, f"train {name.partition('-')[0]}") as bar:

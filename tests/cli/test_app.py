@@ -110,7 +110,7 @@ def test_run_folders_of_other_users_need_trust(calls: Calls, run_dir: Path, caps
     assert [call[-1] for call in calls] == [True] * 3
     assert "trust=yes: write trust=true" in line_of(capsys, "export", str(run_dir), "trust=yes")
     assert "verify: got unexpected extra argument (seed=1)" in line_of(capsys, "verify", str(run_dir), "seed=1")
-    assert "export: unknown key 'seed'; choices: trust, target, out" in line_of(
+    assert "export: unknown key 'seed'; choices: trust, plan, target, out" in line_of(
         capsys, "export", str(run_dir), "seed=1"
     )
 
@@ -236,7 +236,7 @@ def test_commands_without_any_run_folder_say_so(capsys: pytest.CaptureFixture[st
 
 
 def with_run(error: BaseException) -> BaseException:
-    error.run_dir = Path("runs/kws-1")  # type: ignore[attr-defined]
+    error.resume_command = "gatesearch run resume=runs/kws-1"  # type: ignore[attr-defined]
     return error
 
 

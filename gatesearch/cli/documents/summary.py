@@ -429,6 +429,14 @@ class Sensitivity(Document):
     zero: list[str] = Field(description="Constants that are 0, which no factor changes.")
 
 
+class Pick(Document):
+    """The choice of a plan by ``gatesearch pick``."""
+
+    run: str = Field(description="Folder of the run whose search tried the plan.")
+    choice: str = Field(description="The words that chose the plan.")
+    on_front: bool = Field(description="Whether the plan is on the front of the search.")
+
+
 class Summary(Document):
     """summary.json of a finished run."""
 
@@ -436,6 +444,9 @@ class Summary(Document):
     recipe: str = Field(description="Name of the recipe.")
     seed: int = Field(ge=0, description="Seed of the run.")
     seconds: float = Field(default=0.0, ge=0, description="Wall time of the run in seconds (s).")
+    pick: Pick | None = Field(
+        default=None, description="How a user chose the plan after the search; null where the recipe's rule picked it."
+    )
     data: Data = Field(description="The data set.")
     goal: Literal["classification", "detection", "reconstruction"] = Field(description="What the network is for.")
     baseline: Baseline = Field(description="The ungated backbone, retrained in the same way as the best plan.")
