@@ -13,6 +13,8 @@ from gatesearch.gates.kind import (
     kinds,
     layer_gates,
     params_of,
+    trained_form,
+    trains_alone,
     work_of,
 )
 from gatesearch.gates.modules import CutGate, GateContext, GateOutput, LayerGate, Lowered
@@ -43,5 +45,7 @@ __all__ = [
     "layer_gates",
     "param",
     "params_of",
+    "trained_form",
+    "trains_alone",
     "work_of",
 ]

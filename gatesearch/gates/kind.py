@@ -93,6 +93,14 @@ class GateKind(ABC, Generic[AnySite, AnyParams]):
             GateError: the technique cannot replace a layer of this form.
         """
 
+    def trains_alone(self, site: AnySite, params: AnyParams) -> bool:
+        """Say whether a gate with these parameters can be trained alone, at a site of a network that does not change.
+
+        This is true if the gate passes its input as it is, in training, too, has no exit, and has weights to train.
+        Such a gate changes nothing for other gates. So it can be trained once for all plans that contain it.
+        """
+        return False
+
     @abstractmethod
     def work(self, site: AnySite, params: AnyParams, observed: Mapping[str, float] | None = None) -> Work:
         """Return the cost of the gate and the work that remains: a :class:`CutWork` or a :class:`LayerWork`.
@@ -186,6 +194,27 @@ def work_of(site: Site, placed: PlacedGate, observed: Mapping[str, float] | None
     """
     kind = kind_of(placed.kind)
     return kind.work(site, _checked(kind, site, placed), observed)
+
+
+def trained_form(placed: PlacedGate) -> PlacedGate:
+    """Return a placed gate without the parameters that only calibration uses; gates with equal forms train alike.
+
+    >>> trained_form(PlacedGate.of("gc", "input", keep=1.0, recall=0.99))
+    PlacedGate(kind='gc', site='input', params=(('keep', 1.0),))
+    """
+    rules = kind_of(placed.kind).Params.fields()
+    kept = {name: value for name, value in placed.params if not rules[name].tunable_after_training}
+    return PlacedGate.of(placed.kind, placed.site, **kept)
+
+
+def trains_alone(site: Site, placed: PlacedGate) -> bool:
+    """Say whether a placed gate can be trained alone; see :meth:`GateKind.trains_alone`.
+
+    Raises:
+        UserError: a parameter is not valid.
+    """
+    kind = kind_of(placed.kind)
+    return isinstance(site, CutSite) and kind.trains_alone(site, _checked(kind, site, placed))
 
 
 def cut_gates(plan: GatePlan) -> tuple[PlacedGate, ...]:

@@ -119,6 +119,18 @@ class CutGateConformance(LoweringConformance):
             gate.calibrate(logit, torch.zeros(200, dtype=torch.bool))
             assert not bool(gate.theta.isnan()), "calibrate() sets theta to NaN where there are no positives"
 
+    def test_gate_that_trains_alone_changes_nothing_for_others(self) -> None:
+        """Where ``trains_alone()`` is true, all activations pass as they are, and the gate has weights to train."""
+        if not self.kind.trains_alone(self.site, self.read()):
+            return
+        with self.trained() as (gate, hidden):
+            for mode in (False, True):
+                passed = gate.train(mode)(hidden).passed
+                assert torch.equal(passed, hidden), "trains_alone() is true, and the gate changes what it passes"
+            assert gate.exit is None, "trains_alone() is true, and the gate has an exit"
+            weights = [parameter for parameter in gate.parameters() if parameter.requires_grad]
+            assert weights, "trains_alone() is true, and the gate has no weights to train"
+
 
 def _distance(target: Tensor) -> Callable[[Tensor], Tensor]:
     """Return a function that computes the error of each sample [N] from outputs [N, *output].

@@ -49,6 +49,8 @@ class GateSettings:
         distillation: weight of the distance between the output of an exit and the output of the whole network.
         target: the samples that a gate learns to pass. ``"label"``: samples with the label of a positive.
             ``"network"``: samples that the network itself takes for positives.
+        independent: whether each gate learns from all samples. Otherwise, a sample counts at a gate by the probability
+            with which it reaches the gate.
         shares: share of each kind of sample in the stream for which gates are trained; empty for the shares of the
             training split.
     """
@@ -59,4 +61,5 @@ class GateSettings:
     beta: float = 0.01
     distillation: float = 0.1
     target: str = "label"
+    independent: bool = False
     shares: Mapping[str, float] = field(default_factory=dict)

@@ -130,7 +130,7 @@ class GatedTask(pl.LightningModule):
         Each gate has to learn on the samples that reach it in use. So a sample's weight at a gate is a product of two
         factors. The first is the weight of its class: how often such samples arrive in the stream. The second is the
         probability that the sample reaches the gate. This probability is the product, over all earlier gates, of the
-        sigmoid of the gate's logit.
+        sigmoid of the gate's logit. If the gates are independent, the second factor is 1.
         """
         errors = partial(self.goal.errors, features=features, labels=labels)
         positive, weight = self.positive[labels], self.class_weight[labels]
@@ -147,7 +147,8 @@ class GatedTask(pl.LightningModule):
         for gate, gate_output in zip(cut_gates, output.gates, strict=True):
             context = GateContext(positive=positive, weight=weight, final=output.logits, errors=errors, **loss_weights)
             loss = loss + gate.loss(gate_output, context)
-            weight = weight * torch.sigmoid(gate_output.logit.detach()).clamp(min=MIN_REACH)
+            if not self.gate_settings.independent:
+                weight = weight * torch.sigmoid(gate_output.logit.detach()).clamp(min=MIN_REACH)
         return loss
 
     def _steps(self) -> int:

@@ -381,6 +381,14 @@ def test_the_suite_names_the_promise_that_a_layer_kind_breaks(kind: Any, message
     assert_breaks(message, kind(), CONV, nn.Conv2d(6, 20, 3, padding=1))
 
 
+def test_the_suite_names_a_gate_that_trains_alone_and_changes_what_it_passes() -> None:
+    class Kind(GC):
+        def trains_alone(self, site, params):
+            return True
+
+    assert_breaks("changes what it passes", Kind(), PLANE, keep=0.5)
+
+
 @dataclass(frozen=True)
 class Loose(GCParams):
     """Parameters of which one is declared as tunable after training, although it changes the trained module."""

@@ -67,6 +67,10 @@ class GC(GateKind[CutSite, GCParams]):
         mode = MODES[params.mode]
         return mode(site.shape, params.keep, params.recall, site.channel_axis, site.class_token)
 
+    def trains_alone(self, site: CutSite, params: GCParams) -> bool:
+        """Say whether all channels pass as they are."""
+        return params.mode == "channel" and params.keep == 1.0
+
     def work(self, site: CutSite, params: GCParams, observed: Mapping[str, float] | None = None) -> CutWork:
         """Return the work of the head, and the channels and values that remain."""
         mode = MODES[params.mode]

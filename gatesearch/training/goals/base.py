@@ -83,6 +83,9 @@ class Goal(Protocol):
     @property
     def gate_targets(self) -> Sequence[str]: ...  # noqa: D102
 
+    def for_validation(self, split: FeatureSplit) -> Goal:
+        """Return the goal with another validation split, such as recorded outputs in place of features."""
+
     def check(self, output: tuple[int, ...]) -> None:
         """Check the shape of a backbone's output for one sample.
 

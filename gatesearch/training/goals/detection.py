@@ -57,6 +57,16 @@ class Detection(Classification):
             "min_gate_recall": lambda figures, _, limit: _excess(limit, figures.gate_recall),
         }
 
+    def for_validation(self, split: FeatureSplit) -> Detection:
+        """Return the goal with a detector that is tuned on the stream of another validation split.
+
+        Raises:
+            UserError: the split has no stream.
+        """
+        if split.stream is None:
+            raise UserError(NO_STREAM)
+        return replace(self, validation=split.stream, runs=StreamRuns())
+
     def settings(self) -> DetectorSettings:
         """Return the settings of a detector for the network's outputs, before its threshold is tuned."""
         positives = [name for name, wakes in zip(self.classes, self.positive.tolist(), strict=True) if wakes]
