@@ -11,7 +11,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -379,25 +379,3 @@ def exit_of(placed: PlacedGate, site: str) -> str:
         if name in program_parameters and not isinstance(value, str)
     ]
     return f"{EXIT_PREFIX}{'-'.join([variant_of(placed), *numbers])}@{site}"
-
-
-def description(components: Components) -> list[tuple[Any, ...]]:
-    """Return everything that decides the readings of components: modules and shapes, not weights."""
-    return [(key, *identity(component)) for key, component in components.items()]
-
-
-def identity(component: Component) -> tuple[Any, ...]:
-    """Return everything that decides the readings of a component; components of equal identity have equal readings."""
-    return (
-        component.need,
-        str(component.module),
-        tuple(component.example.shape[1:]),
-        [tuple(parameter.shape) for parameter in component.module.parameters()],
-        [(type(part).__qualname__, _plain_attributes(part)) for part in component.module.modules()],
-    )
-
-
-def _plain_attributes(module: nn.Module) -> list[tuple[str, Any]]:
-    """Return the settings of a module; its ``repr`` may leave some of them out."""
-    values = sorted(vars(module).items())
-    return [(name, value) for name, value in values if isinstance(value, bool | int | float | str | tuple)]

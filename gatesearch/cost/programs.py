@@ -11,7 +11,8 @@ from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile.batch_convert import BatchConverter
 from gatesearch.compile.number_format import FLOAT, PLAIN, arithmetic
 from gatesearch.compile.tflite import channel_last, quantise
-from gatesearch.cost.blocks import EMPTY, Component, ComponentKey, Components, identity
+from gatesearch.cost.blocks import EMPTY, Component, ComponentKey, Components
+from gatesearch.cost.component_identity import identity
 from gatesearch.devices.profile import Core, Device
 from gatesearch.graph.footprint import Footprint, program_footprint
 from gatesearch.runtime.program import Program

@@ -19,6 +19,7 @@ from gatesearch._lib import timing, user_cache
 from gatesearch.compile.batch_convert import BatchConverter, convert_all
 from gatesearch.cost import blocks
 from gatesearch.cost.blocks import EMPTY, LAYER_PREFIX, ComponentKey, Components, Role
+from gatesearch.cost.component_identity import describe_components
 from gatesearch.cost.kernel_costs import Key, key_of
 from gatesearch.cost.layers import dense_by_kernel, runs_between_relus
 from gatesearch.cost.programs import Programs, compile_components
@@ -334,7 +335,7 @@ def _cache_key(
     content = [
         TABLE_VERSION,
         cores,
-        blocks.description(components),
+        describe_components(components),
         stamp,
         kernels,
         timing_seconds if measured else None,
