@@ -9,6 +9,7 @@ import numpy as np
 from gatesearch.errors import UserError
 from gatesearch.export.firmware.arrays import structure
 from gatesearch.export.firmware.definitions import Definitions
+from gatesearch.export.firmware.memory_plan import align
 from gatesearch.frontends import restore
 from gatesearch.frontends.fixed_mel import COMPLEX_TABLES
 from gatesearch.frontends.grid import FEATURE_SCALE
@@ -58,6 +59,11 @@ def define_ring(define: Definitions, kernel: FrontendKernel, stream: StreamForma
     return {"ring_size": size, "ring": define.memory("int16_t", "ring", size, "samples")}
 
 
+def count_scratch(kernel: FrontendKernel) -> int:
+    """Return the bytes of scratch memory of a front end: its kernel's own, and behind them the samples of a frame."""
+    return align(kernel.scratch_bytes) + kernel.frame * (2 if in_fixed_point(kernel) else 4)
+
+
 def measure_closed(kernel: FrontendKernel, stream: StreamFormat, signal: SignalGate | None) -> tuple[int, int] | None:
     """Return the front end's scratch bytes and the samples that are needed while the gate on the signal is closed.
 
@@ -66,7 +72,7 @@ def measure_closed(kernel: FrontendKernel, stream: StreamFormat, signal: SignalG
     """
     if signal is None or not count_frames(kernel, stream):
         return None
-    return kernel.scratch_bytes, stream.window
+    return count_scratch(kernel), stream.window
 
 
 def define_signal_gate(define: Definitions, signal: SignalGate | None, stream: StreamFormat) -> dict[str, Any]:
@@ -112,7 +118,7 @@ def define_frontend(
             "step": count_frames(kernel, stream),
             **define.scale_table(written, target),
             "window": define.memory("int8_t", "feature_window", frames * features, "features"),
-            "samples": define.memory(sample, "frame_samples", kernel.frame, "front end"),
+            "samples": f"({sample} *)({scratch} + {align(kernel.scratch_bytes)})",
             "scratch": scratch,
             "scratch_bytes": kernel.scratch_bytes,
         },

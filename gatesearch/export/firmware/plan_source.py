@@ -15,6 +15,7 @@ from gatesearch.export.firmware.arrays import number, structure
 from gatesearch.export.firmware.c_names import macro_names, string
 from gatesearch.export.firmware.definitions import Definitions
 from gatesearch.export.firmware.frontend_source import (
+    count_scratch,
     define_frontend,
     define_ring,
     define_signal_gate,
@@ -82,7 +83,7 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
     images = [image for stage in stages for image in stage.images]
     images += [image for image in exits if image is not None]
     programs = ProgramSource(images, define.arrays)
-    scratch = max(programs.scratch_bytes, kernel.scratch_bytes)
+    scratch = max(programs.scratch_bytes, count_scratch(kernel))
     fields = {
         "hop": stream.hop,
         "window": stream.window,

@@ -66,7 +66,7 @@ typedef struct {
   int32_t frames, step; /* frames of a window; frames of a hop, 0: a hop is no whole number of frames */
   const int8_t *table;  /* as in gs_stage */
   int8_t *window;       /* [frames * features] */
-  gs_mel_sample *samples; /* [mel->frame] */
+  gs_mel_sample *samples; /* [mel->frame], behind the bytes of scratch */
   void *scratch;
   int32_t scratch_bytes; /* bytes that the front end may use while a backlog of samples lies behind them */
 } gs_frontend;
