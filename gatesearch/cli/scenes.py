@@ -118,7 +118,7 @@ def _settings_of_recipe(name: str, overrides: list[str], split: str) -> dict[str
     """Return the settings of the scene that a run of the recipe draws for a split."""
     from gatesearch.data.scenes import SceneSettings
     from gatesearch.data.scenes.speech_defaults import speech_sources, wake_word_sources
-    from gatesearch.data.stream_loader import HOURS, SCENES
+    from gatesearch.data.stream_loader import HOURS, SCENES, setting_of_split
     from gatesearch.recipe import load
     from gatesearch.recipe.schema.data import Speech
 
@@ -128,9 +128,9 @@ def _settings_of_recipe(name: str, overrides: list[str], split: str) -> dict[str
         own = {key: value for key, value in data.arguments.items() if key in SceneSettings.model_fields}
         written = {key: data.arguments.get(key) for key in ("sources", "phrase", "root", "positives")}
         clips = wake_word_sources(written.pop("sources"), **written, seed=own.get("seed", 0))
-        hours = data.arguments.get("hours", HOURS)
         own |= {} if clips is None else {"sources": clips}
-        return own | ({"hours": hours[split]} if isinstance(hours, Mapping) and split in hours else {})
+        by_split = {"hours": HOURS} | {key: own[key] for key in ("hours", "events_per_hour") if key in own}
+        return own | {key: setting_of_split(value, split) for key, value in by_split.items()}
     if not isinstance(data, Speech):
         raise UserError(
             f"{name}: no scenes follow from data.name={data.name}; write settings with sources: "

@@ -40,6 +40,7 @@ def load(
     root: str | None = None,
     positives: Sequence[str] | None = None,
     hours: Mapping[str, float] = HOURS,
+    events_per_hour: float | Mapping[str, float] | None = None,
     seconds: float = 1.0,
     hop_ms: float = 40.0,
     windows: int = 6000,
@@ -57,6 +58,9 @@ def load(
         phrase, root, positives: replace the sources; see
             :func:`gatesearch.data.scenes.speech_defaults.wake_word_sources`.
         hours: length of the scene of each split, in hours.
+        events_per_hour: number of events in an hour of each scene, or one number for each split; None for the default
+            of a scene. Many events in the training scene give a network more examples, and few events in the other
+            scenes are closer to use.
         seconds: length of a window in seconds.
         hop_ms: length of a hop in milliseconds: the time from one decision to the next.
         windows: number of training windows in an epoch.
@@ -65,7 +69,7 @@ def load(
         seed: the seed of the scenes and of the windows.
         progress: called with the number of scenes that are done, and the number of all scenes.
         only_shapes: whether only the shapes of the windows matter; then the scenes are short and have few voices.
-        **drawing: other settings of a scene, such as ``snr_db`` and ``events_per_hour``.
+        **drawing: other settings of a scene, such as ``snr_db`` and ``level_db``.
 
     Raises:
         UserError: a setting does not fit, or a source cannot be used.
@@ -73,6 +77,10 @@ def load(
     sources = wake_word_sources(sources, phrase=phrase, root=root, positives=positives, seed=seed)
     if set(hours) != set(SPLITS):
         raise UserError(f"data.hours: {dict(hours)!r}; wanted: hours for {', '.join(SPLITS)}")
+    if isinstance(events_per_hour, Mapping) and set(events_per_hour) != set(SPLITS):
+        raise UserError(
+            f"data.events_per_hour: {dict(events_per_hour)!r}; wanted: one number, or one each for {', '.join(SPLITS)}"
+        )
     for split, length in hours.items():
         is_number = isinstance(length, int | float) and not isinstance(length, bool)
         if not (is_number and math.isfinite(length) and 0 < length <= MAX_HOURS):
@@ -85,8 +93,11 @@ def load(
     _check_range("inside", inside, 0, 1)
     if only_shapes:
         sources, hours, windows = _few_utterances(sources), {split: SHORT_H for split in SPLITS}, SHORT_WINDOWS
-    scenes, settings = {}, _check_drawing(drawing, sources, seed)
+    scenes = {}
     for number, split in enumerate(SPLITS):
+        density = setting_of_split(events_per_hour, split)
+        own_drawing = drawing if density is None else {**drawing, "events_per_hour": density}
+        settings = _check_drawing(own_drawing, sources, seed)
         own = settings.model_copy(update={"split": split, "hours": float(hours[split]), "name": None})
         clips = load_sources(own)
         at = f"{clips.sample_rate:g} Hz"
@@ -108,6 +119,15 @@ def load(
         inside=inside,
         seed=seed,
     )
+
+
+def setting_of_split(value: Any, split: str) -> Any:
+    """Return the value of a setting in a split; a mapping holds a value for each split.
+
+    >>> setting_of_split({"train": 900, "test": 300}, "test"), setting_of_split(300, "test")
+    (300, 300)
+    """
+    return value[split] if isinstance(value, Mapping) and split in value else value
 
 
 def _check_range(key: str, value: Any, least: float, most: float, below: bool = False) -> None:

@@ -80,6 +80,14 @@ def test_the_wake_words_are_the_events_of_the_recipe_or_else_the_only_folder(tmp
             "data.sources.0.clip: unknown key 'clip'; nearest: 'cl",
         ),
         ({"events_per_hour": 0}, "data.events_per_hour: 0: should be greater than 0"),
+        (
+            {"events_per_hour": {"train": 900.0, "tests": 300.0}},
+            "data.events_per_hour: {'train': 900.0, 'tests': 300.0}; wanted: one number, or one each for train, vali",
+        ),
+        (
+            {"events_per_hour": {"train": 900.0, "validation": 0, "test": 300.0}},
+            "data.events_per_hour: 0: should be greater than 0",
+        ),
         ({"hop_ms": 0}, "data.hop_ms: 0; wanted: a number above 0, at most 1000"),
         ({"hop_ms": -20.0}, "data.hop_ms: -20.0; wanted: a number above 0, at most 1000"),
         ({"hop_ms": 300, "seconds": 0.25}, "data.hop_ms: 300; wanted: a number above 0, at most 250"),
@@ -101,6 +109,14 @@ def test_impossible_wake_words_give_an_error_of_one_line(tmp_path: Path, changes
     with pytest.raises(UserError) as error:
         load(**{**SHORT, **own})
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_each_split_may_have_its_own_number_of_events_per_hour(tmp_path: Path) -> None:
+    root = str(write_words(tmp_path / "words", ("go", "left"), speakers=40))
+    density = {"train": 400.0, "validation": 200.0, "test": 100.0}
+    data = load(None, root=root, positives=["go"], **{**SHORT, "events_per_hour": density})
+    counts = {split: len(scene.events) for split, scene in data.streams.items()}
+    assert counts == {split: round(density[split] * hours) for split, hours in SHORT["hours"].items()}
 
 
 def test_a_length_that_is_no_whole_number_of_samples_is_refused_before_a_scene_is_mixed(
