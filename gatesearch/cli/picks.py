@@ -29,7 +29,8 @@ ChoiceSettings = Annotated[
 def pick(folder: RunFolder = "", settings: ChoiceSettings = None) -> None:
     """Retrain and export another plan of a run.
 
-    Nothing is searched again. Without a choice, the command lists the front of the run. The results are in RUN_DIR/picks/DIGEST; the run's own best stays as it is.
+    Nothing is searched again. Without a choice, the command lists the front of the run. The results are in
+    RUN_DIR/picks/DIGEST; the run's own best stays as it is.
     """
     words = list(settings or [])
     trust = take_trust(words)

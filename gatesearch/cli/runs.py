@@ -22,13 +22,13 @@ from gatesearch.cli.picks import require_parity
 from gatesearch.errors import UserError, unknown
 from gatesearch.pipeline.steps import STEPS
 
-FIRMWARE_TARGET = "firmware"
+TARGETS = ("firmware", "tflm")
 ExportSettings = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[plan=DIGEST] [target=firmware] [out=DIR] [trust=true]",
-        help="Take another plan of the front, as pick does; write firmware in C99 as well; allow a run folder that was "
-        "not made here to run its code.",
+        metavar="[plan=DIGEST] [target=firmware|tflm] [out=DIR] [trust=true]",
+        help="Take another plan of the front, as pick does; also write firmware, or its later cores for TFLM; "
+        "allow a run folder that was not made here to run its code.",
         show_default=False,
     ),
 ]
@@ -78,16 +78,19 @@ def build_step(name: str) -> Callable[..., None]:
 def export(folder: RunFolder = "", settings: ExportSettings = None) -> None:
     """Cut the model into stages, with one program for each core.
 
-    target=firmware writes the firmware of a run on a stream of sound, to out=DIR or to RUN_DIR/best/firmware. With
+    target=firmware writes the firmware of a run on a stream of sound, to out=DIR or to RUN_DIR/best/firmware.
+    target=tflm writes the stages of its later cores for TensorFlow Lite Micro, to out=DIR or to RUN_DIR/best/tflm. With
     plan=DIGEST, all results are in RUN_DIR/picks/DIGEST, as those of pick.
     """
     words = list(settings or [])
     trust, plan, target, out = take_trust(words), take(words, "plan"), take(words, "target"), take(words, "out")
     refuse_rest("export", words, ("trust", "plan", "target", "out"))
-    if target not in (None, FIRMWARE_TARGET):
-        raise unknown("export", "target", target, (FIRMWARE_TARGET,))
+    if target not in (None, *TARGETS):
+        raise unknown("export", "target", target, TARGETS)
     if out is not None and target is None:
-        raise UserError(f"out={out}: names the folder of firmware; wanted: target={FIRMWARE_TARGET} as well")
+        raise UserError(
+            f"out={out}: names the folder of a target; wanted: target={' or target='.join(TARGETS)} as well"
+        )
     path = find_run_folder("export ", folder)
     if plan is None:
         from gatesearch.pipeline import run as pipeline
@@ -100,9 +103,11 @@ def export(folder: RunFolder = "", settings: ExportSettings = None) -> None:
         result = picks.pick(path, PlanChoice(plan=plan), until="export", trust=trust)
     if target is not None:
         from gatesearch.pipeline.firmware import FIRMWARE, export_firmware
+        from gatesearch.pipeline.tflm import TFLM, export_tflm
 
         assert result.bundle is not None  # the export step, which has run, makes it
-        export_firmware(result.problem, result.bundle, Path(out) if out else result.folder / FIRMWARE)
+        place, write = {"firmware": (FIRMWARE, export_firmware), "tflm": (TFLM, export_tflm)}[target]
+        write(result.problem, result.bundle, Path(out) if out else result.folder / place)
     require_parity(result)
 
 

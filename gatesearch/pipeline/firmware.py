@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from gatesearch.devices.profile import Core
 from gatesearch.errors import UserError
 from gatesearch.export.firmware import write_firmware
 from gatesearch.export.firmware.check import NotRunError, check_firmware
+from gatesearch.export.source_folder import find_changed
 from gatesearch.kernels.arrays import Array
 from gatesearch.pipeline.export import PlanBundle
 from gatesearch.pipeline.firmware_memory import describe_shortages, list_image_cores
@@ -87,7 +87,7 @@ def _load(bundle: PlanBundle, folder: RunFolder) -> FirmwareRecord | None:
     stored = folder.load(FIRMWARE_FILE, json.loads, "the firmware is written again")
     if stored is None or stored["made_from"] != _describe_origin(bundle) or "shortages" not in stored["firmware"]:
         return None
-    changed = _find_changed(folder / FIRMWARE, stored["files"])
+    changed = find_changed(folder / FIRMWARE, stored["files"])
     if changed is not None:
         console.warn(f"firmware: {changed} is not what the run wrote; the firmware is written again")
         return None
@@ -129,15 +129,6 @@ def _digest_files(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file of a firmware folder, by path in the folder, before the firmware is built."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): digest(path.read_bytes()) for path in files}
-
-
-def _find_changed(folder: Path, files: Mapping[str, str]) -> Path | None:
-    """Return the first file that is missing or has another sha256; None if there is none."""
-    for name, expected in files.items():
-        path = folder / name
-        if not path.is_file() or digest(path.read_bytes()) != expected:
-            return path
-    return None
 
 
 def firmware_entry(record: FirmwareRecord | None) -> dict[str, Any] | None:

@@ -36,6 +36,7 @@ from gatesearch.pipeline.run_dir import RunFolder, check_unused
 from gatesearch.pipeline.search import describe_search, search
 from gatesearch.pipeline.steps import STEPS
 from gatesearch.pipeline.stream_comparison import compare_stream
+from gatesearch.pipeline.tflm import verify_tflm
 from gatesearch.pipeline.training import Baseline, train_baseline
 from gatesearch.recipe import Recipe, load_run, mark_run, to_yaml
 from gatesearch.report import write_page
@@ -192,6 +193,9 @@ def build_artifacts(result: RunResult, best: BestPlan, until: str) -> RunResult:
     firmware = timed(build_firmware, problem, bundle, folder)
     if firmware is not None and firmware.problem is not None:
         shortfalls = (*shortfalls, firmware.problem)
+    tflm_problem = verify_tflm(bundle, folder)
+    if tflm_problem is not None:
+        shortfalls = (*shortfalls, tflm_problem)
     result = replace(result, parity=parity, shortfalls=shortfalls)
     if until != "report":
         return result

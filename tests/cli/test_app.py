@@ -117,8 +117,10 @@ def test_run_folders_of_other_users_need_trust(calls: Calls, run_dir: Path, caps
 
 def test_export_writes_firmware_where_it_is_asked_to(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = line_of(capsys, "export", str(run_dir), "target=firmwear")
-    assert line == "export: unknown target 'firmwear'; nearest: 'firmware' (choices: firmware)"
-    assert "wanted: target=firmware as well" in line_of(capsys, "export", str(run_dir), "out=here")
+    assert line == "export: unknown target 'firmwear'; nearest: 'firmware' (choices: firmware, tflm)"
+    line = line_of(capsys, "export", str(run_dir), "target=tfml")
+    assert line == "export: unknown target 'tfml'; nearest: 'tflm' (choices: firmware, tflm)"
+    assert "wanted: target=firmware or target=tflm as well" in line_of(capsys, "export", str(run_dir), "out=here")
 
 
 @pytest.mark.parametrize("step", ["sites", "measure"])

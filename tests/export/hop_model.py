@@ -40,6 +40,7 @@ def export_by_hops(
     phases: int = 1,
     theta: float | None = -1e9,
     features: torch.Tensor | None = None,
+    device: str = "three_core",
 ) -> Bundle:
     """Return the bundle of a plan with programs by hops; the network is not trained.
 
@@ -69,7 +70,7 @@ def export_by_hops(
     write_bundle(
         folder,
         model,
-        profile.load("three_core"),
+        profile.load(device),
         split.features,
         validation,
         POSITIVE,

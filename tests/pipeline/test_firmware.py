@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gatesearch._lib import console
 from gatesearch.devices import profile
 from gatesearch.export.firmware import check
+from gatesearch.export.source_folder import find_changed
 from gatesearch.kernels import native
 from gatesearch.kernels.build import BuildError
 from gatesearch.pipeline import firmware as step
@@ -113,6 +114,6 @@ def test_a_changed_byte_of_any_file_is_found(bundle, run_folder, data):
     content = path.read_bytes()
     place = data.draw(st.integers(0, len(content) - 1))
     path.write_bytes(content[:place] + bytes([content[place] ^ data.draw(st.integers(1, 255))]) + content[place + 1 :])
-    assert step._find_changed(run_folder / step.FIRMWARE, files) == path
+    assert find_changed(run_folder / step.FIRMWARE, files) == path
     path.write_bytes(content)
-    assert step._find_changed(run_folder / step.FIRMWARE, files) is None
+    assert find_changed(run_folder / step.FIRMWARE, files) is None

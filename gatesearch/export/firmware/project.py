@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-
-import numpy as np
 
 from gatesearch._lib.files import write_whole
 from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
 from gatesearch.export.firmware.image import ImageSize, measure_images
 from gatesearch.export.firmware.plan_source import PlanText, write_plan
-from gatesearch.export.firmware.vectors import choose_stretch, trace_hops, vectors_text
+from gatesearch.export.firmware.vectors import choose_stretch, make_noise, trace_hops, vectors_text
+from gatesearch.export.source_folder import check_replaceable, render, replaced_folder, write_sums
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array
 from gatesearch.kernels.library import SOURCES
@@ -28,7 +26,6 @@ from gatesearch.runtime.open_listener import HOST_ENGINE
 C_SOURCES = Path(__file__).parent / "c"
 RUNNER = Path(__file__).parents[2] / "cost" / "sources" / "board" / "runner"
 LICENCE = "Apache-2.0"
-NOISE_S = 4.0  # seconds of noise from which golden vectors are made if the caller has no sound
 # The files of a firmware folder, by path, and their sources in C_SOURCES.
 PLACES: Mapping[str, str] = {
     "include/gatesearch.h": "gatesearch.h",
@@ -59,7 +56,6 @@ TEMPLATES: Mapping[str, str] = {
 }
 GENERATED = ("src/gs_plan.c", "src/gs_plan.h", "test/vectors.h")
 BUILT = ("listen", "board")  # programs that the Makefile builds
-SUMS = "SHA256SUMS"
 _INCLUDE = re.compile(r'^#(?:include|define GS_[A-Z]+_FILE) "([^"]+)"', re.M)  # instruction sets define names of files
 _NOT_NEEDED = {
     "kit.h",
@@ -109,7 +105,8 @@ def write_firmware(bundle: Path, folder: Path, sound: Array | None = None, cores
         UserError: the bundle has no detector, or a part of it has no kernel; or this host has no C compiler; or the
             folder holds files that are not firmware.
     """
-    _check_replaceable(folder)
+    own = {*PLACES, *CLOCK, *TEMPLATES, *BUILT, *GENERATED}
+    check_replaceable("firmware", folder, own, ("build/", "kernels/"))
     need("firmware", "jinja2")
     library = native.load()
     if library is None:
@@ -117,50 +114,18 @@ def write_firmware(bundle: Path, folder: Path, sound: Array | None = None, cores
     manifest = load_manifest(bundle)
     opened = Bundle(bundle, {stage["core"]: HOST_ENGINE for stage in manifest["stages"]})
     text = write_plan(opened, library)
-    stretch = choose_stretch(opened, _noise() if sound is None else sound)
+    stretch = choose_stretch(opened, make_noise() if sound is None else sound)
     vectors = trace_hops(opened, stretch)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
-        part = Path(place) / "new"
+    with replaced_folder(folder) as part:
         for name, content in _files(text):
             write_whole(part / name, content)
         write_whole(part / "test" / "vectors.h", vectors_text(stretch, vectors))
         images = measure_images(part, cores)
         for name, content in _rendered(manifest["digest"], text, images):
             write_whole(part / name, content)
-        _write_sums(part)
-        if folder.exists():
-            folder.rename(Path(place) / "old")
-        part.rename(folder)
+        write_sums(part)
     detections = sum(vector.label >= 0 for vector in vectors)
     return Firmware(folder, text.flash, text.ram, hops=len(vectors), detections=detections, images=images)
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Refuse to replace a folder that holds other files than those of firmware and of its build."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"firmware: {folder}: is a file; wanted: a folder for the firmware")
-    own = {*PLACES, *CLOCK, *TEMPLATES, *BUILT, SUMS, *GENERATED, *read_sums(folder)}
-    for path in sorted(each for each in folder.rglob("*") if not each.is_dir()):
-        name = path.relative_to(folder).as_posix()
-        if name not in own and not name.startswith(("build/", "kernels/")):
-            raise UserError(f"firmware: {folder} would be replaced, and holds {name}; name a new or an empty folder")
-
-
-def read_sums(folder: Path) -> dict[str, str]:
-    """Return the sha256 of each file of a firmware folder when it was written, by path; empty if it is not known."""
-    try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return {}
-    return {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
-
-
-def _write_sums(folder: Path) -> None:
-    """Write the sha256 of each file of a folder, as ``sha256sum`` does."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    sums = (f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
-    write_whole(folder / SUMS, "".join(sums))
 
 
 def _files(text: PlanText) -> Iterator[tuple[str, str]]:
@@ -188,15 +153,9 @@ def kernel_files() -> list[Path]:
 
 
 def _rendered(digest: str, text: PlanText, images: Sequence[ImageSize]) -> Iterator[tuple[str, str]]:
-    version = metadata.version("gatesearch")
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(C_SOURCES), undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True
-    )
     plan = hashlib.sha256(text.source.encode()).hexdigest()
     values = {
-        "version": version,
+        "version": metadata.version("gatesearch"),
         "digest": digest,
         "sha256": plan,
         "flash": text.flash,
@@ -205,11 +164,4 @@ def _rendered(digest: str, text: PlanText, images: Sequence[ImageSize]) -> Itera
         "licence": LICENCE,
     }
     for name, template in TEMPLATES.items():
-        lines = environment.get_template(template).render(values).splitlines()
-        yield name, "".join(f"{line.rstrip()}\n" for line in lines)
-
-
-def _noise() -> Array:
-    generator = np.random.default_rng(0)
-    loudness = np.repeat(generator.uniform(1, 3000, 40), round(NOISE_S * 16000 / 40))
-    return np.clip(generator.standard_normal(len(loudness)) * loudness, -32768, 32767).astype(np.int16)
+        yield name, render(C_SOURCES, template, values)

@@ -14,6 +14,7 @@ from gatesearch.runtime.open_listener import open_bundle
 
 SEARCH_S = 600.0  # seconds of sound that are searched for a detection
 BEFORE_S, AFTER_S = 2.0, 1.0  # seconds of the stretch before and after its detection
+NOISE_S = 4.0  # seconds of noise from which golden vectors are made if the caller has no sound
 WAITING, SIGNAL = -2, -1  # GS_WAITING and GS_SIGNAL in gatesearch.h
 
 
@@ -50,6 +51,13 @@ def choose_stretch(bundle: Bundle, sound: Array) -> Array:
         return sound[:length]
     first = max(0, round((detection.time_s - BEFORE_S) * rate) - window)
     return sound[first : first + length]
+
+
+def make_noise() -> Array:
+    """Return noise of changing loudness, int16 [n]; it is the same in each call."""
+    generator = np.random.default_rng(0)
+    loudness = np.repeat(generator.uniform(1, 3000, 40), round(NOISE_S * 16000 / 40))
+    return np.clip(generator.standard_normal(len(loudness)) * loudness, -32768, 32767).astype(np.int16)
 
 
 def trace_hops(bundle: Bundle, sound: Array) -> list[Vector]:

@@ -21,13 +21,13 @@ from tests.runtime.test_listening_blocks import RATE, SIGNAL, detector
 FRAME_STRIDE = 320  # samples from one frame to the next
 
 
-def place_gates(mode: str) -> GatePlan:
+def place_gates(mode: str, cores: tuple[str, ...] = ("mcu", "npu", "app")) -> GatePlan:
     """Return a plan with two gates; ``activation`` gates subtract, ``channel`` gates remove channels."""
     gates = (
         PlacedGate.of("gc", "input", mode=mode, keep=1.0, recall=1.0),
         PlacedGate.of("gc", "blocks.0", mode="channel", keep=0.5, recall=0.97),
     )
-    return GatePlan(gates, ("mcu", "npu", "app"))
+    return GatePlan(gates, cores)
 
 
 def export_listening(
@@ -38,6 +38,7 @@ def export_listening(
     gates: Sequence[tuple[float, int, int]],
     mode: str = "channel",
     fixed_point: bool = False,
+    device: tuple[str, tuple[str, ...]] = ("three_core", ("mcu", "npu", "app")),
 ) -> Path:
     """Write a bundle with a detector and return its folder.
 
@@ -50,6 +51,7 @@ def export_listening(
             smoothing and the hold.
         mode: mode of the gate at the input.
         fixed_point: whether the front end computes in fixed point.
+        device: name of the device, and the core of each stage.
     """
     torch.manual_seed(0)
     waves = np.stack([make_sound()[first : first + RATE] for first in range(0, 3 * RATE, RATE // 20)])
@@ -57,7 +59,13 @@ def export_listening(
     assert not fixed_point or frontend.use_fixed_point()
     features = frontend(torch.from_numpy(waves))
     bundle = export_by_hops(
-        folder, place_gates(mode), hop=hop // FRAME_STRIDE, phases=phases, theta=None, features=features
+        folder,
+        place_gates(mode, device[1]),
+        hop=hop // FRAME_STRIDE,
+        phases=phases,
+        theta=None,
+        features=features,
+        device=device[0],
     )
     settings = replace(detector(hop), threshold=0.15)
     manifest = bundle.manifest | {

@@ -33,6 +33,7 @@ static struct {
   int32_t waiting;          /* 1: the gate on the signal is closed, and the newest samples are in PLAN->backlog */
   gate_state signal, gates[MAX_STAGES];
   uint32_t alive[MAX_STAGES];    /* bit p: the stage has the state of phase p */
+  uint32_t elsewhere[MAX_STAGES]; /* bit p: gatesearch_run_stage has this state, not this library */
   uint32_t open;                  /* bit k: stage k ran at the last hop */
   gs_activity activity;
 } now;
@@ -40,6 +41,15 @@ static struct {
 __attribute__((weak)) void gatesearch_on_stage(int stage, int opens) {
   (void)stage;
   (void)opens;
+}
+
+__attribute__((weak)) int gatesearch_run_stage(int stage, int phase, int begins, const int8_t *input, int8_t *outputs) {
+  (void)stage;
+  (void)phase;
+  (void)begins;
+  (void)input;
+  (void)outputs;
+  return 0;
 }
 
 const char *gatesearch_label(int32_t label) {
@@ -208,9 +218,29 @@ static void run_frontend(int64_t hop) {
   now.frames_hop = hop;
 }
 
+/* Offer stage k to another core; return whether it has computed the stage. */
+static int run_elsewhere(int32_t k, int32_t phase, const int8_t *window) {
+  const gs_stage *s = PLAN->stages + k;
+  const uint32_t bit = (uint32_t)1 << phase;
+  const int begins = !s->step || !(now.alive[k] & bit);
+  const int8_t *input = begins ? window : window + (ptrdiff_t)(s->window - s->fresh) * s->row;
+  if (gatesearch_run_stage(k, phase, begins, input, PLAN->passed)) {
+    now.elsewhere[k] |= bit;
+    return 1;
+  }
+  if (now.elsewhere[k] & bit) now.alive[k] &= ~bit; /* the state is lost: this core catches up */
+  now.elsewhere[k] &= ~bit;
+  return 0;
+}
+
 /* Run stage k of a phase on its window; write its outputs to PLAN->passed, and return whether it caught up. */
 static int run_program(int32_t k, int32_t phase, const int8_t *window) {
   const gs_stage *s = PLAN->stages + k;
+  if (run_elsewhere(k, phase, window)) {
+    const int caught_up = s->step && !(now.alive[k] >> phase & 1);
+    now.alive[k] |= (uint32_t)1 << phase;
+    return caught_up;
+  }
   const int alive = (int)(now.alive[k] >> phase & 1);
   const gs_hops *h = alive && s->step ? s->step : s->catch_up;
   if (!s->step) {

@@ -51,6 +51,15 @@ gs_activity gatesearch_activity(void);
    Define a function of this name to wake a core or a power domain; it replaces the library's empty one. */
 void gatesearch_on_stage(int stage, int opens);
 
+/* Called for each stage of a hop, to let another core or another engine compute it. Define a function of this name; it
+   replaces the library's own, which returns 0.
+     phase    which of the stage's states the call goes on with, from 0
+     begins   1: the stage reads a whole window, and has no state; 0: it reads the new frames of a hop
+     input    these frames, int8, time first
+     outputs  receives the int8 outputs: frames for the next stage or the logits of the classes, then the gate's logit
+   Returns 1 if it wrote the outputs. Returns 0 if this core's kernels have to compute the stage. */
+int gatesearch_run_stage(int stage, int phase, int begins, const int8_t *input, int8_t *outputs);
+
 /* Return the name of a class; an empty text for a number that is no class. */
 const char *gatesearch_label(int32_t label);
 
