@@ -44,6 +44,17 @@ def channel_last(array: Array) -> Array:
     return np.ascontiguousarray(array.transpose(0, 2, 3, 1)) if array.ndim == 4 else array
 
 
+def channel_last_axis(axis: int, rank: int) -> int:
+    """Return the index in a .tflite file of an axis of a PyTorch tensor, counted with the batch axis.
+
+    A .tflite file stores tensors of rank 4 with channels last.
+
+    >>> channel_last_axis(2, rank=4), channel_last_axis(1, rank=3)
+    (1, 1)
+    """
+    return (0, 3, 1, 2)[axis] if rank == 4 else axis
+
+
 def channel_first(array: Array) -> Array:
     """Return [N, H, W, C] as contiguous [N, C, H, W]; return arrays of other ranks unchanged."""
     return np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if array.ndim == 4 else array

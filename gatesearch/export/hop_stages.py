@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from gatesearch._lib import console
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile.hop_programs import HopPrograms, compile_hops
+from gatesearch.compile.tflite import channel_last_axis
 from gatesearch.errors import UserError, first_line
 from gatesearch.export.compiled import CompiledStage
 from gatesearch.graph.hops import Frames, HopNetwork
@@ -115,14 +116,3 @@ def _compile(stage: CompiledStage, network: HopNetwork, before: tuple[float, flo
         window=frames.count,
         fresh=frames.fresh,
     )
-
-
-def channel_last_axis(axis: int, rank: int) -> int:
-    """Return the index in a .tflite file of an axis of a PyTorch tensor, counted with the batch axis.
-
-    A .tflite file stores tensors of rank 4 with channels last.
-
-    >>> channel_last_axis(2, rank=4), channel_last_axis(1, rank=3)
-    (1, 1)
-    """
-    return (0, 3, 1, 2)[axis] if rank == 4 else axis

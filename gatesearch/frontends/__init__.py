@@ -12,6 +12,7 @@ from gatesearch.frontends.identity import Identity
 from gatesearch.frontends.image import Normalise
 from gatesearch.frontends.log_mel import LogMel
 from gatesearch.frontends.mfcc import MFCC
+from gatesearch.frontends.micro import Micro
 from gatesearch.frontends.sequence import SensorSequence
 from gatesearch.frontends.waveform import Waveform
 
@@ -25,6 +26,7 @@ __all__ = [
     "Frontend",
     "Identity",
     "LogMel",
+    "Micro",
     "Normalise",
     "SensorSequence",
     "Waveform",

@@ -50,6 +50,8 @@ class Frontend(nn.Module):
         name: name of the front end in recipes: an entry point of the group ``gatesearch.frontends``.
         expects: description of one sample, for error messages.
         dimensions: number of axes of one sample; None if any number is valid.
+        recursive: whether a frame depends on all samples of the stream before it, as behind a recursive filter. The
+            features of a stream are then those of one row of all its samples, and a row starts without a past.
         arguments: keyword arguments of the constructor.
         arithmetic: how features are computed, one of :data:`ARITHMETICS`; :meth:`use_fixed_point` changes it.
         input_shape: shape of one sample; empty before :meth:`fit` if it depends on the data.
@@ -58,6 +60,7 @@ class Frontend(nn.Module):
     name: str = ""
     expects: ClassVar[str] = "samples"
     dimensions: ClassVar[int | None] = None
+    recursive: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,7 +140,7 @@ class Frontend(nn.Module):
 
         If :meth:`hop_frames` returns None, the features are those of the whole window that ends with the samples.
         Otherwise they are those of the window's fresh frames alone. A frame has the same features in both cases, bit
-        for bit.
+        for bit; that of a :attr:`recursive` front end is the frame of the whole stream.
         """
         window = torch.cat([state, samples], 1)[:, -state.shape[1] :]
         features: Tensor = self(window)

@@ -94,4 +94,6 @@ def restore(description: Mapping[str, Any], *, trust: bool = False) -> Frontend:
         raise unknown("frontend", "arithmetic", arithmetic, ARITHMETICS)
     if arithmetic == FIXED_POINT and not frontend.use_fixed_point():
         raise UserError(f"frontend: {name} has no form in fixed point, which its description states")
+    if frontend.arithmetic != arithmetic:
+        raise UserError(f"frontend: {name} computes in {frontend.arithmetic} alone, not in {arithmetic}")
     return frontend

@@ -130,6 +130,11 @@ def _try_firmware(problem: Problem, plan: GatePlan) -> None:
     """Print a warning if firmware cannot run the untrained network with the gates of a plan."""
     if problem.features.validation.stream is None:
         return  # only runs on streams have firmware
+    frontend = problem.frontend
+    if len(frontend.input_shape) == 1 and frontend.frame_call() is None:  # sound, and no kernel computes its features
+        if not plan.gates:
+            console.warn(f"dry run: no firmware: no kernel computes the front end {frontend.name}")
+        return
     samples = problem.features.train.features[:SAMPLES]
     model = dry_export.prepare_untrained(_model(problem, plan), samples)
     obstacle = find_obstacle(model, samples, problem.device, problem.frontend.output_range)

@@ -123,6 +123,10 @@ def _run_windows(inputs: RivalInputs) -> Rival:
 
 def _gate_by_level(inputs: RivalInputs) -> Rival:
     stream = inputs.problem.features.validation.stream
+    if inputs.problem.frontend.recursive:
+        raise UserError(
+            f"the front end {inputs.problem.frontend.name} needs every hop, so that no gate stands before it"
+        )
     if stream is None or not stream.signal:
         raise UserError("the stream is no sound, so that it has no level")
     return Rival(inputs.ungated, inputs.cost.ungated_plans(), inputs.cost, has_signal_gate=True)

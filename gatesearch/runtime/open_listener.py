@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gatesearch.compile.tflite import channel_last_axis
+from gatesearch.errors import UserError
 from gatesearch.frontends import FIXED_POINT, MFCC, Frontend, LogMel, restore
 from gatesearch.frontends.stream import FrontendStream
 from gatesearch.kernels import Mel
@@ -12,6 +14,7 @@ from gatesearch.kernels.library import Library
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.listener import Listener, has_chain, read_detector
 from gatesearch.runtime.manifest import load_manifest
+from gatesearch.runtime.recursive_frontend import RecursiveFrontend
 from gatesearch.runtime.stream_frontend import BlockFrontend, FrameKernel, MelFrontend, StreamFrontend
 
 HOST_ENGINE = "litert"
@@ -40,11 +43,14 @@ def open_bundle(bundle: Bundle, devices: bool = False, *, arithmetic: str | None
     """Return a listener on a loaded bundle, whose engines run the stages; see :func:`open_listener`."""
     entry = bundle.manifest["frontend"]
     frontend = restore(entry if arithmetic is None else entry | {"arithmetic": arithmetic})
-    return Listener(bundle, FrontendStream(frontend) if devices else fast_frontend(frontend, bundle))
+    own = FrontendStream(frontend) if devices and not frontend.recursive else fast_frontend(frontend, bundle)
+    return Listener(bundle, own)
 
 
 def fast_frontend(frontend: Frontend, bundle: Bundle) -> BlockFrontend | StreamFrontend:
     """Return a front end on the C kernel of its arithmetic if that computes it; else the front end itself."""
+    if frontend.recursive:
+        return _in_order(frontend, bundle)
     if not has_chain(bundle) or (kernel := open_kernel(frontend)) is None:
         return FrontendStream(frontend)
     return _by_kernel(kernel, bundle) or FrontendStream(frontend)
@@ -74,3 +80,19 @@ def _by_kernel(kernel: FrameKernel, bundle: Bundle) -> MelFrontend | None:
     if not MelFrontend.fits(kernel, spec):
         return None
     return MelFrontend(kernel, spec, stream.hop, by_hops=bundle.manifest.get("hops") is not None)
+
+
+def _in_order(frontend: Frontend, bundle: Bundle) -> RecursiveFrontend:
+    """Return a recursive front end on a bundle's stream."""
+    _, stream = read_detector(bundle.manifest, str(bundle.folder))
+    frames = frontend.hop_frames(stream.hop)
+    if frames is None:
+        raise UserError(f"frontend: {frontend.name} is recursive and has no hop_frames(); a stream needs both")
+    return RecursiveFrontend(
+        FrontendStream(frontend),
+        bundle.programs[0].inputs[0],
+        stream.hop,
+        channel_last_axis(frames.axis, 1 + len(frontend.output_shape)),
+        (frames.count, frames.hop),
+        by_hops=bundle.manifest.get("hops") is not None,
+    )

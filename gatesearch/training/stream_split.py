@@ -42,7 +42,7 @@ class StreamSplit:
         backgrounds: stretches of background of the scene, with their kinds.
         hours: length of the scene in hours.
         signal: each statistic of the level gate for the window that ends at each hop, integers [hops]; empty if the
-            stream is no sound.
+            stream is no sound, or if the front end is recursive, so that every hop needs it.
     """
 
     features: Tensor
@@ -108,7 +108,10 @@ def read_stream(scene: Scene, frontend: Frontend, window_s: float, hop_s: float,
         events=scene.events,
         backgrounds=scene.segments,
         hours=scene.hours,
-        signal=signal_statistics(scene.samples, window, hop, signal_frame(scene.rate, window, hop)),
+        # A gate before a recursive front end would stop the frames on which its later frames depend.
+        signal={}
+        if frontend.recursive
+        else signal_statistics(scene.samples, window, hop, signal_frame(scene.rate, window, hop)),
     )
 
 
@@ -129,8 +132,9 @@ def window_features(samples: Tensor, frontend: Frontend, window: int, hop: int) 
     # Number of samples that the front end reads for a single frame.
     tail = window - (count - 1) * stride
     total = 1 + (len(samples) - tail) // stride
-    starts = range(0, total, CHUNK)
-    pieces = [samples[start * stride : (min(start + CHUNK, total) - 1) * stride + tail] for start in starts]
+    chunk = total if frontend.recursive else CHUNK
+    starts = range(0, total, chunk)
+    pieces = [samples[start * stride : (min(start + chunk, total) - 1) * stride + tail] for start in starts]
     frames = torch.cat([compute(to_float(piece)[None])[0].movedim(axis, 0) for piece in pieces])  # [frames, *rest]
     return frames.unfold(0, count, hop // stride).movedim(-1, 1 + axis)
 
@@ -142,10 +146,16 @@ def frame_stride(frontend: Frontend, hop: int) -> int | None:
 
 
 def _read_frames(frontend: Frontend, hop: int) -> Frames | None:
-    """Return the time axis of the features; None if windows share no frames."""
+    """Return the time axis of the features; None if windows share no frames.
+
+    Raises:
+        UserError: the front end is recursive, and the hop is no whole number of frames.
+    """
     try:
         return frontend.hop_frames(hop)
     except UserError:  # the hop is no whole number of frames
+        if frontend.recursive:
+            raise
         return None
 
 

@@ -69,6 +69,8 @@ def test_the_wake_words_are_the_events_of_the_recipe_or_else_the_only_folder(tmp
     [
         ({"phrase": ""}, "data.phrase: ''; wanted: a phrase to speak"),
         ({"phrase": []}, "data.phrase: []; wanted"),
+        ({"phrase": "noise"}, "data.phrase: 'noise' is also a kind of background; add a word: 'hey noise'"),
+        ({"phrase": ["robin", "Near word"]}, "data.phrase: 'Near word' is also a kind of background"),
         ({"phrase": "hey robin", "root": "{root}"}, "data.phrase: a typed phrase has no recordings"),
         ({"positives": ["go"]}, "data.positives: names folders under data.root, and there is none"),
         ({"root": "{root}", "positives": ["gow"]}, "data.positives: unknown folder 'gow'; nearest: 'go'"),

@@ -32,6 +32,7 @@ SHIPPED: dict[str, tuple[Callable[[], Tensor], dict[str, Any]]] = {
     "image": (images, {}),
     "log_mel": (clips, {"seconds": 0.25}),
     "mfcc": (clips, {"seconds": 0.25, "coefficients": 8}),
+    "micro": (clips, {"seconds": 0.25}),
     "sequence": (windows, {"average": 3}),
     "wave": (clips, {}),
 }

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gatesearch.compile.hop_programs import HopPrograms, compile_hops
+from gatesearch.compile.tflite import channel_last_axis
 from gatesearch.errors import UserError
-from gatesearch.export.hop_stages import channel_last_axis
 from gatesearch.graph.hops import HopNetwork
 from gatesearch.kernels import native
 from gatesearch.runtime.cascade import Array

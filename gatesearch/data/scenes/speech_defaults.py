@@ -10,6 +10,7 @@ from typing import Any
 
 from gatesearch.data import folders
 from gatesearch.data.scenes.phrases import find_near_words
+from gatesearch.data.scenes.sources import KINDS
 from gatesearch.errors import UserError, unknown
 
 PHRASE_UTTERANCES = 1200  # number of utterances of a typed phrase in the training split
@@ -72,7 +73,8 @@ def wake_word_sources(
         seed: the seed of synthetic sources.
 
     Raises:
-        UserError: both a phrase and a folder are named, a phrase is empty, or a word has no folder.
+        UserError: both a phrase and a folder are named, a phrase is empty or the name of a kind of background, or
+            a word has no folder.
 
     >>> [source["kind"] for source in wake_word_sources(None, phrase="hey robin")]
     ['synthetic_speech', 'synthetic_noise']
@@ -87,6 +89,9 @@ def wake_word_sources(
         phrases = [phrase] if isinstance(phrase, str) else list(phrase)
         if not phrases or not all(isinstance(each, str) and each.strip() for each in phrases):
             raise UserError(f"data.phrase: {phrase!r}; wanted: a phrase to speak, or a list of phrases")
+        for each in phrases:
+            if each.strip().casefold().replace(" ", "_") in KINDS:
+                raise UserError(f"data.phrase: {each!r} is also a kind of background; add a word: 'hey {each.strip()}'")
         speech = {"kind": "synthetic_speech", "events": phrases, "utterances": PHRASE_UTTERANCES, "seed": seed}
         return [speech, {"kind": "synthetic_noise", "seed": seed}]
     if root is None:
