@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 from gatesearch._lib import interrupts
 from gatesearch._lib.cores import choose_wait_policy
 from gatesearch._lib.version import __version__
-from gatesearch.cli import completion, hardware, listen, picks, recipes, runs, scenes, studies
+from gatesearch.cli import compare, completion, hardware, listen, picks, recipes, runs, scenes, studies
 from gatesearch.cli.arguments import CONTEXT
 from gatesearch.errors import UserError, one_line, unknown
 from gatesearch.pipeline.steps import STEPS
@@ -89,6 +89,7 @@ def _add_commands() -> None:
     for step, do_step in runs.step_commands().items():
         app.command(step, help=STEPS[step], context_settings=CONTEXT, epilog=_example(f"{step} runs/kws-1"))(do_step)
     app.command(context_settings=CONTEXT, epilog=_example("pick runs/kws-1 max_power_mw=0.5"))(picks.pick)
+    app.command(context_settings=CONTEXT, epilog=_example("compare runs/kws-1 runs/kws-2"))(compare.compare)
     app.command(context_settings=CONTEXT, epilog=_example("listen runs/wake-1 evening.wav"))(listen.listen)
     app.command(context_settings=CONTEXT, epilog=_example("dashboard runs/kws-1 port=8080"))(studies.dashboard)
     app.command(
