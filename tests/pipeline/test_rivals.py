@@ -125,13 +125,23 @@ def test_a_rival_on_whole_windows_catches_up_at_every_hop() -> None:
     assert rival.price([STEADY, STEADY])[1] == model().price_stream(plan, every)
 
 
-def test_an_impossible_rival_is_missing_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("recursive", "reason"),
+    [
+        (False, "the stream is no sound"),
+        (True, "the front end micro needs every hop"),
+    ],
+)
+def test_an_impossible_rival_is_missing_with_a_warning(
+    recursive: bool, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     stream = SimpleNamespace(signal={})
     features = SimpleNamespace(validation=SimpleNamespace(stream=stream))
-    inputs: Any = SimpleNamespace(problem=SimpleNamespace(features=features))
+    frontend = SimpleNamespace(name="micro", recursive=recursive)
+    inputs: Any = SimpleNamespace(problem=SimpleNamespace(features=features, frontend=frontend))
     rivals = train_rivals(inputs, ["level_gate"])
-    assert dict(rivals.models) == {} and "no sound" in rivals.missing["level_gate"]
-    assert "rival level_gate: missing: the stream is no sound" in capsys.readouterr().err
+    assert dict(rivals.models) == {} and reason in rivals.missing["level_gate"]
+    assert f"rival level_gate: missing: {reason}" in capsys.readouterr().err
 
 
 def test_recipe_and_run_have_the_same_names_of_rivals() -> None:
