@@ -15,8 +15,10 @@ from gatesearch.pipeline.stream_prices import operation_for, price_figures, stre
 from gatesearch.pipeline.training import Baseline, train_trial, untrained_model
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.evaluation import Evaluated, Objectives
+from gatesearch.search.result import COMPOSED, METHOD, TRAINED
 from gatesearch.search.sampler.history import REACH_ATTR
 from gatesearch.training import Figures
+from gatesearch.training.composition import Heads
 
 
 class Evaluator:
@@ -25,10 +27,13 @@ class Evaluator:
     Args:
         problem, baseline, cost: the run's problem, baseline and cost model.
         folder: the folder for checkpoints of trials.
+        heads: the heads from which plans are composed; None to train each plan.
     """
 
-    def __init__(self, problem: Problem, baseline: Baseline, cost: CostModel, folder: Path) -> None:
-        self.problem, self.baseline, self.cost, self.folder = problem, baseline, cost, folder
+    def __init__(
+        self, problem: Problem, baseline: Baseline, cost: CostModel, folder: Path, heads: Heads | None = None
+    ) -> None:
+        self.problem, self.baseline, self.cost, self.folder, self.heads = problem, baseline, cost, folder, heads
         self._assessments: dict[GatePlan, tuple[Figures, str | None]] = {}
         self._models: dict[tuple[PlacedGate, ...], GatedModel] = {}
 
@@ -45,6 +50,7 @@ class Evaluator:
             {
                 REACH_ATTR: {kind: list(row) for kind, row in figures.passed.items()},
                 "layers": {site: dict(row) for site, row in figures.layers.items()},
+                METHOD: COMPOSED if self._is_composed(plan) else TRAINED,
                 **stream_details(figures, doubt),
             },
         )
@@ -58,6 +64,8 @@ class Evaluator:
         """
         if self.problem.features.validation.stream is None:
             return self.baseline.quality
+        if self.heads is not None:
+            return self.heads.goal.assess(self.heads.compose(GatePlan()), self.heads.validation).value
         # The search also tries the plan without gates; its trial uses this model.
         ungated = self._models[()] = train_trial(GatePlan(), self.problem, self.baseline, self.folder)
         return self.problem.goal.assess(ungated, self.problem.features.validation).value
@@ -68,16 +76,23 @@ class Evaluator:
         The cores of a plan do not change its training. On a stream, calibration sets the gates by the plan's price,
         which depends on the cores. Without a stream, plans with equal gates have the same figures.
         """
-        problem, validation = self.problem, self.problem.features.validation
+        problem, goal, validation = self.problem, self.problem.goal, self.problem.features.validation
         operation = operation_for(problem, self.cost, plan, self._reference)
         key = plan if operation is not None else GatePlan(plan.gates)
         if key not in self._assessments:
-            model = self._models.get(plan.gates) or train_trial(plan, problem, self.baseline, self.folder)
-            if operation is not None:
-                self._models[plan.gates] = model
-            doubt = problem.goal.calibrate(model, validation, problem.features.positive, operation)
-            self._assessments[key] = problem.goal.assess(model, validation), doubt
+            model: GatedModel
+            if self.heads is not None and self._is_composed(plan):
+                goal, validation, model = self.heads.goal, self.heads.validation, self.heads.compose(plan)
+            else:
+                model = self._models.get(plan.gates) or train_trial(plan, problem, self.baseline, self.folder)
+                if operation is not None:
+                    self._models[plan.gates] = model
+            doubt = goal.calibrate(model, validation, problem.features.positive, operation)
+            self._assessments[key] = goal.assess(model, validation), doubt
         return self._assessments[key]
+
+    def _is_composed(self, plan: GatePlan) -> bool:
+        return self.heads is not None and self.heads.covers(plan)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state that a worker needs: features and weights, without raw data and the traced graph."""
@@ -88,10 +103,11 @@ class Evaluator:
             "quality": self.baseline.quality,
             "cost": self.cost,
             "folder": self.folder.absolute(),  # a worker may have another working folder
+            "heads": self.heads,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         model = untrained_model(state["problem"])
         model.load_state_dict(state["weights"])
         baseline = Baseline(model.eval(), state["saliency"], state["quality"])
-        Evaluator.__init__(self, state["problem"], baseline, state["cost"], state["folder"])
+        Evaluator.__init__(self, state["problem"], baseline, state["cost"], state["folder"], state["heads"])

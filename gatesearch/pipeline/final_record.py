@@ -193,7 +193,7 @@ def _search(outputs: RunOutputs, seconds: Mapping[str, float], hypervolumes: lis
         "seconds": seconds.get("search", 0.0),
         "hypervolume": hypervolumes[-1] if hypervolumes else 0.0,
         "engine": "trials",
-    }
+    } | ({} if outputs.order is None else {"composed": outputs.order.summary()})
 
 
 def _parity(parity: Parity) -> dict[str, Any]:

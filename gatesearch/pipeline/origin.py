@@ -18,7 +18,7 @@ MAX_KEYS = 8  # largest number of keys that one warning names
 NEUTRAL_KEYS = ("search.executor", "search.storage")  # where trials are tried and stored; this changes no result
 DIGEST_DIGITS = 16
 # Keys that runs of older versions lack, each with the value by which those runs worked.
-OLDER_DEFAULTS = (("stream.by", "windows"),)
+OLDER_DEFAULTS = (("stream.by", "windows"), ("search.compose", False), ("search.finalists", 4))
 
 
 def check_origin(problem: Problem, folder: RunFolder) -> None:

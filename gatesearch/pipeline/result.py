@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gatesearch.cost.model import CostModel
 from gatesearch.export.verify import Parity
 from gatesearch.model import GatedModel
+from gatesearch.pipeline.composed_order import ComposedOrder
 from gatesearch.pipeline.export import PlanBundle
 from gatesearch.pipeline.firmware import FirmwareRecord
 from gatesearch.pipeline.pick import BestPlan
@@ -32,6 +33,7 @@ class RunResult:
         cost: the cost model, which prices plans.
         trials: the trials of the search.
         path_times: for each plan digest, the measured and predicted time on the host, the machine of the run [us].
+        order: figures of composed plans beside those of their trainings; None where all plans are trained.
         best: the best plan, retrained.
         bundle: the bundle of the best plan.
         parity: the agreement of the bundle with the model.
@@ -45,6 +47,7 @@ class RunResult:
     cost: CostModel
     trials: SearchResult
     path_times: Mapping[str, Mapping[str, float]]
+    order: ComposedOrder | None = None
     best: BestPlan | None = None
     bundle: PlanBundle | None = None
     parity: Parity | None = None
@@ -98,3 +101,4 @@ class RunOutputs:
     stream: StreamTiming
     listening: ListeningTiming | None = None
     firmware: FirmwareRecord | None = None
+    order: ComposedOrder | None = None

@@ -19,6 +19,7 @@ from gatesearch.cost.model import CostModel
 from gatesearch.errors import UserError, unknown
 from gatesearch.export.verify import list_shortfalls
 from gatesearch.pipeline.best_record import assess_best
+from gatesearch.pipeline.composed_order import compare_order
 from gatesearch.pipeline.dry_run import dry_run
 from gatesearch.pipeline.export import export, print_parity, verify
 from gatesearch.pipeline.final_record import build_record, write_record
@@ -132,11 +133,20 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
         console.say(f"space: {len(problem.space):,} plans over {len(problem.space.cut_sites)} sites")
         trials = folder.timed(search, problem, baseline, cost, folder)
         console.say(describe_search(problem, trials))
+        order = folder.timed(compare_order, problem, baseline, cost, trials, folder)
+        if order is not None:
+            console.say(order.describe())
         path_times = folder.timed(measure_front, problem, baseline, cost, trials, folder)
         if path_times:
             console.say(describe_front(path_times, trials))
         result = RunResult(
-            folder=folder, problem=problem, baseline=baseline, cost=cost, trials=trials, path_times=path_times
+            folder=folder,
+            problem=problem,
+            baseline=baseline,
+            cost=cost,
+            trials=trials,
+            path_times=path_times,
+            order=order,
         )
         if until == "search":
             return result
@@ -214,6 +224,7 @@ def build_artifacts(result: RunResult, best: BestPlan, until: str) -> RunResult:
         stream=stream,
         listening=listening,
         firmware=firmware,
+        order=result.order,
     )
     figures = timed(assess_best, outputs)
     comparison = timed(compare_stream, outputs, figures, result.baseline, folder)

@@ -12,6 +12,7 @@ from gatesearch._lib import console
 from gatesearch.cost.model import CostModel
 from gatesearch.pipeline.constraints import is_affordable, price_violations
 from gatesearch.pipeline.evaluate import Evaluator
+from gatesearch.pipeline.heads import train_heads
 from gatesearch.pipeline.opening_record import OPENING_FILE, opening_record, reference_point
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
@@ -21,7 +22,7 @@ from gatesearch.plan import GatePlan, Scalar
 from gatesearch.report.record import trials as trial_tables
 from gatesearch.search import engine, executors
 from gatesearch.search.progress import ProgressMonitor
-from gatesearch.search.result import TRAINED_STATES, SearchResult, Trial
+from gatesearch.search.result import COMPOSED, TRAINED_STATES, SearchResult, Trial
 from gatesearch.search.sampler import GateSampler, choice
 from gatesearch.search.sampler.initial import initial_params, opening_gates, simplest_gates
 from gatesearch.search.settings import SearchSettings
@@ -33,7 +34,7 @@ CHECKPOINTS = "logs/trials"
 def search(problem: Problem, baseline: Baseline, cost: CostModel, folder: RunFolder) -> SearchResult:
     """Try plans until the study holds as many trials as the recipe asks for; trials of earlier sessions count."""
     folder.write_json(OPENING_FILE, opening_record(problem, cost, folder))
-    evaluate = Evaluator(problem, baseline, cost, folder / CHECKPOINTS)
+    evaluate = Evaluator(problem, baseline, cost, folder / CHECKPOINTS, train_heads(problem, baseline, folder))
     result = _drive(problem, cost, folder, evaluate)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # checkpoints of interrupted trials
     write_trials(result, folder)
@@ -53,10 +54,12 @@ def describe_search(problem: Problem, result: SearchResult) -> str:
     """Return a line with the numbers of plans that were tried, were ruled out, and are on the front."""
     states = [trial.state for trial in result.trials]
     decided = states.count("complete") + states.count("priced_out") + states.count("failed")
+    composed = sum(trial.method == COMPOSED for trial in result.trials)
+    parts = f" ({composed} composed, {states.count('complete') - composed} trained)" if composed else ""
     failed = f"{states.count('failed')} failed, " if "failed" in states else ""
     end = "; the space holds no other plan" if decided == len(problem.space) else ""
     return (
-        f"search: {states.count('complete')} plans tried, {states.count('priced_out')} ruled out by price, "
+        f"search: {states.count('complete')} plans tried{parts}, {states.count('priced_out')} ruled out by price, "
         f"{failed}{states.count('duplicate')} repeats not tried, {len(result.front)} on the front{end}"
     )
 

@@ -12,6 +12,7 @@ from gatesearch.search import pareto
 from gatesearch.search.evaluation import PREFERENCES, Objectives
 
 TRAINED_STATES = ("complete", "pruned")
+METHOD, TRAINED, COMPOSED = "method", "trained", "composed"  # the key of a trial's detail, and its values
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Trial:
     details: Mapping[str, Any] = field(default_factory=dict, compare=False)
     error: str | None = None
 
+    @property
+    def method(self) -> str | None:
+        """How the figures arose: the plan was trained, or composed of heads; None where the trial is not complete."""
+        return self.details.get(METHOD, TRAINED) if self.state == "complete" else None
+
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
@@ -58,7 +64,7 @@ class SearchResult:
 
     def epochs(self, per_training: int) -> int:
         """Return the total number of epochs of all complete trainings, at ``per_training`` epochs each."""
-        return per_training * len({trial.plan for trial in self.complete})
+        return per_training * len({trial.plan for trial in self.complete if trial.method == TRAINED})
 
     @property
     def front(self) -> tuple[Trial, ...]:

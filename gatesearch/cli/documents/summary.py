@@ -36,12 +36,20 @@ class Baseline(Document):
     core: str = Field(description="Core that runs the ungated backbone.")
 
 
+class Composed(Document):
+    """Composed plans that were trained after the search, and the agreement of both orders."""
+
+    plans: int = Field(ge=1, description="Composed plans that were trained.")
+    tau_quality: float | None = Field(description="Kendall's tau of quality; null where all values are equal.")
+    tau_energy: float | None = Field(description="Kendall's tau of energy; null where all values are equal.")
+
+
 class Search(Document):
     """Counts and times of the search."""
 
     trials: int = Field(ge=0, description="Plans that were proposed.")
     unique_plans: int = Field(ge=0, description="Different plans among them.")
-    evaluated: int = Field(ge=0, description="Trials that were trained to their end.")
+    evaluated: int = Field(ge=0, description="Trials that were trained to their end, or composed.")
     pruned: int = Field(ge=0, description="Trials that were stopped early.")
     priced_out: int = Field(ge=0, description="Trials whose price alone breaks a constraint.")
     failed: int = Field(default=0, ge=0, description="Trials that failed with an error; each has a line in warnings.")
@@ -53,6 +61,7 @@ class Search(Document):
     engine: str = Field(description="How plans were tried; runs of version 0.1 may say supernet.")
     engine_asked: str | None = Field(default=None, description="Engine that the recipe asks for, before version 0.2.")
     engine_why: str | None = Field(default=None, description="Why the search used another engine, before version 0.2.")
+    composed: Composed | None = Field(default=None, description="Composed plans; absent where all plans are trained.")
     tau: float | None = Field(default=None, description="Kendall's tau of a supernet's ranking, before version 0.2.")
 
 

@@ -95,6 +95,15 @@ class Search(Group):
         description="Epochs of a trial's training, which starts from the baseline's weights; more epochs rank plans "
         "better.",
     )
+    compose: bool = Field(
+        default=False,
+        description="Whether gates that train alone, such as gc with keep 1.0, are trained once, and plans of these "
+        "gates are composed of them in place of a training.",
+    )
+    finalists: Count = Field(
+        default=4,
+        description="Composed plans that are trained after the search, as a trial is, to compare the order of both.",
+    )
     executor: Executor = Field(default=Executor(), description="Where plans are tried, and how many at a time.")
     storage: Annotated[Text, AfterValidator(_check_storage)] = Field(
         default="journal",

@@ -12,6 +12,7 @@ from gatesearch.training import History
 TRIAL_COLUMNS = (
     "number",
     "state",
+    "method",
     "digest",
     "accuracy",
     "expected_latency_us",
@@ -34,6 +35,7 @@ def trial_rows(result: SearchResult, times: Mapping[str, Mapping[str, float]]) -
             {
                 "number": trial.number,
                 "state": trial.state,
+                "method": trial.method,
                 "digest": trial.plan.digest,
                 "accuracy": None if objectives is None else objectives.accuracy,
                 "expected_latency_us": None if objectives is None else objectives.latency_us,
