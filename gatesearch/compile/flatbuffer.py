@@ -169,7 +169,8 @@ def compact(model: bytes) -> bytes:
     for graph in parsed.subgraphs:
         for index, tensor in enumerate(graph.tensors):
             tensor.name = f"t{index}".encode()
-            if not is_constant(parsed, tensor):
+            # A constant of no values has an empty vector of data. Without it, LiteRT takes the constant for a result.
+            if parsed.buffers[tensor.buffer].data is None:
                 tensor.buffer = 0
                 continue
             if tensor.buffer not in places:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,17 @@ def test_compaction_changes_no_output_and_aligns_constants(width: int, depth: in
         )
     int8 = quantise(plain, images)
     assert all(place % flatbuffer.DATA_ALIGNMENT_BYTES == 0 for place in data_places(int8))
+
+
+def test_a_constant_of_no_values_stays_a_constant() -> None:
+    """The shape of a scalar is such a constant; LiteRT gives no memory to results whose shape it has to compute."""
+    parsed = flatbuffer.read(convert(nn.Linear(4, 3).eval(), torch.zeros(1, 4)))
+    buffer, tensor = schema.BufferT(), copy.copy(parsed.subgraphs[0].tensors[0])
+    buffer.data, tensor.shape, tensor.buffer = np.zeros(0, np.uint8), np.zeros(1, np.int32), len(parsed.buffers)
+    parsed.buffers.append(buffer)
+    parsed.subgraphs[0].tensors.append(tensor)
+    compacted = flatbuffer.read(flatbuffer.compact(flatbuffer.to_bytes(parsed)))
+    assert compacted.buffers[compacted.subgraphs[0].tensors[-1].buffer].data is not None
 
 
 def data_places(model: bytes) -> list[int]:
