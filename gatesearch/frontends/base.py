@@ -263,3 +263,20 @@ def mean_and_std(chunks: Iterable[Tensor], dimensions: Sequence[int]) -> tuple[T
         count += values.numel() // totals[0].numel()
     mean, square = sums / count
     return mean, (square - mean.square()).clamp(min=0).sqrt()
+
+
+def count_hop_frames(hop: int, stride: int) -> int:
+    """Return the number of frames that begin in a hop [samples], if a frame begins every ``stride`` samples.
+
+    >>> count_hop_frames(640, 320)
+    2
+
+    Raises:
+        UserError: the hop is no multiple of the stride.
+    """
+    if hop < 1 or hop % stride:
+        nearest = max(1, round(hop / stride)) * stride
+        raise UserError(
+            f"hops: hop: {hop} samples, but a frame begins every {stride} samples; nearest choice: {nearest}"
+        )
+    return hop // stride

@@ -15,7 +15,14 @@ from torch import Tensor
 
 from gatesearch._lib.tensors import to_float, to_int16
 from gatesearch.errors import UserError
-from gatesearch.frontends.base import CHUNK_SAMPLES, FIXED_POINT, FrameCall, NormalisingFrontend, mean_and_std
+from gatesearch.frontends.base import (
+    CHUNK_SAMPLES,
+    FIXED_POINT,
+    FrameCall,
+    NormalisingFrontend,
+    count_hop_frames,
+    mean_and_std,
+)
 from gatesearch.frontends.feature_steps import GRID, SCALE, Step
 from gatesearch.frontends.fixed_mel import FixedMel
 from gatesearch.frontends.fixed_mel_tables import fixed_mel_tables
@@ -154,12 +161,7 @@ class LogMel(NormalisingFrontend):
         Raises:
             UserError: the hop is no multiple of the stride.
         """
-        if hop < 1 or hop % self.stride:
-            nearest = max(1, round(hop / self.stride)) * self.stride
-            raise UserError(
-                f"hops: hop: {hop} samples, but a frame begins every {self.stride} samples; nearest choice: {nearest}"
-            )
-        return Frames(axis=2, count=self.output_shape[1], hop=hop // self.stride)
+        return Frames(axis=2, count=self.output_shape[1], hop=count_hop_frames(hop, self.stride))
 
     def hop_state(self, window: Tensor) -> Tensor:
         """Return the end of a window [N, samples] from the sample where the next frame starts, [N, tail]."""

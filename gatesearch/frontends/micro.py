@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gatesearch._lib.tensors import to_int16
 from gatesearch.errors import UserError
-from gatesearch.frontends.base import FIXED_POINT, Frontend
+from gatesearch.frontends.base import FIXED_POINT, Frontend, count_hop_frames
 from gatesearch.frontends.grid import FEATURE_RANGE, FEATURE_SCALE, INT8_MAX, INT8_MIN
 from gatesearch.frontends.micro_channels import channel_magnitudes, control_gain, reduce_noise, scaled_logarithm
 from gatesearch.frontends.micro_spectrum import Array
@@ -122,12 +122,7 @@ class Micro(Frontend):
         Raises:
             UserError: the hop is no multiple of the stride.
         """
-        if hop < 1 or hop % self.stride:
-            nearest = max(1, round(hop / self.stride)) * self.stride
-            raise UserError(
-                f"hops: hop: {hop} samples, but a frame begins every {self.stride} samples; nearest choice: {nearest}"
-            )
-        return Frames(axis=2, count=self.output_shape[1], hop=hop // self.stride)
+        return Frames(axis=2, count=self.output_shape[1], hop=count_hop_frames(hop, self.stride))
 
     def hop_state(self, window: Tensor) -> Tensor:
         """Return the state after the first window [N, samples] of a stream, int64 [N, tail + channels].

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gatesearch._lib.tensors import to_float
 from gatesearch.errors import UserError
-from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_and_std
+from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, count_hop_frames, mean_and_std
 from gatesearch.frontends.feature_steps import SCALE, Step
 from gatesearch.graph.hops.frames import Frames
 
@@ -59,12 +59,7 @@ class SensorSequence(NormalisingFrontend):
         Raises:
             UserError: the hop is no multiple of ``average``.
         """
-        if hop < 1 or hop % self.average:
-            nearest = max(1, round(hop / self.average)) * self.average
-            raise UserError(
-                f"hops: hop: {hop} samples, but a frame begins every {self.average} samples; nearest choice: {nearest}"
-            )
-        return Frames(axis=1 + self.channel, count=self._frames, hop=hop // self.average)
+        return Frames(axis=1 + self.channel, count=self._frames, hop=count_hop_frames(hop, self.average))
 
     def hop_state(self, window: Tensor) -> Tensor:
         """Return the end of a window [N, steps, axes] that no frame reads, [N, fewer than ``average``, axes]."""
