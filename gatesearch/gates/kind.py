@@ -203,8 +203,8 @@ def trained_form(placed: PlacedGate) -> PlacedGate:
     PlacedGate(kind='gc', site='input', params=(('keep', 1.0),))
     """
     rules = kind_of(placed.kind).Params.fields()
-    kept = {name: value for name, value in placed.params if not rules[name].tunable_after_training}
-    return PlacedGate.of(placed.kind, placed.site, **kept)
+    parameters = {name: value for name, value in placed.params if not rules[name].tunable_after_training}
+    return PlacedGate.of(placed.kind, placed.site, **parameters)
 
 
 def trains_alone(site: Site, placed: PlacedGate) -> bool:
