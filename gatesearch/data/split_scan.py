@@ -65,13 +65,15 @@ def scan_split(split: Split) -> SplitScan:
         parts["peak"].append(peak)
         parts["constant"].append(low == high)
         at_scale = (chunk >= full_scale) | (chunk <= -full_scale)
-        parts["clipped"].append(at_scale.double().mean(1) > CLIPPED_SHARE)
+        parts["clipped"].append(at_scale.count_nonzero(1) > CLIPPED_SHARE * chunk.shape[1])
         digests += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in chunk.contiguous().numpy()]
-        # Sums of x and of x^2 over all chunks give the standard deviation: std^2 = mean(x^2) - mean(x)^2.
-        values = chunk[parts["finite"][-1]].double() / full_scale
-        count += values.numel()
-        total += float(values.sum())
-        square += float(values.square().sum())
+        # Sums over all samples give the standard deviation: std^2 = mean(x^2) - mean(x)^2, and for the values x of one
+        # sample, mean(x^2) = std^2 + mean^2. Each sample has equally many values.
+        spread, level = torch.std_mean(chunk.float(), dim=1, correction=0)
+        spread, level = (row[parts["finite"][-1]].double() / full_scale for row in (spread, level))
+        count += len(level)
+        total += float(level.sum())
+        square += float((spread.square() + level.square()).sum())
     mean = total / max(count, 1)
     return SplitScan(
         **{name: torch.cat(rows) if rows else torch.empty(0) for name, rows in parts.items()},

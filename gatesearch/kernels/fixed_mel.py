@@ -77,8 +77,11 @@ class FixedMelStream:
         if self.library is None:
             return tables.features_of(samples[starts[:, None] + np.arange(tables.frame)])
         out, run = np.empty((count, tables.features), np.int8), self.library.function("fixed_mel")
-        for k, start in enumerate(starts):
-            run(addressof(self._c), address(samples[start:]), address(out[k]), address(self._scratch))
+        # numpy takes microseconds to tell an address, so only the first ones are asked for.
+        tables_at, scratch = addressof(self._c), address(self._scratch)
+        sound_at, features_at = samples.ctypes.data, out.ctypes.data
+        for k, start in enumerate(starts.tolist()):
+            run(tables_at, sound_at + start * samples.itemsize, features_at + k * tables.features, scratch)
         return out
 
     def push(self, samples: Array) -> Array:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gatesearch._lib.tensors import channels_last
+from gatesearch._lib.tensors import channels_last, find_finite
 from gatesearch.errors import UserError
 from gatesearch.metrics import waveform_errors
 from gatesearch.model import Cascade, GatedModel, GatedOutput
@@ -42,7 +42,7 @@ def check_finite(values: Tensor, what: str) -> None:
     Raises:
         UserError: a value is not finite.
     """
-    wrong = int((~torch.isfinite(values.reshape(len(values), -1)).all(1)).sum()) if len(values) else 0
+    wrong = int((~find_finite(values)).sum())
     if wrong:
         raise UserError(
             f"evaluation: {what} are not finite for {wrong} of {len(values)} samples; "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from gatesearch._lib.tensors import to_float
+from gatesearch._lib.tensors import find_finite, to_float
 from gatesearch.data import Dataset, Split, StreamDataset
 from gatesearch.errors import DataError
 from gatesearch.frontends import Frontend
@@ -183,7 +183,7 @@ class Batches:
 
 
 def _check_finite(features: Tensor, where: str, names: Sequence[str]) -> None:
-    wrong = (~torch.isfinite(features.flatten(1)).all(1)).nonzero().flatten().tolist()
+    wrong = (~find_finite(features)).nonzero().flatten().tolist()
     if wrong:
         raise DataError(
             f"data: the features of {len(wrong)} of {len(features)} samples of the {where} are not finite, first those "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from gatesearch.errors import DataError
@@ -117,10 +118,11 @@ def fill_gaps(
     [('background', 0.0, 1.0), ('speech', 1.0, 4.0), ('noise', 3.0, 6.0)]
     """
     ordered = sorted(segments, key=lambda segment: segment.start_s)
+    starts_s, ends_s = np.array([(each.start_s, each.end_s) for each in events]).reshape(-1, 2).T
     filled, end_s = [], 0.0
     for segment in (*ordered, None):
         start_s = seconds if segment is None else segment.start_s
-        in_events_s = sum(max(0.0, min(each.end_s, start_s) - max(each.start_s, end_s)) for each in events)
+        in_events_s = np.maximum(np.minimum(ends_s, start_s) - np.maximum(starts_s, end_s), 0.0).sum()
         if (start_s - end_s - in_events_s) * rate >= 1:
             filled.append(Background(kind, end_s, start_s))
         if segment is not None:
