@@ -129,13 +129,16 @@ def print_json(document: object) -> None:
     print(json.dumps(document, indent=1))
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], width_characters: int | None = None
+) -> None:
     """Print a table; columns of numbers are aligned right, and None is shown as ``-``.
 
     Args:
         title: a line above the table.
         columns: the heads of the columns.
         rows: the rows, with one cell per column; floats are shown with four digits, other values as ``str`` gives them.
+        width_characters: largest width of the table; None for the width of the terminal.
     """
     out = console()
     cells = [list(row) for row in rows]
@@ -152,7 +155,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
         grid.add_column(Text(head), justify=justify, overflow="fold", no_wrap=index == 0)
     for row in cells:
         grid.add_row(*(Text(format_cell(value)) for value in row))
-    out.print(grid)
+    out.print(grid, width=None if width_characters is None else min(width_characters, out.width))
 
 
 class Steps(Protocol):

@@ -252,6 +252,15 @@ def need(user: str, *modules: str) -> None:
             raise UserError(f"{user}: needs {module} of the extra {extra!r}: pip install 'gatesearch[{extra}]'")
 
 
+def missing_packages(extra: str) -> list[str]:
+    """Return the packages of an extra that are not installed, by the names under which Python imports them.
+
+    >>> missing_packages("report")
+    []
+    """
+    return [module for module in EXTRAS[extra] if not _is_installed(module)]
+
+
 def _is_installed(module: str) -> bool:
     if sys.modules.get(module) is not None:
         return True

@@ -37,17 +37,30 @@ def close_folder(folder: Path) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = folder.lstat()
-        if not stat.S_ISDIR(about.st_mode):
-            return _temporary_folder(folder, "is a link")
-        if about.st_uid != os.geteuid():
-            return _temporary_folder(folder, "belongs to another user")
-        if stat.S_IMODE(about.st_mode) != 0o700:
+        is_own = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid()
+        if is_own and stat.S_IMODE(about.st_mode) != 0o700:
             folder.chmod(0o700)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            return _temporary_folder(folder, "cannot be written")
+        if (fault := find_fault(folder)) is not None:
+            return _temporary_folder(folder, fault)
     except OSError as error:
         return _temporary_folder(folder, error.strerror or type(error).__name__)
     return folder
+
+
+def find_fault(folder: Path) -> str | None:
+    """Return why an existing folder cannot hold this user's cache; None if it can.
+
+    Raises:
+        OSError: the folder does not exist, or cannot be looked at.
+    """
+    about = folder.lstat()
+    if not stat.S_ISDIR(about.st_mode):
+        return "is a link"
+    if about.st_uid != os.geteuid():
+        return "belongs to another user"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return "cannot be written"
+    return None
 
 
 @functools.cache

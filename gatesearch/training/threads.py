@@ -12,6 +12,12 @@ from gatesearch._lib import console
 from gatesearch._lib.cores import available_cores, describe_load
 
 
+def count_threads() -> int:
+    """Return the number of threads that PyTorch uses in a run."""
+    threads = torch.get_num_threads()
+    return threads if "OMP_NUM_THREADS" in os.environ else min(threads, available_cores())
+
+
 @contextmanager
 def fitting_threads() -> Iterator[None]:
     """Let PyTorch use no more threads than cores, and warn if other processes use these cores as well.
@@ -22,7 +28,7 @@ def fitting_threads() -> Iterator[None]:
     """
     threads = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(threads, available_cores()))
+        torch.set_num_threads(count_threads())
     if line := describe_load(torch.get_num_threads()):
         console.warn(line)
     try:

@@ -24,6 +24,7 @@ MAX_FAILURES = 3  # how many times a trial may lose its node or its worker befor
 TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study and the run's logs hold what these loggers would write
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the command line handles Ctrl-C
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to the makers of Ray
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints even at verbose=0
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # for a trial without GPUs, Ray does not change CUDA_VISIBLE_DEVICES
 }
