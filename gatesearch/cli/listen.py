@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gatesearch.runtime.listener import Listener, StreamFormat
 
 LIVE_BLOCK_S = 0.1  # seconds of live sound that are read at once; this delays a detection by at most the same time
-FILE_BLOCK_S = 8.0  # seconds of a file that are read at once; longer blocks take less time
 LATE_S = 1.0  # a line warns of a longer gap, and if the computation is further behind a live source, in seconds
 RECORDER = "arecord"
 
@@ -92,7 +91,7 @@ def _open(sound: str, stream: StreamFormat) -> Iterator[Iterator[Array]]:
     Raises:
         UserError: the file does not exist, or there is no recorder for the microphone.
     """
-    samples = max(1, round((LIVE_BLOCK_S if sound in ("-", "mic") else FILE_BLOCK_S) * stream.rate))
+    samples = max(1, round(LIVE_BLOCK_S * stream.rate))
     if sound == "-":
         yield _in_time(_blocks(sys.stdin.buffer.read, samples), stream.rate, "the pipe")
     elif sound == "mic":
@@ -100,17 +99,19 @@ def _open(sound: str, stream: StreamFormat) -> Iterator[Iterator[Array]]:
             assert process.stdout is not None
             yield _in_time(_blocks(process.stdout.read, samples), stream.rate, "the microphone")
     else:
-        from gatesearch.data import wav
+        from gatesearch.data import wav_blocks
 
         if not Path(sound).exists():
             raise UserError(f"listen: {sound}: no such file; wanted: a WAV file, - or mic")
-        rate = wav.sample_rate(Path(sound))
+        rate = wav_blocks.sample_rate(Path(sound))
         if rate < stream.rate:
             raise UserError(
                 f"listen: {sound}: {rate} Hz; wanted: {stream.rate} Hz or more, as the network was trained on"
             )
-        wave = wav.read(Path(sound), stream.rate)
-        yield (wave[start : start + samples] for start in range(0, len(wave), samples))
+        blocks = wav_blocks.open_wav(Path(sound), stream.rate)
+        if blocks.clipped:
+            print(f"listen: {blocks.describe_clipping()}", file=sys.stderr)
+        yield iter(blocks)
 
 
 @contextmanager

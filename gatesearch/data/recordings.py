@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatesearch._lib import console
-from gatesearch.data import folders, wav
+from gatesearch.data import folders, wav, wav_blocks
 from gatesearch.data.archives import Arrays, check_whole, read_archive
 from gatesearch.data.split_lists import SPLIT_LISTS
 from gatesearch.data.types import SPLITS, Split
@@ -82,7 +82,7 @@ def from_folder(root: Path) -> Recordings:
     classes = sorted(set(tops))
     recordings = []
     for name, top in zip(names, tops, strict=True):
-        rate = wav.sample_rate(paths[name])
+        rate = wav_blocks.sample_rate(paths[name])
         recordings.append(
             Recording(
                 name=name,

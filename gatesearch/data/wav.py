@@ -10,17 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from gatesearch._lib import console
-from gatesearch._lib.plugins import need
-from gatesearch.data.sound_level import mix_channels
-from gatesearch.data.wav_files import check_file, describe_names
-from gatesearch.data.wav_header import check_header
-from gatesearch.data.waveforms import Int16Waveform, fit_length, resample, to_int16
+from gatesearch.data.wav_blocks import open_wav
+from gatesearch.data.wav_files import describe_names
+from gatesearch.data.waveforms import Int16Waveform, fit_length
 from gatesearch.errors import UserError
 
 Progress = Callable[[int, int], None]
 READER_THREADS = 4  # reading waits for the disk more than for the processor
 REPORT_EVERY_FILES = 500
-HIGHEST_SAMPLE_RATE = 768_000
 MAX_VALUES = 2**29  # 9 hours of one channel at 16 kHz; more does not fit the memory of a laptop
 SHORT_SHARE, LONG_SHARE = 0.1, 1.5  # of a clip's length; shorter and longer files get a remark
 
@@ -48,30 +45,18 @@ class Clips(NamedTuple):
     remarks: list[str]
 
 
-def sample_rate(path: Path) -> int:
-    """Return the sample rate of a file.
-
-    Raises:
-        UserError: the file is not a readable WAV file.
-    """
-    return _open_header(path)[0]
-
-
 def read(path: Path, sample_rate: int) -> Int16Waveform:
-    """Read one file of any sample format as int16 [samples]; channels are averaged.
+    """Read one file as int16 [samples]; see :func:`gatesearch.data.wav_blocks.open_wav`.
 
-    A file with a higher sample rate is resampled. A file with a lower rate is refused: its upper band would be empty,
-    and a network would recognise a class of such files by the empty band. A float file that exceeds full scale by less
-    than 6 dB is clipped, with a warning.
+    A float file that exceeds full scale by less than 6 dB is clipped, with a warning.
 
     Raises:
-        UserError: the file is not a readable WAV file, is empty or cut short, or has a lower sample rate; its values
-            are not finite or far beyond full scale; or its channels cancel each other.
+        UserError: the file cannot be read, or its samples cannot be mixed to one waveform.
     """
-    wave, clipped = _read(path, sample_rate)
-    if clipped:
-        console.warn(f"{path}: exceeds full scale and is clipped")
-    return wave
+    blocks = open_wav(path, sample_rate, MAX_VALUES)
+    if blocks.clipped:
+        console.warn(blocks.describe_clipping())
+    return blocks.join()
 
 
 def read_clips(
@@ -130,44 +115,5 @@ def read_clips(
 
 
 def _read(path: Path, sample_rate: int) -> Reading:
-    """Read a WAV file, mix its channels and resample it; refuse empty, long and damaged files."""
-    rate, values_count = _open_header(path)
-    if rate < sample_rate:
-        reason = f"is sampled at {rate} Hz, below data.sample_rate={sample_rate}; data.sample_rate={rate} reads it"
-        raise UserError(f"{path}: {reason}")
-    if not values_count:
-        raise UserError(f"{path}: holds no samples")
-    if values_count > MAX_VALUES:
-        raise UserError(f"{path}: holds {values_count:,} samples; cut it into files of up to {MAX_VALUES:,}")
-    check_header(path)
-    import soundfile
-
-    try:
-        with path.open("rb") as file:
-            values, _ = soundfile.read(file, dtype="float64", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as a WAV file ({_reason(error)})") from None
-    if not len(values):
-        raise UserError(f"{path}: holds no samples")
-    wave, clipped = mix_channels(values, path)
-    return Reading(resample(to_int16(wave), rate, sample_rate), clipped)
-
-
-def _open_header(path: Path) -> tuple[int, int]:
-    """Return the sample rate and the number of values in all channels, as the header of a file states them."""
-    need("data.root", "soundfile")
-    import soundfile
-
-    check_file(path)
-    try:
-        with path.open("rb") as file:
-            info = soundfile.info(file)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as a WAV file ({_reason(error)})") from None
-    if not 0 < info.samplerate <= HIGHEST_SAMPLE_RATE:
-        raise UserError(f"{path}: its header says {info.samplerate} Hz; wanted: up to {HIGHEST_SAMPLE_RATE} Hz")
-    return int(info.samplerate), int(info.frames * info.channels)
-
-
-def _reason(error: Exception) -> str:
-    return str(error).rpartition(": ")[2].rstrip(".")
+    blocks = open_wav(path, sample_rate, MAX_VALUES)
+    return Reading(blocks.join(), blocks.clipped)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatesearch._lib.console import collect_warnings
-from gatesearch.data import wav
+from gatesearch.data import wav, wav_blocks
 from gatesearch.errors import UserError
 
 RATE = 16000
@@ -148,7 +148,7 @@ def test_paths_that_are_not_regular_files_are_refused_without_waiting(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path / "a.wav")
-    for read in (lambda path: wav.read(path, RATE), wav.sample_rate):
+    for read in (lambda path: wav.read(path, RATE), wav_blocks.sample_rate):
         with pytest.raises(UserError, match=r"a\.wav (is no regular file|cannot be read)"):
             read(tmp_path / "a.wav")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from gatesearch import errors
 from gatesearch._lib import console
 from gatesearch._lib.files import read_bytes
-from gatesearch.data import wav
+from gatesearch.data import wav, wav_blocks
 from gatesearch.data.scenes.sources import KINDS, digest_samples
 from gatesearch.data.scenes.types import UNLABELLED as UNLABELLED_IN_PROGRAM
 from gatesearch.data.scenes.types import Scene, fill_gaps
@@ -130,7 +130,7 @@ def read_recording(
         UserError: the file or the track cannot be read, a label lies outside the recording, two events overlap, a label
             is none of the classes, or a label is nearly a kind of background or another label, such as ``Noise``.
     """
-    own_rate = wav.sample_rate(path)
+    own_rate = wav_blocks.sample_rate(path)
     rate = rate or own_rate
     if own_rate < rate:
         console.warn(
