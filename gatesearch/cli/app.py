@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 from gatesearch._lib import interrupts
 from gatesearch._lib.cores import choose_wait_policy
 from gatesearch._lib.version import __version__
-from gatesearch.cli import compare, completion, doctor, hardware, listen, picks, recipes, runs, scenes, studies
+from gatesearch.cli import compare, completion, doctor, hardware, init, listen, picks, recipes, runs, scenes, studies
 from gatesearch.cli.arguments import CONTEXT
 from gatesearch.errors import UserError, one_line, unknown
 from gatesearch.pipeline.steps import STEPS
@@ -78,6 +78,7 @@ def _add_commands() -> None:
     """Add every command in the order in which help lists them."""
     for command, example in (
         (runs.run, "run recipe=kws.yaml training.epochs=10 out=runs/short"),
+        (init.init, "init data=my_wavs goal=detection device=stm32u3c5"),
         (doctor.doctor, "doctor"),
         (recipes.show, "show recipe=kws.yaml space.gates.max=2"),
         (recipes.schema, "schema recipe > recipe.schema.json"),

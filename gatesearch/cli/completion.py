@@ -16,6 +16,9 @@ from pathlib import Path
 VARIABLE = "_GATESEARCH_COMPLETE"
 """Environment variable by which a shell asks for completions; the variable is named after the program."""
 
+ANSWER_KEYS = ("data", "phrase", "goal", "words", "network", "device", "out")
+"""The keys of the answers to ``gatesearch init``."""
+
 _BASH = "complete_bash"
 
 
@@ -53,6 +56,19 @@ def complete_device(incomplete: str) -> list[str]:
     from gatesearch.devices import profile
 
     return [name for name in profile.names() if name.startswith(incomplete)]
+
+
+def complete_answer(incomplete: str) -> list[str]:
+    """Return the completions of an answer to ``gatesearch init``.
+
+    >>> complete_answer("goal=det"), complete_answer("dev")
+    (['goal=detection'], ['device='])
+    """
+    key, equals, value = incomplete.partition("=")
+    if not equals:
+        return [f"{name}=" for name in ANSWER_KEYS if name.startswith(incomplete)]
+    values = {"device": complete_device, "goal": _goal_names, "data": _folder_names}
+    return [f"{key}={name}" for name in values.get(key, _no_names)(value)]
 
 
 def complete_schema(incomplete: str) -> list[str]:
@@ -110,6 +126,16 @@ def _recipe_names(incomplete: str) -> list[str]:
     from gatesearch.recipe import available
 
     return [name for name in available() if name.startswith(incomplete)]
+
+
+def _goal_names(incomplete: str) -> list[str]:
+    return [name for name in ("classification", "detection") if name.startswith(incomplete)]
+
+
+def _folder_names(incomplete: str) -> list[str]:
+    parent = Path(incomplete).parent if not incomplete.endswith("/") else Path(incomplete)
+    folders = sorted(path for path in parent.glob("*") if path.is_dir())
+    return [str(path) for path in folders if str(path).startswith(incomplete)]
 
 
 def _no_names(incomplete: str) -> list[str]:

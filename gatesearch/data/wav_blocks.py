@@ -61,6 +61,16 @@ def sample_rate(path: Path) -> int:
     return _open_header(path)[0]
 
 
+def read_length(path: Path) -> tuple[float, int]:
+    """Return the length of a file in seconds and its sample rate, as its header states them.
+
+    Raises:
+        UserError: the file is not a readable WAV file.
+    """
+    rate, frames, _ = _open_header(path)
+    return frames / rate, rate
+
+
 def open_wav(path: Path, sample_rate: int, largest: int | None = None) -> WavBlocks:
     """Check a file of any sample format, and return it as blocks of int16; channels are averaged.
 
@@ -77,7 +87,8 @@ def open_wav(path: Path, sample_rate: int, largest: int | None = None) -> WavBlo
         UserError: the file is not a readable WAV file, is empty, cut short or too large, or has a lower sample rate;
             its values are not finite or far beyond full scale; or its channels cancel each other.
     """
-    rate, values = _open_header(path)
+    rate, frames, channels = _open_header(path)
+    values = frames * channels
     if rate < sample_rate:
         reason = f"is sampled at {rate} Hz, below data.sample_rate={sample_rate}; data.sample_rate={rate} reads it"
         raise UserError(f"{path}: {reason}")
@@ -106,8 +117,8 @@ def _read_blocks(path: Path) -> Iterator[npt.NDArray[np.float64]]:
         raise UserError(f"{path}: cannot be read as a WAV file ({_reason(error)})") from None
 
 
-def _open_header(path: Path) -> tuple[int, int]:
-    """Return the sample rate and the number of values in all channels, as the header of a file states them."""
+def _open_header(path: Path) -> tuple[int, int, int]:
+    """Return the sample rate, the samples of a channel and the channels, as the header of a file states them."""
     need("data.root", "soundfile")
     import soundfile
 
@@ -119,7 +130,7 @@ def _open_header(path: Path) -> tuple[int, int]:
         raise UserError(f"{path}: cannot be read as a WAV file ({_reason(error)})") from None
     if not 0 < info.samplerate <= HIGHEST_SAMPLE_RATE:
         raise UserError(f"{path}: its header says {info.samplerate} Hz; wanted: up to {HIGHEST_SAMPLE_RATE} Hz")
-    return int(info.samplerate), int(info.frames * info.channels)
+    return int(info.samplerate), int(info.frames), int(info.channels)
 
 
 def _reason(error: Exception) -> str:
