@@ -37,12 +37,15 @@ def compare(runs: Runs = None) -> None:
     if not MIN_RUNS <= len(words) <= MAX_RUNS:
         raise UserError(f"compare: got {len(words)} runs; wanted: {MIN_RUNS} to {MAX_RUNS} run folders")
     from gatesearch._lib import console
+    from gatesearch.pipeline.results_check import check_results
     from gatesearch.report import runs as comparison
     from gatesearch.report.compare_page import write_comparison
 
     finished, refused = [], []
     for name, word in zip(string.ascii_uppercase, words, strict=False):
         try:
+            comparison.check_folder(Path(word))
+            check_results(Path(word))
             finished.append(comparison.read_run(name, Path(word)))
         except UserError as error:
             refused.append(str(error))

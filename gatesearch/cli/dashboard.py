@@ -16,6 +16,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from gatesearch._lib import console
 from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
+from gatesearch.pipeline.results_check import read_trials
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.study import Study
 from gatesearch.recipe import load_run
@@ -49,8 +50,9 @@ def serve(
     need("dashboard", "optuna_dashboard")
     from optuna_dashboard import wsgi
 
-    study = Study.find(load_run(folder, trust=trust), RunFolder(folder))
-    if not study.read().trials:
+    recipe, run = load_run(folder, trust=trust), RunFolder(folder)
+    study = Study.find(recipe, run)
+    if not read_trials(recipe, run).trials:
         raise UserError(f"{folder}: its search has no trial yet")
     logging.getLogger("optuna").setLevel(logging.ERROR)
     app = refuse_changes(wsgi(storage.open_storage(study.place)))

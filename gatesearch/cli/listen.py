@@ -69,7 +69,12 @@ def _load(path: Path, devices: bool) -> Listener:
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"listen: {path} is a file; wanted: a run folder, or the folder of a bundle")
-    folder = path / "best" / "bundle" if (path / "best").is_dir() else path
+    folder = path
+    if (path / "best").is_dir():
+        from gatesearch.pipeline.results_check import check_results
+
+        check_results(path, only="best/bundle/")
+        folder = path / "best" / "bundle"
     import torch
 
     from gatesearch.runtime.open_listener import open_listener

@@ -28,14 +28,23 @@ class Checksums:
 
     def expect(self, name: str, content: bytes) -> None:
         """Store the digest of the content that is about to be written to a file."""
-        digests = self._read()
+        digests = self._read() or {}
         present = self._present_digest(name)
         old = [present] if present in digests.get(name, []) else []
         new = list(dict.fromkeys([digest(content), *old]))
         if digests.get(name) != new:
-            digests[name] = new
-            own = {CHECKSUMS_FILE: [_digest_entries(digests)]}
-            write_whole(self._folder / CHECKSUMS_FILE, json.dumps(digests | own, indent=1))
+            self._write(digests | {name: new})
+
+    def forget(self, name: str) -> None:
+        """Remove the digest of a file, to which something is about to be appended."""
+        digests = self._read() or {}
+        if digests.pop(name, None) is not None:
+            self._write(digests)
+
+    def names(self) -> list[str] | None:
+        """Return the names of the files that have a digest; None if there is no file of digests."""
+        digests = self._read()
+        return None if digests is None else list(digests)
 
     def check(self, name: str, content: bytes) -> None:
         """Check that the content of a file is what the run wrote; a file without a digest passes.
@@ -51,7 +60,7 @@ class Checksums:
 
     def expected_digests(self, name: str) -> list[str]:
         """Return the digests that a file may have, the newest first; an empty list for a file without a digest."""
-        return self._read().get(name, [])
+        return (self._read() or {}).get(name, [])
 
     def _present_digest(self, name: str) -> str | None:
         try:
@@ -60,12 +69,16 @@ class Checksums:
             return None
         return None if content is None else digest(content)
 
-    def _read(self) -> dict[str, list[str]]:
-        """Return the stored digests. If the file of digests is damaged, rename it, warn, and return no digests."""
+    def _write(self, digests: Mapping[str, list[str]]) -> None:
+        own = {CHECKSUMS_FILE: [_digest_entries(digests)]}
+        write_whole(self._folder / CHECKSUMS_FILE, json.dumps({**digests, **own}, indent=1))
+
+    def _read(self) -> dict[str, list[str]] | None:
+        """Return the stored digests; None without a file of digests. A damaged one is renamed, with a warning."""
         path = self._folder / CHECKSUMS_FILE
         content = read_bytes(path)
         if content is None:
-            return {}
+            return None
         try:
             digests = json.loads(content)
             own = digests.pop(CHECKSUMS_FILE, None)  # older versions wrote no digest of this file

@@ -88,9 +88,7 @@ def _holds_bundle(folder: RunFolder, best: BestPlan, bundle_inputs: Mapping[str,
     try:
         # This read compares the digest, because a manifest with a changed number would still be valid.
         folder.read(BUNDLE_MANIFEST, bytes)
-        manifest = load_manifest(path)
-        for artifact in (*bundles.artifacts(manifest), *list_files(manifest)):
-            read_artifact(path, artifact)
+        manifest = check_files(path)
         if folder.read(UNGATED, bytes) is None:
             raise UserError(f"{folder / UNGATED}: no such file")
     except UserError as error:
@@ -102,6 +100,18 @@ def _holds_bundle(folder: RunFolder, best: BestPlan, bundle_inputs: Mapping[str,
     if changes:
         console.say(f"export: the bundle was made from other {' and '.join(changes)}; it is exported again")
     return not changes
+
+
+def check_files(bundle: Path) -> Mapping[str, Any]:
+    """Check every file of a bundle by the digest in the bundle's manifest, and return the manifest.
+
+    Raises:
+        UserError: a file is missing, or differs from what was written.
+    """
+    manifest = load_manifest(bundle)
+    for artifact in (*bundles.artifacts(manifest), *list_files(manifest)):
+        read_artifact(bundle, artifact)
+    return manifest
 
 
 def verify(problem: Problem, bundle: PlanBundle) -> verification.Parity:

@@ -12,8 +12,8 @@ from gatesearch._lib.revision import revision
 from gatesearch.cost.model import CostModel
 from gatesearch.devices.profile import list_constants
 from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.results_check import read_trials
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.pipeline.study import Study
 from gatesearch.recipe import Recipe
 from gatesearch.report.page import parse_record
 from gatesearch.report.record import layers
@@ -70,8 +70,8 @@ def opening_record(problem: Problem, cost: CostModel, folder: RunFolder) -> dict
 
 def unfinished_record(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None:
     """Return the record of an unfinished run, built from its folder alone; None if record.json is complete."""
-    trials = Study.find(recipe, folder).read()
-    finished = folder.read("record.json", parse_record)
+    trials = read_trials(recipe, folder)
+    finished = folder.read("record.json", _parse_finished)
     if finished is not None and len(finished["trials"]) == len(trials.trials):
         return None
     opening = folder.read(OPENING_FILE, parse_record) or {
@@ -110,6 +110,13 @@ def read_histories(folder: RunFolder, files: dict[str, str]) -> dict[str, Histor
         for name, file in files.items()
     }
     return {name: curve for name, curve in curves.items() if curve is not None}
+
+
+def _parse_finished(content: bytes) -> dict[str, Any]:
+    record = parse_record(content)
+    if not isinstance(record.get("trials"), list):
+        raise ValueError("it lists no trials")
+    return record
 
 
 def _parse_history(text: bytes) -> History:

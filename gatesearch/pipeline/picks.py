@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +18,10 @@ from gatesearch.pipeline.pick_dir import PickFolder
 from gatesearch.pipeline.problem import Inputs
 from gatesearch.pipeline.refusal import store_refusal
 from gatesearch.pipeline.result import RunResult
+from gatesearch.pipeline.results_check import check_results, read_trials
 from gatesearch.pipeline.run import build_artifacts, check_ready, prepare
 from gatesearch.pipeline.run_dir import RunFolder, resume_hint
 from gatesearch.pipeline.steps import STEPS
-from gatesearch.pipeline.study import Study
 from gatesearch.pipeline.weights import state_bytes
 from gatesearch.recipe import Recipe, load_run, mark_run
 from gatesearch.search.result import SearchResult
@@ -99,11 +97,12 @@ def read_search(recipe: Recipe, folder: RunFolder) -> SearchResult:
     """Return the trials of a search that has ended.
 
     Raises:
-        UserError: the search has not ended.
+        UserError: the search has not ended, or a result of the run is missing or changed.
     """
-    trials = Study.find(recipe, folder).read()
-    rows = folder.read("trials.csv", lambda text: list(csv.DictReader(io.StringIO(text.decode()))))
-    if not rows or len(rows) < len(trials.trials):  # the end of a search writes the table
+    check_results(folder.path)
+    trials = read_trials(recipe, folder)
+    listed = folder.listed_trials()
+    if not listed or listed < len(trials.trials):  # the end of a search writes the table
         raise UserError(
             f"{folder.path}: its search has not ended ({len(trials.trained)} of {recipe.search.trials} trials); go on "
             f"with it: {folder.resume_command}"

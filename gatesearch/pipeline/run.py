@@ -33,6 +33,7 @@ from gatesearch.pipeline.pricing import build_cost_model, check_prices
 from gatesearch.pipeline.problem import Inputs, Problem, describe_data, load_problem
 from gatesearch.pipeline.refusal import list_entries, remove_unless_started, store_refusal
 from gatesearch.pipeline.result import RunOutputs, RunResult
+from gatesearch.pipeline.results_check import check_results
 from gatesearch.pipeline.run_dir import RunFolder, check_unused
 from gatesearch.pipeline.search import describe_search, search
 from gatesearch.pipeline.steps import STEPS
@@ -234,7 +235,12 @@ def build_artifacts(result: RunResult, best: BestPlan, until: str) -> RunResult:
 
 
 def report(path: Path, *, trust: bool = False) -> None:
-    """Write the report of a run's results so far, even during the run; see :func:`resume` for ``trust``."""
+    """Write the report of a run's results so far, even during the run; see :func:`resume` for ``trust``.
+
+    Raises:
+        UserError: a result that the run wrote is missing or changed.
+    """
+    check_results(path)
     try:
         unfinished = unfinished_record(load_run(path, trust=trust), RunFolder(path))
     except DamagedFile as error:

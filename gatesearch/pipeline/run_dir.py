@@ -174,6 +174,11 @@ class RunFolder:
         for name in OUTPUT_FILES:
             self.load(name, bytes, "a run that ends writes it again")
 
+    def listed_trials(self) -> int:
+        """Return the number of trials in ``trials.csv``, which a search writes at its end; 0 without that file."""
+        rows = self.read("trials.csv", lambda text: list(csv.DictReader(io.StringIO(text.decode()))))
+        return len(rows or [])
+
     def warnings(self) -> list[str]:
         """Return the warnings of all sessions of the run, each once."""
         texts = self.load(WARNINGS_FILE, json.loads, "warnings of earlier sessions are lost")

@@ -16,7 +16,7 @@ from gatesearch.pipeline.heads import train_heads
 from gatesearch.pipeline.opening_record import OPENING_FILE, opening_record, reference_point
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.pipeline.study import Study
+from gatesearch.pipeline.study import JOURNAL_FILE, Study
 from gatesearch.pipeline.training import Baseline
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.report.record import trials as trial_tables
@@ -35,7 +35,10 @@ def search(problem: Problem, baseline: Baseline, cost: CostModel, folder: RunFol
     """Try plans until the study holds as many trials as the recipe asks for; trials of earlier sessions count."""
     folder.write_json(OPENING_FILE, opening_record(problem, cost, folder))
     evaluate = Evaluator(problem, baseline, cost, folder / CHECKPOINTS, train_heads(problem, baseline, folder))
+    folder.checksums.forget(JOURNAL_FILE)  # each trial appends to it, and has a checksum of its own
     result = _drive(problem, cost, folder, evaluate)
+    if (folder / JOURNAL_FILE).is_file():
+        folder.checksums.expect(JOURNAL_FILE, (folder / JOURNAL_FILE).read_bytes())
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # checkpoints of interrupted trials
     write_trials(result, folder)
     return result
@@ -84,7 +87,8 @@ def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evalu
             engine.open_session(problem.space, partial(price_violations, recipe, cost), settings)
         )
         past = SearchResult(tuple(session.ended))
-        _warn_of_lost_trials(folder, study, past)
+        if _warn_of_lost_trials(folder, study, past):
+            write_trials(past, folder)
         monitor = stack.enter_context(
             ProgressMonitor(
                 past.trials,
@@ -105,17 +109,15 @@ def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evalu
         return session.result()
 
 
-def _warn_of_lost_trials(folder: RunFolder, study: Study, past: SearchResult) -> None:
+def _warn_of_lost_trials(folder: RunFolder, study: Study, past: SearchResult) -> bool:
     """Warn if an earlier session listed more trials than the study now holds: its file was emptied or deleted."""
-    table = folder / "trials.csv"
-    if not table.is_file():
-        return
-    listed = len(table.read_bytes().splitlines()) - 1  # without the line of column names
-    if listed > len(past.trials):
+    listed, stored = folder.listed_trials(), len(past.trials)
+    if listed > stored:
         console.warn(
-            f"{show_place(study.place)}: holds {len(past.trials)} trials, and trials.csv lists {listed}; the others "
-            "are tried again"
+            f"{show_place(study.place)}: holds {stored} trials, and trials.csv lists {listed}; the others are tried "
+            "again"
         )
+    return listed > stored
 
 
 def _sampler(problem: Problem, cost: CostModel) -> GateSampler | choice.SamplerFactory:

@@ -12,6 +12,7 @@ from gatesearch.search import SearchResult, engine
 from gatesearch.search.storage import STUDY, Place
 
 STUDY_FILE = "study.json"
+JOURNAL_FILE = "study.journal"
 
 
 class Study(NamedTuple):
@@ -27,7 +28,7 @@ class Study(NamedTuple):
         Several runs may share a database. So a study in a database has a name of its own, which the run folder stores.
         """
         if recipe.search.storage == "journal":
-            return cls(folder / "study.journal", STUDY)
+            return cls(folder / JOURNAL_FILE, STUDY)
         stored = folder.read_json(STUDY_FILE)
         if stored is None:
             stored = {"study": f"{folder.path.absolute().name}-{uuid.uuid4().hex[:8]}"}

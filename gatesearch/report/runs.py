@@ -39,16 +39,25 @@ class FinishedRun:
         return str(self.summary["goal"])
 
 
+def check_folder(path: Path) -> None:
+    """Check that a folder belongs to a run or to a pick.
+
+    Raises:
+        UserError: it does not exist, or holds neither.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path}: no such run folder")
+    if not ((path / "recipe.yaml").is_file() or path.parent.name == PICKS):
+        raise UserError(f"{path}: not a run folder: it holds no recipe.yaml")
+
+
 def read_run(name: str, path: Path) -> FinishedRun:
     """Return the run in a folder.
 
     Raises:
         UserError: the folder holds no finished run, or a damaged file.
     """
-    if not path.is_dir():
-        raise UserError(f"{path}: no such run folder")
-    if not ((path / "recipe.yaml").is_file() or path.parent.name == PICKS):
-        raise UserError(f"{path}: not a run folder: it holds no recipe.yaml")
+    check_folder(path)
     if not (path / "summary.json").is_file():
         raise UserError(f"{path}: the run has not ended; go on with it: gatesearch run resume={path}")
     run = path.parent.parent if path.parent.name == PICKS else path
@@ -64,7 +73,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: is damaged or missing: {error}; write it again with gatesearch report") from None
+        raise UserError(
+            f"{path}: is damaged or missing: {error}; write it again: gatesearch run resume={path.parent}"
+        ) from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: is damaged: it holds no record")
     return value

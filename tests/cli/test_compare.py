@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gatesearch.cli import app
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report.runs import list_differences, read_run
 
 FRONT = [(0.9, 900.0), (0.8, 400.0)]
@@ -49,9 +49,15 @@ def write_run(folder: Path, goal: str = "classification", seed: int = 0, **summa
         },
         "logs/origin.json": {"recipe": {"seed": seed, "device": "three_core"}, "data": {"train": "ab"}},
     }
+    run = RunFolder(folder)
     for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(json.dumps(content))
+        run.write_json(name, content)
+    return folder
+
+
+def write_unfinished(folder: Path) -> Path:
+    """Write the files of a run that has not ended."""
+    RunFolder(folder).write_json("recipe.yaml", {})
     return folder
 
 
@@ -81,18 +87,28 @@ def test_runs_of_unlike_goals_have_tables_of_their_own(tmp_path: Path, capsys: p
 
 def test_each_run_that_cannot_be_compared_has_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = [str(write_run(tmp_path / name)) for name in ("one", "two")]
-    damaged, unfinished = write_run(tmp_path / "damaged"), write_run(tmp_path / "unfinished")
-    (damaged / "record.json").write_text("{")
-    (unfinished / "summary.json").unlink()
+    reasons = {
+        write_run(tmp_path / "damaged"): "record.json: is damaged: its sha256 is ",
+        write_run(tmp_path / "incomplete"): "summary.json: is missing, and the run wrote it; write it again: ",
+        write_unfinished(tmp_path / "unfinished"): "the run has not ended",
+        tmp_path / "none": "no such run folder",
+    }
+    (tmp_path / "damaged" / "record.json").write_text("{")
+    (tmp_path / "incomplete" / "summary.json").unlink()
     page = tmp_path / "page.html"
-    assert app.main(["compare", *whole, str(damaged), str(unfinished), str(tmp_path / "none"), f"out={page}"]) == 0
+    assert app.main(["compare", *whole, *map(str, reasons), f"out={page}"]) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3
-    for line, reason in zip(
-        lines, ("is damaged or missing", "the run has not ended", "no such run folder"), strict=True
-    ):
+    for line, reason in zip(lines, reasons.values(), strict=True):
         assert line.startswith("warning: compare: ") and reason in line
-    assert page.read_text().count("Left out: ") == 3
+    assert page.read_text().count("Left out: ") == len(reasons)
+
+
+def test_a_run_without_digests_is_compared_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = write_run(tmp_path / "one"), write_run(tmp_path / "two")
+    (two / "logs" / "checksums.json").unlink()
+    assert app.main(["compare", str(one), str(two), f"out={tmp_path / 'page.html'}"]) == 0
+    line = f"warning: {two}/logs/checksums.json: no such file; the run's files are read without digests"
+    assert capsys.readouterr().err.splitlines() == [line]
 
 
 def test_fewer_than_two_runs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
