@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 from torch import Tensor, nn
 
@@ -17,12 +17,47 @@ from gatesearch.errors import UserError, quote
 
 if TYPE_CHECKING:
     from gatesearch.devices.profile import Device
+    from gatesearch.pipeline.forecast import Forecast
     from gatesearch.pipeline.result import RunResult
     from gatesearch.recipe import Recipe
     from gatesearch.recipe.schema import SearchSpace, Stream
 
 WHERE = "gatesearch.run"
 STAND_IN_KEYS = ("data", "backbone", "backbone_args")
+
+
+@overload
+def run(
+    model: nn.Module,
+    data: Dataset,
+    *,
+    space: str | Path | Mapping[str, Any] | SearchSpace,
+    stream: Mapping[str, Any] | Stream,
+    dry_run: Literal[True],
+    device: str | Path | Device = "three_core",
+    name: str | None = None,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    trust: bool = False,
+    **groups: Any,
+) -> Forecast: ...
+
+
+@overload
+def run(
+    model: nn.Module,
+    data: Dataset,
+    *,
+    space: str | Path | Mapping[str, Any] | SearchSpace,
+    stream: Mapping[str, Any] | Stream,
+    device: str | Path | Device = "three_core",
+    name: str | None = None,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    trust: bool = False,
+    dry_run: Literal[False] = False,
+    **groups: Any,
+) -> RunResult: ...
 
 
 def run(
@@ -36,8 +71,9 @@ def run(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     trust: bool = False,
+    dry_run: bool = False,
     **groups: Any,
-) -> RunResult:
+) -> RunResult | Forecast:
     """Find the gates of a network: search, retrain, export and report, as ``gatesearch run`` does.
 
     Args:
@@ -54,6 +90,9 @@ def run(
             groups are ignored; a warning names each that differs from that recipe. ``out`` must then be None.
         trust: with ``resume``, whether to load the modules and connect to the clusters that the folder's recipe names;
             see docs/security.md.
+        dry_run: whether to train nothing and to make no run folder. The checks of a run and the dry run of its export
+            are done, and the result is a :class:`gatesearch.pipeline.forecast.Forecast`: the space, the range of
+            prices, the expected time and the memory. ``resume`` must then be None.
         **groups: any other group of a recipe, such as ``search={"trials": 60}`` or ``constraints={...}``.
 
     Raises:
@@ -80,8 +119,11 @@ def run(
     if not isinstance(data, Dataset):
         raise UserError(f"{WHERE}: data is a {type(data).__name__}, not a gatesearch.data.Dataset")
     folders = {"out": _read_path("out", out), "resume": _read_path("resume", resume)}
-    if not isinstance(trust, bool):
-        raise UserError(f"{WHERE}: trust: {quote(trust)} is neither True nor False")
+    for key, flag in {"trust": trust, "dry_run": dry_run}.items():
+        if not isinstance(flag, bool):
+            raise UserError(f"{WHERE}: {key}: {quote(flag)} is neither True nor False")
+    if dry_run and resume is not None:
+        raise UserError(f"{WHERE}: dry_run: resume={resume} goes on with a run that has begun; leave one of them out")
     for key in groups:
         if key in STAND_IN_KEYS:
             raise UserError(f"{WHERE}: {key}: this group stands for the model and data of the program; leave it out")
@@ -118,6 +160,10 @@ def run(
         samples=data.train.inputs.shape[-1],
     )
     inputs = Inputs(copy_network(model), data)
+    if dry_run:
+        from gatesearch.pipeline.forecast import forecast
+
+        return forecast(resolve_batch_size(checked), folders["out"], inputs)
     return pipeline.start(resolve_batch_size(checked), folders["out"], inputs)
 
 

@@ -104,16 +104,21 @@ def read_positive(key: str, written: str) -> float:
     return value
 
 
-def take_trust(words: list[str]) -> bool:
-    """Remove ``trust=true`` from the words and say whether it was there.
+def take_flag(words: list[str], key: str) -> bool:
+    """Remove ``key=true`` from the words and say whether it was there.
 
     Raises:
-        UserError: ``trust`` has another value.
+        UserError: the key has another value.
     """
-    written = take(words, "trust")
+    written = take(words, key)
     if written not in (None, "true", "false"):
-        raise UserError(f"trust={written}: write trust=true, or leave it out")
+        raise UserError(f"{key}={written}: write {key}=true, or leave it out")
     return written == "true"
+
+
+def take_trust(words: list[str]) -> bool:
+    """Remove ``trust=true`` from the words and say whether it was there; see :func:`take_flag` for the error."""
+    return take_flag(words, "trust")
 
 
 def load_recipe(command: str, words: Sequence[str], *, trust: bool = False) -> Recipe:

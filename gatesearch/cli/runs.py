@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gatesearch.cli.arguments import (
+    AsJson,
     RunFolder,
     Settings,
     Trust,
@@ -16,6 +19,7 @@ from gatesearch.cli.arguments import (
     load_recipe,
     refuse_rest,
     take,
+    take_flag,
     take_trust,
 )
 from gatesearch.cli.picks import require_parity
@@ -34,13 +38,23 @@ ExportSettings = Annotated[
 ]
 
 
-def run(settings: Settings = None) -> None:
+def run(settings: Settings = None, as_json: AsJson = False) -> None:
     """Do all steps of a recipe, from data to report.
 
     out=DIR names the run folder; without it, the folder is runs/RECIPE-N. resume=RUN_DIR alone continues a stopped run.
+    dry_run=true trains nothing and makes no run folder: it checks the recipe, tries the export, and prints the space,
+    the range of prices, the expected time and the memory, with --json as one document.
     """
     words = list(settings or [])
+    is_dry = take_flag(words, "dry_run")
     resume, out = take(words, "resume"), take(words, "out")
+    if as_json and not is_dry:
+        raise UserError("--json: is for dry_run=true; a run writes summary.json")
+    if is_dry:
+        if resume is not None:
+            raise UserError(f"dry_run=true: resume={resume} goes on with a run that has begun; leave one of them out")
+        forecast_run(words, Path(out) if out else None, as_json)
+        return
     if resume is None:
         recipe = load_recipe("run", words)
         from gatesearch.batch_study.auto_batch import resolve_batch_size
@@ -55,6 +69,21 @@ def run(settings: Settings = None) -> None:
     from gatesearch.pipeline import run as pipeline
 
     require_parity(pipeline.resume(folder, trust=trust))
+
+
+def forecast_run(words: Sequence[str], out: Path | None, as_json: bool) -> None:
+    """Print what a run of a recipe would search and take, and train nothing."""
+    recipe = load_recipe("run", words)
+    from gatesearch._lib import console
+    from gatesearch.batch_study.auto_batch import resolve_batch_size
+    from gatesearch.pipeline.forecast import forecast, print_forecast
+
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        result = forecast(resolve_batch_size(recipe), out)
+    if as_json:
+        console.print_json(result.to_dict())
+    else:
+        print_forecast(result)
 
 
 def step_commands() -> dict[str, Callable[[str], None]]:

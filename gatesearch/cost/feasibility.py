@@ -18,14 +18,20 @@ def memory_overflows(device: Device, estimates: Sequence[StageEstimate]) -> dict
     states that all its stages keep from hop to hop.
     """
     overflows: dict[str, float] = {}
-    for core in device.cores:
-        on_core = [estimate for estimate in estimates if estimate.cost.core == core.name]
-        used = {
-            "flash": sum(estimate.flash_bytes for estimate in on_core) / (core.memory.flash_kib * 1024),
-            "sram": _used_sram(on_core) / (core.memory.sram_kib * 1024),
-        }
-        overflows.update({f"{core.name}.{memory}": share - 1 for memory, share in used.items() if share > 1})
+    for name, used in memory_bytes(estimates).items():
+        memory = device.core(name).memory
+        shares = {"flash": used["flash"] / (memory.flash_kib * 1024), "sram": used["sram"] / (memory.sram_kib * 1024)}
+        overflows |= {f"{name}.{kind}": share - 1 for kind, share in shares.items() if share > 1}
     return overflows
+
+
+def memory_bytes(estimates: Sequence[StageEstimate]) -> dict[str, dict[str, float]]:
+    """Return the bytes of flash and of SRAM that the stages take, by core; see :func:`memory_overflows`."""
+    used = {}
+    for name in dict.fromkeys(estimate.cost.core for estimate in estimates):
+        on_core = [estimate for estimate in estimates if estimate.cost.core == name]
+        used[name] = {"flash": sum(estimate.flash_bytes for estimate in on_core), "sram": _used_sram(on_core)}
+    return used
 
 
 def _used_sram(estimates: Sequence[StageEstimate]) -> float:

@@ -521,6 +521,10 @@ class CostModel:
         """
         return feasibility.memory_overflows(self.device, self._memory(replace(plan, clocks=())))
 
+    def memory_bytes(self, plan: GatePlan) -> dict[str, dict[str, float]]:
+        """Return the bytes of ``"flash"`` and of ``"sram"`` that a plan takes on each of its cores."""
+        return feasibility.memory_bytes(self._memory(replace(plan, clocks=())))
+
     @_at_clocks_of_plan
     def violations(self, plan: GatePlan) -> dict[str, float]:
         """Return every reason why the device cannot run a plan, each with a number above 0; empty if it can.

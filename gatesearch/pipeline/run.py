@@ -160,7 +160,15 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
 def prepare(
     recipe: Recipe, folder: RunFolder, inputs: Inputs | None, timed: StepTimer
 ) -> tuple[Problem, CostModel, Baseline]:
-    """Do the steps before the search: return the problem, the cost model and the baseline.
+    """Do the steps before the search; see :func:`price_problem` for the arguments."""
+    problem, cost = price_problem(recipe, folder, inputs, timed)
+    return problem, cost, timed(train_baseline, problem, folder)
+
+
+def price_problem(
+    recipe: Recipe, folder: RunFolder, inputs: Inputs | None, timed: StepTimer
+) -> tuple[Problem, CostModel]:
+    """Do the steps before the first training: return the problem and the cost model.
 
     Args:
         recipe: the recipe of the run.
@@ -176,7 +184,7 @@ def prepare(
     problem = timed(dry_run, problem, folder)
     cost = timed(build_cost_model, problem, problem.backbone, folder)
     check_prices(problem, cost)
-    return problem, cost, timed(train_baseline, problem, folder)
+    return problem, cost
 
 
 def build_artifacts(result: RunResult, best: BestPlan, until: str) -> RunResult:

@@ -52,8 +52,10 @@ class _Watch(Callback):
     The name of this class is the key of its state in checkpoints.
     """
 
-    def __init__(self, history: History, on_epoch: Callable[[], None] | None) -> None:
-        self.history, self.on_epoch = history, on_epoch
+    def __init__(
+        self, history: History, on_epoch: Callable[[], None] | None, on_step: Callable[[], None] | None
+    ) -> None:
+        self.history, self.on_epoch, self.on_step = history, on_epoch, on_step
         self.random_states: list[Tensor] = []  # states in the resumed checkpoint: the CPU's, then each GPU's
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -61,6 +63,10 @@ class _Watch(Callback):
         if self.random_states:
             torch.set_rng_state(self.random_states[0])
             torch.cuda.set_rng_state_all(self.random_states[1:])
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.on_step is not None:
+            self.on_step()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, GatedTask)
@@ -96,6 +102,8 @@ def fit(
     log_dir: Path | None = None,
     checkpoints: Path | None = None,
     on_epoch: Callable[[], None] | None = None,
+    on_step: Callable[[], None] | None = None,
+    max_steps: int | None = None,
 ) -> History:
     """Train a model in place.
 
@@ -112,6 +120,8 @@ def fit(
             resumes; None for no logs.
         checkpoints: folder for the checkpoint if ``log_dir`` is None; None for no checkpoint.
         on_epoch: function that is called after each epoch.
+        on_step: function that is called after each step.
+        max_steps: number of steps after which the training ends; None to train all epochs.
 
     Raises:
         DivergedError: the loss or a weight is not finite.
@@ -124,7 +134,7 @@ def fit(
     aim = goal or Classification(features.positive, features.kind_names)
     steps = GatedTask(model, aim, features.positive, class_weights(features, gates.shares), schedule, gates, augment)
     history = History()
-    callbacks: list[Callback] = [StopAtDivergence(schedule), _Watch(history, on_epoch)]
+    callbacks: list[Callback] = [StopAtDivergence(schedule), _Watch(history, on_epoch, on_step)]
     train = Batches(features, schedule.batch_size)
     if decay := averaging_decay(schedule.averaging, schedule.epochs * len(train)):
         callbacks.append(MovingAverage(decay))
@@ -144,6 +154,7 @@ def fit(
     with _quiet_lightning():
         trainer = pl.Trainer(
             max_epochs=schedule.epochs,
+            max_steps=-1 if max_steps is None else max_steps,
             accelerator="auto",
             devices=1,
             logger=TensorBoardLogger(log_dir, name="", version="") if log_dir is not None else False,
