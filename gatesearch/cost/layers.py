@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gatesearch.cost.kernel_costs import InBytes, KernelCosts
 from gatesearch.devices.profile import Core, Kernels
@@ -33,11 +33,13 @@ class LayerChange:
         work: the work of its gate; None if it has no gate and only has fewer input channels.
         remaining_inputs: the input channels that remain, as pairs of a kind of skip (such as ``"channel"``) and a
             remaining share. A core saves the work of the other channels only if it supports this kind of skip.
+        key: a string that identifies the change in caches; None if the change depends on a measured report.
     """
 
     site: LayerSite
     work: LayerWork | None
     remaining_inputs: tuple[tuple[str, float], ...]
+    key: str | None = field(default=None, compare=False)
 
     @property
     def kernels(self) -> tuple[KernelCall, ...]:
@@ -121,10 +123,7 @@ class LayerChange:
 
 
 def layer_changes(
-    gates: Sequence[PlacedGate],
-    layers: Sequence[LayerSite],
-    observed: Mapping[str, Mapping[str, float]],
-    least_work: dict[PlacedGate, LayerWork] | None = None,
+    gates: Sequence[PlacedGate], layers: Sequence[LayerSite], observed: Mapping[str, Mapping[str, float]]
 ) -> dict[str, LayerChange]:
     """Return every layer that changes, by site: layers with a gate, and layers that read the output of such a layer.
 
@@ -133,27 +132,67 @@ def layer_changes(
         layers: every layer site of the backbone.
         observed: by site, the shares that were measured for a gate (its report). A gate without a report has the least
             work that its parameters allow.
-        least_work: cache of the work of gates without a report; new entries are added.
     """
-    least_work = {} if least_work is None else least_work
-    work = {}
-    for gate in gates:
-        report = observed.get(gate.site)
-        if report is not None:
-            work[gate.site] = work_of(find(layers, gate.site), gate, report)
-            continue
-        if gate not in least_work:
-            least_work[gate] = work_of(find(layers, gate.site), gate)
-        work[gate.site] = least_work[gate]
-    changes = {}
-    for site in layers:
-        before = work.get(site.source or "", DENSE)
-        remaining_inputs = (
-            tuple((call, before.density) for call in _channel_skips(before)) if before.density < 1 else ()
-        )
-        if site.name in work or remaining_inputs:
-            changes[site.name] = LayerChange(site, work.get(site.name), remaining_inputs)
-    return changes
+    work = {gate.site: work_of(find(layers, gate.site), gate, observed.get(gate.site)) for gate in gates}
+    changes = {site.name: _change(site, work.get(site.name), work.get(site.source or "", DENSE)) for site in layers}
+    return {name: change for name, change in changes.items() if change is not None}
+
+
+class LayerChanges:
+    """Finds the changes of layers before training, when each gate has the least work that its parameters allow.
+
+    Changes are cached, because the plans of a search have most of them in common.
+
+    Args:
+        layers: every layer site of the backbone.
+    """
+
+    def __init__(self, layers: Sequence[LayerSite]) -> None:
+        self._layers = layers
+        self._indices = {site.name: index for index, site in enumerate(layers)}
+        # By site: the indices of the sites whose layers a gate at the site changes.
+        self._changed: dict[str, tuple[int, ...]] = {
+            name: tuple(k for k, site in enumerate(layers) if name in (site.name, site.source))
+            for name in self._indices
+        }
+        self._gates: dict[PlacedGate, tuple[str, LayerWork]] = {}
+        self._changes: dict[tuple[int, str, str], LayerChange | None] = {}
+
+    def find(self, gates: Sequence[PlacedGate]) -> dict[str, LayerChange]:
+        """Return the changes that gates at layer sites make; see :func:`layer_changes`."""
+        works = {gate.site: self._work_of(gate) for gate in gates}
+        changes = {}
+        for k in sorted({k for name in works for k in self._changed[name]}):
+            site = self._layers[k]
+            own, before = works.get(site.name, ("", None)), works.get(site.source or "", ("", DENSE))
+            key = k, own[0], before[0]
+            if key not in self._changes:
+                self._changes[key] = _change(site, own[1], before[1], f"{site.name} {own[0]} {before[0]}")
+            change = self._changes[key]
+            if change is not None:
+                changes[site.name] = change
+        return changes
+
+    def _work_of(self, gate: PlacedGate) -> tuple[str, LayerWork]:
+        """Return a text that identifies a gate, and the gate's least work."""
+        pair = self._gates.get(gate)
+        if pair is None:
+            pair = self._gates[gate] = f"{gate!r}", work_of(find(self._layers, gate.site), gate)
+        return pair
+
+
+def _change(site: LayerSite, work: LayerWork | None, before: LayerWork, key: str | None = None) -> LayerChange | None:
+    """Return the change of a layer; None if nothing changes.
+
+    Args:
+        site: the site of the layer.
+        work: the work of its gate, if it has one.
+        before: the work of the layer whose output it reads.
+        key: see :class:`LayerChange`.
+    """
+    skips = _channel_skips(before) if before.density < 1 else []
+    remaining_inputs = tuple((call, before.density) for call in skips)
+    return LayerChange(site, work, remaining_inputs, key) if work is not None or remaining_inputs else None
 
 
 def runs_between_relus(site: LayerSite) -> bool:
@@ -171,7 +210,8 @@ def dense_by_kernel(site: LayerSite) -> LayerChange:
         KernelCall(site.op, (site.shape_in[0], cell.columns[0], cell.rows), (("parts", 0),), (("rich", 1.0),))
         for cell in cells(site)
     )
-    return LayerChange(site, LayerWork(calls=(Call(BITS),), macs=0.0, params=0, density=1.0, kernels=tuple(calls)), ())
+    work = LayerWork(calls=(Call(BITS),), macs=0.0, params=0, density=1.0, kernels=tuple(calls))
+    return LayerChange(site, work, (), key=f"{site.name} dense")
 
 
 def _channel_skips(work: LayerWork) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from itertools import accumulate, pairwise
-from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from gatesearch.cost import feasibility
 from gatesearch.cost.blocks import END
@@ -21,11 +21,12 @@ from gatesearch.cost.energy import StageCost, expected_energy, expected_latency_
 from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.hop_table import HopTable
 from gatesearch.cost.kernel_costs import KernelCosts
-from gatesearch.cost.layers import LayerChange, layer_changes
+from gatesearch.cost.layers import LayerChange, LayerChanges, layer_changes
 from gatesearch.cost.placed_cut import CROSSING_BITS, PlacedCut, crossing_bits
 from gatesearch.cost.price import ExitEstimate, Price, StageEstimate
+from gatesearch.cost.run_costs import RunCosts, Terms, add_exits
 from gatesearch.cost.signal_gate import signal_gate_us
-from gatesearch.cost.stage import MAX_STAGES, StagePricer, StageWork
+from gatesearch.cost.stage import StagePricer, StageWork
 from gatesearch.cost.stage_keys import StageKeys
 from gatesearch.cost.stream_memory import with_hop_memory
 from gatesearch.cost.stream_price import WindowAndHop, price_by_hops
@@ -33,17 +34,13 @@ from gatesearch.cost.stream_shares import reach, shift_prevalence
 from gatesearch.cost.table import Table
 from gatesearch.cost.utilisation import MAX_UTILISATION, mean_utilisation, worst_utilisation
 from gatesearch.devices.profile import Clocks, Core, Device, clock_choices, list_clock_slots
-from gatesearch.gates import LayerWork, cut_gates, layer_gates
+from gatesearch.gates import cut_gates, layer_gates
 from gatesearch.gates.level import SignalFormat
 from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.metrics.streams.activity import STEADY, Activity
 from gatesearch.plan import GatePlan, PlacedGate
 
-Terms = tuple[float, float]  # microseconds and microjoules
 Gates = tuple[PlacedGate, ...]
-# The key of a stage's cost in a cache: core of the stage before, bytes of a value that this stage passes on, own core,
-# own key.
-StagePlace = tuple[str | None, int, str, str]
 MAX_KEYS = 256  # largest number of gate combinations for which the keys of stages are cached
 _Options = ParamSpec("_Options")
 _Result = TypeVar("_Result")
@@ -61,20 +58,6 @@ def _at_clocks_of_plan(
         return method(cost, plan, *args, **kwargs)
 
     return compute
-
-
-class StageTerms(NamedTuple):
-    """The cost of a stage before training.
-
-    Args:
-        terms: the cost that a window adds if it reaches the stage.
-        exit: the cost that a window adds if it leaves through the exit behind the stage; None without an exit.
-        width: bytes of a value of the stage's output.
-    """
-
-    terms: Terms
-    exit: Terms | None
-    width: int
 
 
 @dataclass(frozen=True)
@@ -111,10 +94,8 @@ class CostModel:
     frontend_hop: FrontendWork | None = None
     signal_forms: Mapping[str, SignalFormat] = field(default_factory=dict)
     # Caches: a search prices thousands of plans that have most of their stages in common.
-    _stage_terms: dict[StagePlace, StageTerms] = field(default_factory=dict, init=False, repr=False, compare=False)
     _key_cache: dict[Gates, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _placed_cuts: dict[PlacedGate, PlacedCut] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _least_work: dict[PlacedGate, LayerWork] = field(default_factory=dict, init=False, repr=False, compare=False)
     _by_clocks: dict[Clocks, CostModel] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -122,7 +103,13 @@ class CostModel:
         return StageKeys(self.table.sites, self.layers, self.table.layers)
 
     @cached_property
-    def _pricer(self) -> StagePricer:
+    def layer_changes(self) -> LayerChanges:
+        """The changes that gates make to layers before training."""
+        return LayerChanges(self.layers)
+
+    @cached_property
+    def pricer(self) -> StagePricer:
+        """The work of stages."""
         return StagePricer(self.table, self.layers, self.kernels)
 
     @property
@@ -156,8 +143,9 @@ class CostModel:
             ValueError: the number of cores is not the number of stages.
         """
         cuts = self._cuts(plan)
-        changes = layer_changes(layer_gates(plan), self.layers, observed or {}, self._least_work)
-        bits = [self._input_bits, *crossing_bits(cuts, densities)]
+        gates = layer_gates(plan)
+        changes = layer_changes(gates, self.layers, observed) if observed else self.layer_changes.find(gates)
+        bits = [self.input_bits, *crossing_bits(cuts, densities)]
         keys = [None] * len(bits) if observed else self._keys(plan)
         estimates: list[StageEstimate] = []
         before, width = None, 1
@@ -192,8 +180,9 @@ class CostModel:
             entered: bits that enter the stage if each value has 8 bits.
             key: the stage's key in caches; None if the changes also depend on measured reports of layer gates.
         """
-        work = self._pricer.stage(core, entering, leaving, changes, key)
-        loop_us = self._pricer.loop_us(core, before, entering, leaving, (width, work.width))
+        work = self.pricer.stage(core, entering, leaving, changes, key)
+        values = self._values_at(entering), 0.0 if leaving is None else float(leaving.work.elements)
+        loop_us = float(self.pricer.loop_us(core, before, values, (width, work.width)))
         work = work._replace(reading=work.reading + loop_us)
         estimate = self._estimate(before or self.sense_core, core, entering, leaving, work, entered * width)
         return estimate, work.width
@@ -207,8 +196,13 @@ class CostModel:
             cuts.append(cut)
         return cuts
 
+    def _values_at(self, entering: PlacedCut | None) -> float:
+        """Return the number of values that enter a stage; None stands for the input."""
+        return float(self.table.input_elements if entering is None else entering.work.elements)
+
     @cached_property
-    def _input_bits(self) -> float:
+    def input_bits(self) -> float:
+        """The bits of one input sample with 8 bits for each value."""
         return float(self.table.input_elements * CROSSING_BITS)
 
     def _estimate(
@@ -221,7 +215,7 @@ class CostModel:
         bits: float,
     ) -> StageEstimate:
         """Return the estimate of a stage; ``bits`` enter it from the core of the stage before."""
-        exit_work = self._pricer.exit(core, leaving) if leaving is not None and leaving.work.exit_macs else None
+        exit_work = self.pricer.exit(core, leaving) if leaving is not None and leaving.work.exit_macs else None
         (flash, sram), exit_estimate = work.memory_bytes(core), None
         if exit_work is not None and leaving is not None:
             exit_flash, exit_sram = exit_work.memory_bytes(core)
@@ -243,39 +237,10 @@ class CostModel:
             width=work.width,
         )
 
-    @_at_clocks_of_plan
-    def run_costs(self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Terms, ...]:
-        """Return the coefficients of a plan's expected time and energy, as pairs of microseconds and microjoules.
-
-        The expected costs of :meth:`price` are linear in the reach of each stage. The first pair is the cost of every
-        window. Pair ``k + 1`` is the cost that a window adds if it reaches stage ``k``. A pair is infinite if the core
-        cannot run the stage. A search multiplies the pairs by predicted reaches instead of pricing the plan again.
-
-        If the stages run by hops, each pair is the cost of one hop. The pairs do not contain the cost of catching up
-        when a gate opens, because a search cannot predict openings.
-        """
-        if self.by_hop is not None:
-            if self.runs_by_hops(plan):
-                return self.by_hop.run_costs(plan)
-            return (self.by_hop._every_window, *self._by_window.run_costs(plan, observed)[1:])
-        if observed:
-            return self._terms(plan, observed)
-        terms, before, width = [self._every_window], None, 1
-        exits: list[tuple[int, Terms]] = []
-        for k, (name, stage_key) in enumerate(zip(plan.cores, self._keys(plan), strict=True)):
-            # The core and number format of the stage before decide which link the input crosses, and how many bytes
-            # cross it.
-            key = before, width, name, stage_key
-            stage = self._stage_terms.get(key)
-            if stage is None:
-                if len(self._stage_terms) >= MAX_STAGES:
-                    self._stage_terms.clear()
-                stage = self._stage_terms[key] = self._price_stage(plan, k, before, width)
-            terms.append(stage.terms)
-            if stage.exit is not None:
-                exits.append((k + 1, stage.exit))
-            before, width = name, stage.width
-        return tuple(_add_exits(terms, exits))
+    @cached_property
+    def run_costs(self) -> RunCosts:
+        """The coefficients of plans' expected times and energies; see :class:`gatesearch.cost.run_costs.RunCosts`."""
+        return RunCosts(self)
 
     def _keys(self, plan: GatePlan) -> list[str]:
         """Return the key of each stage of a plan.
@@ -289,36 +254,20 @@ class CostModel:
             keys = self._key_cache[plan.gates] = self._stage_keys.build(self._cuts(plan), layer_gates(plan))
         return keys
 
-    def _price_stage(self, plan: GatePlan, k: int, before: str | None, width: int) -> StageTerms:
-        """Price a stage of a plan before training; see :meth:`_stage`."""
-        cuts = self._cuts(plan)
-        entering, leaving = [None, *cuts][k], [*cuts, None][k]
-        estimate, own_width = self._stage(
-            before=None if before is None else self.device.core(before),
-            core=self.device.core(plan.cores[k]),
-            entering=entering,
-            leaving=leaving,
-            changes=layer_changes(layer_gates(plan), self.layers, {}, self._least_work),
-            width=width,
-            entered=self._input_bits if entering is None else crossing_bits([entering], None)[0],
-            key=self._keys(plan)[k],
-        )
-        exit_terms = None if estimate.exit is None else _terms_of(estimate.exit.cost)
-        return StageTerms(_terms_of(estimate.cost), exit_terms, own_width)
-
     @cached_property
-    def _every_window(self) -> Terms:
+    def every_window(self) -> Terms:
         """The cost of a window that reaches no stage."""
-        return self._terms(GatePlan((), (self.device.core_names[0],)), None)[0]
+        return self.coefficients(GatePlan((), (self.device.core_names[0],)), None)[0]
 
-    def _terms(self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None) -> tuple[Terms, ...]:
+    def coefficients(self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None) -> tuple[Terms, ...]:
+        """Return the coefficients of a plan from the estimates of its stages; see :attr:`run_costs`."""
         estimates = self.stages(plan, observed=observed)
         terms = [_terms_of(estimate.cost) for estimate in estimates]
         exits = [(k, _terms_of(each.exit.cost)) for k, each in enumerate(estimates) if each.exit is not None]
         idle = math.fsum(self.device.resting_mw.values()) * self.period_s * 1e3
         frontend_uj = self.device.added_uj(self.sense_core, self.frontend_us)
         always = self.device.sense.window_uj(self.period_s) + frontend_uj + idle
-        return ((self.frontend_us, always), *_add_exits(terms, exits))
+        return ((self.frontend_us, always), *add_exits(terms, exits))
 
     def _cost(self, before: Core, core: Core, work: StageWork, bits: float) -> StageCost:
         """Return the cost of one run on a core; if ``before`` is another core, ``bits`` cross their link."""
@@ -432,7 +381,7 @@ class CostModel:
         )
 
     @cached_property
-    def _by_window(self) -> CostModel:
+    def by_window(self) -> CostModel:
         """The cost model in which each hop runs a whole window."""
         return replace(self, hops=None)
 
@@ -563,20 +512,6 @@ class CostModel:
         """Return the plan without gates that needs the least energy, over all cores and clocks, and its price."""
         priced = [(plan, self.price_stream(plan, [STEADY, STEADY])) for plan in self.ungated_plans()]
         return min(priced, key=lambda pair: pair[1].energy.total_uj)
-
-
-def _add_exits(terms: Sequence[Terms], exits: Sequence[tuple[int, Terms]]) -> list[Terms]:
-    """Return the costs that a window adds at each stage that it reaches, with the costs of exits included.
-
-    R_k is the share of windows that reach stage k. A window takes the exit behind stage k if it reaches stage k but not
-    stage k + 1. So the exit runs for the share R_k - R_(k+1) of all windows. The function therefore adds the exit's
-    cost at stage k and subtracts it at stage k + 1.
-    """
-    added = list(terms)
-    for k, (us, uj) in exits:
-        added[k] = (added[k][0] + us, added[k][1] + uj)
-        added[k + 1] = (added[k + 1][0] - us, added[k + 1][1] - uj)
-    return added
 
 
 def _terms_of(cost: StageCost) -> Terms:

@@ -23,19 +23,22 @@ class PlacedCut(NamedTuple):
         work: the work of the gate, and the share of the tensor that it lets through.
         cost_key: a string that identifies the gate's effect on the cost of the stages on both sides and of its exit.
             Gates that differ only in a threshold, such as their recall target, have the same key.
+        head: name of the gate's head in the latency table.
     """
 
     placed: PlacedGate
     site: CutSite
     work: CutWork
     cost_key: str
+    head: str
 
     @classmethod
     def place(cls, placed: PlacedGate, site: CutSite) -> PlacedCut:
         """Return a gate at a site, with its work."""
         work = work_of(site, placed)
-        program = exit_of(placed, site.name) if work.exit_macs else f"{variant_of(placed)}@{site.name}"
-        return cls(placed=placed, site=site, work=work, cost_key=f"{program} {work!r}")
+        head = f"{variant_of(placed)}@{site.name}"
+        program = exit_of(placed, site.name) if work.exit_macs else head
+        return cls(placed=placed, site=site, work=work, cost_key=f"{program} {work!r}", head=head)
 
     @property
     def channel_share(self) -> float:

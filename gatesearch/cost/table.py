@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from gatesearch.cost.kernel_costs import Recorded
 from gatesearch.cost.surface import Surface
 from gatesearch.devices.profile import Device
@@ -92,6 +94,22 @@ class Loop:
     crossings: Mapping[str, float] = field(default_factory=dict)
     crossing: float = 0.0
     timings: int = 0
+
+    def crossing_us(self, values: Any, widths: tuple[Any, Any]) -> Any:
+        """Return the microseconds of a change of number format between two stages; 0 where there is no change.
+
+        Args:
+            values: number of values that pass to the second stage; a number or an array.
+            widths: bytes of a value in the two stages; numbers or arrays.
+
+        >>> loop = Loop(crossings={"int8 float32": 0.5, "float32 int8": 0.25}, crossing=1.0)
+        >>> loop.crossing_us(8, (np.array([1, 1, 4]), np.array([1, 4, 1]))).tolist()
+        [0.0, 5.0, 3.0]
+        """
+        each = np.where(
+            np.less(*widths), self.crossings.get("int8 float32", 0.0), self.crossings.get("float32 int8", 0.0)
+        )
+        return np.where(np.equal(*widths), 0.0, self.crossing + values * each)
 
 
 @dataclass(frozen=True, slots=True)

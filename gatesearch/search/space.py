@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import accumulate, chain, combinations, combinations_with_replacement, pairwise, product
 from typing import Any
 
-from gatesearch.devices.profile import ClockSlot, clock_choices
+from gatesearch.devices.profile import Clocks, ClockSlot, clock_choices
 from gatesearch.gates import kind_of
 from gatesearch.graph.sites import CutSite, LayerSite, Site
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
@@ -86,9 +86,13 @@ class Space:
     def plans_for(self, gates: Gates) -> list[GatePlan]:
         """Return every plan that has these gates: all choices of cores for its stages and of clocks for its cores."""
         filled = {self._cut_slot_of[gate] for gate in gates if gate in self._cut_slot_of}
+        return [GatePlan(gates, cores, clocks) for cores, clocks in self.placements(1 + len(filled))]
+
+    def placements(self, stages: int) -> list[tuple[tuple[str, ...], Clocks]]:
+        """Return every choice of cores for a number of stages, each with every choice of clocks for these cores."""
         return [
-            GatePlan(gates, cores, clocks)
-            for cores in combinations_with_replacement(self.cores, 1 + len(filled))
+            (cores, clocks)
+            for cores in combinations_with_replacement(self.cores, stages)
             for clocks in clock_choices(self.clocks, cores)
         ]
 

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatesearch.cost.effort import StageEfforts
 from gatesearch.cost.frontend import FrontendWork
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.table_reader import build_table
@@ -82,6 +83,6 @@ def test_a_stage_is_priced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores in combinations_with_replacement(CORES, 2):
         model.run_costs(GatePlan((cut, layer), cores))
     calls = []
-    monkeypatch.setattr(type(model), "_price_stage", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(StageEfforts, "effort", lambda *arguments: calls.append(arguments))
     model.run_costs(GatePlan((CUTS["conv2"][1], layer), ("mcu", "app")))  # differs only in recall
     assert not calls

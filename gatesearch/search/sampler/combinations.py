@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from gatesearch.gates import cut_gates
+from gatesearch.devices.profile import Clocks
 from gatesearch.plan import GatePlan
 from gatesearch.search.sampler.encoding import PlanEncoder
 from gatesearch.search.slots import Gates
@@ -17,7 +17,21 @@ from gatesearch.search.space import Space
 
 Array = npt.NDArray[np.float64]
 StageCosts = Callable[[GatePlan], Sequence[Sequence[float]]]
+Placement = tuple[tuple[str, ...], Clocks]  # the core of each stage, and the clocks of cores
 MAX_CACHED = 20_000  # combinations in the cache; a long search draws hundreds of thousands
+
+
+@runtime_checkable
+class ManyStageCosts(Protocol):
+    """Stage costs that are computed for many plans at once, such as those of a cost model."""
+
+    def price_many(self, combinations: Sequence[Gates], placements: Sequence[Placement]) -> Array:
+        """Return the costs of each combination of gates with each placement, [combinations, placements, 1 + stages, 2].
+
+        Args:
+            combinations: gates of plans; each combination has the same number of cut gates.
+            placements: the cores and clocks of plans.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +42,7 @@ class Combination:
         gates: the gates that the plans have in common.
         features: features of all gates together, [features].
         gate_features: features of each cut gate, [cut gates, gate features].
-        plans: every plan with these gates.
+        placements: the cores and clocks of every plan with these gates.
         stage_costs: latency and energy of each stage of each plan, [plans, 1 + largest number of stages,
             2]; :class:`Combinations` explains the rows.
     """
@@ -36,8 +50,17 @@ class Combination:
     gates: Gates
     features: Array
     gate_features: Array
-    plans: Sequence[GatePlan]
+    placements: Sequence[Placement]
     stage_costs: Array
+
+    def plan(self, index: int) -> GatePlan:
+        """Return one of the plans with these gates."""
+        return GatePlan(self.gates, *self.placements[index])
+
+    @property
+    def plans(self) -> list[GatePlan]:
+        """Every plan with these gates."""
+        return [self.plan(index) for index in range(len(self.placements))]
 
 
 class Combinations:
@@ -47,60 +70,67 @@ class Combinations:
         space: the space of the plans.
         stage_costs: a function that returns the costs of a plan, [1 + stages, 2]. Row 0 holds the latency and the
             energy that every window costs. Row 1 + k holds the costs that a window adds if it reaches stage k; infinite
-            if the device cannot run the stage.
+            if the device cannot run the stage. A function that also is a :class:`ManyStageCosts` is called for many
+            plans at once.
     """
 
     def __init__(self, space: Space, stage_costs: StageCosts) -> None:
         self._space, self._stage_costs, self._encoder = space, stage_costs, PlanEncoder(space)
+        self._placements: dict[int, list[Placement]] = {}
         self._cache: dict[Gates, Combination] = {}
         self._observed: dict[Gates, Combination] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_cache": {}, "_observed": {}}
 
-    @property
-    def gate_width(self) -> int:
-        """Number of features of a cut gate."""
-        return self._encoder.gate_width + 2
-
     def lookup(self, gates: Gates) -> Combination:
         """Return the combination of these gates."""
-        combination = self._observed.get(gates) or self._cache.get(gates)
-        if combination is None:
-            if len(self._cache) >= MAX_CACHED:
-                self._cache.clear()
-            combination = self._cache[gates] = self._build(gates)
-        return combination
+        return self.lookup_many([gates])[0]
 
-    def lookup_observed(self, gates: Gates) -> Combination:
-        """Return the combination of gates that were tried; it stays cached, because every proposal uses it."""
-        combination = self._observed.get(gates)
-        if combination is None:
-            combination = self._observed[gates] = self.lookup(gates)
-        return combination
+    def lookup_many(self, many: Sequence[Gates]) -> list[Combination]:
+        """Return the combinations of several tuples of gates; those that are not cached are built together."""
+        hits = [self._observed.get(gates) or self._cache.get(gates) for gates in many]
+        missing = dict.fromkeys(gates for gates, one in zip(many, hits, strict=True) if one is None)
+        if not missing:
+            return [one for one in hits if one is not None]
+        if len(self._cache) + len(missing) > MAX_CACHED:
+            self._cache.clear()
+        built = {one.gates: one for one in self._build(list(missing))}
+        self._cache |= built
+        return [one or built[gates] for gates, one in zip(many, hits, strict=True)]
 
-    def _build(self, gates: Gates) -> Combination:
-        plans = self._space.plans_for(gates)
-        rows = np.array([self._stage_costs(plan) for plan in plans])
-        # Plans differ in their number of stages. Rows of 0 stand for the stages that a plan does not have.
-        padded = np.zeros((len(rows), self._space.max_gates + 2, 2))
-        padded[:, : rows.shape[1]] = rows
-        return Combination(
-            gates=gates,
-            features=self._encoder.encode_plan(GatePlan(gates)),
-            gate_features=self._encode_gates(gates),
-            plans=plans,
-            stage_costs=padded,
-        )
+    def lookup_observed(self, many: Sequence[Gates]) -> list[Combination]:
+        """Return the combinations of gates that were tried; they stay cached, because every proposal uses them."""
+        combinations = self.lookup_many(many)
+        self._observed.update(zip(many, combinations, strict=True))
+        return combinations
 
-    def _encode_gates(self, gates: Gates) -> Array:
-        """Return the features of each cut gate: its own, its index, and the sum of all reductions by earlier gates."""
-        rows, reduction = [], 0.0
-        for k, gate in enumerate(cut_gates(GatePlan(gates))):
-            row = self._encoder.encode_cut_gate(gate)
-            rows.append([*row, k, reduction])
-            reduction += row[1]
-        return np.array(rows, dtype=float).reshape(len(rows), self.gate_width)
+    def _build(self, many: Sequence[Gates]) -> Iterator[Combination]:
+        encoded, width = [self._encoder.encode(gates) for gates in many], self._encoder.gate_width
+        by_count: dict[int, list[int]] = {}
+        for k, one in enumerate(encoded):
+            by_count.setdefault(len(one.cut_gates), []).append(k)
+        for count, own in by_count.items():
+            placements = self._placements_of(count + 1)
+            costs = self._price([many[k] for k in own], placements)
+            # Plans differ in their number of stages. Rows of 0 stand for the stages that a plan does not have.
+            padded = np.zeros((len(own), len(placements), self._space.max_gates + 2, 2))
+            padded[:, :, : costs.shape[2]] = costs
+            features = np.array([encoded[k].features for k in own])
+            gate_features = np.array([encoded[k].cut_gates for k in own]).reshape(len(own), count, width)
+            for i, k in enumerate(own):
+                yield Combination(many[k], features[i], gate_features[i], placements, padded[i])
+
+    def _price(self, many: Sequence[Gates], placements: Sequence[Placement]) -> Array:
+        """Return the costs of the stages of plans, [combinations, placements, 1 + stages, 2]."""
+        if isinstance(self._stage_costs, ManyStageCosts):
+            return self._stage_costs.price_many(many, placements)
+        return np.array([[self._stage_costs(GatePlan(gates, *place)) for place in placements] for gates in many])
+
+    def _placements_of(self, stages: int) -> list[Placement]:
+        if stages not in self._placements:
+            self._placements[stages] = self._space.placements(stages)
+        return self._placements[stages]
 
 
 def expected_costs(stage_costs: Array, reach: Array) -> Array:

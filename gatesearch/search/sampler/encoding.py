@@ -9,20 +9,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gatesearch.gates import cut_gates, layer_gates, work_of
+from gatesearch.gates import work_of
 from gatesearch.graph.sites import find
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
-from gatesearch.search.slots import Slot
+from gatesearch.search.slots import Gates, Slot
 from gatesearch.search.space import Space
 
 Array = npt.NDArray[np.float64]
 MIN_SHARE = 0.01  # share of a tensor or of a layer's work; smaller shares count as this, so their logarithm is finite
+
+
+class EncodedGates(NamedTuple):
+    """The vectors of some gates.
+
+    Args:
+        features: the vector of all gates together, [features].
+        cut_gates: for each cut gate its own vector, its index, and the sum of all reductions by earlier gates.
+    """
+
+    features: list[float]
+    cut_gates: list[list[float]]
 
 
 class PlanEncoder:
@@ -37,21 +49,30 @@ class PlanEncoder:
         self._layer_macs = max(1, sum(site.macs for site in space.layer_sites))
         self._slots = {gate: slot for slot in space.slots for gate in slot.gates}
         self._features = list(_param_features(space.slots))
+        self._is_cut = {gate: slot.is_cut for gate, slot in self._slots.items()}
         self._cache: dict[PlacedGate, tuple[float, ...]] = {}
 
     @property
     def gate_width(self) -> int:
-        """Number of features of a gate."""
-        return 2 + len(self._features)
+        """Number of features of a cut gate in a plan, the last two of which depend on the gates before it."""
+        return 2 + len(self._features) + 2
 
     def encode_plan(self, plan: GatePlan) -> Array:
         """Return the vector of a whole plan, [features]."""
+        return np.array(self.encode(plan.gates).features)
+
+    def encode(self, gates: Gates) -> EncodedGates:
+        """Return the vector of all gates together, and those of the cut gates."""
         # Each row of ``cuts`` is (depth, reduction, parameters ...), each row of ``layers`` (share of MACs, reduction,
         # parameters ...). The rows are tuples, because tuples of a few numbers are several times faster than arrays.
-        cuts = [self.encode_cut_gate(gate) for gate in cut_gates(plan)]
+        cuts, layers = [], []
+        for gate in gates:
+            if self._is_cut[gate]:
+                cuts.append(self.encode_cut_gate(gate))
+            else:
+                layers.append(self._encode_layer_gate(gate))
         depth, reduction = [row[0] for row in cuts], [row[1] for row in cuts]
         distances = [after - before for before, after in pairwise([*depth, 1.0])]
-        layers = [self._encode_layer_gate(gate) for gate in layer_gates(plan)]
         weight, saved = [row[0] for row in layers], [row[1] for row in layers]
         no_params = (0.0,) * len(self._features)
         # The first six features describe the cut gates: their number, the depth of the first gate, the least distance
@@ -59,23 +80,24 @@ class PlanEncoder:
         # next three describe the layer gates: the sum of their shares of MACs, the sum of their reductions weighted by
         # these shares, and the maximum of their reductions. The sums of the parameter features of cut gates and of
         # layer gates follow.
-        return np.array(
-            [
-                len(cuts),
-                depth[0] if cuts else 1.0,
-                min(distances, default=1.0),
-                sum(reduction),
-                max(reduction, default=0.0),
-                # A reduction near the input harms more, because all later layers lack the removed values. So the
-                # product of reduction and distance to the end is a feature, too.
-                sum(r * (1 - d) for r, d in zip(reduction, depth, strict=True)),
-                sum(weight),
-                sum(w * s for w, s in zip(weight, saved, strict=True)),
-                max(saved, default=0.0),
-                *(map(sum, zip(*(row[2:] for row in cuts), strict=True)) if cuts else no_params),
-                *(map(sum, zip(*(row[2:] for row in layers), strict=True)) if layers else no_params),
-            ],
-            dtype=float,
+        features = [
+            float(len(cuts)),
+            depth[0] if cuts else 1.0,
+            min(distances, default=1.0),
+            sum(reduction),
+            max(reduction, default=0.0),
+            # A reduction near the input harms more, because all later layers lack the removed values. So the product of
+            # reduction and distance to the end is a feature, too.
+            sum([r * (1 - d) for r, d in zip(reduction, depth, strict=True)]),
+            sum(weight),
+            sum([w * s for w, s in zip(weight, saved, strict=True)]),
+            max(saved, default=0.0),
+            *(map(sum, zip(*[row[2:] for row in cuts], strict=True)) if cuts else no_params),
+            *(map(sum, zip(*[row[2:] for row in layers], strict=True)) if layers else no_params),
+        ]
+        before = accumulate(reduction, initial=0.0)
+        return EncodedGates(
+            features, [[*row, float(k), total] for k, (row, total) in enumerate(zip(cuts, before, strict=False))]
         )
 
     def encode_cut_gate(self, gate: PlacedGate) -> tuple[float, ...]:

@@ -198,7 +198,7 @@ class GateSampler(BaseSampler):
             # No plan of the round can be proposed. The few untried plans have many gates, and are no neighbours of good
             # plans. So the next round draws from all plans with equal probabilities.
             drawn, in_order = dict.fromkeys(self._candidates.draw_evenly(self._count, generator)), True
-            candidates = [self._combinations.lookup(gates) for gates in drawn]
+            candidates = self._combinations.lookup_many(list(drawn))
         return None
 
     def _choose_candidates(
@@ -218,7 +218,7 @@ class GateSampler(BaseSampler):
                 return simplest, False
         drawn = self._candidates.draw_many(self._count, generator, parents)
         # Gates that were tried are candidates, too: their quality is observed, and other cores may cost less.
-        return list(dict.fromkeys([*map(lookup, drawn), *posterior.observed])), True
+        return list(dict.fromkeys([*self._combinations.lookup_many(list(drawn)), *posterior.observed])), True
 
     def _assign(self, study: Study, trial: FrozenTrial, fixed: Mapping[str, Any]) -> dict[str, Scalar]:
         """Choose the plan of a trial, and write a claim of this plan into the study's storage for other processes.
@@ -263,7 +263,7 @@ class GateSampler(BaseSampler):
     def _place(self, plan: GatePlan) -> tuple[Combination, int]:
         """Return a plan's combination of gates, and the index of the plan in the combination."""
         combination = self._combinations.lookup(plan.gates)
-        return combination, list(combination.plans).index(plan)
+        return combination, combination.plans.index(plan)
 
     def _allows(self, plan: GatePlan) -> bool:
         """Return whether a plan keeps the constraints on cost; the result is cached, because pricing takes long."""

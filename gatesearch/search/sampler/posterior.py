@@ -131,7 +131,8 @@ class Posterior:
         return self._lookup(self._history.first_observations(MAX_OBSERVATIONS))
 
     def _lookup(self, trials: Sequence[EndedTrial]) -> dict[Combination, EndedTrial]:
-        return {self._combinations.lookup_observed(one.plan.gates): one for one in trials}
+        combinations = self._combinations.lookup_observed([one.plan.gates for one in trials])
+        return dict(zip(combinations, trials, strict=True))
 
     def _rows(self, observed: Mapping[Combination, EndedTrial]) -> tuple[Array, Array]:
         """Return the features [n, d] and the targets [n, 1 + constraints] of n observed trials."""

@@ -30,17 +30,19 @@ class ScoredPlans:
     """Plans with their scores.
 
     Args:
-        plans: the plans, [m].
+        combinations: combinations of gates; the plans of the first one come first.
         score: the score of each plan, higher is better, [m].
     """
 
-    plans: Sequence[GatePlan]
+    combinations: Sequence[Combination]
     score: Array
 
     def best_first(self) -> Iterator[GatePlan]:
         """Yield the plans from the best score to the worst; plans with the same rounded score keep their order."""
+        ends = np.cumsum([len(one.placements) for one in self.combinations])
         for i in np.argsort(-round_significant(self.score, SCORE_DIGITS), kind="stable"):
-            yield self.plans[i]
+            k = int(np.searchsorted(ends, i, side="right"))
+            yield self.combinations[k].plan(int(i - ends[k]))  # from the end of the combination's plans
 
 
 def score_plans(
@@ -66,14 +68,13 @@ def score_plans(
             the cheapest plan.
     """
     # One row for each plan of each candidate.
-    candidate_index = np.repeat(np.arange(len(candidates)), [len(one.plans) for one in candidates])
-    plans = [plan for one in candidates for plan in one.plans]
+    candidate_index = np.repeat(np.arange(len(candidates)), [len(one.placements) for one in candidates])
     stage_costs = np.concatenate([one.stage_costs for one in candidates])
     matches = posterior.match(candidates)
     plan_costs = expected_costs(stage_costs, posterior.predict_reach(candidates, matches)[candidate_index])
     if posterior.count < MIN_COMBINATIONS or len(candidates) == 1:
         score = -_relative_cost(plan_costs) - candidate_index * in_order
-        return ScoredPlans(plans, score)
+        return ScoredPlans(candidates, score)
     error, feasible = posterior.predict_quality(candidates, matches)
     points = [one.minimised for one in front if one.minimised] + _predicted_points(under_way, posterior)
     can_run = np.isfinite(plan_costs).all(1)
@@ -88,7 +89,7 @@ def score_plans(
     # If no plan is expected to improve the front, the plan that comes nearest to an improvement has the best score.
     optimistic_error = np.exp(scaled_error.mean - scaled_error.deviation)[candidate_index]
     score = improvement * feasible[candidate_index] - TINY_VOLUME * np.maximum(optimistic_error, scaled_costs.max(1))
-    return ScoredPlans(plans, score)
+    return ScoredPlans(candidates, score)
 
 
 def round_significant(values: Array, digits: int) -> Array:
