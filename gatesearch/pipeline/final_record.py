@@ -16,6 +16,7 @@ from gatesearch.pipeline.artifact_comparison import compare_artifacts, read_unga
 from gatesearch.pipeline.best_record import BestFigures, describe_best, describe_energy
 from gatesearch.pipeline.export import BUNDLE, UNGATED, PlanBundle
 from gatesearch.pipeline.firmware import firmware_entry
+from gatesearch.pipeline.headlines import list_headlines
 from gatesearch.pipeline.listening import listening_entry
 from gatesearch.pipeline.opening_record import opening_record, read_histories, reference_point
 from gatesearch.pipeline.pick import repick
@@ -72,7 +73,8 @@ def build_record(
     verdict = _compare_files(outputs, figures, folder)
     pick = describe_pick(outputs.best, trials, folder)
     stored = folder.warnings()  # read last, so that the record holds every printed warning
-    warnings = [*([verdict] if verdict else []), *(line for line in stored if line != verdict)]
+    headlines = list_headlines(verdict, stream.get("stream"))
+    warnings = list(dict.fromkeys([*headlines, *(line for line in stored if line != verdict)]))
     summary: dict[str, Any] = {
         "version": SUMMARY_VERSION,
         "recipe": problem.recipe.name,
@@ -136,14 +138,14 @@ def build_record(
         "sensitivity": sensitivity_json,
         "artifacts": artifacts,
         "hypervolume": hypervolumes,
-        "verdict": verdict,
+        "headlines": headlines,
         "warnings": warnings,
     }
     return RunRecord(summary, details)
 
 
 def _compare_files(outputs: RunOutputs, figures: BestFigures, folder: RunFolder) -> str | None:
-    """Return the line that says in what the bundle is worse than the ungated program, and print it as a warning."""
+    """Return the line that says in what the bundle is worse than the ungated program; None if in nothing."""
     comparison = compare_artifacts(
         outputs.bundle.manifest,
         outputs.stream,
@@ -151,10 +153,7 @@ def _compare_files(outputs: RunOutputs, figures: BestFigures, folder: RunFolder)
         outputs.problem.device,
         (figures.price.expected_latency_us, figures.ungated_price.expected_latency_us),
     )
-    verdict = None if comparison is None else comparison.verdict()
-    if verdict is not None:
-        console.warn(verdict)
-    return verdict
+    return None if comparison is None else comparison.verdict()
 
 
 def write_record(record: RunRecord, problem: Problem, bundle: PlanBundle, folder: RunFolder) -> None:

@@ -110,7 +110,9 @@ def _load_record(folder: Path) -> Record:
 def _describe_run(record: Record) -> dict[str, Any]:
     """Return the values of the whole run that several sections of the template use."""
     names, positives = read(record, "data", "classes", default=()), read(record, "data", "positive", default=())
+    verdict = read(record, "verdict")  # records of version 0.1 have this line in place of headlines
     return {
+        "headlines": read(record, "headlines", default=[verdict] if verdict else []),
         "can_stop": can_stop(record),
         "has_labels": has_labels(record),
         "quality": quality_name(record),

@@ -36,8 +36,8 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
         ("expected energy a window", _uj(baseline["energy_uj"]), _uj(best["expected_energy_uj"])),
         ("cores", baseline["core"], plan.describe_cores()),
     ]
-    if (verdict := record.details.get("verdict")) is not None:
-        console.say(verdict)
+    for headline in record.details["headlines"]:
+        console.say(headline)
     if (power := describe_power(summary)) is not None:
         console.say(power)
     note = " (synthetic data)" if summary["data"]["synthetic"] else ""
