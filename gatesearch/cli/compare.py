@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from gatesearch.cli.arguments import take
+from gatesearch.cli.arguments import AsJson, take
 from gatesearch.cli.completion import complete_run_folder
+from gatesearch.cli.json_results import describe_run
 from gatesearch.errors import UserError
 
 PAGE = "compare.html"
@@ -27,7 +28,7 @@ Runs = Annotated[
 ]
 
 
-def compare(runs: Runs = None) -> None:
+def compare(runs: Runs = None, as_json: AsJson = False) -> None:
     """Put finished runs beside each other.
 
     A table and a page show their fronts, their picked plans, and what differs in recipe, data, device and commit.
@@ -53,6 +54,11 @@ def compare(runs: Runs = None) -> None:
     if len(finished) < MIN_RUNS:
         raise UserError(f"compare: {len(finished)} of {len(words)} runs can be compared; wanted: {MIN_RUNS} or more")
     groups = comparison.group_by_goal(finished)
+    if as_json:
+        differences = {goal: comparison.list_differences(members) for goal, members in groups.items()}
+        document = {"runs": [describe_run(run) for run in finished], "differences": differences, "refused": refused}
+        console.print_json(document | {"page": str(write_comparison(finished, refused, page))})
+        return
     if len(groups) > 1:
         console.say(f"the runs have unlike goals ({', '.join(groups)}); each goal has tables of its own")
     for goal, members in groups.items():

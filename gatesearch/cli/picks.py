@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gatesearch.cli.arguments import RunFolder, find_run_folder, read_positive, refuse_rest, take, take_trust
+from gatesearch.cli.arguments import AsJson, RunFolder, find_run_folder, read_positive, refuse_rest, take, take_trust
+from gatesearch.cli.json_results import describe_result, divert_lines
 from gatesearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ ChoiceSettings = Annotated[
 ]
 
 
-def pick(folder: RunFolder = "", settings: ChoiceSettings = None) -> None:
+def pick(folder: RunFolder = "", settings: ChoiceSettings = None, as_json: AsJson = False) -> None:
     """Retrain and export another plan of a run.
 
     Nothing is searched again. Without a choice, the command lists the front of the run. The results are in
@@ -39,11 +40,17 @@ def pick(folder: RunFolder = "", settings: ChoiceSettings = None) -> None:
     refuse_rest("pick", words, (*CHOICE_KEYS, "trust"))
     path = find_run_folder("pick ", folder)
     if not has_choice:
-        list_front(path, trust=trust)
+        list_front(path, trust=trust, as_json=as_json)
         return
     from gatesearch.pipeline import picks
 
-    require_parity(picks.pick(path, choice, trust=trust))
+    with divert_lines(as_json):
+        result = picks.pick(path, choice, trust=trust)
+    if as_json:
+        from gatesearch._lib import console
+
+        console.print_json(describe_result(result))
+    require_parity(result)
 
 
 def take_choice(words: list[str]) -> PlanChoice:
@@ -68,8 +75,8 @@ def require_parity(result: RunResult) -> None:
         raise UserError("; ".join(result.shortfalls))
 
 
-def list_front(path: Path, *, trust: bool = False) -> None:
-    """Print the plans of a run's front and how to pick one."""
+def list_front(path: Path, *, trust: bool = False, as_json: bool = False) -> None:
+    """Print the plans of a run's front and how to pick one, or one JSON document."""
     from gatesearch._lib import console
     from gatesearch._lib.format import format_percent, format_si
     from gatesearch.pipeline.choice import power_mw
@@ -80,17 +87,26 @@ def list_front(path: Path, *, trust: bool = False) -> None:
     folder = RunFolder(path)
     trials = read_search(load_run(path, trust=trust), folder)
     opening = read_opening(folder)
+    front = [(trial.plan, trial.objectives) for trial in trials.rank_plans("energy") if trial.objectives is not None]
+    period_s, quality = opening["data"]["period_s"], opening["goal"]["quality"]
+    if as_json:
+        document = [
+            {"digest": plan.digest, "quality": quality, "power_mw": power_mw(objectives, period_s)}
+            | objectives._asdict()
+            | {"plan": plan.to_dict()}
+            for plan, objectives in front
+        ]
+        console.print_json(document)
+        return
     rows: list[Sequence[str]] = [
         (
-            trial.plan.digest,
-            format_percent(trial.objectives.accuracy),
-            format_si(1e-3 * power_mw(trial.objectives, opening["data"]["period_s"]), "W"),
-            format_si(1e-6 * trial.objectives.latency_us, "s"),
-            str(trial.plan) or "no gates",
+            plan.digest,
+            format_percent(objectives.accuracy),
+            format_si(1e-3 * power_mw(objectives, period_s), "W"),
+            format_si(1e-6 * objectives.latency_us, "s"),
+            str(plan) or "no gates",
         )
-        for trial in trials.rank_plans("energy")
-        if trial.objectives is not None
+        for plan, objectives in front
     ]
-    quality = opening["goal"]["quality"]
     console.table(f"front of {path}: figures of the search", ("plan", quality, "power", "latency", "gates"), rows)
     console.say(f"pick one with: gatesearch pick {path} plan={rows[0][0]}")

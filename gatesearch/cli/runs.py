@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,11 +21,16 @@ from gatesearch.cli.arguments import (
     take_flag,
     take_trust,
 )
+from gatesearch.cli.json_results import describe_result, divert_lines
 from gatesearch.cli.picks import require_parity
 from gatesearch.errors import UserError, unknown
 from gatesearch.pipeline.steps import STEPS
 
+if TYPE_CHECKING:
+    from gatesearch.pipeline.result import RunResult
+
 TARGETS = ("firmware", "tflm")
+SUMMARY = "summary.json"
 ExportSettings = Annotated[
     list[str] | None,
     typer.Argument(
@@ -78,7 +82,7 @@ def forecast_run(words: Sequence[str], out: Path | None, as_json: bool) -> None:
     from gatesearch.batch_study.auto_batch import resolve_batch_size
     from gatesearch.pipeline.forecast import forecast, print_forecast
 
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+    with divert_lines(as_json):
         result = forecast(resolve_batch_size(recipe), out)
     if as_json:
         console.print_json(result.to_dict())
@@ -94,17 +98,28 @@ def step_commands() -> dict[str, Callable[[str], None]]:
 def build_step(name: str) -> Callable[..., None]:
     """Return the command that does the steps of a run up to the named one."""
 
-    def step(folder: RunFolder = "", settings: Trust = None) -> None:
+    def step(folder: RunFolder = "", settings: Trust = None, as_json: AsJson = False) -> None:
         trust = _take_only_trust(name, settings)
         path = find_run_folder(f"{name} ", folder)
         from gatesearch.pipeline import run as pipeline
 
-        require_parity(pipeline.resume(path, until=name, trust=trust))
+        with divert_lines(as_json):
+            result = pipeline.resume(path, until=name, trust=trust)
+        finish_step(result, as_json)
 
     return step
 
 
-def export(folder: RunFolder = "", settings: ExportSettings = None) -> None:
+def finish_step(result: RunResult, as_json: bool) -> None:
+    """Print the result of a step as one document where a program asks for it, and check its parity."""
+    if as_json:
+        from gatesearch._lib import console
+
+        console.print_json(describe_result(result))
+    require_parity(result)
+
+
+def export(folder: RunFolder = "", settings: ExportSettings = None, as_json: AsJson = False) -> None:
     """Cut the model into stages, with one program for each core.
 
     target=firmware writes the firmware of a run on a stream of sound, to out=DIR or to RUN_DIR/best/firmware.
@@ -121,32 +136,59 @@ def export(folder: RunFolder = "", settings: ExportSettings = None) -> None:
             f"out={out}: names the folder of a target; wanted: target={' or target='.join(TARGETS)} as well"
         )
     path = find_run_folder("export ", folder)
+    with divert_lines(as_json):
+        result = _export_plan(path, plan, trust)
+        if target is not None:
+            _export_target(result, target, out)
+    finish_step(result, as_json)
+
+
+def _export_plan(path: Path, plan: str | None, trust: bool) -> RunResult:
+    """Return the result of a run up to the bundle of its best plan, or of the plan with a digest."""
     if plan is None:
         from gatesearch.pipeline import run as pipeline
 
-        result = pipeline.resume(path, until="export", trust=trust)
-    else:
-        from gatesearch.pipeline import picks
-        from gatesearch.pipeline.choice import PlanChoice
+        return pipeline.resume(path, until="export", trust=trust)
+    from gatesearch.pipeline import picks
+    from gatesearch.pipeline.choice import PlanChoice
 
-        result = picks.pick(path, PlanChoice(plan=plan), until="export", trust=trust)
-    if target is not None:
-        from gatesearch.pipeline.firmware import FIRMWARE, export_firmware
-        from gatesearch.pipeline.tflm import TFLM, export_tflm
-
-        assert result.bundle is not None  # the export step, which has run, makes it
-        place, write = {"firmware": (FIRMWARE, export_firmware), "tflm": (TFLM, export_tflm)}[target]
-        write(result.problem, result.bundle, Path(out) if out else result.folder / place)
-    require_parity(result)
+    return picks.pick(path, PlanChoice(plan=plan), until="export", trust=trust)
 
 
-def report(folder: RunFolder = "", settings: Trust = None) -> None:
+def _export_target(result: RunResult, target: str, out: str | None) -> None:
+    """Write one of :data:`TARGETS`."""
+    from gatesearch.pipeline.firmware import FIRMWARE, export_firmware
+    from gatesearch.pipeline.tflm import TFLM, export_tflm
+
+    assert result.bundle is not None  # the export step, which has run, makes it
+    place, write = {"firmware": (FIRMWARE, export_firmware), "tflm": (TFLM, export_tflm)}[target]
+    write(result.problem, result.bundle, Path(out) if out else result.folder / place)
+
+
+def report(folder: RunFolder = "", settings: Trust = None, as_json: AsJson = False) -> None:
     """Write report.html of a run, even while the run goes on."""
     trust = _take_only_trust("report", settings)
     path = find_run_folder("report ", folder)
     from gatesearch.pipeline import run as pipeline
 
-    pipeline.report(path, trust=trust)
+    with divert_lines(as_json):
+        pipeline.report(path, trust=trust)
+    if as_json:
+        print_summary(path)
+
+
+def print_summary(path: Path) -> None:
+    """Print summary.json of a run.
+
+    Raises:
+        UserError: the run has not ended.
+    """
+    from gatesearch._lib import console
+
+    summary = path / SUMMARY
+    if not summary.is_file():
+        raise UserError(f"report: {path}: has no {SUMMARY} until it ends; go on with it: gatesearch run resume={path}")
+    console.print_json(json.loads(summary.read_text(encoding="utf-8")))
 
 
 def _take_only_trust(command: str, settings: list[str] | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,19 @@ def test_runs_of_unlike_goals_have_tables_of_their_own(tmp_path: Path, capsys: p
     assert "the runs have unlike goals (classification, detection); each goal has tables of its own" in out
     assert "12.0 %" in out and "540 uW" in out
     assert (tmp_path / "page.html").read_text().count("<svg") == 2
+
+
+def test_runs_are_compared_in_one_json_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [write_run(tmp_path / str(seed), seed=seed) for seed in range(2)]
+    page = tmp_path / "page.html"
+    assert app.main(["compare", *map(str, runs), f"out={page}", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [(run["name"], run["run"], run["best"]["digest"]) for run in document["runs"]] == [
+        ("A", str(runs[0]), "plan1"),
+        ("B", str(runs[1]), "plan1"),
+    ]
+    assert document["differences"]["classification"] == {"recipe seed": {"0": ["A"], "1": ["B"]}}
+    assert (document["refused"], document["page"], page.is_file()) == ([], str(page), True)
 
 
 def test_each_run_that_cannot_be_compared_has_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

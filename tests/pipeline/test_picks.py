@@ -157,6 +157,13 @@ def test_pick_without_a_choice_lists_the_front(copy: Path, capsys: pytest.Captur
     assert any(trial.plan.digest in out for trial in read_trials(copy))
 
 
+def test_pick_prints_the_front_as_json(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["pick", str(copy), "trust=true", "--json"]) == 0
+    front = json.loads(capsys.readouterr().out)
+    assert front[0].keys() == {"digest", "quality", "power_mw", "accuracy", "latency_us", "energy_uj", "plan"}
+    assert front == sorted(front, key=lambda plan: plan["energy_uj"])
+
+
 def test_a_search_that_has_not_ended_has_no_picks(copy: Path) -> None:
     (copy / "trials.csv").unlink()
     RunFolder(copy).checksums.forget("trials.csv")  # a search writes the table at its end
