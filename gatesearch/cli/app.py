@@ -79,7 +79,7 @@ def _add_commands() -> None:
     for command, example in (
         (runs.run, "run recipe=kws.yaml training.epochs=10 out=runs/short"),
         (init.init, "init data=my_wavs goal=detection device=stm32u3c5"),
-        (doctor.doctor, "doctor"),
+        (doctor.doctor, "doctor --json"),
         (recipes.show, "show recipe=kws.yaml space.gates.max=2"),
         (recipes.schema, "schema recipe > recipe.schema.json"),
         (hardware.sites, "sites recipe=kws.yaml"),
