@@ -16,6 +16,15 @@ wheel=$(ls "$work"/dist/gatesearch-*.whl)
 for file in gatesearch/py.typed gatesearch/_recipes/kws.yaml gatesearch/_search_spaces/kws_gc.yaml licenses/LICENSE; do
     grep -q "$file" "$work/files" || { echo "the wheel lacks $file"; exit 1; }
 done
+# The package index takes what twine and check-wheel-contents accept, and shows links only if they are absolute.
+python3 -m venv "$work/release"
+"$work/release/bin/python" -m pip install -q build==1.6.1 check-wheel-contents==0.6.3 twine==7.0.0
+"$work/release/bin/python" -m build -q --sdist -o "$work/dist" "$here"
+"$work/release/bin/twine" check --strict "$work"/dist/*
+"$work/release/bin/check-wheel-contents" "$wheel"
+"$python" -m zipfile -e "$wheel" "$work/unpacked"
+relative=$(grep -oE "\]\([^)]*\)" "$work"/unpacked/gatesearch-*.dist-info/METADATA | grep -vE "^\]\((https?:|#)" || true)
+[ -z "$relative" ] || { echo "relative links on the page of the package index: $relative"; exit 1; }
 "$python" -m pip install -q -c "$here/constraints.txt" "$wheel"
 "$python" -m pip check
 count=$("$python" -m pip list --format=freeze | grep -cv "^pip=")
