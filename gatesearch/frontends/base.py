@@ -52,6 +52,7 @@ class Frontend(nn.Module):
         dimensions: number of axes of one sample; None if any number is valid.
         recursive: whether a frame depends on all samples of the stream before it, as behind a recursive filter. The
             features of a stream are then those of one row of all its samples, and a row starts without a past.
+        gives_spectrum: whether features are [N, 1, frames, frequencies], with neighbouring frequencies side by side.
         arguments: keyword arguments of the constructor.
         arithmetic: how features are computed, one of :data:`ARITHMETICS`; :meth:`use_fixed_point` changes it.
         input_shape: shape of one sample; empty before :meth:`fit` if it depends on the data.
@@ -61,6 +62,7 @@ class Frontend(nn.Module):
     expects: ClassVar[str] = "samples"
     dimensions: ClassVar[int | None] = None
     recursive: ClassVar[bool] = False
+    gives_spectrum: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()

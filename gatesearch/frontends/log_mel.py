@@ -57,6 +57,7 @@ class LogMel(NormalisingFrontend):
 
     has_fixed_point: ClassVar[bool] = True  # fixed() ignores an inherited value: a derived class may differ
     name = "log_mel"
+    gives_spectrum = True
     expects = "sound, [samples] each"
     dimensions = 1
     window: Tensor

@@ -33,6 +33,7 @@ class MFCC(LogMel):
 
     has_fixed_point = True
     name = "mfcc"
+    gives_spectrum = False
     dct: Tensor
 
     def __init__(self, coefficients: int = 10, **mel: Any) -> None:

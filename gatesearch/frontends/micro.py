@@ -52,6 +52,7 @@ class Micro(Frontend):
     expects = "sound, [samples] each"
     dimensions = 1
     recursive = True
+    gives_spectrum = True
 
     def __init__(
         self,

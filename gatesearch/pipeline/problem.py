@@ -31,7 +31,7 @@ from gatesearch.training import GOALS, Features, GateSettings, Goal, Schedule, p
 DETECTION = "detection"
 FEW_CLIPS = 20  # number of clips in each class of a synthetic data set, if only the shapes of the data matter
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
-FEATURE_KEYS = ("time_masks", "time_width", "freq_masks", "freq_width")
+FEATURE_KEYS = ("time_masks", "time_width", "freq_masks", "freq_width", "freq_stretch")
 IMAGE_KEYS = ("pad", "flip", "cutout")
 
 
@@ -135,8 +135,8 @@ def load_problem(
     frontend.fit(dataset.train.inputs)
     follow_core(frontend, device.core(device.sense.core), dataset.train.inputs)
     augment = recipe.augment if with_features else None
-    wave, feature_augment = (None, None) if augment is None else augmentation(augment, dataset)
-    renditions = 1 if augment is None else augment.renditions
+    wave, feature_augment = (None, None) if augment is None else augmentation(augment, dataset, frontend)
+    renditions = 1 if augment is None or wave is None else augment.renditions
     with progress(3 + renditions if wave is not None else 3, "front end") as bar:
         features = prepare(
             dataset,
@@ -231,11 +231,12 @@ def describe_data(problem: Problem) -> str:
     return f"{label}: {dataset.source} ({sizes})"
 
 
-def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, nn.Module]:
+def augmentation(chosen: Augment, dataset: Dataset, frontend: Frontend) -> tuple[nn.Module | None, nn.Module]:
     """Return two modules that augment inputs and features in training; the first is None if inputs stay as they are.
 
     Raises:
-        UserError: a key for images is set for sound, or a key for sound is set for images.
+        UserError: a key for images is set for sound, a key for sound is set for images, a key for sounds is set though
+            no copy of them is made, or the frequency axis is stretched where features have none.
     """
     inputs = dataset.train.inputs
     # Data of a sensor also have a sample rate, but several channels. Augmentation of sound is for one channel.
@@ -248,9 +249,19 @@ def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, n
             raise UserError(f"augment.{key}: is for {'images' if sound else 'sound'}, and {dataset.name} is not")
     if not sound:
         return None, data.ImageAugment(**{key: getattr(chosen, key) for key in IMAGE_KEYS})
+    if chosen.freq_stretch and not frontend.gives_spectrum:
+        raise UserError(
+            f"augment.freq_stretch: the features of {frontend.name} are no spectrum; wanted: log_mel or micro"
+        )
+    features = data.SpecAugment(**{key: getattr(chosen, key) for key in FEATURE_KEYS})
     settings = {key: getattr(chosen, key) for key in WAVE_KEYS}
+    if not chosen.renditions:
+        for key, value in settings.items():
+            if value != type(chosen).model_fields[key].default:
+                raise UserError(f"augment.{key}: changes sounds, and augment.renditions: 0 makes no copy of them")
+        return None, features
     wave = data.WaveAugment(dataset.noise, sample_rate=dataset.sample_rate or 0, **settings)
-    return wave, data.SpecAugment(**{key: getattr(chosen, key) for key in FEATURE_KEYS})
+    return wave, features
 
 
 def load_data(recipe: Recipe, only_shapes: bool = False) -> Dataset:

@@ -118,6 +118,18 @@ def test_masks_cover_no_more_than_their_settings_allow(times: int, width: int, b
         assert whole_frames.max() <= times * width and whole_bands.max() <= bands * band_width
 
 
+@given(st.floats(0.01, 0.5), st.integers(0, 2**32 - 1))
+def test_a_stretch_moves_a_slope_in_proportion_to_frequency(largest: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    slope = torch.arange(40.0).expand(30, 1, 7, 40)
+    out = SpecAugment(freq_stretch=largest)(slope)
+    factors = out[:, 0, 0, 10] / 10  # bin 10 holds the value at 10 (1 + a), which is below the last bin
+    assert factors.min() >= 1 - largest - 1e-5 and factors.max() <= 1 + largest + 1e-5
+    expected = (torch.arange(40.0) * factors[:, None]).clamp(max=39)
+    torch.testing.assert_close(out, expected[:, None, None, :].expand_as(out), atol=1e-3, rtol=0)
+    assert len(set(factors.tolist())) > 20
+
+
 def test_masks_differ_between_clips() -> None:
     out = SpecAugment(time_masks=1, time_width=6)(torch.ones(50, 1, 49, 10))
     assert len({tuple(row) for row in out[:, 0, :, 0].tolist()}) > 10
@@ -132,6 +144,7 @@ def test_masks_differ_between_clips() -> None:
         (WaveAugment, {"noise_probability": 80}, "augment.noise_probability: 80"),
         (WaveAugment, {"shift_ms": -1}, "augment.shift_ms: -1"),
         (SpecAugment, {"time_masks": -1}, "augment.time_masks: -1"),
+        (SpecAugment, {"freq_stretch": 1.0}, "augment.freq_stretch: 1.0; wanted: 0 or more, and less than 1"),
     ],
 )
 def test_errors_quote_settings_that_are_out_of_range(make: Any, args: dict[str, Any], message: str) -> None:

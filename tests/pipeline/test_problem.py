@@ -13,6 +13,7 @@ from torch import nn
 from gatesearch import data, recipe
 from gatesearch.data import Dataset, Split
 from gatesearch.errors import UserError
+from gatesearch.frontends import MFCC, Identity, LogMel
 from gatesearch.pipeline import problem
 from gatesearch.pipeline.problem import Problem, load_problem
 from gatesearch.recipe import Recipe
@@ -244,12 +245,23 @@ def other_data(shape: tuple[int, ...], sample_rate: int | None) -> Dataset:
 
 def test_sensor_windows_with_a_rate_are_neither_sound_nor_images(load: Any) -> None:
     sensor = other_data((16, 3), sample_rate=50)
-    wave, _ = problem.augmentation(Augment(), sensor)
+    wave, _ = problem.augmentation(Augment(), sensor, Identity())
     assert wave is None
     with pytest.raises(UserError, match=r"augment\.pad: is for images, and samples of other are \[16, 3\]"):
-        problem.augmentation(Augment(pad=2), sensor)
+        problem.augmentation(Augment(pad=2), sensor, Identity())
     with pytest.raises(UserError, match=r"augment\.shift_ms: is for sound, and other is not"):
-        problem.augmentation(Augment(shift_ms=50), sensor)
+        problem.augmentation(Augment(shift_ms=50), sensor, Identity())
+
+
+def test_without_copies_sounds_stay_as_they_are_and_features_change() -> None:
+    sound = other_data((16000,), sample_rate=16000)
+    spectrum = LogMel().fit(sound.train.inputs)
+    wave, features = problem.augmentation(Augment(renditions=0, freq_stretch=0.2), sound, spectrum)
+    assert wave is None and not torch.equal(features.train()(ramp := torch.arange(40.0).expand(3, 1, 5, 40)), ramp)
+    with pytest.raises(UserError, match=r"augment\.gain_db: changes sounds, and augment\.renditions: 0 makes no copy"):
+        problem.augmentation(Augment(renditions=0, gain_db=(-3, 3)), sound, spectrum)
+    with pytest.raises(UserError, match=r"augment\.freq_stretch: the features of mfcc are no spectrum"):
+        problem.augmentation(Augment(freq_stretch=0.2), sound, MFCC().fit(sound.train.inputs))
 
 
 def test_no_rate_is_assumed(load: Any) -> None:

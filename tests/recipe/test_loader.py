@@ -300,7 +300,8 @@ def test_a_damaged_recipe_gives_an_error_of_one_line() -> None:
     assert refusal_of("a: &x [*x]") == "line 1, column 4: YAML recursive aliases are not supported."
     assert "control characters" in refusal_of("a: \x00")
     assert refusal_of("seed: 0") == "missing key 'data'"
-    assert edited("epochs: 60", "epochs: 60\n  epochs: 41") == "line 49, column 3: found duplicate key epochs"
+    line = TEXT[: TEXT.index("epochs: 60")].count("\n") + 2
+    assert edited("epochs: 60", "epochs: 60\n  epochs: 41") == f"line {line}, column 3: found duplicate key epochs"
     assert edited("epochs: 60", "epoch: 40") == "training.epoch: unknown key 'epoch'; nearest: 'epochs'"
     assert edited("epochs: 60", "epochs: many") == "training.epochs: 'many' is not an integer"
     assert edited("  name: speech", "  nam: speech") == "data.nam: unknown key 'nam'; nearest: 'name'"

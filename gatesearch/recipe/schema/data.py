@@ -21,6 +21,7 @@ from gatesearch.recipe.schema.values import (
     Range,
     Rivals,
     Share,
+    ShareBelowOne,
     Text,
     module_or_plugin,
 )
@@ -121,10 +122,11 @@ class Frontend(OpenGroup):
 class Augment(Group):
     """Augmentation of training windows, for sound unless a key says images; ``augment: null`` for none."""
 
-    renditions: Count = Field(
+    renditions: Natural = Field(
         default=8,
         description="Augmented copies of the training split, made once; each epoch draws among them; more copies need "
-        "more memory.",
+        "more memory. With 0, sounds stay as they are, and only features change (time_* and freq_*). For goal "
+        "detection, copies replace the windows that each epoch draws from the training stream.",
     )
     shift_ms: NonNegative = Field(default=100, description="Largest shift of a clip either way, in milliseconds (ms).")
     noise_probability: Share = Field(default=0.5, description="Share of clips to which background noise is added.")
@@ -141,6 +143,11 @@ class Augment(Group):
     time_width: Natural = Field(default=6, description="Largest width of a masked stretch of time, in frames.")
     freq_masks: Natural = Field(default=0, description="Masked bands of coefficients in each window (SpecAugment).")
     freq_width: Natural = Field(default=2, description="Largest width of a masked band, in coefficients.")
+    freq_stretch: ShareBelowOne = Field(
+        default=0.0,
+        description="Largest stretch of the frequency axis, as a share, for front ends whose features are a spectrum, "
+        "such as log_mel; a stretched word sounds like that of another speaker.",
+    )
     pad: Natural = Field(default=0, description="Images: largest random shift either way, in pixels.")
     flip: bool = Field(default=False, description="Images: mirror half of them from left to right.")
     cutout: Natural = Field(default=0, description="Images: side of a square that is blanked, in pixels; 0 for none.")
