@@ -33,9 +33,9 @@ app.main(["init", "data=my_wavs", "words=hey", "device=stm32u385"])  # gatesearc
 # --8<-- [end:init]
 # --8<-- [start:run]
 SMALL = [
-    "data.hours={train: 0.2, validation: 0.1, test: 0.1}",
-    "data.windows=1000",
-    "training.epochs=8",
+    "data.hours={train: 0.15, validation: 0.06, test: 0.06}",
+    "data.windows=800",
+    "training.epochs=6",
     "search.trials=2",
     "retrain.epochs=1",
     "cost.timing_seconds=1",

@@ -55,14 +55,16 @@ def serve(
     if not read_trials(recipe, run).trials:
         raise UserError(f"{folder}: its search has no trial yet")
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    app = refuse_changes(wsgi(storage.open_storage(study.place)))
+    from gatesearch.cli.dashboard_constraints import feasible_front, list_constraints
+
+    app = refuse_changes(wsgi(list_constraints(storage.open_storage(study.place))))
     token = secrets.token_urlsafe(TOKEN_BYTES)
     try:
         server = make_server(HOST, port, app, server_class=_Threads, handler_class=_Silent)
     except OSError as error:
         raise UserError(f"dashboard: port={port}: {(error.strerror or str(error)).lower()}") from None
     server.set_app(require_token(app, server.server_port, token))
-    with server:
+    with server, feasible_front():
         address = f"http://{HOST}:{server.server_port}/?{TOKEN_KEY}={token}"
         console.say(f"dashboard of {study.name} in {show_place(study.place)}: {address}")
         console.say("Ctrl-C ends it")

@@ -70,7 +70,8 @@ def test_shows_the_study_on_loopback_and_changes_nothing(run_dir: Path, capsys: 
             (study,) = json.loads(answer.read())["study_summaries"]
         assert study["study_name"] == "gatesearch"
         with browser.open(f"{url}/api/studies/{study['study_id']}") as answer:
-            trials = json.loads(answer.read())["trials"]
+            shown = json.loads(answer.read())
+            trials = shown["trials"]
         assert [t["values"] for t in trials if t["state"] == "Complete"] and len(trials) >= 3
         before = (run_dir / "study.journal").read_bytes()
         deletion = urllib.request.Request(f"{url}/api/studies/{study['study_id']}", method="DELETE")
