@@ -104,6 +104,17 @@ def read_positive(key: str, written: str) -> float:
     return value
 
 
+def read_count(key: str, written: str) -> int:
+    """Return the value of ``key=written`` as a whole number above 0.
+
+    Raises:
+        UserError: the text is no such number.
+    """
+    if not (written.isascii() and written.isdigit() and int(written) > 0):
+        raise UserError(f"{key}={written}: wanted: a whole number above 0")
+    return int(written)
+
+
 def take_flag(words: list[str], key: str) -> bool:
     """Remove ``key=true`` from the words and say whether it was there.
 

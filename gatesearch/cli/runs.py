@@ -16,6 +16,7 @@ from gatesearch.cli.arguments import (
     Trust,
     find_run_folder,
     load_recipe,
+    read_count,
     refuse_rest,
     take,
     take_flag,
@@ -46,6 +47,7 @@ def run(settings: Settings = None, as_json: AsJson = False) -> None:
     """Do all steps of a recipe, from data to report.
 
     out=DIR names the run folder; without it, the folder is runs/RECIPE-N. resume=RUN_DIR alone continues a stopped run.
+    resume=RUN_DIR search.trials=N goes on with a run, stopped or finished, up to a larger number of trials.
     dry_run=true trains nothing and makes no run folder: it checks the recipe, tries the export, and prints the space,
     the range of prices, the expected time and the memory, with --json as one document.
     """
@@ -67,12 +69,17 @@ def run(settings: Settings = None, as_json: AsJson = False) -> None:
         require_parity(pipeline.start(resolve_batch_size(recipe), Path(out) if out else None))
         return
     trust = take_trust(words)
+    trials = take(words, "search.trials")
     if words or out:
-        raise UserError(f"resume={resume} goes on with the run as it is: leave out {' '.join(words) or f'out={out}'}")
+        raise UserError(
+            f"resume={resume} goes on with the run as it is: leave out {' '.join(words) or f'out={out}'}; only "
+            "search.trials can grow"
+        )
     folder = find_run_folder("run resume=", resume)
     from gatesearch.pipeline import run as pipeline
 
-    require_parity(pipeline.resume(folder, trust=trust))
+    more_trials = None if trials is None else read_count("search.trials", trials)
+    require_parity(pipeline.resume(folder, trials=more_trials, trust=trust))
 
 
 def forecast_run(words: Sequence[str], out: Path | None, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from gatesearch.export.verify import Parity
 from gatesearch.pipeline.artifact_comparison import compare_artifacts, read_ungated_format
 from gatesearch.pipeline.best_record import BestFigures, describe_best, describe_energy
 from gatesearch.pipeline.export import BUNDLE, UNGATED, PlanBundle
+from gatesearch.pipeline.extension import list_extensions
 from gatesearch.pipeline.firmware import firmware_entry
 from gatesearch.pipeline.headlines import list_headlines
 from gatesearch.pipeline.listening import listening_entry
@@ -72,6 +73,7 @@ def build_record(
     curves = learning_curves(read_histories(folder.trainings, curve_files))
     verdict = _compare_files(outputs, figures, folder)
     pick = describe_pick(outputs.best, trials, folder)
+    extensions = list_extensions(problem.recipe, folder.trainings)
     stored = folder.warnings()  # read last, so that the record holds every printed warning
     headlines = list_headlines(verdict, stream.get("stream"))
     warnings = list(dict.fromkeys([*headlines, *(line for line in stored if line != verdict)]))
@@ -84,7 +86,7 @@ def build_record(
         "data": {key: opening["data"][key] for key in DATA_KEYS},
         "goal": problem.goal.name,
         "baseline": {key: reference[key] for key in BASELINE_KEYS if key in reference},
-        "search": _search(outputs, seconds, hypervolumes),
+        "search": _search(outputs, seconds, hypervolumes) | ({"extensions": extensions} if extensions else {}),
         "best": best,
         "export": {"bundle": "best/bundle", "artifacts": artifacts, "parity": parity},
         "streaming": asdict(outputs.stream) | {"ratio": outputs.stream.ratio},
@@ -139,6 +141,7 @@ def build_record(
         "artifacts": artifacts,
         "hypervolume": hypervolumes,
         "headlines": headlines,
+        "extensions": extensions,
         "warnings": warnings,
     }
     return RunRecord(summary, details)

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from functools import partial
+from typing import NamedTuple
 
 import torch
 
@@ -42,21 +43,22 @@ def measure_front(
     gates, in the order of the recipe's objective, until :data:`FRONT_TIMEOUT_S` is over.
     """
     stored = folder.load(FRONT_TIMES_FILE, _parse_times, "the front is measured again")
-    if stored is not None:
-        write_trials(trials, folder, stored)
-        return stored
     host = {core.name for core in problem.device.cores if core.timing.model == "litert" and core.engine == "litert"}
     front = trials.rank_plans(problem.recipe.pick.objective) if trials.front else []
     plans = [trial.plan for trial in front if host.issuperset(trial.plan.cores)]
     if not plans:
         return {}
+    digests = [plan.digest for plan in plans]
+    if stored is not None and stored.belong_to(digests):
+        write_trials(trials, folder, stored.times)
+        return stored.times
     times, started = dict[str, dict[str, float]](), time.monotonic()
     with console.progress(len(plans), "measure the front") as bar, tools_in_one_line():
         for plan in plans:
             if time.monotonic() - started < FRONT_TIMEOUT_S:
                 times[plan.digest] = _measure_plan(plan, problem, baseline, cost)
             bar.advance(note=plan.digest)
-    folder.write_json(FRONT_TIMES_FILE, times)
+    folder.write_json(FRONT_TIMES_FILE, {"front": digests, "times": times})
     write_trials(trials, folder, times)
     return times
 
@@ -112,9 +114,24 @@ def warn_of_engines(cost: CostModel, best: BestPlan, firmware: FirmwareRecord | 
             console.say(line)
 
 
-def _parse_times(text: bytes) -> PathTimes:
-    times: PathTimes = json.loads(text)
-    return {plan: {name: float(us) for name, us in row.items()} for plan, row in times.items()}
+class _StoredTimes(NamedTuple):
+    """The times of a front, and the digests of its plans; None in files of older versions."""
+
+    front: list[str] | None
+    times: PathTimes
+
+    def belong_to(self, front: list[str]) -> bool:
+        """Return whether the times are of this front, which more trials change."""
+        if self.front is None:
+            return list(self.times) == front[: len(self.times)]
+        return self.front == front
+
+
+def _parse_times(text: bytes) -> _StoredTimes:
+    stored = json.loads(text)
+    front, times = (stored["front"], stored["times"]) if "front" in stored else (None, stored)
+    rows = {plan: {name: float(us) for name, us in row.items()} for plan, row in times.items()}
+    return _StoredTimes(front, rows)
 
 
 def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: CostModel) -> dict[str, float]:

@@ -14,6 +14,8 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 
 ORIGIN_FILE = "logs/origin.json"
+EXTENSIONS = "extensions"  # the key of the extensions by which a run got more trials
+TRIALS = "search.trials"
 MAX_KEYS = 8  # largest number of keys that one warning names
 NEUTRAL_KEYS = ("search.executor", "search.storage")  # where trials are tried and stored; this changes no result
 DIGEST_DIGITS = 16
@@ -28,6 +30,9 @@ def check_origin(problem: Problem, folder: RunFolder) -> None:
     if stored is None:
         folder.write_json(ORIGIN_FILE, now)
         return
+    trials = now["recipe"][TRIALS]
+    if any(each["trials"] == trials for each in stored[EXTENSIONS]):
+        stored["recipe"][TRIALS] = trials
     for difference in list_differences(stored, now):
         console.warn(f"{folder.path}: {difference}; results of earlier sessions stay as they are")
 
@@ -96,4 +101,9 @@ def _digest(tensors: Iterable[Tensor]) -> str:
 
 def _parse_origin(text: bytes) -> dict[str, Any]:
     origin: dict[str, Any] = json.loads(text)
-    return {"recipe": dict(origin["recipe"]), "data": dict(origin["data"]), "weights": str(origin["weights"])}
+    return {
+        "recipe": dict(origin["recipe"]),
+        "data": dict(origin["data"]),
+        "weights": str(origin["weights"]),
+        EXTENSIONS: list(origin.get(EXTENSIONS, ())),
+    }

@@ -22,6 +22,7 @@ from gatesearch.pipeline.best_record import assess_best
 from gatesearch.pipeline.composed_order import compare_order
 from gatesearch.pipeline.dry_run import dry_run
 from gatesearch.pipeline.export import export, print_parity, verify
+from gatesearch.pipeline.extension import extend_recipe, store_extension
 from gatesearch.pipeline.final_record import build_record, write_record
 from gatesearch.pipeline.firmware import build_firmware
 from gatesearch.pipeline.listening import measure_listening
@@ -36,6 +37,7 @@ from gatesearch.pipeline.result import RunOutputs, RunResult
 from gatesearch.pipeline.results_check import check_results
 from gatesearch.pipeline.run_dir import RunFolder, check_unused
 from gatesearch.pipeline.search import describe_search, search
+from gatesearch.pipeline.staging import discard_staging, finish_swap, folder_of_best, publish
 from gatesearch.pipeline.steps import STEPS
 from gatesearch.pipeline.stream_comparison import compare_stream
 from gatesearch.pipeline.tflm import verify_tflm
@@ -84,8 +86,11 @@ def resume(
     *,
     trust: bool = False,
     warnings: Sequence[str] = (),
+    trials: int | None = None,
 ) -> RunResult:
     """Continue the run in a folder, up to a step; steps that are done are not repeated.
+
+    With more trials, a finished run goes on, too. Its old best plan stays until the new one is there.
 
     Args:
         path: the run folder.
@@ -94,6 +99,7 @@ def resume(
         trust: whether to use the modules and clusters that the folder's recipe names, in this and in later calls, even
             if the folder was made on another machine.
         warnings: the warnings that the caller printed, for the run's record.
+        trials: a larger number of trials; None for that of the recipe. The recipe in the folder then asks for it.
 
     Raises:
         UserError: the input is wrong, or the environment lacks something.
@@ -106,9 +112,17 @@ def resume(
     with folder.named_in_errors(), folder.driver_lock():
         for line in (*warnings, *recipe_warnings):
             folder.store_warning(line)
+        if trials is not None:
+            with console.divert_warnings():
+                recipe = load_run(path, trust=trust)  # again under the lock: another process may have extended the run
+        extended = extend_recipe(recipe, trials)
         if trust:
             mark_run(path, recipe)
-        return do_steps(recipe, folder, inputs, until)
+        if extended != recipe:
+            finish_swap(folder)
+            discard_staging(folder)  # what an earlier extension has not finished
+            store_extension(recipe, extended, folder)
+        return do_steps(extended, folder, inputs, until)
 
 
 def check_ready(recipe: Recipe) -> None:
@@ -152,9 +166,11 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
         if until == "search":
             return result
 
-        best = folder.timed(retrain_best, problem, baseline, cost, trials, folder)
+        target = folder_of_best(recipe, folder)
+        best = folder.timed(retrain_best, problem, baseline, cost, trials, target)
         console.say(f"picked: {best.trial.plan}")
-        return build_artifacts(replace(result, best=best), best, until)
+        result = build_artifacts(replace(result, folder=target, best=best), best, until)
+        return publish(result) if until == "report" else result
 
 
 def prepare(

@@ -37,6 +37,7 @@ STAND_INS = ("gatesearch.api:data", "gatesearch.api:backbone")
 
 _KEY_BYTES = 32
 _PURPOSE = b"gatesearch run folder 1\0"
+_MARK_BYTES = 2 * (2 * sha256().digest_size + 1)  # two lines, each with a digest in hexadecimal
 
 
 class UntrustedValue(NamedTuple):
@@ -112,28 +113,36 @@ def require_own_run(recipe: Recipe, folder: Path) -> None:
         raise _refusal(folder / "recipe.yaml", values[0], "this run folder was not made here")
 
 
-def mark_run(folder: Path, recipe: Recipe) -> None:
+def mark_run(folder: Path, recipe: Recipe, next_text: str | None = None) -> None:
     """Mark a run folder as made on this machine, or as trusted, if its recipe names anything that needs trust.
 
     If the configuration folder cannot be written, the function writes no mark, and the next step asks for
     ``trust=true``.
+
+    Args:
+        folder: the run folder.
+        recipe: the recipe of the folder.
+        next_text: the text that is about to replace the folder's recipe; the mark then holds for both, so that a kill
+            between the two writes leaves a marked folder. None for no other text.
     """
     if list_untrusted(recipe) and (key := _read_key(create=True)):
-        write_whole(folder / MARK_FILE, _digest(folder, key) + "\n")
+        texts = [(folder / "recipe.yaml").read_bytes(), *([] if next_text is None else [next_text.encode()])]
+        write_whole(folder / MARK_FILE, "".join(f"{_digest(text, key)}\n" for text in texts))
 
 
 def is_marked(folder: Path) -> bool:
     """Return whether a run folder holds the mark that this user's key makes of the folder's recipe."""
     key = _read_key(create=False)
     try:
-        mark = (folder / MARK_FILE).read_bytes()[: 2 * sha256().digest_size]
-        return key is not None and hmac.compare_digest(mark, _digest(folder, key).encode())
+        marks = (folder / MARK_FILE).read_bytes()[:_MARK_BYTES].splitlines()
+        digest = None if key is None else _digest((folder / "recipe.yaml").read_bytes(), key).encode()
+        return digest is not None and any(hmac.compare_digest(mark, digest) for mark in marks)
     except OSError:
         return False
 
 
-def _digest(folder: Path, key: bytes) -> str:
-    return hmac.new(key, _PURPOSE + (folder / "recipe.yaml").read_bytes(), sha256).hexdigest()
+def _digest(text: bytes, key: bytes) -> str:
+    return hmac.new(key, _PURPOSE + text, sha256).hexdigest()
 
 
 def _refusal(path: Path, value: UntrustedValue, reason: str) -> UserError:

@@ -90,7 +90,8 @@ def test_artifacts_that_disagree_with_the_model_give_exit_status_2(
 
 def test_run_resumes_a_run_folder(calls: Calls, run_dir: Path) -> None:
     assert app.main(["run", f"resume={run_dir}"]) == 0
-    assert calls == [("pipeline.resume", run_dir, False)]
+    assert app.main(["run", f"resume={run_dir}", "search.trials=80"]) == 0
+    assert calls == [("pipeline.resume", run_dir, None, False), ("pipeline.resume", run_dir, 80, False)]
 
 
 @pytest.mark.parametrize("step", ["search", "retrain", "export", "verify"])
@@ -217,6 +218,8 @@ def test_help_and_version_are_printed(capsys: pytest.CaptureFixture[str]) -> Non
         ),
         ("run --epochs recipe=kws", "override '--epochs': no '=' in it"),
         ("run resume=runs/kws-1 seed=3", "resume=runs/kws-1 goes on with the run as it is: leave out seed=3"),
+        ("run resume=runs/kws-1 search.epochs=3", "leave out search.epochs=3; only search.trials can grow"),
+        ("run resume=runs/kws-1 search.trials=many", "search.trials=many: wanted: a whole number above 0"),
         ("run resume=runs/kws-1 out=x", "leave out out=x"),
         ("run resume=runs/kws-2", "unknown run folder 'runs/kws-2'; nearest: 'runs/kws-1'"),
         ("report", "no run folder given; write: gatesearch report runs/kws-1"),

@@ -44,6 +44,13 @@ class Composed(Document):
     tau_energy: float | None = Field(description="Kendall's tau of energy; null where all values are equal.")
 
 
+class Extension(Document):
+    """More trials for a run that had begun, by ``gatesearch run resume=RUN search.trials=N``."""
+
+    earlier: int = Field(gt=0, description="Plans that the recipe wanted to train before.")
+    trials: int = Field(gt=0, description="Plans that it wants to train since.")
+
+
 class Search(Document):
     """Counts and times of the search."""
 
@@ -62,6 +69,7 @@ class Search(Document):
     engine_asked: str | None = Field(default=None, description="Engine that the recipe asks for, before version 0.2.")
     engine_why: str | None = Field(default=None, description="Why the search used another engine, before version 0.2.")
     composed: Composed | None = Field(default=None, description="Composed plans; absent where all plans are trained.")
+    extensions: list[Extension] = Field(default=[], description="Extensions of the search, in order.")
     tau: float | None = Field(default=None, description="Kendall's tau of a supernet's ranking, before version 0.2.")
 
 
