@@ -75,9 +75,42 @@ def render(record: Record) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= _FILTERS
-    svgs = {name: svg and Markup(svg) for name, svg in figures.draw_all(record).items()}
+    pictures = figures.draw_pictures(record)
+    svgs = {name: picture and Markup(picture.svg) for name, picture in pictures.items()}
+    marks = {name: Markup(embed_json(picture.marks)) for name, picture in pictures.items() if picture and picture.marks}
+    constants = Markup(embed_json(list_constants(record)))
     context = _describe_run(record) | _build_sections(record)
-    return environment.get_template("template.html.j2").render(record=record, read=read, figures=svgs, **context)
+    return environment.get_template("template.html.j2").render(
+        record=record,
+        read=read,
+        figures=svgs,
+        marks=marks,
+        constants_data=constants,
+        pointer=Markup((Path(__file__).parent / "pointer.js").read_text(encoding="utf-8")),
+        **context,
+    )
+
+
+def embed_json(value: Any) -> str:
+    """Return a value as JSON that can stand in a ``<script>`` element.
+
+    >>> embed_json(["</script>"])
+    '["\\\\u003c/script>"]'
+    """
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def list_constants(record: Record) -> list[list[str]]:
+    """Return path, value with its unit, provenance and source of each constant, for the cards of marks."""
+    return [
+        [
+            str(read(constant, "path", default="")),
+            f"{text.format_value(read(constant, 'value'))} {read(constant, 'unit', default='')}".strip(),
+            str(read(constant, "provenance", default="")),
+            str(read(constant, "source", default="")),
+        ]
+        for constant in read(record, "constants", default=())
+    ]
 
 
 def parse_record(content: bytes) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gatesearch.report.fields import Record, list_kinds, quality_name, read
 from gatesearch.report.figures import (
@@ -19,6 +19,7 @@ from gatesearch.report.figures import (
     sensitivity,
     timeline,
 )
+from gatesearch.report.marks import place_marks
 from gatesearch.report.style import inline_svg, kind_colours, settings
 
 if TYPE_CHECKING:
@@ -59,15 +60,28 @@ _FIGURES: dict[str, tuple[str, Callable[[Record], Figure | None]]] = {
 }
 
 
+class Picture(NamedTuple):
+    """A figure as an ``<svg>`` element, and its marks; see :func:`gatesearch.report.marks.place_marks`."""
+
+    svg: str
+    marks: list[dict[str, Any]]
+
+
 def draw_all(record: Record) -> dict[str, str | None]:
-    """Return every figure by name as an ``<svg>`` element; None where the record has nothing to draw yet.
+    """Return every figure by name as an ``<svg>`` element; None where the record has nothing to draw yet."""
+    return {name: picture and picture.svg for name, picture in draw_pictures(record).items()}
+
+
+def draw_pictures(record: Record) -> dict[str, Picture | None]:
+    """Return every figure by name with its marks; None where the record has nothing to draw yet.
 
     Each gate has a figure of its own: ``roc-0`` shows the first gate in the record, ``roc-1`` the second gate.
     """
-    svgs: dict[str, str | None] = {}
+    pictures: dict[str, Picture | None] = {}
 
     def add(name: str, label: str, drawing: Figure | None) -> None:
-        svgs[name] = inline_svg(drawing, name, label) if drawing else None
+        # The drawing is laid out when it is written. So its marks are placed afterwards.
+        pictures[name] = Picture(inline_svg(drawing, name, label), place_marks(drawing)) if drawing else None
 
     with settings():
         for name, (label, draw) in _FIGURES.items():
@@ -76,7 +90,7 @@ def draw_all(record: Record) -> dict[str, str | None]:
         for index, gate in enumerate(read(record, "gates", default=())):
             label = f"Negatives stopped against gate recall at {read(gate, 'site', default='?')}"
             add(f"roc-{index}", label, gates.draw_roc(gate, colours))
-    return svgs
+    return pictures
 
 
 def write_front_png(record: Record, path: str | Path) -> Path:

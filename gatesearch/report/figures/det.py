@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gatesearch.report.cards import method_card
 from gatesearch.report.fields import Record, read
+from gatesearch.report.marks import mark_point
 from gatesearch.report.stream_names import COLOURS, DASHES, NAMES, list_results
 from gatesearch.report.style import GATED, INK, MUTED, PAPER, figure, legend_below
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 _SPAN = 100.0  # the axis extends at least to this multiple of the wanted rate
 _LATENCY_BINS = 24
+_MAX_MARKS = 30  # largest number of points of a curve that answer the pointer
 
 
 def draw_det(record: Record) -> Figure | None:
@@ -51,9 +54,15 @@ def draw_det(record: Record) -> Figure | None:
             linewidth=2.2 if name == "picked" else 1.4,
             label=label,
         )
+        for place in range(0, len(points), -(-len(points) // _MAX_MARKS)):
+            rate, miss = points[place]
+            card = method_card(record, label, (rate if rate > lowest else 0.0, miss), None)
+            mark_point(axes, rate, miss, card)
         point = results.get(name, {})
         if read(point, "miss_rate") is not None:
             rate = max(read(point, "fa_per_hour", default=0.0), lowest)
+            actual = read(point, "fa_per_hour", default=0.0), point["miss_rate"]
+            mark_point(axes, rate, point["miss_rate"], method_card(record, label, actual, point))
             axes.plot(rate, point["miss_rate"], "o", color=colour, markersize=6.5, markeredgecolor=PAPER, zorder=5)
     if wish:
         axes.axvline(wish, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label=f"wanted: {wish:g} an hour")

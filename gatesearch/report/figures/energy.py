@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from gatesearch.report.cards import energy_card
 from gatesearch.report.fields import Record, list_cores, read
+from gatesearch.report.marks import mark_box
 from gatesearch.report.style import (
     GATED,
     INK,
@@ -83,6 +85,14 @@ def _draw_split(record: Record, split: str, colours: Mapping[str, str], height: 
     drawing = figure(height=height)
     axes = drawing.subplots()
     _stack_bars(axes, rows, colours)
+    for index, (bar, parts) in enumerate(rows.items()):
+        left, total = 0.0, sum(value or 0.0 for value in parts.values())
+        for part in colours:
+            width = read(parts, part, default=0.0)
+            if width:
+                card = energy_card(record, bar, part, width, total)
+                mark_box(axes, (left, left + width), (index - _BAR_HEIGHT / 2, index + _BAR_HEIGHT / 2), card)
+            left += width
     clear_row_axis(axes)
     axes.set_xlabel("expected energy per window (µJ)")
     legend_below(drawing, axes, columns=4)

@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gatesearch.report.fields import Record, list_trained, quality_key, quality_name, read
+from gatesearch.report.cards import constants_of_cores, plan_card
+from gatesearch.report.fields import Record, decision_name, list_trained, quality_key, quality_name, read
+from gatesearch.report.marks import Card, mark_point
 from gatesearch.report.style import GATED, INK, PICKED, figure, legend_below
+from gatesearch.report.text import format_micro, format_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,6 +68,8 @@ def draw_front(record: Record, width: float = 5.4, height: float = 3.7) -> Figur
     drawing = figure(width, height)
     axes = drawing.subplots()
     _plot_trials(axes, trials)
+    for trial in sorted(trials, key=lambda trial: float(trial["expected_energy_uj"])):
+        mark_point(axes, trial["expected_energy_uj"], trial["accuracy"], plan_card(record, trial))
     best = read(record, "best", "digest")
     picked = [trial for trial in trials if best and read(trial, "digest") == best]
     if picked:
@@ -77,6 +82,7 @@ def draw_front(record: Record, width: float = 5.4, height: float = 3.7) -> Figur
             ungated.energy_uj, ungated.quality, s=46, marker="D", color=INK, zorder=4, label="ungated backbone"
         )
         energies.append(ungated.energy_uj)
+        mark_point(axes, ungated.energy_uj, ungated.quality, _ungated_card(record, ungated))
     axes.set_xscale("log")
     _set_log_ticks(axes, energies)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}")
@@ -84,6 +90,16 @@ def draw_front(record: Record, width: float = 5.4, height: float = 3.7) -> Figur
     axes.set_ylabel(f"validation {quality_name(record)} (%)")
     legend_below(drawing, axes)
     return drawing
+
+
+def _ungated_card(record: Record, ungated: UngatedPoint) -> Card:
+    core = read(record, "reference", "core")
+    rows = (
+        ("core", core or "not recorded", ""),
+        (f"validation {quality_name(record)}", format_percent(ungated.quality), "measured"),
+        (f"energy a {decision_name(record)}", format_micro(ungated.energy_uj, "J"), "modelled"),
+    )
+    return Card("ungated backbone", rows, constants=constants_of_cores(record, [core] if core else []))
 
 
 def format_tick(value: float, spacing: float) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from gatesearch.report.fields import Record, read
+from gatesearch.report.marks import Card, mark_box, mark_point
 from gatesearch.report.stream_names import part_colours
 from gatesearch.report.style import INK, PAPER, figure, legend_below
-from gatesearch.report.text import format_kind
+from gatesearch.report.text import format_kind, format_si
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,6 +64,11 @@ def draw_power(record: Record) -> Figure | None:
             label=name,
         )
         below = above
+    for k, (start, end) in enumerate(pairwise(edges)):
+        rows = [(name, format_si(values[k] / 1e3, "W"), "modelled") for name, values in power.items()]
+        total = ("all parts", format_si(below[k] / 1e3, "W"), "modelled")
+        card = Card(f"{start * unit_s:.0f} to {end * unit_s:.0f} s: mean power", (*rows, total))
+        mark_box(axes, (start, end), (0.0, below[k]), card)
     rival = _mean_power(record, "ungated_hops")
     if rival is not None:
         axes.axhline(rival, color=INK, linewidth=1.2, linestyle="--", label="ungated, hop by hop (mean)")
@@ -115,7 +122,14 @@ def _draw_rows(
     for name, stretches in opens.items():
         inside = [(a, b) for a, b in stretches if b >= start_s and a <= end_s]
         bars = [(a / unit_s, max(b - a, least_s) / unit_s) for a, b in inside]
-        axes.broken_barh(bars, (places[name] - _ROW_HEIGHT / 2, _ROW_HEIGHT), facecolors=colours[name], linewidth=0)
+        place = places[name]
+        axes.broken_barh(bars, (place - _ROW_HEIGHT / 2, _ROW_HEIGHT), facecolors=colours[name], linewidth=0)
+        if end_s - start_s > _MINUTE_S:
+            continue  # bars of a longer stretch are too narrow to point at
+        for (start, end), (left, width) in zip(inside, bars, strict=True):
+            card = Card(f"{name} runs", (("from", f"{start:.2f} s", ""), ("to", f"{end:.2f} s", "")))
+            edges = max(left, start_s / unit_s), min(left + width, end_s / unit_s)
+            mark_box(axes, edges, (place - _ROW_HEIGHT / 2, place + _ROW_HEIGHT / 2), card)
     for detected, colour in ((True, DETECTED), (False, MISSED)):
         events = [
             event
@@ -124,14 +138,21 @@ def _draw_rows(
         ]
         bars = [(e["start_s"] / unit_s, max(e["end_s"] - e["start_s"], least_s) / unit_s) for e in events]
         axes.broken_barh(bars, (places["events"] - _ROW_HEIGHT / 2, _ROW_HEIGHT), facecolors=colour, linewidth=0)
+        for event, (left, width) in zip(events, bars, strict=True):
+            card = _event_card(event)
+            place = places["events"]
+            mark_box(axes, (left, left + width), (place - _ROW_HEIGHT / 2, place + _ROW_HEIGHT / 2), card)
     for is_false, colour, marker in ((False, DETECTED, "v"), (True, FALSE, "X")):
-        times = [
-            each["time_s"] / unit_s
+        detections = [
+            each
             for each in read(timeline, "detections", default=())
             if each["false"] is is_false and start_s <= each["time_s"] <= end_s
         ]
+        times = [each["time_s"] / unit_s for each in detections]
         if not times:  # the layout would make room for a line without points
             continue
+        for each, time in zip(detections, times, strict=True):
+            mark_point(axes, time, places["detections"], _detection_card(each))
         axes.plot(
             times,
             [places["detections"]] * len(times),
@@ -148,6 +169,21 @@ def _draw_rows(
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
+
+
+def _event_card(event: Mapping[str, Any]) -> Card:
+    outcome = "detected" if event["detected"] else "missed"
+    rows = (("from", f"{event['start_s']:.2f} s", ""), ("to", f"{event['end_s']:.2f} s", ""))
+    return Card(f"event {format_kind(read(event, 'label', default=''))}, {outcome}", rows)
+
+
+def _detection_card(detection: Mapping[str, Any]) -> Card:
+    confidence = read(detection, "confidence")
+    rows = [("time", f"{detection['time_s']:.2f} s", "")]
+    if confidence is not None:
+        rows.append(("confidence", f"{confidence:.2f}", "measured"))
+    label = format_kind(read(detection, "label", default=""))
+    return Card(f"false accept {label}" if detection["false"] else f"detection {label}", tuple(rows))
 
 
 def _add_legend(drawing: Figure, colours: Mapping[str, str], segments: Sequence[Mapping[str, Any]]) -> None:
