@@ -37,6 +37,9 @@ class Segment:
 class ProgramMemory:
     """The memory of a program: its segments one after the other. A place is the index of a byte in this memory.
 
+    Attributes:
+        size: bytes of the memory, which is the place of a segment that follows.
+
     >>> memory = ProgramMemory([Segment(np.zeros(10, np.uint8), [(0, 10)]), Segment(np.ones(4, np.uint8), [(0, 4)])])
     >>> memory.blocks, memory.find(memory.segments[1].values.ctypes.data + 3)
     ([(0, 10), (64, 4)], 67)
@@ -45,7 +48,7 @@ class ProgramMemory:
     def __init__(self, segments: Sequence[Segment]) -> None:
         self.segments = segments
         sizes = [-(-each.values.size // LINE) * LINE for each in segments]
-        self._starts = [0, *accumulate(sizes)][: len(segments)]
+        *self._starts, self.size = [0, *accumulate(sizes)]
         order = sorted(range(len(segments)), key=lambda k: segments[k].values.ctypes.data)
         self._order = [(segments[k].values.ctypes.data, k) for k in order]
         self.blocks = self._shift([each.blocks for each in segments])

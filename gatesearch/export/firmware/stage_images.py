@@ -9,6 +9,7 @@ import numpy as np
 
 from gatesearch.errors import UserError
 from gatesearch.export.firmware.compiled_program import read_kernel, read_parts
+from gatesearch.export.firmware.output_copies import copy_outputs
 from gatesearch.export.firmware.program_image import ProgramImage
 from gatesearch.kernels.library import Library
 from gatesearch.runtime.bundle import Bundle, HopPrograms
@@ -82,16 +83,18 @@ def compile_exits(bundle: Bundle, library: Library) -> list[ProgramImage | None]
             kernel = HopKernel(program.model, program.inputs, program.outputs, axes, library)
         except Unsupported as error:
             raise UserError(f"{bundle.folder}: firmware: exit of gate {k}: {error}") from None
-        images.append(ProgramImage(read_kernel(kernel)))
+        images.append(_image(kernel))
     return images
+
+
+def _image(kernel: HopKernel) -> ProgramImage:
+    return ProgramImage(copy_outputs(read_kernel(kernel)))
 
 
 def _whole(program: Program, axis: int, library: Library) -> StageImages:
     axes = [axis, *(0 for _ in program.outputs[1:])]
     kernel = HopKernel(program.model, program.inputs, program.outputs, (0, axes), library)
-    return StageImages(
-        ("catch_up",), [ProgramImage(read_kernel(kernel))], window=1, fresh=1, row=kernel.size, state_bytes=0
-    )
+    return StageImages(("catch_up",), [_image(kernel)], window=1, fresh=1, row=kernel.size, state_bytes=0)
 
 
 def _in_parts(program: BytePartsProgram) -> StageImages:
@@ -108,6 +111,6 @@ def _by_hops(program: Program, hops: HopPrograms, axis: int, library: Library) -
     catch_up = HopKernel(
         hops.catch_up.model, hops.catch_up.inputs, hops.catch_up.outputs, (hops.axis, all_axes), library
     )
-    images = [ProgramImage(read_kernel(each)) for each in (catch_up, step)]
+    images = [_image(each) for each in (catch_up, step)]
     row = int(np.prod(hops.step.inputs[0].shape)) // hops.fresh
     return StageImages(("catch_up", "step"), images, hops.window, hops.fresh, row, images[1].state[1])
