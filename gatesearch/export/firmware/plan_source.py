@@ -119,6 +119,7 @@ def write_plan(bundle: Bundle, library: Library) -> PlanText:
         '#include "simd.h"',
         "",
         "#define GS_ALIGNED __attribute__((aligned(16)))",
+        "#define GS_OWN(stage, value) ((stage) < GS_OWN_STAGES ? (value) : 0)",
         *memory_text(programs.arena_bytes, sizes, define.shared, closed),
         define.arrays.text(),
         programs.text,
@@ -219,6 +220,9 @@ def _header(
 #define GS_HOP {stream.hop} /* samples that each call of gatesearch_process reads */
 #define GS_WINDOW {stream.window} /* samples in the window of one decision */
 #define GS_STAGES {stages}
+#ifndef GS_OWN_STAGES
+#define GS_OWN_STAGES GS_STAGES /* stages whose weights the library holds; gatesearch_run_stage computes later ones */
+#endif
 #define GS_FIXED_POINT {int(fixed_point)} /* 1: the front end computes in integers; 0: in float */
 #define GS_HOP_SECONDS {settings.hop_s!r}
 #define GS_FIRST_SECONDS {settings.time_s(0)!r} /* time at which the window of hop 0 ends */

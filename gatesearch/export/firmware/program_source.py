@@ -116,14 +116,20 @@ class ProgramSource:
             return find_runs(relocation.move(spread_runs(index)))
         return relocation.move(index)
 
-    def describe(self, k: int) -> str:
-        """Return the C initialiser of a program's ``gs_hops``."""
+    def describe(self, k: int, stage: int = 0) -> str:
+        """Return the C initialiser of a program's ``gs_hops``.
+
+        Args:
+            k: index of the program.
+            stage: the stage to which it belongs. The macro ``GS_OWN_STAGES`` leaves operators of later stages out, and
+                the compiler then drops their weights.
+        """
         image, relocation = self._images[k], self._relocations[k]
         outputs, states = (find_runs(relocation.move(places)) for places in (image.outputs, image.next_state))
         place = relocation.move(np.array([image.input[0], image.state[0] if image.state[1] else 0]))
         fields: dict[str, object] = {
-            "ops": f"operators_{k}",
-            "n_ops": len(image.operators),
+            "ops": f"GS_OWN({stage}, operators_{k})" if stage else f"operators_{k}",
+            "n_ops": f"GS_OWN({stage}, {len(image.operators)})" if stage else len(image.operators),
             "size": image.input[1],
             "n_out": len(image.outputs),
             "n_state": image.state[1],

@@ -42,7 +42,7 @@ def define_stages(
     for k, stage in enumerate(stages):
         fields: dict[str, Any] = {}
         for name in stage.names:
-            define.lines.append(f"static const gs_hops {name}_{k} = {programs.describe(index)};")
+            define.lines.append(f"static const gs_hops {name}_{k} = {programs.describe(index, stage=k)};")
             fields[name] = f"&{name}_{k}"
             index += 1
         fields |= {"window": stage.window, "fresh": stage.fresh, "row": stage.row}

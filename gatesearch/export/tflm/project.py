@@ -101,7 +101,7 @@ def write_tflm(bundle: Path, folder: Path, device: Device, sound: Array | None =
         write_whole(part / "src/gs_tflm_plan.cc", plan_text(programs, phases))
         write_whole(part / "test/vectors.h", vectors_text(stretch, vectors))
         write_whole(part / INDEX, json.dumps(describe_programs(programs, manifest["digest"]), indent=1) + "\n")
-        write_whole(part / README, _readme(programs, manifest["digest"]))
+        write_whole(part / README, _readme(programs, manifest["digest"], len(manifest["stages"])))
         write_sums(part)
     detections = sum(vector.label >= 0 for vector in vectors)
     return Tflm(folder, tuple(programs), len(vectors), detections)
@@ -115,7 +115,13 @@ def open_devices(bundle: Path, cores: set[str]) -> Bundle:
     return opened
 
 
-def _readme(programs: Sequence[TflmProgram], digest: str) -> str:
+def count_own_stages(programs: Sequence[TflmProgram], stages: int) -> int:
+    """Return the number of the first stages whose weights the firmware needs: TFLM runs all stages behind them."""
+    elsewhere = {each.stage for each in programs}
+    return next((k + 1 for k in reversed(range(stages)) if k not in elsewhere), 1)
+
+
+def _readme(programs: Sequence[TflmProgram], digest: str, stages: int) -> str:
     return render(
         C_SOURCES,
         "README.md.j2",
@@ -127,5 +133,7 @@ def _readme(programs: Sequence[TflmProgram], digest: str) -> str:
             "npu": any(each.npu for each in programs),
             "margin": MARGIN_BYTES,
             "records": NPU_RECORDS_BYTES,
+            "stages": stages,
+            "own": count_own_stages(programs, stages),
         },
     )

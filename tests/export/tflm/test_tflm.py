@@ -40,7 +40,7 @@ def read_array(tflm: Tflm, name: str) -> bytes:
     return read_model((tflm.folder / "models" / f"{name}.cc").read_text())
 
 
-def play(device: Device, folder: Path, failure: int = -1) -> subprocess.CompletedProcess[str]:
+def play(device: Device, folder: Path, failure: int = -1, macro: str = "") -> subprocess.CompletedProcess[str]:
     """Build firmware and glue with the simulated interpreter in a copy of the folder, and play the golden vectors."""
     copy = Path(shutil.copytree(device.tflm.folder, folder / "later cores"))
     operators = len(resolver_methods(each.model for each in device.tflm.programs))
@@ -55,6 +55,7 @@ def play(device: Device, folder: Path, failure: int = -1) -> subprocess.Complete
         f"TFLM_DIR={stubs}",
         f"FIRMWARE_DIR={firmware}",
         f"TFLM_LIB={HERE / 'fake_interpreter.cc'}",
+        f"CC=cc {macro}",
     ]
     return subprocess.run(command, cwd=copy, capture_output=True, text=True)
 
@@ -91,6 +92,12 @@ def test_a_failure_of_tflm_leaves_the_stages_to_the_firmware(two_cores: Device, 
     done = play(Device(two_cores.bundle, firmware, tflm, two_cores.calls), tmp_path, failure=0)
     assert done.returncode
     assert done.stdout == f"PASS {firmware.hops} hops, {firmware.detections} detections\nFAIL gs_stage1_catch_up\n"
+
+
+def test_firmware_without_the_weights_of_later_cores_decides_alike(two_cores: Device, tmp_path: Path) -> None:
+    assert "`-DGS_OWN_STAGES=1`" in (two_cores.tflm.folder / "README.md").read_text()
+    done = play(two_cores, tmp_path, macro="-DGS_OWN_STAGES=1")
+    assert done.stdout == f"PASS {two_cores.tflm.hops} hops, {two_cores.tflm.detections} detections\n", done.stderr
 
 
 def test_the_resolver_names_exactly_the_operators_of_the_models(two_cores: Device, with_npu: Device) -> None:

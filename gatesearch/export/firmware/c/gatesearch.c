@@ -16,6 +16,10 @@
 #error "-ffast-math rounds differently from the golden vectors: compile with -ffp-contract=off -fno-math-errno alone"
 #endif
 
+#if GS_OWN_STAGES < 1 || GS_OWN_STAGES > GS_STAGES
+#error "GS_OWN_STAGES: wanted: 1 .. GS_STAGES (gs_plan.h)"
+#endif
+
 #define PLAN (&gs_the_plan)
 #define MAX_STAGES 32 /* a stage is a bit of gs_activity.caught_up */
 
@@ -233,7 +237,8 @@ static int run_elsewhere(int32_t k, int32_t phase, const int8_t *window) {
   return 0;
 }
 
-/* Run stage k of a phase on its window; write its outputs to PLAN->passed, and return whether it caught up. */
+/* Run stage k of a phase on its window; write its outputs to PLAN->passed, and return whether it caught up. Return -1 if
+   nothing computes the stage, because its weights are left out. */
 static int run_program(int32_t k, int32_t phase, const int8_t *window) {
   const gs_stage *s = PLAN->stages + k;
   if (run_elsewhere(k, phase, window)) {
@@ -241,6 +246,7 @@ static int run_program(int32_t k, int32_t phase, const int8_t *window) {
     now.alive[k] |= (uint32_t)1 << phase;
     return caught_up;
   }
+  if (k >= GS_OWN_STAGES) return -1;
   const int alive = (int)(now.alive[k] >> phase & 1);
   const gs_hops *h = alive && s->step ? s->step : s->catch_up;
   if (!s->step) {
@@ -292,8 +298,12 @@ static const float *run_stages(int64_t hop) {
     const gs_stage *s = PLAN->stages + k;
     if (!(now.open >> k & 1)) gatesearch_on_stage(k, 1);
     now.open |= (uint32_t)1 << k;
-    now.activity.last_stage = k;
     const int caught_up = run_program(k, phase, window);
+    if (caught_up < 0) {
+      close_stages(k);
+      return NULL;
+    }
+    now.activity.last_stage = k;
     if (caught_up) now.activity.caught_up |= (uint32_t)1 << k;
     if (!s->gate) return PLAN->powers;
     const gs_stage *next = s + 1;

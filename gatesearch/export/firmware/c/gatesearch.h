@@ -57,7 +57,10 @@ void gatesearch_on_stage(int stage, int opens);
      begins   1: the stage reads a whole window, and has no state; 0: it reads the new frames of a hop
      input    these frames, int8, time first
      outputs  receives the int8 outputs: frames for the next stage or the logits of the classes, then the gate's logit
-   Returns 1 if it wrote the outputs. Returns 0 if this core's kernels have to compute the stage. */
+   Returns 1 if it wrote the outputs. Returns 0 if this core's kernels have to compute the stage.
+
+   -DGS_OWN_STAGES=n leaves out the weights of stage n and of all later ones. If the function returns 0 for such a stage,
+   nothing computes it: the hop ends as if a gate without an exit had stopped it. */
 int gatesearch_run_stage(int stage, int phase, int begins, const int8_t *input, int8_t *outputs);
 
 /* Return the name of a class; an empty text for a number that is no class. */
