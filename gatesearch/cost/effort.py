@@ -66,12 +66,14 @@ class StageSpan(NamedTuple):
         shares: for each block, the shares of channels that remain at its input and at its output.
         changes: for each block, the changes of its layers.
         leaving: the cut at which the stage ends; None for the output.
+        need: how much the blocks need float32; see :func:`gatesearch.compile.number_format.needs`.
     """
 
     blocks: Sequence[str]
     shares: Sequence[tuple[float, float]]
     changes: Sequence[tuple[LayerChange, ...]]
     leaving: PlacedCut | None
+    need: str
 
 
 class StageForm(NamedTuple):
@@ -129,6 +131,7 @@ class StageEfforts:
         self._blocks: dict[tuple[object, ...], BlockEffort] = {}
         self._plain_blocks: dict[tuple[str, str, tuple[float, float]], tuple[float, float]] = {}
         self._changed: dict[tuple[str, str, bool, str], float] = {}
+        self._needs: dict[tuple[str, ...], str] = {}
         self._in_bytes: dict[tuple[str, str], bool] = {}
         self._recurrent_on: dict[str, dict[str, LayerChange]] = {}
 
@@ -152,7 +155,7 @@ class StageEfforts:
             if block in own:
                 own[block].append(change)
         shares = self._channel_shares(blocks, entering, leaving)
-        return StageSpan(blocks, shares, [tuple(row) for row in own.values()], leaving)
+        return StageSpan(blocks, shares, [tuple(row) for row in own.values()], leaving, self._need_of(blocks))
 
     @property
     def depends_on_core(self) -> bool:
@@ -179,8 +182,7 @@ class StageEfforts:
 
     def form(self, core: Core, span: StageSpan) -> StageForm:
         """Return the form in which a core runs a stage."""
-        need = neediest(self.table.needs.get(name, PLAIN) for name in span.blocks)
-        native = self.table.native.get(core.name)
+        need, native = span.need, self.table.native.get(core.name)
         in_bytes = False
         if native is not None:
             gated = [change for own in span.changes for change in own if change.work is not None]
@@ -282,6 +284,12 @@ class StageEfforts:
         surfaces = self.table.heads[head]
         values = surfaces["values"](1.0, 1.0) if "values" in surfaces else 0.0
         return surfaces[reading_name](1.0, 1.0) + core.cost_per_value * values
+
+    def _need_of(self, blocks: tuple[str, ...]) -> str:
+        need = self._needs.get(blocks)
+        if need is None:
+            need = self._needs[blocks] = neediest(self.table.needs.get(name, PLAIN) for name in blocks)
+        return need
 
     def _count_programs(self, blocks: Sequence[BlockEffort]) -> int:
         if not any([block.kernels for block in blocks]):

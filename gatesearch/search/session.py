@@ -69,9 +69,10 @@ class Session:
         # The study is in memory, because Optuna would store dozens of entries for each trial until the trial ends. A
         # plan whose trial is interrupted is proposed again.
         self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
-        self._study.add_trials([share_values(match_params(trial, space)) for trial in stored])
         self.on_trial = settings.on_trial
         self.ended = [read_trial(number, trial) for number, trial in enumerate(stored)]
+        for trial, ended in zip(stored, self.ended, strict=True):
+            self._study.add_trial(share_values(match_params(trial, ended.plan, space)))
         self.running: dict[int, optuna.Trial] = {}
         self._proposed_plans = {trial.plan for trial in self.ended}
         self._trained = sum(trial.state in TRAINED_STATES for trial in self.ended)

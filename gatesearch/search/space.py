@@ -17,6 +17,8 @@ from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.search.slots import Gates, Slot, merge_values
 from gatesearch.search.trial_protocol import CategoricalTrial, ReplayTrial
 
+MAX_READ = 20_000  # largest number of plans that a space caches by their parameters
+
 
 @dataclass(frozen=True)
 class Space:
@@ -53,6 +55,14 @@ class Space:
     def _cut_slot_of(self) -> dict[PlacedGate, int]:
         """The index of the cut slot that each gate fills."""
         return {gate: k for k, slot in enumerate(self.cut_slots) for gate in slot.gates}
+
+    @cached_property
+    def _plans_by_params(self) -> dict[frozenset[tuple[str, Any]], GatePlan | None]:
+        """The plans that :meth:`read` returned, by parameters."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_plans_by_params"}
 
     @property
     def cut_sites(self) -> tuple[CutSite, ...]:
@@ -132,10 +142,21 @@ class Space:
 
     def read(self, params: Mapping[str, Any]) -> GatePlan | None:
         """Return the plan that a trial's parameters describe; None if the parameters belong to another space."""
+        # The plans are cached, because a search that goes on reads each stored trial in several places.
         try:
-            return self.propose(ReplayTrial(params))
-        except KeyError:
+            key = frozenset((name, value) for name, value in params.items() if name in self.param_names)
+        except TypeError:  # a value that cannot be hashed is no choice of this space
             return None
+        plans = self._plans_by_params
+        if key in plans:
+            return plans[key]
+        try:
+            plan = self.propose(ReplayTrial(params))
+        except KeyError:
+            plan = None
+        if len(plans) < MAX_READ:
+            plans[key] = plan
+        return plan
 
     def param_choices(self, plan: GatePlan) -> dict[str, tuple[Scalar, ...]]:
         """Return, for each trial parameter of a plan (see :meth:`describe`), the choices that a trial has."""

@@ -74,13 +74,17 @@ def strip_claim(trial: FrozenTrial) -> FrozenTrial:
     return stripped
 
 
-def match_params(stored: FrozenTrial, space: Space) -> FrozenTrial:
+def match_params(stored: FrozenTrial, plan: GatePlan, space: Space) -> FrozenTrial:
     """Return a trial with the parameters by which this space proposes the trial's plan.
 
     A study of an older version has other names for the parameters. Each trial also stores its plan, and this function
     derives the parameters from the plan. If the plan does not belong to this space, the trial gets no parameters.
+
+    Args:
+        stored: the trial as it is stored.
+        plan: the plan that it stores.
+        space: the space of the search.
     """
-    plan = GatePlan.from_json(stored.user_attrs[PLAN_ATTR])
     if space.read(stored.params) == plan:
         return stored
     is_known = plan in space

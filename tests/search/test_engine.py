@@ -306,9 +306,10 @@ def test_parameters_of_another_version_are_those_of_the_plan(tmp_path: Path, spa
     run(tmp_path / "study.journal", Evaluate(), trials=12)
     study = optuna.load_study(study_name=STUDY, storage=storage.open_storage(tmp_path / "study.journal"))
     for trial in storage.ended_trials(study):
-        assert match_params(trial, space) is trial
-        matched, plan = match_params(rename_params(trial), space), GatePlan.from_json(trial.user_attrs["plan"])
+        plan = GatePlan.from_json(trial.user_attrs["plan"])
+        assert match_params(trial, plan, space) is trial
+        matched = match_params(rename_params(trial), plan, space)
         assert matched.params == space.describe(plan) and space.read(matched.params) == plan
         assert (matched.values, matched.state, matched.constraints) == (trial.values, trial.state, trial.constraints)
-        foreign = match_params(rename_params(trial), small(cores=("other",)))
+        foreign = match_params(rename_params(trial), plan, small(cores=("other",)))
         assert foreign.params == {} and foreign.user_attrs == trial.user_attrs

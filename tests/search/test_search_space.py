@@ -308,3 +308,14 @@ def test_a_clock_outside_the_space_is_refused() -> None:
     assert GatePlan((), ("npu",), (("npu", "250MHz"),)) in space
     assert GatePlan((), ("npu",), (("npu", "100MHz"),)) not in space
     assert GatePlan((), ("mcu",), (("npu", "250MHz"),)) not in space  # the core runs no stage
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32), st.sampled_from(["other", ["a list"], None, 3]))
+def test_reading_parameters_again_gives_the_same_plan(seed: int, value: Any) -> None:
+    space = small()
+    plan = space.propose(RandomTrial(random.Random(seed)))
+    params = space.describe(plan)
+    assert space.read(params) == space.read({**params, "own": value}) == space.read(params) == plan
+    assert space.read({**params, "gates": value}) is None or value == params["gates"]
+    assert "_plans_by_params" not in space.__getstate__()

@@ -149,21 +149,39 @@ class Posterior:
 def select_observations(history: History) -> list[EndedTrial]:
     """Return the observations from which a posterior predicts, in the order of their gates' first trials.
 
-    If there are at most :data:`MAX_OBSERVATIONS`, the result holds all observations. Otherwise it holds three groups:
-    observations on the front (at most half of the result), the newest of the others, and some that are spread evenly
-    over the rest of the search. The newest are chosen because they lie near the front.
+    If there are at most :data:`MAX_OBSERVATIONS`, the result holds all observations; otherwise, those of
+    :func:`select_places`.
     """
     every = history.first_observations()
     if len(every) <= MAX_OBSERVATIONS:
         return every
-    is_chosen = np.zeros(len(every), dtype=bool)
-    is_chosen[history.places(history.front[-MAX_OBSERVATIONS // 2 :])] = True
+    return [every[k] for k in select_places(len(every), history.places(history.front[-MAX_OBSERVATIONS // 2 :]))]
+
+
+def select_places(count: int, front: Sequence[int]) -> list[int]:
+    """Return at most :data:`MAX_OBSERVATIONS` of more observations, as rising indices.
+
+    The result holds three groups: observations on the front, the newest of the others, and some that are spread evenly
+    over the rest of the search. The newest are chosen because they lie near the front. The distance between
+    observations of the third group is a power of two. So this group stays the same while the search grows, until the
+    distance doubles, and the features of its gates need not be computed again for each proposal.
+
+    Args:
+        count: number of observations.
+        front: indices of observations on the front, at most half of :data:`MAX_OBSERVATIONS`.
+    """
+    is_chosen = np.zeros(count, dtype=bool)
+    is_chosen[list(front)] = True
+    rest = MAX_OBSERVATIONS - int(is_chosen.sum())
     others = np.flatnonzero(~is_chosen)
-    count = MAX_OBSERVATIONS - int(is_chosen.sum())
-    newest = count // 2
-    is_chosen[others[-newest:]] = True
-    is_chosen[others[np.linspace(0, len(others) - newest - 1, count - newest).round().astype(int)]] = True
-    return [every[k] for k in np.flatnonzero(is_chosen)]
+    is_chosen[others[-(rest // 2) :]] = True
+    older = int(others[-(rest // 2)])  # observations before this one are older than the newest
+    distance = 1
+    while math.ceil(older / distance) > rest - rest // 2:
+        distance *= 2
+    is_chosen[:older:distance] = True
+    places: list[int] = np.flatnonzero(is_chosen).tolist()
+    return places
 
 
 def _reached(observed: Mapping[Combination, EndedTrial]) -> list[tuple[Combination, Array]]:
