@@ -62,9 +62,51 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("change", ACCEPTED.values(), ids=ACCEPTED.keys())
-def test_constants_are_buffers_of_the_traced_graph_alone(change: Any) -> None:
+def test_a_tensor_constant_of_a_forward_is_a_buffer_of_the_traced_graph_alone(change: Any) -> None:
     torch.manual_seed(0)
-    net, x = Net(change).eval(), torch.randn(2, 3, 8, 8)
+    check_constants(Net(change).eval())
+
+
+# The places in which programs keep a tensor that is no parameter, each with a function that finds it there.
+PLACES: dict[str, tuple[Callable[[Tensor], Any], Callable[[Any], Tensor]]] = {
+    "attribute": (lambda value: value, lambda held: held),
+    "list": (lambda value: [1.0, value], lambda held: held[1]),
+    "nested tuple": (lambda value: ((value,), "scale"), lambda held: held[0][0]),
+    "dictionary": (lambda value: {"scale": value}, lambda held: held["scale"]),
+    "closure": (lambda value: lambda: value, lambda held: held()),
+    "copy in the forward": (lambda value: value.tolist(), torch.tensor),
+    "buffer": (nn.Buffer, lambda held: held),
+    "buffer outside the state": (lambda value: nn.Buffer(value, persistent=False), lambda held: held),
+}
+SHAPES = [(), (1,), (3, 1, 1), (8,), (1, 3, 8, 8)]
+COMBINATIONS = [torch.add, torch.mul, torch.sub, torch.maximum, lambda x, held: torch.where(x > held, x, held)]
+
+
+@given(
+    places=st.lists(st.sampled_from(sorted(PLACES)), min_size=1, max_size=3),
+    shape=st.sampled_from(SHAPES),
+    combine=st.sampled_from(COMBINATIONS),
+    seed=st.integers(0, 99),
+)
+def test_a_tensor_constant_may_be_kept_in_any_place(
+    places: list[str], shape: tuple[int, ...], combine: Callable[[Any, Any], Any], seed: int
+) -> None:
+    torch.manual_seed(seed)
+
+    def change(net: Any, x: Any) -> Any:
+        for number, place in enumerate(places):
+            x = combine(x, PLACES[place][1](getattr(net, f"held{number}")))
+        return x
+
+    net = Net(change)
+    for number, place in enumerate(places):
+        setattr(net, f"held{number}", PLACES[place][0](torch.rand(shape)))
+    check_constants(net.eval())
+
+
+def check_constants(net: nn.Module) -> None:
+    """Check that a trace computes the same values as a network, and leaves the network as it is."""
+    x = torch.randn(2, 3, 8, 8)
     expected, before, state = net(x), dict(vars(net)), [*net.state_dict()]
     sites = cut_sites(net, x)
     assert sites[0].name == "input" and len(sites) > 1
