@@ -165,10 +165,10 @@ def write_record(record: RunRecord, problem: Problem, bundle: PlanBundle, folder
     folder.write_json("record.json", record.details)
     card = render_card(bundle.manifest, record.summary, record.details["constants"])
     folder.write(f"{BUNDLE}/{CARD}", card)
-    page = write_page(folder.path)
+    page = write_page(folder.path).name
     quality_rows = problem.goal.summary_rows(record.details["reference"], record.summary["best"])
-    print_summary(record, quality_rows, problem.device.name, str(bundle.path))
-    console.say(f"report: {page}")
+    print_summary(record, quality_rows, problem.device.name, str(folder.final_path / BUNDLE))
+    console.say(f"report: {folder.final_path / page}")
 
 
 def describe_engine(manifest: Mapping[str, Any]) -> str:

@@ -83,6 +83,11 @@ class RunFolder:
         return self.path / name
 
     @property
+    def final_path(self) -> Path:
+        """The folder in which the results lie when the run has ended."""
+        return self.path
+
+    @property
     def command(self) -> tuple[str, ...]:
         """The command that makes the results of this folder again."""
         return ("gatesearch", "run", f"recipe={self / 'recipe.yaml'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 from gatesearch._lib import console
 from gatesearch.pipeline.checksums import CHECKSUMS_FILE
@@ -29,6 +30,11 @@ class StagingFolder(RunFolder):
     def __init__(self, run: RunFolder) -> None:
         super().__init__(run / STAGING)
         self.trainings = run
+
+    @property
+    def final_path(self) -> Path:
+        """The folder of the run, into which the files move."""
+        return self.trainings.path
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -76,7 +82,7 @@ def publish(result: RunResult) -> RunResult:
     run = staged.trainings
     staged.write(COMPLETE_FILE, "")
     finish_swap(run)
-    console.say(f"extended: the new best plan, summary.json and report.html are in {run.path}")
+    console.say(f"extended: the new best plan has replaced the old one in {run.path}")
     bundle = None if result.bundle is None else replace(result.bundle, path=run / BUNDLE)
     return replace(result, folder=run, bundle=bundle)
 

@@ -9,7 +9,9 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from tests.schema_checks import check_run
 
 pytestmark = pytest.mark.usefixtures("place")
 SHORT, LONG = 1, 3
+TIMEOUT_S = 900
 EVERY_PLAN = {"space": small_run.SETTINGS["space"] | {"cores": ["mcu", "app"]}}
 NEW_FILES = {"best/model.ckpt": b"new", "best/bundle/a": b"new", "summary.json": b"new", "logs/firmware.json": b"new"}
 
@@ -51,6 +54,41 @@ def extend(folder: Path, trials: int) -> Any:
     return pipeline.resume(folder, inputs=inputs, trust=True, trials=trials)
 
 
+def fork_session(folder: Path, trials: int) -> int:
+    """Start a run, or extend the run in a folder, in a forked process; return the id of the process.
+
+    All whole runs of this file have processes of their own: a fork of a process with threads could wait for ever.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        if (folder / "recipe.yaml").exists():
+            extend(folder, trials)
+        else:
+            small_run.run(folder, **search(trials))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def end_session(folder: Path, trials: int) -> Path:
+    """Run or extend to the end, in a process of its own."""
+    import litert_torch  # noqa: F401  # before the fork, so that no session imports it
+
+    assert wait_for_end(fork_session(folder, trials), TIMEOUT_S) == 0, folder.with_suffix(".log").read_text()
+    return folder
+
+
 def read_digests(folder: Path) -> list[str]:
     with (folder / "trials.csv").open(newline="") as file:
         return [row["digest"] for row in csv.DictReader(file)]
@@ -64,14 +102,12 @@ def without_extensions(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def short(place: Path) -> Path:
-    small_run.run(place / "short", **search(SHORT))
-    return place / "short"
+    return end_session(place / "short", SHORT)
 
 
 @pytest.fixture(scope="module")
 def long(place: Path) -> Path:
-    small_run.run(place / "long", **search(LONG))
-    return place / "long"
+    return end_session(place / "long", LONG)
 
 
 @pytest.mark.slow
@@ -79,8 +115,7 @@ def test_an_extended_run_ends_as_one_that_asked_for_more_trials(short: Path, lon
     folder = tmp_path / "extended"
     shutil.copytree(short, folder)
     earlier = read_digests(folder)
-    result = extend(folder, LONG)
-    assert result.folder.path == folder and result.bundle.path == folder / "best/bundle"
+    end_session(folder, LONG)
     check_run(folder)
     assert read_digests(folder) == read_digests(long) and read_digests(folder)[: len(earlier)] == earlier
     assert without_extensions(folder) == figures(long)
@@ -191,40 +226,22 @@ def test_the_folder_of_the_best_plan_follows_the_record(tmp_path: Path) -> None:
     assert folder_of_best(written, run) is run and not (tmp_path / "next").exists()
 
 
-def fork_extension(folder: Path) -> int:
-    """Extend a run in a forked process; return the id of the process."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        extend(folder, LONG)
-        status = 0
-    finally:
-        os._exit(status)
-
-
 def kill_extensions(folder: Path, long: Path, kills: int, seed: int) -> None:
     """Kill the extension of a run at drawn moments; check that its end is that of a run with as many trials."""
-    import litert_torch  # noqa: F401  # before the forks, so that no session imports it
-
     dice, started = random.Random(seed), time.monotonic()
     shutil.copytree(folder, whole := folder.with_name(f"{folder.name}-whole"))
-    assert wait_for_end(fork_extension(whole), 900) == 0, whole.with_suffix(".log").read_text()
+    end_session(whole, LONG)
     seconds, old_best = time.monotonic() - started, (folder / "best/model.ckpt").read_bytes()
     new_best = (long / "best/model.ckpt").read_bytes()
     for _ in range(kills):
-        pid = fork_extension(folder)
+        pid = fork_session(folder, LONG)
         if wait_for_end(pid, dice.uniform(0, seconds / 2)) is not None:
             break
         os.kill(pid, signal.SIGKILL)
         wait_for_end(pid, 60)
         contents = [path.read_bytes() for path in folder.rglob("model.ckpt")]
         assert old_best in contents or new_best in contents
-    assert wait_for_end(fork_extension(folder), 900) == 0, folder.with_suffix(".log").read_text()
+    end_session(folder, LONG)
     assert without_extensions(folder) == figures(long) and read_digests(folder) == read_digests(long)
     assert (folder / "best/model.ckpt").read_bytes() == new_best
     assert not (folder / "next").exists() and "Traceback" not in folder.with_suffix(".log").read_text()
