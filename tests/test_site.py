@@ -16,7 +16,7 @@ pytest.importorskip("mkdocs")
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "docs" / "tutorials"
-LONG = {"own_network", "wake_word"}  # whole runs
+LONG = {"choice", "own_network", "wake_word"}  # whole runs
 
 
 def load(name: str) -> ModuleType:
