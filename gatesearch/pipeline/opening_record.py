@@ -8,6 +8,7 @@ import shlex
 from dataclasses import asdict
 from typing import Any
 
+from gatesearch._lib import console
 from gatesearch._lib.revision import revision
 from gatesearch.cost.model import CostModel
 from gatesearch.devices.profile import list_constants
@@ -105,11 +106,15 @@ def count_test_windows(problem: Problem) -> dict[str, int]:
 
 def read_histories(folder: RunFolder, files: dict[str, str]) -> dict[str, History]:
     """Return the learning curves in the folder, by name; ``files`` maps each curve's name to its file under logs/."""
-    curves = {
-        name: folder.load(f"logs/{file}.json", _parse_history, "the report has no such learning curve")
-        for name, file in files.items()
-    }
-    return {name: curve for name, curve in curves.items() if curve is not None}
+    remedy = "the report has no such learning curve"
+    curves = {}
+    for name, file in files.items():
+        path = f"logs/{file}.json"
+        if folder.checksums.expected_digests(path) and not (folder.path / path).exists():
+            console.warn(f"{folder.path / path}: is missing, and the run wrote it; {remedy}")
+        elif (curve := folder.load(path, _parse_history, remedy)) is not None:
+            curves[name] = curve
+    return curves
 
 
 def _parse_finished(content: bytes) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from gatesearch.recipe import Recipe
 from gatesearch.search import SearchResult
 from gatesearch.search.storage.place import show_place
 
-RESULTS = (*OUTPUT_FILES, JOURNAL_FILE)
+FINAL_FILES = ("summary.json", "record.json")  # a run writes them at its end
+RESULTS = (*(name for name in OUTPUT_FILES if not name.startswith("best/")), JOURNAL_FILE)
 
 
 def check_results(folder: Path, only: str = "") -> None:
@@ -24,7 +25,8 @@ def check_results(folder: Path, only: str = "") -> None:
 
     ``logs/checksums.json`` says what a folder must hold: it has a digest of each file that the run wrote, and the
     manifest of a bundle has the digests of the bundle's files. Other files, such as weights of trainings, may be
-    deleted, because a step makes them again.
+    deleted, because a step makes them again. A digest is stored before its file, so in a run that ended in between, for
+    instance at a full disk, a file of the best plan may be missing. Only a finished run must hold all of them.
 
     Args:
         folder: the folder of a run or of a pick, finished or not.
@@ -38,9 +40,11 @@ def check_results(folder: Path, only: str = "") -> None:
     if names is None:
         console.warn(f"{folder / CHECKSUMS_FILE}: no such file; the run's files are read without digests")
         return
+    finished = any((folder / name).exists() for name in FINAL_FILES)
     try:
         for name in names:
-            if name.startswith(only) and (name in RESULTS or name.startswith("best/")):
+            is_result = name in RESULTS or (name.startswith("best/") and (finished or (folder / name).exists()))
+            if name.startswith(only) and is_result:
                 _check_file(folder, name, checksums)
     except UserError as error:
         line = str(error).removesuffix("; export again")

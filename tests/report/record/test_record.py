@@ -41,7 +41,7 @@ def printed(capsys: pytest.CaptureFixture[str], *gates: PlacedGate) -> str:
     }
     goal = Classification(torch.tensor([True, False]), ("positive", "noise"))
     quality_rows = goal.summary_rows({"accuracy": 0.99, "precision": 0.95, "recall": 0.94}, best)
-    record = RunRecord(summary, {"energy": {"bound": 1.5}})
+    record = RunRecord(summary, {"energy": {"bound": 1.5}, "headlines": []})
     print_summary(record, quality_rows, "host", "runs/digits-1/best/bundle")
     return capsys.readouterr().out
 
