@@ -9,9 +9,7 @@ import os
 import random
 import shutil
 import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +29,8 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.staging import StagingFolder, finish_swap, folder_of_best
 from gatesearch.recipe import trust
 from tests.pipeline import small_run
-from tests.pipeline.test_kills import figures, wait_for_end
+from tests.pipeline.test_kills import figures
+from tests.processes import fork, wait_for_end
 from tests.schema_checks import check_run
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -59,26 +58,14 @@ def fork_session(folder: Path, trials: int) -> int:
 
     All whole runs of this file have processes of their own: a fork of a process with threads could wait for ever.
     """
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+
+    def work() -> None:
         if (folder / "recipe.yaml").exists():
             extend(folder, trials)
         else:
             small_run.run(folder, **search(trials))
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+
+    return fork(work, folder.with_suffix(".log"))
 
 
 def end_session(folder: Path, trials: int) -> Path:

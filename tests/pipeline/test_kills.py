@@ -14,10 +14,8 @@ import json
 import os
 import random
 import signal
-import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +26,7 @@ import pytest
 from gatesearch._lib import interrupts
 from gatesearch.search import engine
 from tests.pipeline import small_run
+from tests.processes import INTERRUPTED, find_workers, fork, wait_for_end
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -36,7 +35,6 @@ MAX_KILLS_A_RUN = 12
 MAX_WORKER_KILLS_A_RUN = 3  # a plan that kills more workers fails, as it should
 MAX_RUNS_A_KILL = 4  # more than 1, because a run may end before it is killed
 OTHER_FILE_SYSTEM = Path("/dev/shm")
-INTERRUPTED = 130
 # Signals of successive kills, in turn.
 DRIVER_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 WORKER_SIGNALS = (signal.SIGKILL, signal.SIGTERM)
@@ -62,31 +60,17 @@ class Whole(NamedTuple):
 
 def fork_session(folder: Path, settings: dict[str, Any]) -> int:
     """Start or resume a run in a forked process (a *session*), as the command line does; return the process's id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+
+    def work() -> None:
         os.environ["TMPDIR"], tempfile.tempdir = str(OTHER_FILE_SYSTEM), None
         with interrupts.as_exceptions():
             if (folder / "recipe.yaml").exists():
                 small_run.resume(folder, **EVERY_PLAN)
             else:
                 small_run.run(folder, **(EVERY_PLAN | settings))
-        status = 0
         ended_file(folder).touch()
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+
+    return fork(work, folder.with_suffix(".log"))
 
 
 def ended_file(folder: Path) -> Path:
@@ -95,27 +79,6 @@ def ended_file(folder: Path) -> Path:
     The system needs some time to free the memory of the process. A signal during this time interrupts no run.
     """
     return folder.with_suffix(".ended")
-
-
-def wait_for_end(pid: int, timeout_s: float) -> int | None:
-    """Wait for a process to end; return its exit status, negative for a signal, or None after ``timeout_s``."""
-    until = time.monotonic() + timeout_s
-    while time.monotonic() < until:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    return None
-
-
-def find_workers(pid: int) -> list[int]:
-    """Return the ids of a driver's worker processes, without its other child processes."""
-    workers = []
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if b"spawn_main" in Path(f"/proc/{word}/cmdline").read_bytes():
-                workers.append(int(word))
-    return workers
 
 
 def figures(folder: Path) -> dict[str, Any]:

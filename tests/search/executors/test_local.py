@@ -5,7 +5,6 @@ The driver is the process that runs the search and starts the workers.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
@@ -21,6 +20,7 @@ from gatesearch.plan import GatePlan
 from gatesearch.search import Evaluated, SearchResult, SearchSettings, Trial, engine
 from gatesearch.search.executors import local
 from gatesearch.search.executors.local import LocalWorkers
+from tests.processes import find_workers, fork, wait_for_end
 from tests.search.quick import Doubtful, Quick, note, price, try_plan
 from tests.search.small_spaces import small
 
@@ -39,40 +39,6 @@ def run_search(folder: Path, seed: int, in_worker: bool = False) -> SearchResult
     settings = SearchSettings(journal=folder / "study.journal", trials=TRIALS, proposals=400, seed=seed, on_trial=tell)
     executor = LocalWorkers(evaluate, workers=1) if in_worker else None
     return engine.search(small(), price, evaluate, settings, executor)
-
-
-def fork(work: Callable[[], object]) -> int:
-    """Call ``work`` in a forked process, and return the id of that process."""
-    pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return pid
-
-
-def wait_for_end(pid: int, within: float) -> int | None:
-    """Wait for a process to end; return its status, or None if it still runs after ``within`` seconds."""
-    until = time.monotonic() + within
-    while time.monotonic() < until:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return status
-        time.sleep(0.001)
-    return None
-
-
-def workers(pid: int) -> list[int]:
-    """Return the ids of a driver's worker processes, without its other child processes."""
-    result = []
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if b"spawn_main" in Path(f"/proc/{word}/cmdline").read_bytes():
-                result.append(int(word))
-    return result
 
 
 def lines(path: Path) -> list[str]:
@@ -129,7 +95,7 @@ def kill_workers(kills: int, tmp_path: Path) -> None:
             if status is None:
                 status = wait_for_end(pid, dice.uniform(0.0, 0.3))
             tried = lines(folder / "ended")
-            for worker in workers(pid) if status is None and done < kills else ():
+            for worker in find_workers(pid) if status is None and done < kills else ():
                 os.kill(worker, signal.SIGKILL)
                 here, done = here + 1, done + 1
         earlier = engine.read(folder / "study.journal")
@@ -178,7 +144,7 @@ def test_a_worker_that_dies_while_it_starts_is_replaced(after_s: float, tmp_path
     executor = LocalWorkers(Heavy(), workers=1)
     pid = fork(lambda: engine.search(small(), price, Heavy(), settings, executor))
     status = None
-    while status is None and not (started := workers(pid)):
+    while status is None and not (started := find_workers(pid)):
         status = wait_for_end(pid, 0.005)
     assert status is None
     time.sleep(after_s)
