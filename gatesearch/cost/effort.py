@@ -20,6 +20,7 @@ from gatesearch.compile.number_format import BYTES, FLOAT, PLAIN, arithmetic, ne
 from gatesearch.cost.kernel_costs import InBytes, KernelCosts
 from gatesearch.cost.layers import LayerChange, dense_by_kernel
 from gatesearch.cost.placed_cut import PlacedCut
+from gatesearch.cost.surface import Surface
 from gatesearch.cost.table import HostTimings, Table, in_float_on
 from gatesearch.devices.profile import Core
 from gatesearch.graph.sites import LayerSite
@@ -174,7 +175,10 @@ class StageEfforts:
         reading = sum([block.reading for block in blocks]) + (calls - max(1, len(blocks))) * call
         weight_bytes = sum([block.weights for block in blocks]) * form.width
         if leaving is not None:
-            head = max(0.0, self._head_reading(core, leaving.head, form.reading_name) - call) * leaving.channel_share
+            head = (
+                max(0.0, _reading_of(self.table.heads[leaving.head], core, form.reading_name) - call)
+                * leaving.channel_share
+            )
             reading = reading + head + (0.0 if blocks else call)
             # Weights have the width of a value; the single bias is always four bytes.
             weight_bytes = weight_bytes + form.width * leaving.work.params + (4 - form.width)
@@ -254,8 +258,7 @@ class StageEfforts:
         plain = self._plain_blocks.get(key)
         if plain is None:
             surfaces = self.table.blocks[block]
-            values = surfaces["values"](*shares) if "values" in surfaces else 0.0
-            reading = surfaces[reading_name](*shares) + core.cost_per_value * values
+            reading = _reading_of(surfaces, core, reading_name, shares)
             plain = self._plain_blocks[key] = reading, surfaces["weight_bytes"](*shares)
         return plain
 
@@ -279,11 +282,6 @@ class StageEfforts:
         if key not in self._in_bytes:
             self._in_bytes[key] = change.runs_in_bytes(native.kernels)
         return self._in_bytes[key]
-
-    def _head_reading(self, core: Core, head: str, reading_name: str) -> float:
-        surfaces = self.table.heads[head]
-        values = surfaces["values"](1.0, 1.0) if "values" in surfaces else 0.0
-        return surfaces[reading_name](1.0, 1.0) + core.cost_per_value * values
 
     def _need_of(self, blocks: tuple[str, ...]) -> str:
         need = self._needs.get(blocks)
@@ -332,3 +330,11 @@ class StageEfforts:
                 name: change for name, change in changes.items() if change.by_kernels(native.kernels) is not None
             }
         return self._recurrent_on[core]
+
+
+def _reading_of(
+    surfaces: Mapping[str, Surface], core: Core, reading_name: str, shares: tuple[float, float] = (1.0, 1.0)
+) -> float:
+    """Return the reading of a block or of a head on a core, at the shares of channels at its ends."""
+    values = surfaces["values"](*shares) if "values" in surfaces else 0.0
+    return surfaces[reading_name](*shares) + core.cost_per_value * values

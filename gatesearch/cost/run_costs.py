@@ -16,7 +16,7 @@ import numpy.typing as npt
 from gatesearch.cost.effort import StageEffort, StageSpan
 from gatesearch.cost.layers import LayerChange, LayerChanges
 from gatesearch.cost.placed_cut import CROSSING_BITS, PlacedCut, crossing_bits
-from gatesearch.cost.stage import StagePricer
+from gatesearch.cost.stage import MAX_STAGES, StagePricer
 from gatesearch.cost.table import Table
 from gatesearch.devices.profile import Clocks, Core, Device
 from gatesearch.gates import kind_of
@@ -27,7 +27,6 @@ Array = npt.NDArray[np.float64]
 Terms = tuple[float, float]  # microseconds and microjoules
 Gates = tuple[PlacedGate, ...]
 Placement = tuple[tuple[str, ...], Clocks]  # the core of each stage, and the clocks of cores
-MAX_STAGES = 50_000  # largest number of stages whose efforts are cached
 
 
 class PriceModel(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ class WavBlocks:
         sample_rate: the sample rate of the blocks.
         values: number of values in all channels, as the header states it.
         clipped: whether the mean of the channels exceeds full scale somewhere; the blocks are limited to full scale.
+        only_block: the values [samples, channels] of a short file, which are not read again; None for a longer file.
     """
 
     path: Path
@@ -37,10 +38,12 @@ class WavBlocks:
     sample_rate: int
     values: int
     clipped: bool
+    only_block: npt.NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Int16Waveform]:
         """Yield the blocks [n], of any lengths; joined, they are the samples of the file."""
-        waves = (to_int16(block.mean(axis=1)) for block in _read_blocks(self.path))
+        blocks = _read_blocks(self.path) if self.only_block is None else [self.only_block]
+        waves = (to_int16(block.mean(axis=1)) for block in blocks)
         return resample_blocks(waves, self.rate, self.sample_rate)
 
     def join(self) -> Int16Waveform:
@@ -97,11 +100,12 @@ def open_wav(path: Path, sample_rate: int, largest: int | None = None) -> WavBlo
     if largest is not None and values > largest:
         raise UserError(f"{path}: holds {values:,} samples; cut it into files of up to {largest:,}")
     check_header(path)
-    level = SoundLevel()
-    for block in _read_blocks(path):
+    level, only_block = SoundLevel(), None
+    for count, block in enumerate(_read_blocks(path), 1):
         level.add(block)
+        only_block = block if count == 1 else None
     level.check(path)
-    return WavBlocks(path, rate, sample_rate, values, clipped=level.exceeds_full_scale)
+    return WavBlocks(path, rate, sample_rate, values, level.exceeds_full_scale, only_block)
 
 
 def _read_blocks(path: Path) -> Iterator[npt.NDArray[np.float64]]:

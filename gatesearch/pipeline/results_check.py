@@ -14,7 +14,6 @@ from gatesearch.pipeline.run_dir import OUTPUT_FILES, RunFolder
 from gatesearch.pipeline.study import JOURNAL_FILE, Study
 from gatesearch.recipe import Recipe
 from gatesearch.search import SearchResult
-from gatesearch.search.storage.place import show_place
 
 FINAL_FILES = ("summary.json", "record.json")  # a run writes them at its end
 RESULTS = (*(name for name in OUTPUT_FILES if not name.startswith("best/")), JOURNAL_FILE)
@@ -68,12 +67,8 @@ def read_trials(recipe: Recipe, folder: RunFolder) -> SearchResult:
     """
     study = Study.find(recipe, folder)
     trials = study.read()
-    listed = folder.listed_trials()
-    if listed > len(trials.trials):
-        raise UserError(
-            f"{show_place(study.place)}: holds {len(trials.trials)} trials, and trials.csv lists {listed}; try the "
-            f"others again: {folder.resume_command}"
-        )
+    if (loss := study.describe_loss(trials, folder)) is not None:
+        raise UserError(f"{loss}; try the others again: {folder.resume_command}")
     return trials
 
 

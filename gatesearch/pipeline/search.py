@@ -26,7 +26,6 @@ from gatesearch.search.result import COMPOSED, TRAINED_STATES, SearchResult, Tri
 from gatesearch.search.sampler import GateSampler, choice
 from gatesearch.search.sampler.initial import initial_params, opening_gates, simplest_gates
 from gatesearch.search.settings import SearchSettings
-from gatesearch.search.storage.place import show_place
 
 CHECKPOINTS = "logs/trials"
 
@@ -87,7 +86,8 @@ def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evalu
             engine.open_session(problem.space, partial(price_violations, recipe, cost), settings)
         )
         past = SearchResult(tuple(session.ended))
-        if _warn_of_lost_trials(folder, study, past):
+        if (loss := study.describe_loss(past, folder)) is not None:
+            console.warn(f"{loss}; the others are tried again")
             write_trials(past, folder)
         monitor = stack.enter_context(
             ProgressMonitor(
@@ -107,17 +107,6 @@ def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evalu
         session.on_trial = show
         executor.run(session)
         return session.result()
-
-
-def _warn_of_lost_trials(folder: RunFolder, study: Study, past: SearchResult) -> bool:
-    """Warn if an earlier session listed more trials than the study now holds: its file was emptied or deleted."""
-    listed, stored = folder.listed_trials(), len(past.trials)
-    if listed > stored:
-        console.warn(
-            f"{show_place(study.place)}: holds {stored} trials, and trials.csv lists {listed}; the others are tried "
-            "again"
-        )
-    return listed > stored
 
 
 def _sampler(problem: Problem, cost: CostModel) -> GateSampler | choice.SamplerFactory:

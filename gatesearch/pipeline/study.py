@@ -10,6 +10,7 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.recipe import Recipe
 from gatesearch.search import SearchResult, engine
 from gatesearch.search.storage import STUDY, Place
+from gatesearch.search.storage.place import show_place
 
 STUDY_FILE = "study.json"
 JOURNAL_FILE = "study.journal"
@@ -40,3 +41,17 @@ class Study(NamedTuple):
         if isinstance(self.place, Path) and not self.place.exists():
             return SearchResult(())
         return engine.read(self.place, self.name)
+
+    def describe_loss(self, trials: SearchResult, folder: RunFolder) -> str | None:
+        """Return a clause on trials that the study has lost; None if it has lost none.
+
+        A file that was emptied or deleted holds fewer trials than ``trials.csv``, which each search writes at its end.
+
+        Args:
+            trials: the trials that the study holds.
+            folder: the folder of the run.
+        """
+        listed, stored = folder.listed_trials(), len(trials.trials)
+        if listed <= stored:
+            return None
+        return f"{show_place(self.place)}: holds {stored} trials, and trials.csv lists {listed}"

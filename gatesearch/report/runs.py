@@ -52,12 +52,11 @@ def check_folder(path: Path) -> None:
 
 
 def read_run(name: str, path: Path) -> FinishedRun:
-    """Return the run in a folder.
+    """Return the run in a folder that :func:`check_folder` accepts.
 
     Raises:
         UserError: the folder holds no finished run, or a damaged file.
     """
-    check_folder(path)
     if not (path / "summary.json").is_file():
         raise UserError(f"{path}: the run has not ended; go on with it: gatesearch run resume={path}")
     run = path.parent.parent if path.parent.name == PICKS else path

@@ -51,6 +51,16 @@ def test_blocks_are_the_samples_of_the_file_whatever_their_length(
         np.testing.assert_array_equal(wav_blocks.open_wav(tmp_path / "a.wav", 16000).join(), expected)
 
 
+def test_a_file_of_one_block_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+    read_blocks = wav_blocks._read_blocks
+    monkeypatch.setattr(wav_blocks, "_read_blocks", lambda path: (reads.append(path), read_blocks(path))[1])
+    soundfile.write(tmp_path / "a.wav", np.zeros(1000), 16000)
+    assert len(wav_blocks.open_wav(tmp_path / "a.wav", 16000).join()) == 1000 and len(reads) == 1
+    monkeypatch.setattr(wav_blocks, "BLOCK_VALUES", 999)
+    assert len(wav_blocks.open_wav(tmp_path / "a.wav", 16000).join()) == 1000 and len(reads) == 3
+
+
 def test_a_fault_late_in_a_file_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.zeros(5000)
     values[4321] = np.nan
